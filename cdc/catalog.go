@@ -1,0 +1,146 @@
+package cdc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Catalog is what the database says about the mapped tables.
+type Catalog struct {
+	tables  []*description
+	domains map[uint32]uint32 // domain → the type that it is made of
+}
+
+// description is one table as it is in the database.
+type description struct {
+	table  *Table
+	exists bool
+	// kind, persistence and identity are relkind, relpersistence and relreplident.
+	// https://www.postgresql.org/docs/current/catalog-pg-class.html
+	kind, persistence, identity string
+	usage                       bool // the role may use the schema
+	columns                     map[string]column
+	relation                    *Relation
+}
+
+type column struct {
+	typeOID    uint32
+	identified bool // in the replica identity
+	generated  bool
+	readable   bool // by the role
+}
+
+const (
+	kindTable            = "r"
+	persistencePermanent = "p"
+	identityFull         = "f"
+)
+
+const describeTables = `
+SELECT want.at, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE')
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want (schema, name, at)
+JOIN pg_namespace n ON n.nspname = want.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`
+
+const describeColumns = `
+SELECT want.at, a.attname, a.atttypid, a.attgenerated <> '',
+       has_column_privilege(c.oid, a.attnum, 'SELECT'),
+       c.relreplident = 'f' OR EXISTS (
+         SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey) AND i.indisvalid
+           AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want (schema, name, at)
+JOIN pg_namespace n ON n.nspname = want.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped`
+
+const describeDomains = `SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd'`
+
+// Describe looks the tables up. That something is missing is no error: see Problems.
+func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
+	c := &Catalog{domains: map[uint32]uint32{}}
+	schemas, names := make([]string, len(tables)), make([]string, len(tables))
+	for i, table := range tables {
+		schemas[i], names[i] = table.Schema, table.Name
+		c.tables = append(c.tables, &description{table: table, columns: map[string]column{}})
+	}
+	var at int
+	var d description
+	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.kind, &d.persistence, &d.identity, &d.usage}, func() {
+		found := c.tables[at-1]
+		found.exists, found.kind, found.persistence, found.identity, found.usage = true, d.kind, d.persistence, d.identity, d.usage
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the mapped tables: %w", err)
+	}
+	var name string
+	var col column
+	err = queryEach(ctx, conn, describeColumns, []any{schemas, names},
+		[]any{&at, &name, &col.typeOID, &col.generated, &col.readable, &col.identified},
+		func() { c.tables[at-1].columns[name] = col })
+	if err != nil {
+		return nil, fmt.Errorf("look up the columns of the mapped tables: %w", err)
+	}
+	var domain, base uint32
+	err = queryEach(ctx, conn, describeDomains, nil, []any{&domain, &base}, func() { c.domains[domain] = base })
+	if err != nil {
+		return nil, fmt.Errorf("look up the domains: %w", err)
+	}
+	for _, d := range c.tables {
+		d.relation = c.relate(d)
+	}
+	return c, nil
+}
+
+func queryEach(ctx context.Context, conn *pgx.Conn, sql string, args, into []any, each func()) error {
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		each()
+		return nil
+	})
+	return err
+}
+
+func (c *Catalog) relate(d *description) *Relation {
+	if !d.exists {
+		return nil
+	}
+	types := make([]uint32, len(d.table.Columns))
+	for i := range types {
+		// A generated column is in the table but not in the log.
+		if col, ok := d.columns[d.table.Columns[i].Name]; ok && !col.generated {
+			types[i] = c.baseType(col.typeOID)
+		}
+	}
+	return &Relation{Table: d.table, Types: types}
+}
+
+// baseType resolves a domain, also one over domains. Any other type stands for itself, as does everything for a nil
+// Catalog.
+func (c *Catalog) baseType(oid uint32) uint32 {
+	if c == nil {
+		return oid
+	}
+	for range len(c.domains) {
+		base, ok := c.domains[oid]
+		if !ok {
+			break
+		}
+		oid = base
+	}
+	return oid
+}
+
+// Relation returns the named table as the database has it now, or nil if it is missing there. The name is Table.Name.
+func (c *Catalog) Relation(name string) *Relation {
+	for _, d := range c.tables {
+		if d.table.Name == name {
+			return d.relation
+		}
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package cdc_test
+
+import (
+	"testing"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+)
+
+func TestCatalog_Problems(t *testing.T) {
+	t.Parallel()
+	url := clustertest.Database(t)
+	conn := connect(t, url)
+	_, err := conn.Exec(t.Context(), `
+		CREATE TABLE good (id int PRIMARY KEY, a text);
+		CREATE TABLE pair (a int, b int, c int, PRIMARY KEY (b, a));
+		CREATE TABLE keyless (id int, a text);
+		CREATE TABLE full_identity (id int, a text); ALTER TABLE full_identity REPLICA IDENTITY FULL;
+		CREATE TABLE by_index (id int NOT NULL UNIQUE, a text); ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id_key;
+		CREATE TABLE nothing (id int PRIMARY KEY, a text); ALTER TABLE nothing REPLICA IDENTITY NOTHING;
+		CREATE TABLE other_key (pk int PRIMARY KEY, id int UNIQUE NOT NULL, a text);
+		CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY, a text);
+		CREATE TABLE parted (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
+		CREATE VIEW seen AS SELECT * FROM good;
+		CREATE TABLE generated (id int PRIMARY KEY, a text GENERATED ALWAYS AS (id || 'x') STORED)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := func(name string, optional bool, names ...string) *cdc.Table {
+		return &cdc.Table{Schema: "public", Name: name, Columns: columns(names...), KeyColumns: 1, Optional: optional}
+	}
+	pair := table("pair", false, "a", "b", "c")
+	pair.KeyColumns = 2
+	optional := table("good", false, "id", "later")
+	optional.Columns[1].Optional = true
+	tests := []struct {
+		name  string
+		table *cdc.Table
+		want  []cdc.Problem // without the fix
+	}{
+		{"good", table("good", false, "id", "a"), nil},
+		{"pair", pair, nil},
+		{"part of a key", table("pair", false, "a", "c"), nil},
+		{"full", table("full_identity", false, "id", "a"), nil},
+		{"index", table("by_index", false, "id", "a"), nil},
+		{"optional table", table("missing", true, "id"), nil},
+		{"optional column", optional, nil},
+		{"missing table", table("missing", false, "id"), []cdc.Problem{{Table: "public.missing", Text: "it does not exist"}}},
+		{"missing column", table("good", false, "id", "later"), []cdc.Problem{{Table: "public.good", Column: "later", Text: "it does not exist"}}},
+		{"no key", table("keyless", false, "id"), []cdc.Problem{{Table: "public.keyless", Text: "its replica identity (DEFAULT) does not hold the key column id, so updates and deletes cannot be told apart"}}},
+		{"identity nothing", table("nothing", false, "id"), []cdc.Problem{{Table: "public.nothing", Text: "its replica identity (NOTHING) does not hold the key column id, so updates and deletes cannot be told apart"}}},
+		{"another key", table("other_key", false, "id"), []cdc.Problem{{Table: "public.other_key", Text: "its replica identity (DEFAULT) does not hold the key column id, so updates and deletes cannot be told apart"}}},
+		{"unlogged", table("unlogged", false, "id"), []cdc.Problem{{Table: "public.unlogged", Text: "it is unlogged or temporary, so its changes are not in the log"}}},
+		{"partitioned", table("parted", false, "id"), []cdc.Problem{{Table: "public.parted", Text: "it is no ordinary table"}}},
+		{"view", table("seen", false, "id"), []cdc.Problem{{Table: "public.seen", Text: "it is no ordinary table"}}},
+		{"generated column", table("generated", false, "id", "a"), []cdc.Problem{{Table: "public.generated", Column: "a", Text: "it is generated, and generated columns are not in the log"}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			catalog, err := cdc.Describe(t.Context(), conn, []*cdc.Table{test.table})
+			if err != nil {
+				t.Fatal(err)
+			}
+			problems := catalog.Problems()
+			for i := range problems {
+				if problems[i].Fix == "" {
+					t.Errorf("problem %q has no fix", problems[i])
+				}
+				problems[i].Fix = ""
+			}
+			diff(t, "problems", test.want, problems)
+			if missing := catalog.Relation(test.table.Name) == nil; missing != (test.table.Name == "missing") {
+				t.Errorf("the relation is missing: %t", missing)
+			}
+		})
+	}
+}
+
+func TestCatalog_RightsOfTheRole(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, schema, mapped)
+	role := s.config.Slot + "_role"
+	s.exec("CREATE ROLE "+role+" LOGIN", "REVOKE ALL ON SCHEMA public FROM public", "GRANT SELECT (id, name) ON users TO "+role, "SET ROLE "+role)
+	t.Cleanup(func() { s.dropRole(role) })
+	catalog, err := cdc.Describe(t.Context(), s.conn, []*cdc.Table{users})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []cdc.Problem{
+		{Table: "public.users", Text: "the role may not use its schema", Fix: `GRANT USAGE ON SCHEMA "public" TO the relay's role`},
+		{Table: "public.users", Text: `the role may not read "bio", which the first copy needs`, Fix: `GRANT SELECT ("bio") ON "public"."users" TO the relay's role`},
+	}
+	diff(t, "problems", want, catalog.Problems())
+}

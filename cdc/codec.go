@@ -1,0 +1,117 @@
+package cdc
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// The temporary form of a change, in a file that the same process reads again:
+//
+//	op, uvarint seq, uvarint relation, string key, string from, row new, row old
+//
+// where a string is its length and bytes, a row is 0 for nil or its length+1 and values, and a value is its kind,
+// followed by a string if that is Text.
+
+var errSpillFormat = fmt.Errorf("%w: a change in it is damaged", ErrSpill)
+
+func appendChange(dst []byte, c *Change, relation int) []byte {
+	dst = append(dst, byte(c.Op))
+	dst = binary.AppendUvarint(dst, uint64(c.Seq))
+	dst = binary.AppendUvarint(dst, uint64(relation))
+	dst = appendString(dst, string(c.Key))
+	dst = appendString(dst, string(c.From))
+	dst = appendRow(dst, c.New)
+	return appendRow(dst, c.Old)
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func appendRow(dst []byte, row Row) []byte {
+	if row == nil {
+		return append(dst, 0)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(row))+1)
+	for i := range row {
+		dst = append(dst, byte(row[i].Kind))
+		if row[i].Kind == Text {
+			dst = appendString(dst, row[i].Text)
+		}
+	}
+	return dst
+}
+
+// changeReader takes a change apart. The change's strings are parts of the reader's text.
+type changeReader struct {
+	text string
+	bad  bool
+}
+
+func readChange(text string, relations []*Relation) (Change, error) {
+	r := changeReader{text: text}
+	c := Change{Op: Op(r.byte()), Seq: int(r.number())}
+	if relation := r.number(); relation < uint64(len(relations)) {
+		c.Relation = relations[relation]
+	} else {
+		r.bad = true
+	}
+	c.Key, c.From = Key(r.string()), Key(r.string())
+	c.New, c.Old = r.row(), r.row()
+	if r.bad || r.text != "" {
+		return Change{}, errSpillFormat
+	}
+	return c, nil
+}
+
+func (r *changeReader) byte() byte {
+	if r.text == "" {
+		r.bad = true
+		return 0
+	}
+	b := r.text[0]
+	r.text = r.text[1:]
+	return b
+}
+
+func (r *changeReader) number() uint64 {
+	var n uint64
+	for shift := 0; shift < 64; shift += 7 {
+		b := r.byte()
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return n
+		}
+	}
+	r.bad = true
+	return 0
+}
+
+func (r *changeReader) string() string {
+	n := r.number()
+	if n > uint64(len(r.text)) {
+		r.bad = true
+		return ""
+	}
+	s := r.text[:n]
+	r.text = r.text[n:]
+	return s
+}
+
+func (r *changeReader) row() Row {
+	n := r.number()
+	// Each value takes a byte at least.
+	if n == 0 || n-1 > uint64(len(r.text)) {
+		r.bad = r.bad || n != 0
+		return nil
+	}
+	row := make(Row, n-1)
+	for i := range row {
+		row[i].Kind = Kind(r.byte())
+		if row[i].Kind == Text {
+			row[i].Text = r.string()
+		}
+	}
+	return row
+}

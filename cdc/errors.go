@@ -1,0 +1,184 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// What can end a stream or refuse a slot. Each error that wraps one of these says what to do about it; Retryable tells
+// which pass by themselves.
+var (
+	// ErrStalled: the consumer took nothing for StallLimit, so the connection was closed. The server could not have shut
+	// down otherwise.
+	ErrStalled = errors.New("the consumer took no transaction for too long")
+	// ErrServerShutdown: the server is shutting down, or somebody ended the connection on it.
+	ErrServerShutdown = errors.New("the server ends its connections")
+	// ErrServerSilent: the server answered nothing for a minute.
+	ErrServerSilent = errors.New("the server does not answer")
+	// ErrSpill: the temporary file of a large transaction failed, for example for want of room.
+	ErrSpill = errors.New("the temporary file of a large transaction failed")
+	// ErrSlotActive: somebody else streams from the slot.
+	ErrSlotActive = errors.New("the replication slot is in use by another process")
+	// ErrSlotMissing: there is no such slot.
+	ErrSlotMissing = errors.New("the replication slot does not exist")
+	// ErrSlotLost: the server has removed log that the slot needed.
+	ErrSlotLost = errors.New("the replication slot is lost")
+	// ErrSlotExists: a slot to be created exists already.
+	ErrSlotExists = errors.New("the replication slot exists already")
+	// ErrPublicationMissing: at some point of the log that was still to be read, the publication did not exist.
+	ErrPublicationMissing = errors.New("the publication does not exist at this point of the log")
+)
+
+// SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
+const (
+	codeUndefinedObject   = "42704"
+	codeDuplicateObject   = "42710"
+	codeObjectInUse       = "55006"
+	codeNotInState        = "55000"
+	codeConfigLimit       = "53400"
+	codeTooManyClients    = "53300"
+	codeNoPrivilege       = "42501"
+	codeUndefinedTable    = "42P01"
+	codeAdminShutdown     = "57P01"
+	codeCannotConnectNow  = "57P03"
+	codeLockNotAvailable  = "55P03"
+	codeInvalidPassword   = "28P01"
+	codeInvalidAuthorizer = "28000"
+	codeUndefinedDatabase = "3D000"
+)
+
+// SchemaError says that a table, as the log describes it, can no longer be read as the mapping wants.
+type SchemaError struct {
+	Table  string // schema.name
+	Column string // empty if the table as a whole is meant
+	LSN    LSN    // of the first change that could not be read
+	Reason string // what is wrong and what to do
+}
+
+func (e *SchemaError) Error() string {
+	if e.Column == "" {
+		return fmt.Sprintf("table %s at %s: %s", e.Table, e.LSN, e.Reason)
+	}
+	return fmt.Sprintf("table %s, column %s at %s: %s", e.Table, e.Column, e.LSN, e.Reason)
+}
+
+// DecodeError says that a message of the log could not be understood. Nothing was skipped: the same message comes again
+// after a restart.
+type DecodeError struct {
+	LSN   LSN    // of the message; 0 where the server sends none
+	Table string // schema.name, if known
+	Err   error
+}
+
+func (e *DecodeError) Error() string {
+	if e.Table == "" {
+		return fmt.Sprintf("decode the log at %s: %v", e.LSN, e.Err)
+	}
+	return fmt.Sprintf("decode the log at %s, table %s: %v", e.LSN, e.Table, e.Err)
+}
+
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// PermissionError says that the role may not do something which another one, usually the tables' owner, can do for it.
+type PermissionError struct {
+	Action string
+	SQL    []string // what the owner has to run
+	Err    error
+}
+
+func (e *PermissionError) Error() string {
+	return fmt.Sprintf("%s: %v; let the owner of the tables run: %s", e.Action, e.Err, strings.Join(e.SQL, " "))
+}
+
+func (e *PermissionError) Unwrap() error { return e.Err }
+
+// Retryable reports whether the error may pass without anybody doing anything: network failures, a server that restarts, a
+// slot that another relay holds, a consumer that was too slow.
+func Retryable(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	for _, final := range []error{ErrSlotMissing, ErrSlotLost, ErrSlotExists, ErrPublicationMissing} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	for _, passing := range []error{ErrStalled, ErrServerShutdown, ErrServerSilent, ErrSpill, ErrSlotActive} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	if _, ok := errors.AsType[*DecodeError](err); ok {
+		return false
+	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch class := pgErr.Code[:min(2, len(pgErr.Code))]; {
+		case pgErr.Code == codeConfigLimit: // all slots are taken: somebody has to free one
+			return false
+		case class == "08", class == "53", strings.HasPrefix(pgErr.Code, "57P"), pgErr.Code == codeLockNotAvailable:
+			return true
+		}
+		return false
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// explain adds to an error of the server which of the package's errors it is, and what to do about it. The missing object
+// of a 42704 depends on what was asked, so the caller names it.
+func explain(err, missing error) error {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return ConnectReason(err)
+	}
+	switch pgErr.Code {
+	case codeObjectInUse:
+		return fmt.Errorf("%w: %w; another relay may run, and this one takes over when that ends", ErrSlotActive, err)
+	case codeUndefinedObject:
+		switch {
+		case errors.Is(missing, ErrSlotMissing):
+			return fmt.Errorf("%w: %w; run setup, or, if the relay ran before, begin anew as docs/operations.md says under \"When the slot is lost\": what was committed meanwhile is not in any slot", ErrSlotMissing, err)
+		case errors.Is(missing, ErrPublicationMissing):
+			return fmt.Errorf("%w: %w; to recreate it does not help for the past: begin anew as docs/operations.md says under \"When the slot is lost\"", ErrPublicationMissing, err)
+		}
+	case codeDuplicateObject:
+		return fmt.Errorf("%w: %w; choose another name, or drop it if nobody uses it", ErrSlotExists, err)
+	case codeNotInState:
+		return explainState(err, pgErr)
+	case codeConfigLimit:
+		return fmt.Errorf("%w; raise max_replication_slots (needs a restart of the server) or drop a slot that nobody uses", err)
+	case codeNoPrivilege:
+		if _, connecting := errors.AsType[*pgconn.ConnectError](err); !connecting {
+			return fmt.Errorf("%w; the role needs LOGIN and REPLICATION (on managed services: the provider's replication role)", err)
+		}
+	case codeAdminShutdown, codeCannotConnectNow:
+		return fmt.Errorf("%w: %w", ErrServerShutdown, ConnectReason(err))
+	}
+	return ConnectReason(err)
+}
+
+// explainState tells the cases of 55000 apart, for which the server has nothing but their texts.
+func explainState(err error, pgErr *pgconn.PgError) error {
+	switch text := pgErr.Message; {
+	case strings.Contains(text, "cannot read from"), strings.Contains(text, "can no longer"):
+		return fmt.Errorf("%w: %w; the server removed log that was not yet read (max_slot_wal_keep_size): begin anew as docs/operations.md says under \"When the slot is lost\"", ErrSlotLost, err)
+	case strings.Contains(text, "wal_level"):
+		return fmt.Errorf("%w; set wal_level = logical and restart the server", err)
+	case strings.Contains(text, "was not created in this database"):
+		return fmt.Errorf("%w; the slot belongs to another database: use another slot name, or correct the URL", err)
+	}
+	return err
+}

@@ -1,0 +1,84 @@
+package cdc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+)
+
+// statusPause is the least time between two status updates, but for a Ping: a server that shuts down answers each at once,
+// and under load each commit to the outbox acknowledges.
+const statusPause = 100 * time.Millisecond
+
+// feedback is what the server was told last, and when it must hear again.
+type feedback struct {
+	period time.Duration // the longest silence, a third of wal_sender_timeout: the server asks at half of it
+	sent   LSN
+	sentAt time.Time
+	owed   bool // the server asked for a reply
+}
+
+// position is what may be acknowledged: what the consumer called durable, but never more than it was given on this
+// connection. The server believes anything, and forgets what is before it.
+func (st *stream) position() LSN { return min(LSN(st.source.durable.Load()), st.handed) }
+
+// report sends a status update if one is due.
+func (st *stream) report(ctx context.Context, now time.Time) error {
+	f := &st.pace
+	since := now.Sub(f.sentAt)
+	ping := st.source.pinged.Load() && st.source.pinged.Swap(false)
+	if since >= statusPause && st.source.acknowledged.Load() {
+		st.source.acknowledged.Store(false) // before the position is read, so that a later one is not missed
+	}
+	position := st.position()
+	switch {
+	case ping, since >= f.period:
+	case since >= statusPause && (f.owed || position != f.sent):
+	default:
+		return nil
+	}
+	if ping {
+		st.idle.pinged = true
+	}
+	// Write, flush and apply are always set: a zero flush position would be replaced by the write position.
+	update := pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: pglogrepl.LSN(position), WALFlushPosition: pglogrepl.LSN(position), WALApplyPosition: pglogrepl.LSN(position),
+		ReplyRequested: ping || now.Sub(st.heardAt) >= f.period,
+	}
+	if err := st.conn.Conn().SetWriteDeadline(now.Add(st.config.WALSenderTimeout)); err != nil {
+		return fmt.Errorf("send a status update: %w", err)
+	}
+	if err := pglogrepl.SendStandbyStatusUpdate(ctx, st.conn, update); err != nil {
+		return fmt.Errorf("send a status update: %w", err)
+	}
+	f.sent, f.sentAt, f.owed = position, now, false
+	return nil
+}
+
+// nextReport is when report has something to do, if nothing happens before.
+func (st *stream) nextReport() time.Time {
+	if st.pace.owed || st.source.acknowledged.Load() || st.position() != st.pace.sent {
+		return st.pace.sentAt.Add(statusPause)
+	}
+	return st.pace.sentAt.Add(st.pace.period)
+}
+
+// shutdownWatch notices a server that is shutting down: it asks for a reply again and again, until the reply says that
+// everything up to the end of its log is durable, and does not end before.
+type shutdownWatch struct {
+	end   pglogrepl.LSN
+	since time.Time
+	count int
+}
+
+// asked takes one request for a reply, and reports whether they mean a shutdown: more than three within a second for the
+// same end of the log.
+func (w *shutdownWatch) asked(end pglogrepl.LSN, now time.Time) bool {
+	if end != w.end || now.Sub(w.since) > time.Second {
+		*w = shutdownWatch{end: end, since: now}
+	}
+	w.count++
+	return w.count > 3
+}

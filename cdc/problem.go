@@ -1,0 +1,88 @@
+package cdc
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Problem is something about a table that the relay cannot work with.
+type Problem struct {
+	Table  string // schema.name
+	Column string // empty if the table as a whole is meant
+	Text   string // what is wrong
+	Fix    string // what to do about it
+}
+
+func (p Problem) String() string {
+	if p.Column == "" {
+		return fmt.Sprintf("table %s: %s; %s", p.Table, p.Text, p.Fix)
+	}
+	return fmt.Sprintf("table %s, column %s: %s; %s", p.Table, p.Column, p.Text, p.Fix)
+}
+
+// Problems lists what stands in the way, in the order of the tables. What is optional and missing is no problem.
+func (c *Catalog) Problems() []Problem {
+	var problems []Problem
+	for _, d := range c.tables {
+		problems = append(problems, d.problems()...)
+	}
+	return problems
+}
+
+func (d *description) problems() []Problem {
+	name := d.table.Schema + "." + d.table.Name
+	quoted := quote(d.table)
+	table := func(text, fix string) []Problem { return []Problem{{Table: name, Text: text, Fix: fix}} }
+	switch {
+	case !d.exists && d.table.Optional:
+		return nil
+	case !d.exists:
+		return table("it does not exist", "correct the mapping's schema and table names, or mark the table optional")
+	case d.kind != kindTable:
+		return table("it is no ordinary table", "map the tables that hold the rows: views, foreign and partitioned tables are not read")
+	case d.persistence != persistencePermanent:
+		return table("it is unlogged or temporary, so its changes are not in the log", fmt.Sprintf("ALTER TABLE %s SET LOGGED", quoted))
+	}
+	var problems []Problem
+	add := func(column, text, fix string) {
+		problems = append(problems, Problem{Table: name, Column: column, Text: text, Fix: fix})
+	}
+	if !d.usage {
+		add("", "the role may not use its schema", fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO the relay's role", pgx.Identifier{d.table.Schema}.Sanitize()))
+	}
+	var unreadable, unkeyed []string
+	for i, want := range d.table.Columns {
+		key := i < d.table.KeyColumns
+		have, ok := d.columns[want.Name]
+		switch {
+		case !ok && want.Optional && !key:
+		case !ok:
+			add(want.Name, "it does not exist", "correct the mapping, or mark the column optional")
+		case have.generated && !(want.Optional && !key):
+			add(want.Name, "it is generated, and generated columns are not in the log", "map the columns that it is made of")
+		default:
+			if !have.readable {
+				unreadable = append(unreadable, pgx.Identifier{want.Name}.Sanitize())
+			}
+			if key && !have.identified {
+				unkeyed = append(unkeyed, want.Name)
+			}
+		}
+	}
+	if unreadable != nil {
+		columns := strings.Join(unreadable, ", ")
+		add("", fmt.Sprintf("the role may not read %s, which the first copy needs", columns), fmt.Sprintf("GRANT SELECT (%s) ON %s TO the relay's role", columns, quoted))
+	}
+	if unkeyed != nil {
+		add("", fmt.Sprintf("its replica identity (%s) does not hold the key column %s, so updates and deletes cannot be told apart", identityNames[d.identity], strings.Join(unkeyed, ", ")),
+			fmt.Sprintf("give it a primary key over the key columns, or, if a unique index over NOT NULL columns is there, ALTER TABLE %s REPLICA IDENTITY USING INDEX that index", quoted))
+	}
+	return problems
+}
+
+var identityNames = map[string]string{"d": "DEFAULT", "i": "INDEX", identityFull: "FULL", "n": "NOTHING"}
+
+// quote writes the table's name as SQL.
+func quote(t *Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }

@@ -1,0 +1,123 @@
+package cdc_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/integration/cluster"
+)
+
+// A relay must not hold up its server's shutdown, whatever it waits for itself.
+func TestStream_LetsTheServerShutDown(t *testing.T) {
+	for name, test := range map[string]struct {
+		size int
+		// busy prepares the stream's state; the returned function goes on while the server stops.
+		busy func(s *source, r *running)
+		mode string
+	}{
+		"fast, idle":                            {10, func(*source, *running) {}, "fast"},
+		"smart, idle":                           {10, func(*source, *running) {}, "smart"},
+		"fast, transactions pending":            {10, pending, "fast"},
+		"smart, transactions pending":           {10, pending, "smart"},
+		"fast, consumer blocked":                {1, blocked, "fast"},
+		"fast, consumer blocked for long":       {1, blockedLong, "fast"},
+		"fast, consumer blocked, socket filled": {1, blockedFull, "fast"},
+		"immediate, transactions pending":       {10, pending, "immediate"},
+	} {
+		// One after another: a machine that runs eight servers at once stops none of them quickly.
+		t.Run(name, func(t *testing.T) {
+			c, err := cluster.Start(t.Context(), cluster.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			s := newSourceAt(t, c.URL("postgres"), schema, mapped)
+			r := s.stream(s.start, test.size)
+			until(t, "the slot is in use", func() bool { return s.slot().Active })
+			test.busy(s, r)
+			if err := s.conn.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if test.size == 10 {
+				// An idle consumer keeps up with what needs no work; one with pending transactions does not get that far.
+				go func() {
+					for m := range r.messages {
+						if m.Transaction == nil && name == test.mode+", idle" {
+							r.Acknowledge(m.Idle)
+						}
+					}
+				}()
+				t.Cleanup(func() { close(r.messages) })
+			}
+			begin := time.Now()
+			if err := c.Stop(test.mode); err != nil {
+				t.Fatal(err)
+			}
+			took := time.Since(begin)
+			err = r.ended()
+			t.Logf("stopped after %v, the stream ended with: %v", took.Round(time.Millisecond), err)
+			if took > 2*time.Second {
+				t.Errorf("the server took %v to stop, want at most 2 s", took)
+			}
+			if !cdc.Retryable(err) {
+				t.Errorf("the stream ended with %v, want a retryable error", err)
+			}
+
+			// Nothing is lost.
+			if err := c.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.conn = connect(t, s.url)
+			var rows, got int
+			if err := s.conn.QueryRow(t.Context(), "SELECT count(*) FROM users").Scan(&rows); err != nil {
+				t.Fatal(err)
+			}
+			again := s.stream(s.start, 10)
+			for _, transaction := range again.idle(s.lsn()) {
+				got += transaction.Len()
+			}
+			if got != rows {
+				t.Errorf("%d changes came after the restart, want %d", got, rows)
+			}
+		})
+	}
+}
+
+func pending(s *source, r *running) {
+	for i := range 3 {
+		s.exec(fmt.Sprintf("INSERT INTO users VALUES (%d)", i))
+	}
+	until(s.t, "all is received", func() bool { return len(r.messages) >= 3 })
+}
+
+func blocked(s *source, r *running) {
+	for i := range 3 {
+		s.exec(fmt.Sprintf("INSERT INTO users VALUES (%d)", i))
+	}
+	until(s.t, "the channel is full", func() bool { return len(r.messages) == 1 })
+}
+
+func blockedLong(s *source, r *running) {
+	blocked(s, r)
+	// The source opens its second session.
+	until(s.t, "the server is watched", func() bool {
+		var sessions int
+		err := s.conn.QueryRow(s.t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'iam-relay' AND backend_type = 'client backend'").Scan(&sessions)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return sessions == 1
+	})
+}
+
+// blockedFull has the server wait in the middle of sending.
+func blockedFull(s *source, r *running) {
+	blockedLong(s, r)
+	s.exec("INSERT INTO users SELECT i, repeat(md5(i::text), 10) FROM generate_series(10, 30000) AS i")
+}

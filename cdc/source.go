@@ -1,0 +1,195 @@
+package cdc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SourceConfig says what to stream. URL, Slot, Publication and Tables are needed.
+type SourceConfig struct {
+	URL         string
+	Slot        string
+	Publication string
+	Tables      []*Table
+	// Catalog resolves domains; nil leaves them as they are.
+	Catalog *Catalog
+	// MemoryLimit is how many bytes of one transaction are kept in memory; 0 is DefaultMemoryLimit.
+	MemoryLimit int
+	// SpillDir takes the temporary files of larger transactions; empty is the system's directory.
+	SpillDir string
+	// WALSenderTimeout is set for this session, so that the server lets go of the slot soon after a relay has vanished. 0 is
+	// 5 s.
+	WALSenderTimeout time.Duration
+	// StallLimit is how long the consumer may take nothing; 0 is 5 s.
+	StallLimit time.Duration
+	Logger     *slog.Logger // nil is no log
+}
+
+// Message is one of two things.
+type Message struct {
+	Transaction *Transaction
+	// Idle, if Transaction is nil: every transaction committed before it has been handed over.
+	Idle LSN
+}
+
+// Source streams committed transactions from a slot. One goroutine calls Stream; the other methods may be called from any.
+type Source struct {
+	config SourceConfig
+
+	durable     atomic.Uint64 // what Acknowledge said
+	received    atomic.Uint64
+	lastMessage atomic.Int64 // Unix time in nanoseconds
+
+	// To wake the goroutine that owns the connection: set acknowledged or pinged first, then its read deadline, then
+	// wake. One that is about to read sees the flags; one that reads is interrupted; one that waits for its consumer
+	// listens on wake.
+	acknowledged, pinged atomic.Bool
+	conn                 atomic.Pointer[pgconn.PgConn]
+	wake                 chan struct{}
+}
+
+// NewSource returns a Source that does nothing yet.
+func NewSource(config SourceConfig) *Source {
+	config.WALSenderTimeout = cmp.Or(config.WALSenderTimeout, 5*time.Second)
+	config.StallLimit = cmp.Or(config.StallLimit, 5*time.Second)
+	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
+	return &Source{config: config, wake: make(chan struct{}, 1)}
+}
+
+// Acknowledge says that everything committed before the position is durable: the End of a Transaction, or an Idle. Only
+// that is ever told to the server. A position before an earlier one changes nothing.
+func (s *Source) Acknowledge(durable LSN) {
+	for {
+		old := s.durable.Load()
+		if uint64(durable) <= old {
+			return
+		}
+		if s.durable.CompareAndSwap(old, uint64(durable)) {
+			break
+		}
+	}
+	if !s.acknowledged.Swap(true) {
+		s.interrupt()
+	}
+}
+
+// Ping asks the server how far its log has been read, so that an Idle follows, also if it has been told before. It does
+// nothing while Stream does not run.
+func (s *Source) Ping() {
+	if !s.pinged.Swap(true) {
+		s.interrupt()
+	}
+}
+
+func (s *Source) interrupt() {
+	if conn := s.conn.Load(); conn != nil {
+		// It fails only for a closed connection, which nobody reads.
+		_ = conn.Conn().SetReadDeadline(time.Unix(1, 0))
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Received is the latest position of the log that the server has sent or skipped.
+func (s *Source) Received() LSN { return LSN(s.received.Load()) }
+
+// LastMessage is when the server was last heard; zero if never.
+func (s *Source) LastMessage() time.Time {
+	if at := s.lastMessage.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
+// Stream hands over the transactions whose commit record is not before from, in commit order, until ctx ends or something
+// fails; see Retryable. from is the End of the last durable transaction, or the consistent point of a new slot. The
+// consumer owns the transactions that are in out when Stream returns.
+//
+// While out is full, Stream reads nothing, but keeps the connection alive with the acknowledged position for up to
+// StallLimit.
+func (s *Source) Stream(ctx context.Context, from LSN, out chan<- Message) error {
+	if from == 0 {
+		return fmt.Errorf("stream slot %s: there is no position to start from", s.config.Slot)
+	}
+	if err := s.stream(ctx, from, out); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return fmt.Errorf("stream slot %s: %w", s.config.Slot, err)
+	}
+	return nil
+}
+
+func (s *Source) stream(ctx context.Context, from LSN, out chan<- Message) (err error) {
+	st := &stream{
+		source: s, config: &s.config, out: out,
+		pace:    feedback{period: min(10*time.Second, s.config.WALSenderTimeout/3), sent: from, sentAt: time.Now()},
+		handed:  from,
+		idle:    idle{told: from},
+		heardAt: time.Now(),
+	}
+	st.decoder = newDecoder(s.config.Tables, s.config.Catalog, from, func() *Spool {
+		return NewSpool(s.config.SpillDir, s.config.MemoryLimit)
+	})
+	defer func() { err = errors.Join(err, st.decoder.close()) }()
+	if st.conn, err = s.start(ctx, from, &st.notice); err != nil {
+		return err
+	}
+	defer closeConn(st.conn)
+	// An acknowledgement from before must not reach another slot.
+	s.durable.Store(uint64(from))
+	s.pinged.Store(false)
+	s.conn.Store(st.conn)
+	defer s.conn.Store(nil)
+	defer context.AfterFunc(ctx, s.interrupt)()
+	return st.run(ctx)
+}
+
+// start connects and asks for the stream. A notice that means that transactions are missing is put into fatal.
+func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgConn, error) {
+	if err := CheckSlotName(s.config.Slot); err != nil {
+		return nil, err
+	}
+	config, err := replicationConfig(s.config.URL)
+	if err != nil {
+		return nil, err
+	}
+	config.RuntimeParams["wal_sender_timeout"] = fmt.Sprintf("%dms", s.config.WALSenderTimeout.Milliseconds())
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.SeverityUnlocalized == "WARNING" && strings.Contains(n.Message, "skipped loading publication") {
+			*fatal = fmt.Errorf("%w: %s; changes are missing: begin anew as docs/operations.md says under \"When the slot is lost\"", ErrPublicationMissing, n.Message)
+			return
+		}
+		s.config.Logger.WarnContext(ctx, "notice from the source's server", "code", n.Code, "message", n.Message)
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, explain(err, nil)
+	}
+	err = pglogrepl.StartReplication(ctx, conn, `"`+s.config.Slot+`"`, pglogrepl.LSN(from), pglogrepl.StartReplicationOptions{
+		Mode:       pglogrepl.LogicalReplication,
+		PluginArgs: []string{"proto_version '1'", "publication_names " + publicationNames(s.config.Publication)},
+	})
+	if err != nil {
+		closeConn(conn)
+		return nil, explain(err, ErrSlotMissing)
+	}
+	return conn, nil
+}
+
+// publicationNames writes the plugin's option: a list of quoted identifiers within a quoted string.
+func publicationNames(name string) string {
+	identifier := `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+	return "'" + strings.ReplaceAll(identifier, "'", "''") + "'"
+}

@@ -1,0 +1,262 @@
+package cdc_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+var anyValue = rapid.Custom(func(t *rapid.T) cdc.Value {
+	v := cdc.Value{Kind: cdc.Kind(rapid.IntRange(0, int(cdc.Text)).Draw(t, "kind"))}
+	if v.Kind == cdc.Text {
+		v.Text = rapid.OneOf(rapid.String(), rapid.Just(strings.Repeat("x", 40_000))).Draw(t, "text")
+	}
+	return v
+})
+
+var anyRow = rapid.OneOf(rapid.Just(cdc.Row(nil)), rapid.Map(rapid.SliceOfN(anyValue, 0, 5), func(v []cdc.Value) cdc.Row { return append(cdc.Row{}, v...) }))
+
+// Whatever goes into a spool comes out of it, in memory or not, as a whole and by parts.
+func TestSpool_GivesBackWhatItWasGiven(t *testing.T) {
+	t.Parallel()
+	relations := []*cdc.Relation{{Table: users}, {Table: userRole}}
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		spool := cdc.NewSpool(dir, rapid.SampledFrom([]int{1, 1000, 1 << 30}).Draw(t, "limit"))
+		var want []cdc.Change
+		for seq := range rapid.IntRange(0, 200).Draw(t, "changes") {
+			c := cdc.Change{Seq: 2 * seq, Op: cdc.Op(rapid.IntRange(1, 4).Draw(t, "op")), Relation: rapid.SampledFrom(relations).Draw(t, "relation")}
+			if c.Op != cdc.Truncate {
+				c.Key = cdc.Key(rapid.StringMatching("[a-d]").Draw(t, "key"))
+				c.From = cdc.Key(rapid.StringMatching("[a-d]?").Draw(t, "from"))
+				c.New, c.Old = anyRow.Draw(t, "new"), anyRow.Draw(t, "old")
+			}
+			want = append(want, c)
+			if err := spool.Add(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first := finish(t, spool)
+		check(t, first, want)
+
+		// As a consumer does it: part by part into another spool.
+		second := cdc.NewSpool(dir, rapid.SampledFrom([]int{1, 1000, 1 << 30}).Draw(t, "second limit"))
+		for i := range first.Parts() {
+			part, err := first.Part(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range part {
+				if err := second.Add(c); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		again := finish(t, second)
+		check(t, again, want)
+		for _, transaction := range []*cdc.Transaction{first, first, again} {
+			if err := transaction.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("files %v are left behind (%v)", left, err)
+	}
+}
+
+func finish(t *rapid.T, spool *cdc.Spool) *cdc.Transaction {
+	transaction, err := spool.Transaction()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return transaction
+}
+
+func check(t *rapid.T, transaction *cdc.Transaction, want []cdc.Change) {
+	var got []cdc.Change
+	for c, err := range transaction.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, c)
+	}
+	sameRelation := cmp.Comparer(func(a, b *cdc.Relation) bool { return a == b })
+	if d := cmp.Diff(want, got, sameRelation); d != "" {
+		t.Fatalf("changes (-want +got):\n%s", d)
+	}
+	if transaction.Len() != len(want) {
+		t.Fatalf("length %d, want %d", transaction.Len(), len(want))
+	}
+	parts := map[cdc.Key]int{}
+	rows, truncates := 0, 0
+	for i := range transaction.Parts() {
+		part, err := transaction.Part(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq := -1
+		for _, c := range part {
+			if c.Seq <= seq {
+				t.Fatalf("part %d is not in order", i)
+			}
+			if seq = c.Seq; c.Op == cdc.Truncate {
+				truncates++
+				continue
+			}
+			if at, ok := parts[c.Key]; ok && at != i {
+				t.Fatalf("changes of key %q are in parts %d and %d", c.Key, at, i)
+			}
+			parts[c.Key] = i
+			rows++
+		}
+	}
+	for _, c := range want {
+		if c.Op == cdc.Truncate {
+			truncates -= transaction.Parts()
+		} else {
+			rows--
+		}
+	}
+	if rows != 0 || truncates != 0 {
+		t.Fatalf("the parts have %d rows and %d truncations too many", rows, truncates)
+	}
+}
+
+func TestSpool_RefusesDisorderThatItCannotMend(t *testing.T) {
+	t.Parallel()
+	spool := cdc.NewSpool(t.TempDir(), 1)
+	defer spool.Close()
+	relation := &cdc.Relation{Table: users}
+	if err := spool.Add(cdc.Change{Seq: 5, Op: cdc.Delete, Relation: relation, Key: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := spool.Add(cdc.Change{Seq: 4, Op: cdc.Delete, Relation: relation, Key: "a"}); err == nil {
+		t.Error("a change before an earlier one of its key was accepted")
+	}
+}
+
+func TestSpool_SaysWhichDirectoryFails(t *testing.T) {
+	t.Parallel()
+	spool := cdc.NewSpool(t.TempDir()+"/missing", 1)
+	err := spool.Add(cdc.Change{Op: cdc.Delete, Relation: &cdc.Relation{Table: users}, Key: "a"})
+	if !errors.Is(err, cdc.ErrSpill) || !strings.Contains(err.Error(), "/missing") {
+		t.Errorf("got error %v, want an ErrSpill that names the directory", err)
+	}
+}
+
+// A million rows, of which neither the spool nor the readers of it may hold more than a few megabytes.
+func TestSpool_HoldsLittleOfALargeTransaction(t *testing.T) {
+	spool := cdc.NewSpool(t.TempDir(), 0)
+	relation := &cdc.Relation{Table: users}
+	const rows = 1_000_000
+	peak := newPeak()
+	for i := range rows {
+		key := fmt.Sprintf("%036d", i)
+		c := cdc.Change{Seq: i, Op: cdc.Insert, Relation: relation, Key: cdc.Key(key), New: cdc.Row{cdc.TextValue(key), cdc.TextValue("somebody@example.com"), cdc.NullValue}}
+		if err := spool.Add(c); err != nil {
+			t.Fatal(err)
+		}
+		if i%50_000 == 0 {
+			peak.measure()
+		}
+	}
+	transaction, err := spool.Transaction()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transaction.Close()
+	total := 0
+	for i := range transaction.Parts() {
+		part, err := transaction.Part(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if total += len(part); i%8 == 0 {
+			peak.measure()
+		}
+	}
+	next := 0
+	for c, err := range transaction.All() {
+		if err != nil || c.Seq != next {
+			t.Fatalf("change %d came with error %v, want change %d", c.Seq, err, next)
+		}
+		if next++; next%50_000 == 0 {
+			peak.measure()
+		}
+	}
+	if total != rows || next != rows || !transaction.Spilled() {
+		t.Errorf("read %d changes by parts and %d in order, want %d", total, next, rows)
+	}
+	t.Logf("peak of %d MiB", peak.bytes>>20)
+	if peak.bytes > 24<<20 {
+		t.Errorf("up to %d MiB were held, want at most 24", peak.bytes>>20)
+	}
+}
+
+// peak is the most memory that was live beyond what was at its beginning.
+type peak struct{ start, bytes uint64 }
+
+func newPeak() *peak {
+	p := &peak{}
+	p.start = live()
+	return p
+}
+
+func (p *peak) measure() {
+	if now := live(); now > p.start {
+		p.bytes = max(p.bytes, now-p.start)
+	}
+}
+
+func live() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func TestStream_SpillsALargeTransaction(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, schema, mapped)
+	s.config.MemoryLimit = 64 << 10
+	r := s.stream(s.start, 1)
+	const rows = 20_000
+	s.exec(fmt.Sprintf("BEGIN; INSERT INTO users VALUES (0); TRUNCATE users; INSERT INTO users SELECT i, 'n' || i FROM generate_series(1, %d) i; UPDATE users SET name = 'u'; COMMIT", rows))
+	transaction := r.next()
+	defer transaction.Close()
+	if !transaction.Spilled() || transaction.Bytes() > 64<<10 || transaction.Len() != 2*rows+2 {
+		t.Errorf("%d changes hold %d bytes, spilled: %t; want %d spilled ones", transaction.Len(), transaction.Bytes(), transaction.Spilled(), 2*rows+2)
+	}
+	part := rand.IntN(transaction.Parts())
+	changes, err := transaction.Part(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	truncated := false
+	state := map[cdc.Key]string{}
+	for _, c := range changes {
+		if c.Op == cdc.Truncate {
+			truncated = true
+			clear(state)
+			continue
+		}
+		state[c.Key] += c.Op.String() + " " + c.New[1].Text + " "
+	}
+	if !truncated || len(state) < rows/200 {
+		t.Errorf("part %d has %d keys, truncated: %t", part, len(state), truncated)
+	}
+	for key, got := range state {
+		diff(t, "history of "+string(key), fmt.Sprintf("insert n%s update u ", key), got)
+	}
+}

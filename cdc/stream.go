@@ -1,0 +1,216 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// silenceLimit is how long the server may say nothing although it is asked. It is long because a server that decodes a very
+// large transaction has nothing to say for a while.
+const silenceLimit = time.Minute
+
+// stream is one run of a Source: the only owner of its connection.
+type stream struct {
+	source  *Source
+	config  *SourceConfig
+	conn    *pgconn.PgConn
+	decoder *decoder
+	out     chan<- Message
+
+	pace     feedback
+	shutdown shutdownWatch
+	idle     idle
+	handed   LSN       // everything before it has been handed over
+	heardAt  time.Time // when the server was last heard, or could not be because nobody read
+	armed    time.Time // the connection's read deadline; zero after it has passed
+	notice   error     // a notice that ends the stream
+}
+
+// idle is the news that nothing is pending.
+type idle struct {
+	known  LSN // the newest position before which nothing is pending
+	told   LSN
+	toldAt time.Time
+	// pinged: the reply to a Ping is to come; asked: it has come, and is told even if it is no news.
+	pinged, asked bool
+}
+
+func (st *stream) run(ctx context.Context) error {
+	now := time.Now()
+	for {
+		if err := st.report(ctx, now); err != nil {
+			return err
+		}
+		st.tellIdle(now)
+		if now.Sub(st.heardAt) > silenceLimit {
+			return fmt.Errorf("%w: nothing came for %s", ErrServerSilent, silenceLimit)
+		}
+		message, err := st.receive(ctx, now)
+		if err != nil {
+			return err
+		}
+		now = time.Now()
+		if message == nil {
+			continue
+		}
+		st.heardAt = now
+		st.source.lastMessage.Store(now.UnixNano())
+		if err := st.take(ctx, message); err != nil {
+			return err
+		}
+		now = st.heardAt // later than before, if the consumer was busy
+	}
+}
+
+// receive returns the next message, or nil if there was none until something else is to be done.
+func (st *stream) receive(ctx context.Context, now time.Time) (pgproto3.BackendMessage, error) {
+	acknowledged := st.source.acknowledged.Load()
+	until := st.nextReport()
+	if st.idle.due() && !st.decoder.inTransaction() {
+		until = earlier(until, st.idle.toldAt.Add(statusPause))
+	}
+	// A deadline that comes too early only costs a round.
+	if st.armed.IsZero() || until.Before(st.armed) || st.armed.Before(now) {
+		if err := st.conn.Conn().SetReadDeadline(until); err != nil {
+			return nil, fmt.Errorf("read the stream: %w", err)
+		}
+		st.armed = until
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if st.source.pinged.Load() || st.source.acknowledged.Load() != acknowledged {
+			return nil, nil
+		}
+	}
+	// Without a context, pgconn leaves the deadline alone, and a timeout leaves the connection usable.
+	message, err := st.conn.ReceiveMessage(context.Background())
+	if err == nil {
+		return message, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if pgconn.Timeout(err) {
+		st.armed = time.Time{}
+		return nil, nil
+	}
+	// A fatal error of the server comes this way, another one as a message.
+	return nil, fmt.Errorf("the replication connection ended: %w", explain(err, ErrPublicationMissing))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (st *stream) take(ctx context.Context, message pgproto3.BackendMessage) error {
+	switch m := message.(type) {
+	case *pgproto3.CopyData:
+		return st.data(ctx, m.Data)
+	case *pgproto3.ErrorResponse:
+		return explain(pgconn.ErrorResponseToPgError(m), ErrPublicationMissing)
+	case *pgproto3.CopyDone, *pgproto3.CommandComplete, *pgproto3.ReadyForQuery:
+		return fmt.Errorf("%w: it ended the stream", ErrServerShutdown)
+	case *pgproto3.NoticeResponse:
+		return st.notice
+	case *pgproto3.ParameterStatus:
+		return nil
+	}
+	return fmt.Errorf("unexpected message %T in the stream", message)
+}
+
+func (st *stream) data(ctx context.Context, data []byte) error {
+	if len(data) == 0 {
+		return &DecodeError{Err: errTruncated}
+	}
+	switch data[0] {
+	case pglogrepl.PrimaryKeepaliveMessageByteID:
+		keepalive, err := pglogrepl.ParsePrimaryKeepaliveMessage(data[1:])
+		if err != nil {
+			return &DecodeError{Err: err}
+		}
+		return st.keepalive(keepalive)
+	case pglogrepl.XLogDataByteID:
+		x, err := pglogrepl.ParseXLogData(data[1:])
+		if err != nil {
+			return &DecodeError{Err: err}
+		}
+		st.advance(LSN(x.WALStart))
+		t, err := st.decoder.decode(LSN(x.WALStart), x.WALData)
+		if err != nil || t == nil {
+			return err
+		}
+		return st.hand(ctx, t)
+	}
+	return &DecodeError{Err: fmt.Errorf("unknown message %q in the stream", data[0])}
+}
+
+func (st *stream) keepalive(k pglogrepl.PrimaryKeepaliveMessage) error {
+	end := LSN(k.ServerWALEnd)
+	st.advance(end)
+	if !st.decoder.inTransaction() {
+		st.idle.known = max(st.idle.known, end)
+		st.idle.asked = st.idle.asked || st.idle.pinged
+		st.idle.pinged = false
+	}
+	if k.ReplyRequested {
+		st.pace.owed = true
+		if st.shutdown.asked(k.ServerWALEnd, st.heardAt) {
+			return fmt.Errorf("%w: it waits for what is not durable yet", ErrServerShutdown)
+		}
+	}
+	return nil
+}
+
+func (st *stream) advance(to LSN) {
+	if uint64(to) > st.source.received.Load() {
+		st.source.received.Store(uint64(to))
+	}
+}
+
+// hand gives a transaction to the consumer. One without changes of the mapped tables is only a position.
+func (st *stream) hand(ctx context.Context, t *Transaction) error {
+	st.advance(t.End)
+	if t.Len() == 0 {
+		st.idle.known = max(st.idle.known, t.End)
+		return t.Close()
+	}
+	end := t.End
+	select {
+	case st.out <- Message{Transaction: t}:
+	default:
+		if err := st.wait(ctx, Message{Transaction: t}); err != nil {
+			return errors.Join(err, t.Close())
+		}
+	}
+	st.handed = max(st.handed, end)
+	st.idle.told = max(st.idle.told, end)
+	return nil
+}
+
+// due reports whether there is something to tell the consumer.
+func (i *idle) due() bool { return i.known > i.told || i.asked && i.known > 0 }
+
+// tellIdle tells the consumer that nothing is pending, if that is news and the consumer has room for it.
+func (st *stream) tellIdle(now time.Time) {
+	i := &st.idle
+	if !i.due() || st.decoder.inTransaction() || (!i.asked && now.Sub(i.toldAt) < statusPause) {
+		return
+	}
+	position := max(i.known, i.told)
+	i.toldAt = now
+	select {
+	case st.out <- Message{Idle: position}:
+		i.told, i.asked = position, false
+		st.handed = max(st.handed, position)
+	default:
+	}
+}
