@@ -1,0 +1,72 @@
+package mapping
+
+import (
+	"testing"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// TestCondition_Values covers what a condition sees, nulls above all: a null in a row must never stop the stream.
+func TestCondition_Values(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	w.mirrorRow("realms id=@a1 name=acme")
+	r := w.relation("users")
+	row := w.row(r, "id=@e1 realm_id=@a1 username=alice email=Alice@X failed_login_attempts=3 email_verified=t", nil)
+	old := w.row(r, "id=@e1 realm_id=@a1 username=bob", nil)
+	tests := []struct {
+		condition string
+		want      bool
+	}{
+		{"row.username == 'alice'", true},
+		{"old.username == 'bob' and old != nil", true},
+		{"row.email_verified", true},
+		{"not row.enabled", true},
+		{"row.failed_login_attempts > 2 and row.failed_login_attempts + 1 < 5", true},
+		{"row.firstname == nil", true},
+		{"row.firstname != nil", false},
+		{"row.firstname == 'x'", false},
+		{"row.firstname != 'x'", true},
+		{"row.firstname == row.lastname", true},
+		{"len(row.firstname) > 0", false},
+		{"len(row.firstname) == 0", false},
+		{"lower(row.email) endsWith '@x'", true},
+		{"row.firstname contains 'x'", false},
+		{"not (row.firstname startsWith 'x')", true},
+		{"row.firstname matches '^x'", false},
+		{"row.firstname in ['a', 'b']", false},
+		{"row.firstname not in ['a', 'b']", true},
+		{"row.username in ['alice']", true},
+		{"row.firstname > 'a' or row.username > 'a'", true},
+		{"changed('username')", true},
+		{"changed('lastname', 'realm_id')", false},
+		{"parent('realm_id').name == 'acme'", true},
+		{"parent('realm_id') != nil", true},
+		{"parent('client_id') == nil", true},
+		{"parent('client_id').name == 'x'", false},
+		{"parent('client_id').enabled", false},
+		{"parent('client_id').name != 'x'", true},
+		{"row.firstname == nil ? row.email_verified : false", true},
+		{`row["username"] == "alice"`, true},
+	}
+	for _, test := range tests {
+		t.Run(test.condition, func(t *testing.T) {
+			var p problems
+			l := &loader{rules: w.rules, problems: &p, decoder: decoder{&p}}
+			c := l.condition(word{text: test.condition}, w.rules.byName["users"], false)
+			if c == nil {
+				t.Fatal(p.err())
+			}
+			if err := c.typeCheck(w.mapper); err != nil {
+				t.Fatal(err)
+			}
+			tx := w.mapper.Begin(Commit{}, &fetched{w: w, mirror: w.mirror, anything: true})
+			seen := rowChange{bound: w.mapper.byCDC[r.Table], op: cdc.Update, row: row, old: old}
+			w.mapper.compare(seen)
+			w.mapper.eval.scope = tx.scope(seen)
+			if got, err := w.mapper.eval.holds(c); err != nil || got != test.want {
+				t.Errorf("got %t, %v; want %t", got, err, test.want)
+			}
+		})
+	}
+}

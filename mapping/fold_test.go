@@ -1,0 +1,149 @@
+package mapping
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+var foldTable = &cdc.Table{
+	Schema: "public", Name: "t", KeyColumns: 1,
+	Columns: []cdc.Column{{Name: "id"}, {Name: "a"}, {Name: "b"}},
+}
+
+var foldRelation = &cdc.Relation{Table: foldTable, Types: []uint32{25, 25, 25}}
+
+// database applies changes one after the other, as PostgreSQL does, and records what the log would say.
+type database struct {
+	rows mirror
+	log  []cdc.Change
+}
+
+func (d *database) record(c cdc.Change) {
+	c.Seq, c.Relation = len(d.log), foldRelation
+	d.log = append(d.log, c)
+}
+
+func (d *database) step(t *rapid.T) {
+	id := rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "id")
+	value := func(name string) cdc.Value {
+		if i := rapid.IntRange(-1, 2).Draw(t, name); i >= 0 {
+			return cdc.TextValue(strconv.Itoa(i))
+		}
+		return cdc.NullValue
+	}
+	key := cdc.Key(id)
+	row := d.rows.row(foldTable, key)
+	if row == nil {
+		row = cdc.Row{cdc.TextValue(id), value("a"), value("b")}
+		d.rows.put(foldTable, row)
+		d.record(cdc.Change{Op: cdc.Insert, Key: key, New: slices.Clone(row)})
+		return
+	}
+	if rapid.IntRange(0, 2).Draw(t, "what") == 0 {
+		delete(d.rows[foldTable], key)
+		d.record(cdc.Change{Op: cdc.Delete, Key: key})
+		return
+	}
+	next := cdc.Row{row[0], value("a"), row[2]}
+	logged := slices.Clone(next)
+	if rapid.Bool().Draw(t, "toast") {
+		logged[2] = cdc.Value{Kind: cdc.Unchanged}
+	} else {
+		next[2] = value("b")
+		logged[2] = next[2]
+	}
+	to := rapid.SampledFrom([]string{id, id, "4", "5"}).Draw(t, "to")
+	if to == id || d.rows.row(foldTable, cdc.Key(to)) != nil {
+		d.rows.put(foldTable, next)
+		d.record(cdc.Change{Op: cdc.Update, Key: key, New: logged})
+		return
+	}
+	next[0], logged[0] = cdc.TextValue(to), cdc.TextValue(to)
+	delete(d.rows[foldTable], key)
+	d.rows.put(foldTable, next)
+	d.record(cdc.Change{Op: cdc.Delete, Key: key})
+	d.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: logged, From: key})
+}
+
+// TestFold_EqualsAllChanges: the folded and resolved changes lead from the rows before to the rows after, with one change
+// per row, none of them idle.
+func TestFold_EqualsAllChanges(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		d := &database{rows: mirror{foldTable: {}}}
+		for range rapid.IntRange(0, 6).Draw(t, "before") {
+			d.step(t)
+		}
+		before := mirror{foldTable: {}}
+		for key, row := range d.rows[foldTable] {
+			before[foldTable][key] = slices.Clone(row)
+		}
+		d.log = nil
+		for range rapid.IntRange(0, 12).Draw(t, "steps") {
+			d.step(t)
+		}
+		seen, place := map[cdc.Key]bool{}, -1
+		after := mirror{foldTable: {}}
+		maps.Copy(after[foldTable], before[foldTable])
+		for _, c := range Fold(d.log) {
+			if seen[c.Key] || c.Seq <= place {
+				t.Fatalf("a second change of row %s, or out of order", c.Key)
+			}
+			seen[c.Key], place = true, c.Seq
+			old := before.row(foldTable, c.Key)
+			if c.From != "" {
+				ResolveFrom(&c, before.row(foldTable, c.From))
+			}
+			changed := Resolve(&c, old)
+			if (c.Op == cdc.Insert) != (old == nil) {
+				t.Fatalf("%s of row %s, which was %v before", c.Op, c.Key, old)
+			}
+			if !changed && !slices.Equal(c.New, old) {
+				t.Fatalf("row %s counts as unchanged: %v, was %v", c.Key, c.New, old)
+			}
+			after.apply([]cdc.Change{c})
+		}
+		if diff := cmp.Diff(d.rows, after, cmp.Transformer("rows", func(m mirror) map[cdc.Key]cdc.Row { return m[foldTable] })); diff != "" {
+			t.Fatalf("rows after the transaction (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestFold_TruncateEndsEarlierRows(t *testing.T) {
+	t.Parallel()
+	row := cdc.Row{cdc.TextValue("1"), cdc.NullValue, cdc.NullValue}
+	got := Fold([]cdc.Change{
+		{Seq: 0, Op: cdc.Insert, Relation: foldRelation, Key: "1", New: row},
+		{Seq: 1, Op: cdc.Update, Relation: foldRelation, Key: "2", New: row},
+		{Seq: 2, Op: cdc.Truncate, Relation: foldRelation},
+		{Seq: 3, Op: cdc.Insert, Relation: foldRelation, Key: "3", New: row},
+	})
+	var ops []string
+	for _, c := range got {
+		ops = append(ops, c.Op.String()+" "+string(c.Key))
+	}
+	if diff := cmp.Diff([]string{"delete 2", "truncate ", "insert 3"}, ops); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestResolve_RowThatTheMirrorLacks(t *testing.T) {
+	t.Parallel()
+	table := &cdc.Table{Name: "t", KeyColumns: 2, Columns: []cdc.Column{{Name: "a"}, {Name: "b"}, {Name: "c"}}}
+	relation := &cdc.Relation{Table: table, Types: []uint32{25, 25, 25}}
+	c := cdc.Change{Op: cdc.Delete, Relation: relation, Key: cdc.MakeKey(`x\`, "y\x1fz")}
+	if !Resolve(&c, nil) {
+		t.Fatal("a delete is no idle change")
+	}
+	want := cdc.Row{cdc.TextValue(`x\`), cdc.TextValue("y\x1fz"), {}}
+	if diff := cmp.Diff(want, c.Old); diff != "" {
+		t.Errorf("old row (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,71 @@
+package mapping
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// hold is unless_followed.
+type hold struct {
+	within time.Duration
+	when   *condition // nil: always held
+	same   []int      // columns of the rule's table
+	// The change that cancels:
+	follower     *table
+	on           [cdc.Truncate + 1]bool
+	followerSame []int
+}
+
+func (l *loader) loadHold(r *rule, source *node) *hold {
+	l.decoder.known(source, "unless_followed", "table", "on", "same", "within", "when")
+	if source.kind != tableNode {
+		return nil
+	}
+	h := &hold{follower: r.table, on: l.operations(source, "on"), within: l.decoder.duration(source, "within")}
+	if r.event.group > 0 {
+		l.problems.add(source.at, "event %s: a grouped event cannot wait", r.event.name)
+	}
+	if w := l.decoder.word(source, "table"); w.given() {
+		if h.follower = l.table(w); h.follower == nil {
+			return nil
+		}
+	}
+	same := l.decoder.words(source, "same", true)
+	if len(same) == 0 {
+		l.problems.add(source.at, "unless_followed needs same: the columns that both rows have in common")
+	}
+	for _, w := range same {
+		own, ok := l.column(r.table, w)
+		other := own
+		if h.follower != r.table && ok {
+			other, ok = l.column(h.follower, w)
+		}
+		if ok {
+			h.same, h.followerSame = append(h.same, own), append(h.followerSame, other)
+		}
+	}
+	h.when = l.condition(l.decoder.word(source, "when"), r.table, false)
+	return h
+}
+
+func (r *rule) holdCondition() *condition {
+	if r.hold == nil {
+		return nil
+	}
+	return r.hold.when
+}
+
+// match identifies what a cancelling change must have in common with the held one: a hash, so that it tells nothing.
+func (r *rule) match(row cdc.Row, same []int) string {
+	h := sha256.New()
+	h.Write([]byte(r.event.name))
+	for _, column := range same {
+		v := at(row, column)
+		h.Write([]byte{0, byte(v.Kind)})
+		h.Write([]byte(v.Text))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}

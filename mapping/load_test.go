@@ -1,0 +1,133 @@
+package mapping
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestLoad_Problems runs every testdata/load/*.toml. Each ends with comment lines "#! message" for what Load or, for the
+// database of ferriskey.schema, Bind must say; FILE stands for the file's name. "#!option name=value" sets an option.
+// `go test -update` rewrites the messages.
+func TestLoad_Problems(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/load/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".toml"), func(t *testing.T) {
+			t.Parallel()
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			w := &world{t: t, options: Options{File: file}, schema: defaultSchema(t)}
+			for line := range strings.Lines(string(source)) {
+				if option, ok := strings.CutPrefix(line, "#!option "); ok {
+					w.setOptions([]string{option})
+				}
+				if !strings.HasPrefix(line, "#! ") {
+					got.WriteString(line)
+				}
+			}
+			rules, err := Load(w.options)
+			if err == nil {
+				_, err = rules.Bind(w.schema.relations(rules))
+			}
+			if err == nil {
+				t.Fatal("the mapping was accepted")
+			}
+			for message := range strings.SplitSeq(err.Error(), "\n") {
+				got.WriteString("#! " + strings.ReplaceAll(message, file, "FILE") + "\n")
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(got.String()), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(source), got.String()); diff != "" {
+				t.Errorf("messages differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLoad_NothingChosen(t *testing.T) {
+	t.Parallel()
+	if _, err := Load(Options{}); err == nil || !strings.Contains(err.Error(), "no mapping") {
+		t.Errorf("got %v, want that no mapping is chosen", err)
+	}
+	if _, err := Load(Options{Preset: "feriskey"}); err == nil || !strings.Contains(err.Error(), `did you mean "ferriskey"?`) {
+		t.Errorf("got %v, want the nearest preset", err)
+	}
+	if _, err := Load(Options{File: filepath.Join(t.TempDir(), "none.toml")}); err == nil || !os.IsNotExist(unwrap(err)) {
+		t.Errorf("got %v, want that the file does not exist", err)
+	}
+}
+
+func unwrap(err error) error {
+	if u, ok := err.(interface{ Unwrap() error }); ok {
+		return u.Unwrap()
+	}
+	return err
+}
+
+// TestLoad_Extends: a user's file adds, replaces and drops single things of a preset.
+func TestLoad_Extends(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "own.toml")
+	own := `
+extends = "ferriskey"
+drop = ["user.updated"]
+schema = "iam"
+
+[tables.users]
+omit_null = []
+[tables.users.format]
+username = { null = "nobody" }
+
+[[events]]
+name = "user.created"
+table = "users"
+on = "insert"
+data = ["id"]
+
+[[events]]
+name = "user.locked"
+table = "users"
+on = "update"
+changed = ["locked_until"]
+`
+	if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	preset, err := Load(Options{Preset: "ferriskey"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := Load(Options{File: file, Drop: []string{"webhook.created"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, name := range preset.EventNames() {
+		if name != "user.updated" && name != "webhook.created" {
+			want = append(want, name)
+		}
+	}
+	if diff := cmp.Diff(append(want, "user.locked"), rules.EventNames()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if schema := rules.Tables()[0].Schema; schema != "iam" {
+		t.Errorf("schema %q, want iam", schema)
+	}
+	if rules, err = Load(Options{File: file, Schema: "other"}); err != nil || rules.Tables()[0].Schema != "other" {
+		t.Errorf("the option does not override the schema: %v", err)
+	}
+}

@@ -1,0 +1,69 @@
+package mapping
+
+import "github.com/expr-lang/expr/ast"
+
+func call(function string, arguments ...int) *ast.CallNode {
+	n := &ast.CallNode{Callee: &ast.IdentifierNode{Value: function}}
+	n.Arguments = append(n.Arguments, &ast.IdentifierNode{Value: "$env"})
+	for _, a := range arguments {
+		n.Arguments = append(n.Arguments, &ast.IntegerNode{Value: a})
+	}
+	return n
+}
+
+// columnPatch turns row.x, old.x, parent("y").x and changed(…) into calls with positions.
+type columnPatch struct{ condition *condition }
+
+// Visit implements ast.Visitor.
+func (p *columnPatch) Visit(node *ast.Node) {
+	t := p.condition.table
+	switch n := (*node).(type) {
+	case *ast.MemberNode:
+		property, ok := n.Property.(*ast.StringNode)
+		if !ok {
+			return
+		}
+		switch base := unchain(n.Node).(type) {
+		case *ast.IdentifierNode:
+			which := rowItself
+			if base.Value == "old" {
+				which = rowOld
+			}
+			ast.Patch(node, call(valueFunction, which, t.columns[property.Value]))
+		case *ast.CallNode:
+			if i, ok := parentCall(p.condition, base); ok {
+				ast.Patch(node, call(valueFunction, i, t.parents[i].table.columns[property.Value]))
+			}
+		}
+	case *ast.CallNode:
+		if calleeName(n) != "changed" {
+			return
+		}
+		var columns []int
+		for _, a := range n.Arguments {
+			if s, ok := a.(*ast.StringNode); ok {
+				columns = append(columns, t.columns[s.Value])
+			}
+		}
+		ast.Patch(node, call(changedFunction, columns...))
+	}
+}
+
+// rowPatch turns what is left of old and parent(…), which can only be compared with nil, and the names of a bare condition.
+type rowPatch struct{ condition *condition }
+
+// Visit implements ast.Visitor.
+func (p *rowPatch) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		if column, ok := p.condition.table.columns[n.Value]; ok && p.condition.bare {
+			ast.Patch(node, call(valueFunction, rowItself, column))
+		} else if n.Value == "old" {
+			ast.Patch(node, call(existsFunction, rowOld))
+		}
+	case *ast.CallNode:
+		if i, ok := parentCall(p.condition, n); ok {
+			ast.Patch(node, call(existsFunction, i))
+		}
+	}
+}

@@ -1,0 +1,19 @@
+package mapping
+
+import "testing"
+
+func TestPresets_Load(t *testing.T) {
+	t.Parallel()
+	for _, p := range Presets() {
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			rules, err := Load(Options{Preset: p.Name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Title == "" || len(rules.EventNames()) == 0 {
+				t.Errorf("preset %+v has no title or no events", p)
+			}
+		})
+	}
+}

@@ -1,0 +1,53 @@
+package mapping
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+)
+
+//go:embed presets/*.toml
+var presetFiles embed.FS
+
+// PresetInfo describes a mapping that comes with the program.
+type PresetInfo struct {
+	Name string
+	// Title is the first comment line of the preset.
+	Title string
+}
+
+// Presets lists the built-in mappings by name.
+func Presets() []PresetInfo {
+	var out []PresetInfo
+	for _, name := range presetNames() {
+		source, err := Preset(name)
+		if err != nil {
+			continue // It is embedded: it can always be read.
+		}
+		first, _, _ := strings.Cut(string(source), "\n")
+		out = append(out, PresetInfo{Name: name, Title: strings.TrimSpace(strings.TrimPrefix(first, "#"))})
+	}
+	return out
+}
+
+// Preset returns the source of a built-in mapping: an example to copy.
+func Preset(name string) ([]byte, error) {
+	source, err := presetFiles.ReadFile(path.Join("presets", name+".toml"))
+	if err != nil || strings.ContainsAny(name, "/\\") {
+		return nil, fmt.Errorf("unknown preset %q%s", name, suggest(name, presetNames()))
+	}
+	return source, nil
+}
+
+func presetNames() []string {
+	entries, err := presetFiles.ReadDir("presets")
+	if err != nil {
+		return nil // As above.
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = strings.TrimSuffix(e.Name(), ".toml")
+	}
+	return names
+}

@@ -1,0 +1,80 @@
+package mapping
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// Resolve completes a folded change from mirrored, the mirror's row of c.Key as of before the transaction, or nil. It fills
+// Old and the Unchanged values of New, and corrects the operation: an insert of a row that the mirror has is an update. An
+// update or delete of a row that it does not have gets an Old of Absent values around the key, unless the log carried one.
+//
+// It returns false when nothing changed, which PostgreSQL logs for every UPDATE that writes equal values.
+//
+// A change with From needs [ResolveFrom] first.
+func Resolve(c *cdc.Change, mirrored cdc.Row) bool {
+	switch c.Op {
+	case cdc.Insert:
+		if mirrored == nil {
+			c.Old = nil
+			return true
+		}
+		c.Op = cdc.Update
+	case cdc.Update, cdc.Delete:
+	default:
+		return true
+	}
+	c.Old = oldRow(c, mirrored)
+	if c.Op == cdc.Delete {
+		return true
+	}
+	fillUnchanged(c.New, c.Old)
+	return !slices.Equal(c.Old, c.New)
+}
+
+// ResolveFrom fills the Unchanged values of a row whose key was changed from the mirror's row of c.From, the old key.
+func ResolveFrom(c *cdc.Change, from cdc.Row) {
+	fillUnchanged(c.New, from)
+}
+
+// oldRow prefers the mirror and takes from the log what the mirror lacks, such as a column that is newly mapped.
+func oldRow(c *cdc.Change, mirrored cdc.Row) cdc.Row {
+	switch {
+	case mirrored == nil && c.Old != nil:
+		return c.Old
+	case mirrored == nil:
+		old := make(cdc.Row, len(c.Relation.Columns))
+		for i, text := range keyTexts(c.Relation.Table, c.Key) {
+			old[i] = cdc.TextValue(text)
+		}
+		return old
+	case len(mirrored) == len(c.Relation.Columns) && !slices.ContainsFunc(mirrored, isAbsent):
+		return mirrored
+	}
+	old := make(cdc.Row, len(c.Relation.Columns))
+	copy(old, mirrored)
+	for i := range old {
+		if isAbsent(old[i]) && i < len(c.Old) {
+			old[i] = c.Old[i]
+		}
+	}
+	return old
+}
+
+func isAbsent(v cdc.Value) bool { return v.Kind == cdc.Absent }
+
+// keyTexts takes a Key apart again into the texts of the key columns.
+func keyTexts(t *cdc.Table, key cdc.Key) []string {
+	if t.KeyColumns == 1 {
+		return []string{string(key)}
+	}
+	texts := strings.Split(string(key), "\x1f")
+	for i := range texts {
+		texts[i] = keyUnescaper.Replace(texts[i])
+	}
+	return texts[:min(len(texts), t.KeyColumns)]
+}
+
+var keyUnescaper = strings.NewReplacer(`\\`, `\`, `\s`, "\x1f")

@@ -1,0 +1,187 @@
+package mapping
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// Subscription is a webhook that the IAM's own tables define.
+type Subscription struct {
+	// Key is the webhook row's key, Tenant the tenant that it belongs to. A subscription whose tenant is empty hears nothing.
+	Key, Tenant cdc.Key
+	// Name and Description may be empty.
+	Name, Description string
+	URL, Secret       string
+	Headers           map[string]string
+	// Events are the names that it subscribes to, sorted, without duplicates.
+	Events []string
+}
+
+// webhookSource is the [webhooks] section. Columns that the mapping does not name are -1.
+type webhookSource struct {
+	table                                   *table
+	url, name, description, headers, secret int
+	events                                  collect
+}
+
+func (l *loader) loadWebhooks(document *node) {
+	source := document.get("webhooks")
+	if source == nil {
+		return
+	}
+	l.decoder.known(source, "webhooks", "table", "url", "name", "description", "headers", "secret", "events")
+	if source.kind != tableNode {
+		return
+	}
+	w := &webhookSource{}
+	name := l.decoder.word(source, "table")
+	if !name.given() {
+		l.problems.add(source.at, "webhooks needs a table")
+		return
+	}
+	if w.table = l.table(name); w.table == nil {
+		return
+	}
+	if w.table.distance >= unreachable && l.rules.tenant != nil {
+		l.problems.add(name.at, "no parents lead from %s to the tenant table", w.table.name())
+	}
+	if w.table.cdc.KeyColumns != 1 {
+		l.problems.add(name.at, "the key of %s must have one column", w.table.name())
+	}
+	column := func(key string) int {
+		if c := l.decoder.word(source, key); c.given() {
+			if i, ok := l.column(w.table, c); ok {
+				return i
+			}
+		}
+		return -1
+	}
+	w.url, w.name, w.description = column("url"), column("name"), column("description")
+	w.headers, w.secret = column("headers"), column("secret")
+	if source.get("url") == nil {
+		l.problems.add(source.at, "webhooks needs url, the column that holds the endpoint")
+	}
+	events := source.get("events")
+	if events == nil {
+		l.problems.add(source.at, "webhooks needs events: { table = \"…\", column = \"…\", by = \"…\" }")
+		return
+	}
+	l.decoder.known(events, "webhooks.events", "table", "column", "by")
+	if events.kind != tableNode {
+		return
+	}
+	c := l.collect(events, "webhooks.events")
+	if c == nil {
+		return
+	}
+	if c.column < 0 {
+		l.problems.add(events.at, "webhooks.events needs column, which holds the event's name")
+	}
+	w.events = *c
+	l.rules.webhooks = w
+}
+
+// WebhookTables are the IAM's tables of webhooks and of the event names that they subscribe to; nil if the mapping or the
+// database has none.
+func (m *Mapper) WebhookTables() (webhooks, events *cdc.Table) {
+	w := m.rules.webhooks
+	if w == nil || m.tables[w.table.index].relation == nil || m.tables[w.events.table.index].relation == nil {
+		return nil, nil
+	}
+	return w.table.cdc, w.events.table.cdc
+}
+
+// WebhookBy is the column of the events table that holds the webhook's key, as an index into its Columns.
+func (m *Mapper) WebhookBy() int {
+	if m.rules.webhooks == nil {
+		return 0
+	}
+	return m.rules.webhooks.events.by
+}
+
+// SubscriptionOf gives the keys of the webhooks that a change concerns, of the old and of the new row. They may be gone.
+func (m *Mapper) SubscriptionOf(c *cdc.Change) []cdc.Key {
+	webhooks, events := m.WebhookTables()
+	b := m.byCDC[c.Relation.Table]
+	switch {
+	case webhooks == nil || b == nil || c.Op == cdc.Truncate:
+		return nil
+	case b.table.cdc == webhooks && c.From != "":
+		return []cdc.Key{c.From, c.Key}
+	case b.table.cdc == webhooks:
+		return []cdc.Key{c.Key}
+	case b.table.cdc != events:
+		return nil
+	}
+	var keys []cdc.Key
+	for _, row := range []cdc.Row{c.Old, c.New} {
+		if v := at(row, m.rules.webhooks.events.by); v.Kind == cdc.Text && !slices.Contains(keys, cdc.Key(v.Text)) {
+			keys = append(keys, cdc.Key(v.Text))
+		}
+	}
+	return keys
+}
+
+// SubscriptionRefs names the rows that Subscription needs for a row of the webhooks table: its event names, and the parents on
+// the way to the tenant, for which RefsOf says what they need in turn.
+func (m *Mapper) SubscriptionRefs(row cdc.Row, need func(Ref)) {
+	w := m.rules.webhooks
+	if w == nil {
+		return
+	}
+	m.tenantRefs(w.table, row, need)
+	m.collectRefs([]*collect{&w.events}, row, need)
+}
+
+// Subscription reads a row of the webhooks table. It is an error if it has no url, or headers that are no JSON object
+// of strings; the error names the row and no value.
+func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
+	w := m.rules.webhooks
+	if w == nil {
+		return Subscription{}, fmt.Errorf("read webhook: the mapping has no [webhooks]")
+	}
+	key, err := w.table.cdc.KeyOf(row)
+	if err != nil {
+		return Subscription{}, fmt.Errorf("read webhook: %w", err)
+	}
+	s := Subscription{
+		Key: key, Tenant: m.tenantOf(mirrorOnly{m, rows}, w.table, row),
+		URL: text(row, w.url), Name: text(row, w.name), Description: text(row, w.description), Secret: text(row, w.secret),
+	}
+	if s.URL == "" {
+		return s, fmt.Errorf("read webhook %s of %s: it has no url", key, w.table.name())
+	}
+	if headers := text(row, w.headers); headers != "" {
+		if json.Unmarshal([]byte(headers), &s.Headers) != nil {
+			return s, fmt.Errorf("read webhook %s of %s: its headers are no JSON object of strings", key, w.table.name())
+		}
+	}
+	for _, e := range rows.Children(w.events.table.cdc, w.events.by, key) {
+		if name := text(e, w.events.column); name != "" {
+			s.Events = append(s.Events, name)
+		}
+	}
+	slices.Sort(s.Events)
+	s.Events = slices.Compact(s.Events)
+	return s, nil
+}
+
+func text(row cdc.Row, column int) string {
+	if column < 0 {
+		return ""
+	}
+	return at(row, column).Text
+}
+
+// mirrorOnly looks rows up outside a transaction.
+type mirrorOnly struct {
+	m    *Mapper
+	rows Rows
+}
+
+func (l mirrorOnly) bound(t *table) *boundTable { return l.m.tables[t.index] }
+
+func (l mirrorOnly) parentRow(t *table, key cdc.Key) cdc.Row { return l.rows.Row(t.cdc, key) }

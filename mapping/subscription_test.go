@@ -1,0 +1,69 @@
+package mapping
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+func TestSubscription(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	w.mirrorRow("realms id=@a0 name=master")
+	w.mirrorRow("realms id=@a1 name=acme")
+	w.mirrorRow(`webhooks id=@61 realm_id=@a1 endpoint=https://h.example.com/1 name=w1 secret=s3 headers="{\"X-Key\": \"k\"}"`)
+	w.mirrorRow("webhook_subscribers id=@71 webhook_id=@61 name=user.deleted")
+	w.mirrorRow("webhook_subscribers id=@72 webhook_id=@61 name=user.created")
+	w.mirrorRow("webhook_subscribers id=@73 webhook_id=@61 name=user.created")
+	hooks, events := w.mapper.WebhookTables()
+	key := cdc.Key(long("@61"))
+	rows := &fetched{w: w, mirror: w.mirror, allowed: map[Ref]bool{}}
+	w.mapper.SubscriptionRefs(w.mirror.row(hooks, key), func(r Ref) { rows.allowed[r] = true })
+	got, err := w.mapper.Subscription(w.mirror.row(hooks, key), rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Subscription{
+		Key: key, Tenant: cdc.Key(long("@a1")), Name: "w1", URL: "https://h.example.com/1", Secret: "s3",
+		Headers: map[string]string{"X-Key": "k"}, Events: []string{"user.created", "user.deleted"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	moved := w.changes([]string{"update webhook_subscribers id=@71 webhook_id=@62"})[0]
+	Resolve(&moved, w.mirror.row(events, moved.Key))
+	if diff := cmp.Diff([]cdc.Key{key, cdc.Key(long("@62"))}, w.mapper.SubscriptionOf(&moved)); diff != "" {
+		t.Errorf("a subscriber that moved (-want +got):\n%s", diff)
+	}
+	gone := w.changes([]string{"delete webhooks id=@61"})[0]
+	if diff := cmp.Diff([]cdc.Key{key}, w.mapper.SubscriptionOf(&gone)); diff != "" {
+		t.Errorf("a webhook that went (-want +got):\n%s", diff)
+	}
+	if events.Columns[w.mapper.WebhookBy()].Name != "webhook_id" {
+		t.Errorf("by is column %d", w.mapper.WebhookBy())
+	}
+	realms := w.relation("realms").Table
+	for name, root := range map[string]bool{"@a0": true, "@a1": false} {
+		if got := w.mapper.IsRootTenant(w.mirror.row(realms, cdc.Key(long(name)))); got != root {
+			t.Errorf("root tenant %s: %t", name, got)
+		}
+	}
+}
+
+func TestSubscription_ErrorsTellNoValue(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	for name, row := range map[string]string{
+		"no url":  `id=@61 realm_id=@a1 endpoint="" secret=hidden`,
+		"headers": `id=@61 realm_id=@a1 endpoint=https://hidden headers="{\"a\": [\"hidden\"]}"`,
+	} {
+		r := w.relation("webhooks")
+		_, err := w.mapper.Subscription(w.row(r, row, nil), &fetched{w: w, mirror: w.mirror, anything: true})
+		if err == nil || strings.Contains(err.Error(), "hidden") || !strings.Contains(err.Error(), long("@61")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package mapping
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// Transaction maps the changes of one commit. Changes are resolved, folded and in the order of their Seq. All of them pass
+// through Observe first, then all of them through Map, in the same chunks; Finish ends it.
+type Transaction struct {
+	m      *Mapper
+	commit Commit
+	time   string
+	rows   Rows
+	index  int
+	// overlay keeps the rows that the transaction wrote, so that lookups see them.
+	overlay bool
+
+	deleted  keySet
+	inserted keySet
+	written  []written // by table index; nil without overlay
+	// candidates are, by event index, the rows that may belong to a grouped event.
+	candidates map[int]int
+	groups     []*groupedRows
+	follows    map[string]struct{}
+}
+
+// Begin starts a transaction. rows gives the mirror as of just before it, with at least what Refs and RefsOf named.
+func (m *Mapper) Begin(commit Commit, rows Rows) *Transaction {
+	t := m.BeginLarge(commit, rows)
+	t.overlay = true
+	return t
+}
+
+// BeginLarge starts a transaction that is too large to keep in memory. rows must answer as of after it, and still have the
+// rows that it deleted.
+func (m *Mapper) BeginLarge(commit Commit, rows Rows) *Transaction {
+	return &Transaction{m: m, commit: commit, time: string(appendTime(nil, commit.Time)), rows: rows}
+}
+
+// Observe looks at the changes without making events: what is deleted, written, grouped and followed.
+// An error that a change causes is returned by Map.
+func (t *Transaction) Observe(changes []cdc.Change) {
+	for i := range changes {
+		c := &changes[i]
+		seen, ok, err := t.m.see(c)
+		if err != nil || seen.bound == nil {
+			continue
+		}
+		table := seen.bound.table
+		if t.overlay && (table.isParent || table.collected) {
+			t.keep(table, c)
+		}
+		if !ok {
+			continue
+		}
+		switch {
+		case seen.op == cdc.Delete && table.isParent:
+			t.deleted.add(table, c.Key)
+		case seen.op == cdc.Insert && table.insertion:
+			t.inserted.add(table, c.Key)
+		}
+		for _, r := range table.rules[seen.op] {
+			if r.event.group > 0 {
+				if t.candidates == nil {
+					t.candidates = map[int]int{}
+				}
+				t.candidates[r.event.index]++
+			}
+		}
+		for _, r := range t.m.followers[table.index] {
+			if r.hold.on[seen.op] {
+				if t.follows == nil {
+					t.follows = map[string]struct{}{}
+				}
+				t.follows[r.match(seen.row, r.hold.followerSame)] = struct{}{}
+			}
+		}
+	}
+}
+
+func (t *Transaction) keep(table *table, c *cdc.Change) {
+	if c.Op == cdc.Truncate {
+		return
+	}
+	if t.written == nil {
+		t.written = make([]written, len(t.m.tables))
+	}
+	t.written[table.index].add(c.Key, c.New)
+}
+
+// Map emits the events of the changes. A grouped event, and single ones that it may stand for, wait for Finish.
+// It stops at the first error, emit's included.
+func (t *Transaction) Map(changes []cdc.Change, emit func(Event) error) error {
+	for i := range changes {
+		c := &changes[i]
+		if err := t.mapChange(c, emit); err != nil {
+			return fmt.Errorf("map %s of %s.%s at %s: %w", c.Op, c.Relation.Schema, c.Relation.Name, t.commit.LSN, err)
+		}
+	}
+	return nil
+}
+
+func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
+	seen, ok, err := t.m.see(c)
+	if err != nil || !ok {
+		return err
+	}
+	if len(seen.bound.table.rules[seen.op]) == 0 {
+		return nil
+	}
+	matched, err := t.match(seen)
+	if err != nil || len(matched) == 0 {
+		return err
+	}
+	tenant := t.m.tenantOf(t, seen.bound.table, seen.row)
+	var groups []*groupedRows
+	for _, r := range matched {
+		if r.event.group == 0 {
+			continue
+		}
+		g := t.group(r, tenant)
+		groups = append(groups, g)
+		if err := t.addToGroup(g, seen, emit); err != nil {
+			return err
+		}
+	}
+	for _, r := range matched {
+		if r.event.group > 0 {
+			continue
+		}
+		stead := slices.IndexFunc(groups, func(g *groupedRows) bool { return slices.Contains(g.rule.event.insteadOf, r.event.name) })
+		if stead >= 0 && groups[stead].decided() {
+			continue
+		}
+		e, followed, err := t.single(r, seen, tenant)
+		switch {
+		case err != nil:
+			return err
+		case followed:
+		case stead >= 0:
+			groups[stead].withheld = append(groups[stead].withheld, e)
+		default:
+			if err := t.emit(e, emit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// match gives the rules that the change fires.
+func (t *Transaction) match(seen rowChange) ([]*rule, error) {
+	m := t.m
+	if seen.op == cdc.Update {
+		m.compare(seen)
+		if t.setNull(seen, m.differs) {
+			return nil, nil
+		}
+	}
+	absorbed := t.absorbed(seen)
+	m.matched = m.matched[:0]
+	m.eval.scope = t.scope(seen)
+	for _, r := range seen.bound.table.rules[seen.op] {
+		switch {
+		case seen.op == cdc.Update && !r.touches(m.differs),
+			absorbed && r.absorb[seen.op],
+			r.event.group > t.candidates[r.event.index]:
+			continue
+		}
+		fires, err := m.eval.holds(r.when)
+		if err != nil {
+			return nil, err
+		}
+		if fires {
+			m.matched = append(m.matched, r)
+		}
+	}
+	return m.matched, nil
+}
+
+// scope is what conditions see of the change; for an update, after compare.
+func (t *Transaction) scope(seen rowChange) scope {
+	s := scope{bound: seen.bound, look: t, row: seen.row, old: seen.old}
+	if seen.op == cdc.Update {
+		s.differs = t.m.differs
+	}
+	return s
+}
+
+// absorbed reports whether the row went, or came, together with a parent.
+func (t *Transaction) absorbed(seen rowChange) bool {
+	set := t.deleted
+	if seen.op == cdc.Insert {
+		set = t.inserted
+	}
+	if len(set) == 0 || seen.op == cdc.Update {
+		return false
+	}
+	return slices.ContainsFunc(seen.bound.table.parents, func(p parent) bool {
+		v := at(seen.row, p.column)
+		return v.Kind == cdc.Text && set.has(p.table, cdc.Key(v.Text))
+	})
+}
+
+// setNull reports whether all that an update did was to lose parents that the transaction deleted: ON DELETE SET NULL.
+func (t *Transaction) setNull(seen rowChange, differs []bool) bool {
+	if len(t.deleted) == 0 {
+		return false
+	}
+	lost := false
+	for i, d := range differs {
+		if !d {
+			continue
+		}
+		parent, ok := seen.bound.table.parentOf(i)
+		if !ok || at(seen.row, i).Kind != cdc.Null {
+			return false
+		}
+		before := at(seen.old, i)
+		if before.Kind != cdc.Text || !t.deleted.has(seen.bound.table.parents[parent].table, cdc.Key(before.Text)) {
+			return false
+		}
+		lost = true
+	}
+	return lost
+}
+
+func (t *Transaction) emit(e Event, emit func(Event) error) error {
+	e.Index = t.index
+	t.index++
+	return emit(e)
+}
+
+// Follows are the match keys of this transaction's changes that cancel held events of earlier ones, sorted.
+func (t *Transaction) Follows() []string {
+	out := make([]string, 0, len(t.follows))
+	for match := range t.follows {
+		out = append(out, match)
+	}
+	slices.Sort(out)
+	return out
+}

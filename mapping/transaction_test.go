@@ -1,0 +1,182 @@
+package mapping
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// TestBeginLarge_SameEvents: without an overlay, with rows as of after the transaction, every golden case makes the same events.
+func TestBeginLarge_SameEvents(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"user_lifecycle", "user_bulk_deleted", "user_role", "credentials", "clients", "roles", "realms", "device_flow"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, err := os.ReadFile(filepath.Join("testdata/golden", name+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			small := &world{t: t, schema: defaultSchema(t)}
+			large := &world{t: t, schema: defaultSchema(t)}
+			for _, s := range sections(string(source)) {
+				switch s.name {
+				case "mirror":
+					for _, line := range s.lines {
+						small.mirrorRow(line)
+						large.mirrorRow(line)
+					}
+				case "transaction":
+					if diff := cmp.Diff(small.transaction(s.lines, true), large.transaction(s.lines, false)); diff != "" {
+						t.Errorf("%v (-small +large):\n%s", s.lines, diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPreset_EveryEventHasAGoldenCase keeps the goldens complete.
+func TestPreset_EveryEventHasAGoldenCase(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/golden/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(source)
+	}
+	rules, err := Load(Options{Preset: "ferriskey"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range rules.EventNames() {
+		if !strings.Contains(all.String(), `{"event":"`+name+`",`) {
+			t.Errorf("no golden case makes %s", name)
+		}
+	}
+}
+
+// TestPreset_OldSchema: the preset binds to a FerrisKey that lacks the newer tables and columns.
+func TestPreset_OldSchema(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	for _, table := range []string{"client_web_origins", "device_auth_sessions", "email_templates", "post_logout_redirect_uris", "user_required_actions", "password_reset_tokens"} {
+		delete(w.schema, table)
+	}
+	old := map[string][]string{
+		"roles": {"require_mfa"}, "users": {"failed_login_attempts", "locked_until"},
+		"clients":        {"maintenance_enabled", "maintenance_reason", "maintenance_session_strategy", "require_pkce"},
+		"realm_settings": {"lockout_threshold", "reset_password_template_id", "login_aliases"},
+	}
+	for table, columns := range old {
+		w.schema[table] = slices.DeleteFunc(w.schema[table], func(c schemaColumn) bool { return slices.Contains(columns, c.name) })
+	}
+	w.mirrorRow("realms id=@a1 name=acme")
+	w.mirrorRow("clients id=@c1 realm_id=@a1 name=app client_type=public")
+	got := strings.Join(w.transaction([]string{
+		"insert users id=@e1 realm_id=@a1 username=alice",
+		"insert roles id=@d1 realm_id=@a1 name=operator",
+		"update clients id=@c1 name=app2",
+	}, true), "")
+	for _, want := range []string{
+		`"required_actions":[],`, `"failed_login_attempts":0,"locked_until":null`, `"require_mfa":false`,
+		`"require_pkce":false,"client_type":"public"`, `"maintenance_enabled":false,"maintenance_reason":null,"maintenance_session_strategy":"expire"`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+}
+
+// mapOne maps one resolved change over the world's mirror.
+func (w *world) mapOne(c cdc.Change) ([]Event, error) {
+	rows := &fetched{w: w, mirror: w.mirror, anything: true}
+	tx := w.mapper.Begin(Commit{LSN: 1, Time: time.Unix(0, 0)}, rows)
+	changes := []cdc.Change{c}
+	tx.Observe(changes)
+	var events []Event
+	err := tx.Map(changes, func(e Event) error { events = append(events, e); return nil })
+	return events, err
+}
+
+// TestMap_UnmirroredUpdate: what an update of an unknown row changed cannot be told, so it is an update.
+func TestMap_UnmirroredUpdate(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	r := w.relation("users")
+	c := cdc.Change{Op: cdc.Update, Relation: r, Key: cdc.Key(long("@e1")), New: w.row(r, "id=@e1 realm_id=@a1 username=alice", nil)}
+	if !Resolve(&c, nil) {
+		t.Fatal("no change")
+	}
+	events, err := w.mapOne(c)
+	if err != nil || len(events) != 1 || events[0].Name != "user.updated" {
+		t.Errorf("got %v, %v; want one user.updated", events, err)
+	}
+}
+
+// TestMap_NewlyKnownColumn: a column that the mirror has not had so far is no change of the row.
+func TestMap_NewlyKnownColumn(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	w.mirrorRow("users id=@e1 realm_id=@a1 username=alice")
+	r := w.relation("users")
+	key := cdc.Key(long("@e1"))
+	c := cdc.Change{Op: cdc.Update, Relation: r, Key: key, New: slices.Clone(w.mirror.row(r.Table, key))}
+	w.mirror.row(r.Table, key)[r.Index("email")] = cdc.Value{}
+	if !Resolve(&c, w.mirror.row(r.Table, key)) {
+		t.Fatal("the mirror would not learn of the column")
+	}
+	if events, err := w.mapOne(c); err != nil || len(events) != 0 {
+		t.Errorf("got %v, %v; want no event", events, err)
+	}
+}
+
+// TestMap_UnknownValueIsAnError: a value that neither the log nor the mirror has never becomes null.
+func TestMap_UnknownValueIsAnError(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	r := w.relation("roles")
+	c := cdc.Change{Op: cdc.Insert, Relation: r, Key: cdc.Key(long("@d1")), New: w.row(r, "id=@d1 realm_id=@a1 description=~", nil)}
+	_, err := w.mapOne(c)
+	if err == nil || !strings.Contains(err.Error(), "value of roles.description is not in the log") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestMap_TypesChangeInTheStream: formats follow the log's types, and a condition that makes no sense any more is an error.
+func TestMap_TypesChangeInTheStream(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	r := w.relation("users")
+	retyped := &cdc.Relation{Table: r.Table, Types: slices.Clone(r.Types)}
+	retyped.Types[r.Index("failed_login_attempts")] = 25
+	c := cdc.Change{Op: cdc.Insert, Relation: retyped, Key: cdc.Key(long("@e1")), New: w.row(r, "id=@e1 realm_id=@a1 failed_login_attempts=7", nil)}
+	events, err := w.mapOne(c)
+	if err != nil || len(events) != 1 || !strings.Contains(string(events[0].Body), `"failed_login_attempts":"7"`) {
+		t.Errorf("got %v, %v; want the text", events, err)
+	}
+	broken := &cdc.Relation{Table: r.Table, Types: slices.Clone(r.Types)}
+	broken.Types[r.Index("email_verified")] = 23
+	c.Relation = broken
+	for range 2 {
+		if _, err = w.mapOne(c); err == nil || !strings.Contains(err.Error(), "on table users") {
+			t.Errorf("got %v, want that a condition on users does not fit", err)
+		}
+	}
+	c.Relation = r
+	if _, err = w.mapOne(c); err != nil {
+		t.Errorf("with the first types again: %v", err)
+	}
+}
