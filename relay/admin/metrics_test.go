@@ -1,0 +1,156 @@
+package admin
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// scrape returns the relay's own samples, as "name{labels} value" without the prefix, buckets left out.
+func scrape(t *testing.T, url string) []string {
+	t.Helper()
+	status, body, _ := get(t, url+"/metrics")
+	if status != 200 {
+		t.Fatalf("status %d: %s", status, body)
+	}
+	var samples []string
+	for line := range strings.Lines(body) {
+		sample, own := strings.CutPrefix(strings.TrimSpace(line), "iam_relay_")
+		if own && !strings.Contains(sample, "_bucket{") && !strings.HasPrefix(sample, "build_info") {
+			samples = append(samples, sample)
+		}
+	}
+	return samples
+}
+
+func TestMetrics_Counted(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	metrics := NewMetrics(registry, "delivered", "timeout")
+	url := start(t, Config{Registry: registry})
+
+	metrics.Transaction(250 * time.Millisecond)
+	metrics.Transaction(-time.Second) // the source's clock is ahead
+	metrics.Changes("users", cdc.Insert, 3)
+	metrics.Changes("users", cdc.Delete, 1)
+	metrics.Event("user.created", true)
+	metrics.Event("user.created", false)
+	metrics.OutboxCommit(500 * time.Millisecond)
+	metrics.Attempt("delivered", 125*time.Millisecond)
+	metrics.Delivered(2 * time.Second)
+
+	want := []string{
+		`changes_total{op="delete",table="users"} 1`,
+		`changes_total{op="insert",table="users"} 3`,
+		`commit_to_delivery_seconds_sum 2`,
+		`commit_to_delivery_seconds_count 1`,
+		`commit_to_outbox_seconds_sum 0.25`,
+		`commit_to_outbox_seconds_count 2`,
+		`deliveries_total{class="delivered"} 1`,
+		`deliveries_total{class="timeout"} 0`,
+		`delivery_duration_seconds_sum 0.125`,
+		`delivery_duration_seconds_count 1`,
+		`events_total{event="user.created"} 2`,
+		`events_unresolved_total 1`,
+		`outbox_commit_seconds_sum 0.5`,
+		`outbox_commit_seconds_count 1`,
+		`transactions_total 2`,
+	}
+	if diff := cmp.Diff(want, scrape(t, url)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestState_IsAskedAtEachScrape(t *testing.T) {
+	t.Parallel()
+	var state atomic.Pointer[State]
+	url := start(t, Config{State: func() State { return *state.Load() }})
+
+	state.Store(&State{
+		Connected: true, Leader: true, LagBytes: 4096, Held: 2,
+		Slot: &Slot{Active: true, Status: "extended", RetainedBytes: 1 << 20},
+		Webhooks: []WebhookStats{
+			{Webhook: "audit", Queue: 1, Behind: 2, Parked: 3, Dead: 4},
+			{Webhook: "crm"},
+		},
+	})
+	want := []string{
+		`held_events 2`,
+		`leader 1`,
+		`replication_lag_bytes 4096`,
+		`slot_active 1`,
+		`slot_retained_wal_bytes 1.048576e+06`,
+		`slot_status{status="extended"} 1`,
+		`slot_status{status="lost"} 0`,
+		`slot_status{status="missing"} 0`,
+		`slot_status{status="reserved"} 0`,
+		`slot_status{status="unreserved"} 0`,
+		`source_connected 1`,
+		`webhook_behind{webhook="audit"} 2`,
+		`webhook_behind{webhook="crm"} 0`,
+		`webhook_dead{webhook="audit"} 4`,
+		`webhook_dead{webhook="crm"} 0`,
+		`webhook_parked{webhook="audit"} 3`,
+		`webhook_parked{webhook="crm"} 0`,
+		`webhook_queue{webhook="audit"} 1`,
+		`webhook_queue{webhook="crm"} 0`,
+	}
+	if diff := cmp.Diff(want, scrape(t, url)); diff != "" {
+		t.Error(diff)
+	}
+
+	// What is unknown is left out, and a webhook that was removed is gone.
+	state.Store(&State{Webhooks: []WebhookStats{{Webhook: "crm", Parked: 7}}})
+	want = []string{
+		`held_events 0`,
+		`leader 0`,
+		`replication_lag_bytes 0`,
+		`source_connected 0`,
+		`webhook_behind{webhook="crm"} 0`,
+		`webhook_dead{webhook="crm"} 0`,
+		`webhook_parked{webhook="crm"} 7`,
+		`webhook_queue{webhook="crm"} 0`,
+	}
+	if diff := cmp.Diff(want, scrape(t, url)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestState_LagGrowsWhileNothingIsHeard(t *testing.T) {
+	t.Parallel()
+	through := time.Now().Add(-time.Hour)
+	url := start(t, Config{State: func() State { return State{Through: through} }})
+	samples := scrape(t, url)
+	if !slices.ContainsFunc(samples, func(s string) bool { return strings.HasPrefix(s, "replication_lag_seconds 36") }) {
+		t.Errorf("no lag of an hour in %q", samples)
+	}
+}
+
+// Two webhooks of one name are a fault of the caller; the scrape reports it and serves all that is sound.
+func TestMetrics_OneFaultDoesNotHideTheRest(t *testing.T) {
+	t.Parallel()
+	url := start(t, Config{State: func() State {
+		return State{Leader: true, Webhooks: []WebhookStats{{Webhook: "audit"}, {Webhook: "audit"}}}
+	}})
+	if samples := scrape(t, url); !slices.Contains(samples, "leader 1") {
+		t.Errorf("leader is missing from %q", samples)
+	}
+}
+
+func TestMetrics_Build(t *testing.T) {
+	t.Parallel()
+	url := start(t, Config{Version: "v1.2.3"})
+	_, body, _ := get(t, url+"/metrics")
+	for _, part := range []string{`version="v1.2.3"`, "process_resident_memory_bytes", "go_goroutines"} {
+		if !strings.Contains(body, part) {
+			t.Errorf("/metrics does not hold %s", part)
+		}
+	}
+}

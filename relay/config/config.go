@@ -1,0 +1,147 @@
+// Package config reads the relay's configuration: one TOML file, overridden option by option by environment variables
+// named IAM_RELAY__SECTION__KEY. Everything is checked in one go, so that an operator sees all mistakes at once, each with
+// its file, line and key.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+// Config is the whole configuration. What each option means is said in Example.
+type Config struct {
+	Source   Source    `toml:"source"`
+	Mapping  Mapping   `toml:"mapping"`
+	Outbox   Outbox    `toml:"outbox"`
+	Delivery Delivery  `toml:"delivery"`
+	Webhooks []Webhook `toml:"webhook"`
+	Admin    Admin     `toml:"admin"`
+	Log      Log       `toml:"log"`
+
+	// places says where each option was set; nil for a Config that was not loaded.
+	places places
+}
+
+// Source is the IAM's database.
+type Source struct {
+	// URL holds the file's content where URLFile is set.
+	URL               DSN      `toml:"url"`
+	URLFile           string   `toml:"url_file"`
+	Slot              string   `toml:"slot"`
+	Publication       string   `toml:"publication"`
+	CreatePublication bool     `toml:"create_publication"`
+	WALSenderTimeout  Duration `toml:"wal_sender_timeout"`
+	MemoryLimit       Size     `toml:"memory_limit"`
+	SpillDir          string   `toml:"spill_dir"`
+}
+
+// Mapping chooses the rules that make events of rows.
+type Mapping struct {
+	Preset     string   `toml:"preset"`
+	File       string   `toml:"file"`
+	Schema     string   `toml:"schema"`
+	ResourceID string   `toml:"resource_id"`
+	Drop       []string `toml:"drop"`
+}
+
+// The values of Mapping.ResourceID.
+const (
+	ResourceIDRow    = "row"
+	ResourceIDTenant = "tenant"
+)
+
+// Outbox is where events and the relay's state are kept.
+type Outbox struct {
+	// URL is empty where the source's database is meant; see Config.OutboxURL. It holds the file's content where URLFile is
+	// set.
+	URL       DSN      `toml:"url"`
+	URLFile   string   `toml:"url_file"`
+	Schema    string   `toml:"schema"`
+	Retention Duration `toml:"retention"`
+	Batch     int      `toml:"batch"`
+}
+
+// Delivery says how webhooks are called.
+type Delivery struct {
+	Timeout        Duration       `toml:"timeout"`
+	ConnectTimeout Duration       `toml:"connect_timeout"`
+	InFlight       int            `toml:"in_flight"`
+	Queue          int            `toml:"queue"`
+	Schedule       []Duration     `toml:"schedule"`
+	Jitter         float64        `toml:"jitter"`
+	AllowHTTP      bool           `toml:"allow_http"`
+	AllowNetworks  []netip.Prefix `toml:"allow_networks"`
+	IAMWebhooks    bool           `toml:"iam_webhooks"`
+}
+
+// Webhook is a subscription in the configuration.
+type Webhook struct {
+	Name        string `toml:"name"`
+	Description string `toml:"description"`
+	// URL holds the file's content where URLFile is set.
+	URL     URL    `toml:"url"`
+	URLFile string `toml:"url_file"`
+	// Headers holds those of HeadersFile too. Values are taken for secrets, since some are.
+	Headers     map[string]webhook.Secret `toml:"headers"`
+	HeadersFile string                    `toml:"headers_file"`
+	Events      []string                  `toml:"events"`
+	Tenant      string                    `toml:"tenant"`
+	// Secret is the first line of the file where SecretFile is set.
+	Secret     webhook.Secret `toml:"secret"`
+	SecretFile string         `toml:"secret_file"`
+	// Previous are the other lines of that file.
+	Previous []webhook.Secret `toml:"-"`
+	Unsigned bool             `toml:"unsigned"`
+	Enabled  bool             `toml:"enabled"`
+}
+
+// Admin is the HTTP interface for operators.
+type Admin struct {
+	// Listen is empty where there is to be none.
+	Listen string `toml:"listen"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string `toml:"level"`
+	Format string `toml:"format"`
+}
+
+// Default returns the configuration with nothing set. It lacks a source, and so does not validate.
+func Default() *Config {
+	schedule := webhook.DefaultSchedule()
+	delays := make([]Duration, len(schedule.Delays))
+	for i, d := range schedule.Delays {
+		delays[i] = Duration{d}
+	}
+	return &Config{
+		Source: Source{
+			Slot:              "iam_relay",
+			Publication:       "iam_relay",
+			CreatePublication: true,
+			WALSenderTimeout:  Duration{5 * time.Second},
+			MemoryLimit:       Size{4 << 20},
+		},
+		Mapping: Mapping{Preset: "ferriskey", Schema: "public", ResourceID: ResourceIDRow, Drop: []string{}},
+		Outbox:  Outbox{Schema: "iam_relay", Retention: Duration{720 * time.Hour}, Batch: 500},
+		Delivery: Delivery{
+			Timeout:        Duration{15 * time.Second},
+			ConnectTimeout: Duration{3 * time.Second},
+			InFlight:       64,
+			Queue:          1000,
+			Schedule:       delays,
+			Jitter:         schedule.Jitter,
+			AllowNetworks:  []netip.Prefix{},
+			IAMWebhooks:    true,
+		},
+		Admin: Admin{Listen: "127.0.0.1:9464"},
+		Log:   Log{Level: "info", Format: "text"},
+	}
+}
+
+// defaultWebhook is a [[webhook]] with nothing set.
+func defaultWebhook() Webhook {
+	return Webhook{Events: []string{"*"}, Tenant: webhook.AllTenants, Enabled: true}
+}

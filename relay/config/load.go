@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Load reads the file at path, lets environ (as os.Environ returns it) override single options, reads the files that hold
+// secrets, and validates. An empty path means no file. Every error is an *Error.
+func Load(path string, environ []string) (*Config, error) {
+	ps := &problems{places: places{"": {File: path}}}
+	tree := map[string]any{}
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			ps.add("", "%s", readReason(err)+"; iam-relay init writes a new one")
+			return nil, ps.err()
+		}
+		if err := toml.Unmarshal(data, &tree); err != nil {
+			addSyntax(ps, path, err)
+			return nil, ps.err()
+		}
+		d := readDocument(path, data)
+		ps.places = d.places
+		d.checkKeys(ps)
+	}
+
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(tree, ""), nil); err != nil {
+		ps.add("", "%s", err)
+		return nil, ps.err()
+	}
+	if err := loadEnvironment(k, environ, ps); err != nil {
+		ps.add("", "%s", err)
+		return nil, ps.err()
+	}
+	c := Default()
+	if list, ok := k.Get("webhook").([]any); ok {
+		for range list {
+			c.Webhooks = append(c.Webhooks, defaultWebhook())
+		}
+	}
+	if err := k.UnmarshalWithConf("", c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		TagName:    "toml",
+		DecodeHook: mapstructure.DecodeHookFuncValue(decode),
+	}}); err != nil {
+		addDecoding(ps, err)
+	}
+	c.places = ps.places
+	c.readFiles(ps)
+	c.validate(ps)
+	if err := ps.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func addSyntax(ps *problems, path string, err error) {
+	place := Place{File: path}
+	if at, ok := errors.AsType[*toml.DecodeError](err); ok {
+		place.Line, _ = at.Position()
+	}
+	ps.list = append(ps.list, Problem{Place: place, Text: "not valid TOML: " + err.Error()[len("toml: "):]})
+}
+
+// addDecoding adds a problem for each value of the wrong type.
+func addDecoding(ps *problems, err error) {
+	switch e := err.(type) { //nolint:errorlint // The tree of joined errors is walked by hand.
+	case *mapstructure.DecodeError:
+		ps.add(e.Name(), "%s", e.Unwrap().Error())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			addDecoding(ps, err)
+		}
+	case interface{ Unwrap() error }:
+		addDecoding(ps, e.Unwrap())
+	default:
+		ps.add("", "%s", err.Error())
+	}
+}
+
+// readReason says why a file cannot be read, without its path.
+func readReason(err error) string {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return "cannot be read: " + pathErr.Err.Error()
+	}
+	return "cannot be read: " + err.Error()
+}

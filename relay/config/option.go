@@ -1,0 +1,83 @@
+package config
+
+import (
+	"encoding"
+	"iter"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// option is one thing that can be set.
+type option struct {
+	// path is its full name, without an index for a webhook: webhook.url.
+	path string
+	typ  reflect.Type
+}
+
+// options are all of them, in the order of the structs.
+var options = sync.OnceValue(func() []option { return optionsOf(reflect.TypeFor[Config](), "") })
+
+func optionsOf(t reflect.Type, prefix string) []option {
+	var all []option
+	for tag, field := range fieldsOf(t) {
+		path, elem := join(prefix, tag), field.Type
+		if elem.Kind() == reflect.Slice {
+			elem = elem.Elem()
+		}
+		if elem.Kind() == reflect.Struct && !readsText(elem) {
+			all = append(all, optionsOf(elem, path)...)
+		} else {
+			all = append(all, option{path, field.Type})
+		}
+	}
+	return all
+}
+
+// fieldsOf yields the struct's options with their names in TOML.
+func fieldsOf(t reflect.Type) iter.Seq2[string, reflect.StructField] {
+	return func(yield func(string, reflect.StructField) bool) {
+		for field := range t.Fields() {
+			if tag := field.Tag.Get("toml"); tag != "" && tag != "-" && !yield(tag, field) {
+				return
+			}
+		}
+	}
+}
+
+func readsText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+func join(prefix, name string) string {
+	if prefix == "" {
+		return name
+	}
+	return prefix + "." + name
+}
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// find returns the option of that path, with or without an index; false if there is none. A key inside of a table that the
+// user fills, as webhook.headers, belongs to that option.
+func find(path string) (option, bool) {
+	path = index.ReplaceAllString(path, "")
+	for _, o := range options() {
+		if o.path == path || o.typ.Kind() == reflect.Map && strings.HasPrefix(path, o.path+".") {
+			return o, true
+		}
+	}
+	return option{}, false
+}
+
+// isTable reports whether options lie below the path.
+func isTable(path string) bool {
+	path = index.ReplaceAllString(path, "") + "."
+	for _, o := range options() {
+		if strings.HasPrefix(o.path, path) {
+			return true
+		}
+	}
+	return false
+}

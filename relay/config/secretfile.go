@@ -1,0 +1,84 @@
+package config
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+// readFiles fills the options that have a twin named *_file. A relative path starts from the configuration file's
+// directory.
+func (c *Config) readFiles(ps *problems) {
+	if text := c.readTwin(ps, "source.url", string(c.Source.URL), c.Source.URLFile); text != nil {
+		c.Source.URL = DSN(trimNewline(text))
+	}
+	if text := c.readTwin(ps, "outbox.url", string(c.Outbox.URL), c.Outbox.URLFile); text != nil {
+		c.Outbox.URL = DSN(trimNewline(text))
+	}
+	for i := range c.Webhooks {
+		w, key := &c.Webhooks[i], element("webhook", i)
+		if text := c.readTwin(ps, key+".url", string(w.URL), w.URLFile); text != nil {
+			w.URL = URL(trimNewline(text))
+		}
+		if text := c.readTwin(ps, key+".secret", string(w.Secret), w.SecretFile); text != nil {
+			for line := range strings.Lines(string(text)) {
+				if line = trimNewline([]byte(line)); line != "" {
+					w.Previous = append(w.Previous, webhook.Secret(line))
+				}
+			}
+			if len(w.Previous) > 0 {
+				w.Secret, w.Previous = w.Previous[0], w.Previous[1:]
+			}
+		}
+		if text := c.readTwin(ps, key+".headers", "", w.HeadersFile); text != nil {
+			readHeaders(ps, key+".headers_file", w, text)
+		}
+	}
+}
+
+// readTwin returns the content of the file that the option's twin names, or nil.
+func (c *Config) readTwin(ps *problems, key, plain, path string) []byte {
+	if path == "" {
+		return nil
+	}
+	if plain != "" {
+		ps.add(key+"_file", "set it or %s, not both", key)
+		return nil
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(c.places[""].File), path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		ps.add(key+"_file", "%s %s", path, readReason(err))
+		return nil
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		ps.add(key+"_file", "%s is empty", path)
+		return nil
+	}
+	return text
+}
+
+// readHeaders adds lines of the form "Name: value" to the webhook's headers.
+func readHeaders(ps *problems, key string, w *Webhook, text []byte) {
+	if w.Headers == nil {
+		w.Headers = map[string]webhook.Secret{}
+	}
+	for i, line := range strings.Split(string(text), "\n") {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			ps.add(key, "line %d of the file is not of the form Name: value", i+1)
+			return
+		}
+		w.Headers[strings.TrimSpace(name)] = webhook.Secret(strings.TrimSpace(value))
+	}
+}
+
+func trimNewline(text []byte) string { return strings.TrimRight(string(text), "\r\n") }

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+// Validate reports every problem, as an *Error. Load has called it already. What only the database or the mapping can
+// tell, as whether a table or an event exists, is not its business.
+func (c *Config) Validate() error {
+	ps := &problems{places: c.places}
+	c.validate(ps)
+	return ps.err()
+}
+
+func (c *Config) validate(ps *problems) {
+	c.Source.validate(ps)
+	c.Mapping.validate(ps)
+	c.Outbox.validate(ps)
+	c.Delivery.validate(ps)
+	c.validateWebhooks(ps)
+	c.Admin.validate(ps)
+	c.Log.validate(ps)
+}
+
+var (
+	slotName   = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+	schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+)
+
+func (s *Source) validate(ps *problems) {
+	if s.URL == "" {
+		ps.add("source.url", "is missing; write the IAM's database, as in postgres://iam_relay@localhost:5432/ferriskey, or name a file with url_file")
+	}
+	checkDSN(ps, "source.url", s.URL)
+	if !slotName.MatchString(s.Slot) {
+		ps.add("source.slot", "must be 1 to 63 lower-case letters, digits or underscores")
+	}
+	checkIdentifier(ps, "source.publication", s.Publication)
+	checkDuration(ps, "source.wal_sender_timeout", s.WALSenderTimeout, time.Second, time.Hour)
+	if s.MemoryLimit.Bytes < 64<<10 || s.MemoryLimit.Bytes > 1<<30 {
+		ps.add("source.memory_limit", "must be from 64KiB to 1GiB")
+	}
+	if s.SpillDir != "" {
+		if info, err := os.Stat(s.SpillDir); err != nil {
+			ps.add("source.spill_dir", "%s", readReason(err))
+		} else if !info.IsDir() {
+			ps.add("source.spill_dir", "is no directory")
+		}
+	}
+}
+
+func (m *Mapping) validate(ps *problems) {
+	if m.Preset == "" && m.File == "" {
+		ps.add("mapping.preset", "is empty, and mapping.file too; set one of them (iam-relay presets lists the presets)")
+	}
+	checkIdentifier(ps, "mapping.schema", m.Schema)
+	checkOneOf(ps, "mapping.resource_id", m.ResourceID, ResourceIDRow, ResourceIDTenant)
+	for i, name := range m.Drop {
+		if name == "" {
+			ps.add(element("mapping.drop", i), "is empty; write the name of an event")
+		}
+	}
+}
+
+func (o *Outbox) validate(ps *problems) {
+	checkDSN(ps, "outbox.url", o.URL)
+	if !schemaName.MatchString(o.Schema) || strings.HasPrefix(o.Schema, "pg_") || o.Schema == "public" {
+		ps.add("outbox.schema", "must be a schema of its own, neither public nor pg_…, of 1 to 63 lower-case letters, digits or underscores that do not begin with a digit")
+	}
+	if o.Retention.Duration != 0 {
+		checkDuration(ps, "outbox.retention", o.Retention, time.Hour, 100*365*24*time.Hour)
+	}
+	checkRange(ps, "outbox.batch", o.Batch, 1, 10_000)
+}
+
+func (d *Delivery) validate(ps *problems) {
+	checkDuration(ps, "delivery.timeout", d.Timeout, 100*time.Millisecond, 5*time.Minute)
+	checkDuration(ps, "delivery.connect_timeout", d.ConnectTimeout, 10*time.Millisecond, 5*time.Minute)
+	if d.ConnectTimeout.Duration > d.Timeout.Duration {
+		ps.add("delivery.connect_timeout", "must not exceed delivery.timeout, which is %s", d.Timeout)
+	}
+	checkRange(ps, "delivery.in_flight", d.InFlight, 1, 10_000)
+	checkRange(ps, "delivery.queue", d.Queue, 1, 1_000_000)
+	for i, delay := range d.Schedule {
+		checkDuration(ps, element("delivery.schedule", i), delay, 10*time.Millisecond, 30*24*time.Hour)
+	}
+	if !(d.Jitter >= 0 && d.Jitter <= 1) {
+		ps.add("delivery.jitter", "must be from 0 to 1")
+	}
+	for i, network := range d.AllowNetworks {
+		if err := webhook.CheckNetwork(network); err != nil {
+			ps.add(element("delivery.allow_networks", i), "%s", err)
+		}
+	}
+}
+
+func (a *Admin) validate(ps *problems) {
+	if a.Listen == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(a.Listen)
+	if n, convErr := strconv.ParseUint(port, 10, 16); err != nil || convErr != nil || n == 0 && port != "0" {
+		ps.add("admin.listen", `must be an address and a port, as in "127.0.0.1:9464" or ":9464", or "" for none`)
+	}
+}
+
+func (l *Log) validate(ps *problems) {
+	checkOneOf(ps, "log.level", l.Level, "debug", "info", "warn", "error")
+	checkOneOf(ps, "log.format", l.Format, "text", "json")
+}
+
+// checkDSN does not repeat the parser's error: a password that is not encoded would show up as a host or port in it.
+func checkDSN(ps *problems, key string, dsn DSN) {
+	if dsn == "" {
+		return
+	}
+	if _, err := pgconn.ParseConfig(string(dsn)); err != nil {
+		ps.add(key, "is not a connection string that PostgreSQL clients can use; write postgres://user:password@host:5432/database, with special characters of the password percent-encoded, and check that the files it names exist")
+	}
+}
+
+func checkIdentifier(ps *problems, key, name string) {
+	if name == "" || len(name) > 63 || strings.ContainsRune(name, 0) {
+		ps.add(key, "must be a name of 1 to 63 bytes")
+	}
+}
+
+func checkDuration(ps *problems, key string, d Duration, low, high time.Duration) {
+	if d.Duration < low || d.Duration > high {
+		ps.add(key, "must be from %s to %s", Duration{low}, Duration{high})
+	}
+}
+
+func checkRange(ps *problems, key string, n, low, high int) {
+	if n < low || n > high {
+		ps.add(key, "must be from %d to %d", low, high)
+	}
+}
+
+func checkOneOf(ps *problems, key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		ps.add(key, `must be one of "%s"`, strings.Join(allowed, `", "`))
+	}
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time.Duration that is written with its unit, as "5s". It is a struct so that no decoder takes a bare number
+// for nanoseconds.
+type Duration struct{ time.Duration }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf(`%q is not a duration; write a number with its unit, as in "5s", "10m" or "24h"`, text)
+	}
+	d.Duration = parsed
+	return nil
+}
+
+// String is the shortest form that UnmarshalText reads: "24h", not "24h0m0s".
+func (d Duration) String() string {
+	text := d.Duration.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// Size is a number of bytes, written with its unit, as "4MiB".
+type Size struct{ Bytes int64 }
+
+var sizeUnits = []struct {
+	name  string
+	bytes int64
+}{
+	{"GiB", 1 << 30},
+	{"MiB", 1 << 20},
+	{"KiB", 1 << 10},
+	{"B", 1},
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(text []byte) error {
+	for _, unit := range sizeUnits {
+		number, ok := strings.CutSuffix(string(text), unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil || n < 0 || n > math.MaxInt64/unit.bytes {
+			break
+		}
+		s.Bytes = n * unit.bytes
+		return nil
+	}
+	return fmt.Errorf(`%q is not a size; write a whole number with its unit, as in "512KiB", "4MiB" or "1GiB"`, text)
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s Size) String() string {
+	for _, unit := range sizeUnits {
+		if s.Bytes != 0 && s.Bytes%unit.bytes == 0 {
+			return strconv.FormatInt(s.Bytes/unit.bytes, 10) + unit.name
+		}
+	}
+	return "0B"
+}
+
+// DSN is a PostgreSQL connection string, as a URL or as keywords and values. It prints, marshals and logs as "[redacted]",
+// because either form may hold a password anywhere; string(d) is the text.
+type DSN string
+
+// String redacts. An empty DSN prints as nothing, so that its absence shows.
+func (d DSN) String() string {
+	if d == "" {
+		return ""
+	}
+	return "[redacted]"
+}
+
+// GoString keeps %#v from printing the text.
+func (d DSN) GoString() string { return d.String() }
+
+// MarshalText implements encoding.TextMarshaler: it redacts.
+func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// LogValue implements slog.LogValuer: it redacts.
+func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }
+
+// URL is a webhook's URL. It prints, marshals and logs without what follows the host, where receivers' keys tend to be;
+// string(u) is the text.
+type URL string
+
+// String returns scheme and host.
+func (u URL) String() string {
+	if u == "" {
+		return ""
+	}
+	parsed, err := url.Parse(string(u))
+	if err != nil || parsed.Host == "" {
+		return "[redacted]"
+	}
+	return parsed.Scheme + "://" + parsed.Host + "/…"
+}
+
+// GoString keeps %#v from printing the text.
+func (u URL) GoString() string { return u.String() }
+
+// MarshalText implements encoding.TextMarshaler: it redacts.
+func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// LogValue implements slog.LogValuer: it redacts.
+func (u URL) LogValue() slog.Value { return slog.StringValue(u.String()) }

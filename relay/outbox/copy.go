@@ -1,0 +1,220 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// Missing returns the tables that the mirror does not hold with all their columns, as far as the database has them: has
+// reports whether a column exists.
+func (s *Store) Missing(ctx context.Context, tables []*cdc.Table, has func(t *cdc.Table, column int) bool) ([]*cdc.Table, error) {
+	held, err := s.mirrored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var missing []*cdc.Table
+	for _, t := range tables {
+		for i := range t.Columns {
+			if has(t, i) && !slices.Contains(held[t.Name], columnTag(t, i)) {
+				missing = append(missing, t)
+				break
+			}
+		}
+	}
+	return missing, nil
+}
+
+// MirroredTables returns the names of the tables that the mirror holds, with whatever columns.
+func (s *Store) MirroredTables(ctx context.Context) (map[string]bool, error) {
+	held, err := s.mirrored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for name := range held {
+		names[name] = true
+	}
+	return names, nil
+}
+
+func (s *Store) mirrored(ctx context.Context) (map[string][]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT tbl, columns FROM mirror_table`)
+	if err != nil {
+		return nil, fmt.Errorf("read what the mirror holds: %w", err)
+	}
+	held := map[string][]string{}
+	var name string
+	var columns []string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &columns}, func() error {
+		held[name] = slices.Clone(columns)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read what the mirror holds: %w", err)
+	}
+	return held, nil
+}
+
+// columnTag names a column in the registry. A table read from another schema, or a column that is hashed from now on, is
+// another one, and is read again.
+func columnTag(t *cdc.Table, i int) string {
+	tag := t.Schema + "." + t.Columns[i].Name
+	if t.Columns[i].Hash {
+		tag += "#"
+	}
+	return tag
+}
+
+// Copy fills the mirror with whole tables, in one transaction.
+type Copy struct {
+	leader *Leader
+	tx     pgx.Tx
+	owners map[*cdc.Table]int
+	chunk  Chunk
+}
+
+// copyChunk is how many rows are written at a time.
+const copyChunk = 1000
+
+// BeginCopy starts one.
+func (l *Leader) BeginCopy(ctx context.Context, owners map[*cdc.Table]int) (*Copy, error) {
+	tx, err := l.write.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("begin the copy: %w", err)
+	}
+	return &Copy{leader: l, tx: tx, owners: owners}, nil
+}
+
+// Table replaces what the mirror holds of t by the rows that read hands over. Only the columns that has reports are promised
+// to be held from then on.
+func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, column int) bool, read func(each func(cdc.Row) error) error) (int, error) {
+	if _, err := c.tx.Exec(ctx, `DELETE FROM mirror WHERE tbl = $1`, t.Name); err != nil {
+		return 0, fmt.Errorf("clear the mirror of %s: %w", t.Name, err)
+	}
+	n := 0
+	err := read(func(row cdc.Row) error {
+		key, err := t.KeyOf(row)
+		if err != nil {
+			return err
+		}
+		c.chunk.Upsert(t, key, row, c.owners)
+		if n++; n%copyChunk == 0 {
+			return c.flush(ctx)
+		}
+		return nil
+	})
+	if err == nil {
+		err = c.flush(ctx)
+	}
+	if err != nil {
+		return n, fmt.Errorf("copy %s: %w", t.Name, err)
+	}
+	columns := []string{}
+	for i := range t.Columns {
+		if has(t, i) {
+			columns = append(columns, columnTag(t, i))
+		}
+	}
+	if _, err := c.tx.Exec(ctx, `INSERT INTO mirror_table (tbl, columns) VALUES ($1, $2)
+		ON CONFLICT (tbl) DO UPDATE SET columns = excluded.columns`, t.Name, columns); err != nil {
+		return n, fmt.Errorf("record what the mirror holds of %s: %w", t.Name, err)
+	}
+	return n, nil
+}
+
+func (c *Copy) flush(ctx context.Context) error {
+	batch := &pgx.Batch{}
+	c.chunk.queue(batch)
+	c.chunk = Chunk{}
+	if batch.Len() == 0 {
+		return nil
+	}
+	return c.tx.SendBatch(ctx, batch).Close()
+}
+
+// Keep drops what the mirror holds of tables that are no longer mapped.
+func (c *Copy) Keep(ctx context.Context, tables []*cdc.Table) error {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.Name
+	}
+	for _, table := range []string{"mirror", "mirror_table"} {
+		if _, err := c.tx.Exec(ctx, `DELETE FROM `+table+` WHERE tbl <> ALL ($1)`, names); err != nil {
+			return fmt.Errorf("drop unmapped tables from the mirror: %w", err)
+		}
+	}
+	return nil
+}
+
+// Start commits a first copy together with the position that it is consistent with.
+func (c *Copy) Start(ctx context.Context, p cdc.Position) error {
+	tag, err := c.tx.Exec(ctx, `UPDATE position SET state = 'streaming', system_id = $2, timeline = $3, database = $4, slot = $5,
+		lsn = $6::text::pg_lsn, updated = now() WHERE epoch = $1`, c.leader.epoch, p.SystemID, p.Timeline, p.Database, p.Slot, p.LSN.String())
+	if err != nil {
+		return fmt.Errorf("store the position: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrFenced
+	}
+	return c.Commit(ctx)
+}
+
+// Commit ends a copy that does not move the position.
+func (c *Copy) Commit(ctx context.Context) error {
+	var epoch int64
+	if err := c.tx.QueryRow(ctx, `SELECT epoch FROM position FOR SHARE`).Scan(&epoch); err != nil {
+		return fmt.Errorf("check the epoch: %w", err)
+	}
+	if epoch != c.leader.epoch {
+		return ErrFenced
+	}
+	if err := c.tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit the copy: %w", err)
+	}
+	return nil
+}
+
+// Rollback gives a copy up; after Commit it does nothing.
+func (c *Copy) Rollback(ctx context.Context) error {
+	if err := c.tx.Rollback(ctx); err != nil && err != pgx.ErrTxClosed { //nolint:errorlint // pgx returns it bare
+		return fmt.Errorf("undo the copy: %w", err)
+	}
+	return nil
+}
+
+// EachRow hands over every mirrored row of a table in key order, in bounded memory.
+func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
+	const page = 1000
+	for after, from := "", ">="; ; from = ">" {
+		rows, err := m.query.Query(ctx, `SELECT key, fields::text FROM mirror WHERE tbl = $1 AND key `+from+` $2 COLLATE "C" ORDER BY key LIMIT $3`,
+			t.Name, after, page)
+		if err != nil {
+			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
+		}
+		type pair struct{ key, row string }
+		pairs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p pair, err error) {
+			err = row.Scan(&p.key, &p.row)
+			return p, err
+		})
+		if err != nil {
+			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
+		}
+		for _, p := range pairs {
+			row, err := parseRow(t, []byte(p.row))
+			if err != nil {
+				return err
+			}
+			if err := each(cdc.Key(p.key), row); err != nil {
+				return err
+			}
+		}
+		if len(pairs) < page {
+			return nil
+		}
+		after = pairs[page-1].key
+	}
+}

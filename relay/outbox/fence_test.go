@@ -1,0 +1,97 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+)
+
+func TestMain(m *testing.M) { os.Exit(clustertest.Run(m)) }
+
+// A relay that has lost the leadership without noticing, because it was frozen or cut off, must not change anything: each way
+// to write is refused, and undone as a whole.
+func TestLeader_FormerOneWritesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	store, err := Open(clustertest.Database(t), "iam_relay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	if err := store.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	former, err := store.Lead(ctx, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(former.Close)
+	if err := former.EnsurePartitions(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := former.lock.Close(ctx); err != nil { // what it does not notice
+		t.Fatal(err)
+	}
+	leader, err := store.Lead(ctx, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(leader.Close)
+
+	mirror := former.NewMirror(nil)
+	event := Event{ID: 1, WebhookID: "evt_1", Name: "user.created", Resource: "r", Occurred: time.Now(), LSN: 1, Body: []byte("{}"), Webhooks: []int64{1}}
+	chunk := func() *Chunk {
+		c := &Chunk{Events: []Event{event}}
+		c.Upsert(users, "1", cdc.Row{cdc.TextValue("1"), cdc.NullValue, cdc.NullValue}, nil)
+		return c
+	}
+	for name, write := range map[string]func() error{
+		"Commit": func() error { return former.Commit(ctx, chunk(), 99, 1) },
+		"Record": func() error {
+			return former.Record(ctx, &Delivery{Park: []Parked{{Event: 1, Webhook: 1, Attempts: 1}}, Delivered: 1})
+		},
+		"SaveWebhooks": func() error {
+			return former.SaveWebhooks(ctx, []Webhook{{ID: 1, Origin: OriginConfig, Key: "k", Tenant: "*", Enabled: true}})
+		},
+		"StartCopy": func() error { return former.StartCopy(ctx, "slot") },
+		"Copy": func() error {
+			c, err := former.BeginCopy(ctx, nil)
+			if err != nil {
+				return err
+			}
+			return errors.Join(c.Start(ctx, cdc.Position{LSN: 99}), c.Rollback(ctx))
+		},
+		"Large": func() error {
+			l, err := former.Begin(ctx, mirror)
+			if err != nil {
+				return err
+			}
+			if err := l.Write(ctx, chunk()); err != nil {
+				return err
+			}
+			return errors.Join(l.Commit(ctx, 99, 1), l.End(mirror))
+		},
+	} {
+		if err := write(); !errors.Is(err, ErrFenced) {
+			t.Errorf("%s: %v, want ErrFenced", name, err)
+		}
+	}
+	var written int
+	if err := store.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM mirror) + (SELECT count(*) FROM parked)
+		+ (SELECT count(*) FROM webhook) + (SELECT count(*) FROM position WHERE lsn <> '0/0' OR last_event <> 0 OR state <> 'new')
+		+ (SELECT delivered FROM progress)`).Scan(&written); err != nil {
+		t.Fatal(err)
+	}
+	if written != 0 {
+		t.Errorf("the former leader has left %d traces", written)
+	}
+	if err := leader.Commit(ctx, chunk(), 100, 1); err != nil {
+		t.Errorf("the leader itself: %v", err)
+	}
+}

@@ -1,0 +1,117 @@
+package outbox
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Lock classes of pg_advisory_lock(int, int); the second number is derived from the schema's name.
+const (
+	lockMigrate = 0x1a3e1a
+	lockLeader  = 0x1a3e1b
+)
+
+func (s *Store) lockKey() int32 {
+	h := fnv.New32a()
+	h.Write([]byte(s.schema))
+	return int32(h.Sum32())
+}
+
+// Migrate creates the schema or brings it up to date. Relays that start together take turns by an advisory lock.
+func (s *Store) Migrate(ctx context.Context) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+	}
+	defer conn.Release()
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockMigrate, s.lockKey()); err != nil {
+			return fmt.Errorf("lock the outbox schema: %w", err)
+		}
+		if err := s.createSchema(ctx, tx); err != nil {
+			return err
+		}
+		return s.applyMigrations(ctx, tx)
+	})
+}
+
+func (s *Store) createSchema(ctx context.Context, tx pgx.Tx) error {
+	var exists bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, s.schema).Scan(&exists); err != nil {
+		return fmt.Errorf("look for schema %s: %w", s.schema, err)
+	}
+	if exists {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `CREATE SCHEMA `+pgx.Identifier{s.schema}.Sanitize()); err != nil {
+		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" {
+			return fmt.Errorf("create schema %s: %s; let its owner run: CREATE SCHEMA %s AUTHORIZATION %s", s.schema, pg.Message,
+				pgx.Identifier{s.schema}.Sanitize(), pgx.Identifier{s.config.ConnConfig.User}.Sanitize())
+		}
+		return fmt.Errorf("create schema %s: %w", s.schema, err)
+	}
+	return nil
+}
+
+func (s *Store) applyMigrations(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `CREATE TABLE IF NOT EXISTS migration (number int PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())`); err != nil {
+		return fmt.Errorf("create table %s.migration: %w", s.schema, err)
+	}
+	rows, err := tx.Query(ctx, `SELECT number FROM migration`)
+	if err != nil {
+		return fmt.Errorf("read table %s.migration: %w", s.schema, err)
+	}
+	applied, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		return fmt.Errorf("read table %s.migration: %w", s.schema, err)
+	}
+	files, err := migrations.ReadDir("migrations")
+	if err != nil {
+		return fmt.Errorf("list migrations: %w", err)
+	}
+	if newest := len(files); len(applied) > 0 && slices.Max(applied) > newest {
+		return fmt.Errorf("schema %s is of a newer iam-relay (migration %d, this one knows %d): run that version", s.schema, slices.Max(applied), newest)
+	}
+	for _, f := range files {
+		number, err := strconv.Atoi(strings.SplitN(f.Name(), "_", 2)[0])
+		if err != nil {
+			return fmt.Errorf("migration %s: its name does not begin with a number", f.Name())
+		}
+		if slices.Contains(applied, number) {
+			continue
+		}
+		sql, err := migrations.ReadFile("migrations/" + f.Name())
+		if err != nil {
+			return fmt.Errorf("read migration %s: %w", f.Name(), err)
+		}
+		if _, err := tx.Exec(ctx, string(sql), pgx.QueryExecModeSimpleProtocol); err != nil {
+			return fmt.Errorf("apply migration %s to schema %s: %w", f.Name(), s.schema, err)
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO migration (number) VALUES ($1)`, number); err != nil {
+			return fmt.Errorf("record migration %s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}
+
+// Drop removes the relay's schema with everything in it.
+func (s *Store) Drop(ctx context.Context) error {
+	if _, err := s.pool.Exec(ctx, `DROP SCHEMA IF EXISTS `+pgx.Identifier{s.schema}.Sanitize()+` CASCADE`); err != nil {
+		return fmt.Errorf("drop schema %s: %w", s.schema, err)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package outbox
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// appendRow writes a row as the mirror stores it: a JSON object of the known columns, each a string or null. The object names
+// its columns, so that rows written under an older mapping can still be read.
+func appendRow(dst []byte, t *cdc.Table, row cdc.Row) []byte {
+	dst = append(dst, '{')
+	for i, v := range row {
+		if !v.Known() {
+			continue
+		}
+		if dst[len(dst)-1] != '{' {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, t.Columns[i].Name)
+		dst = append(dst, ':')
+		if v.Kind == cdc.Null {
+			dst = append(dst, "null"...)
+		} else {
+			dst = appendString(dst, v.Text)
+		}
+	}
+	return append(dst, '}')
+}
+
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= 0x80 {
+			quoted, err := json.Marshal(s)
+			if err != nil { // a string always marshals
+				panic(err)
+			}
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// parseRow reads a stored row. Columns that it does not name are absent; columns the table no longer has are dropped.
+func parseRow(t *cdc.Table, data []byte) (cdc.Row, error) {
+	var values map[string]*string
+	if err := json.Unmarshal(data, &values); err != nil {
+		return nil, fmt.Errorf("mirrored row of %s: %w", t.Name, err)
+	}
+	row := make(cdc.Row, len(t.Columns))
+	for i := range t.Columns {
+		switch v, ok := values[t.Columns[i].Name]; {
+		case !ok:
+		case v == nil:
+			row[i] = cdc.NullValue
+		default:
+			row[i] = cdc.TextValue(*v)
+		}
+	}
+	return row, nil
+}

@@ -1,0 +1,90 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// Setting is what the outbox's database has and lets the role do.
+type Setting struct {
+	Database, Role string
+	// ReadOnly: the server is a standby.
+	ReadOnly bool
+	// SchemaExists, and the role may make tables in it: partitions are made as days go by.
+	SchemaExists, SchemaUsable bool
+	// MayCreateSchema: the role may make the schema itself.
+	MayCreateSchema bool
+	// Migration is the newest that was applied, 0 for none; Known is the newest that this program has.
+	Migration, Known int
+	// Foreign are the schema's tables that belong to a role whose rights this one does not have, sorted.
+	Foreign []string
+}
+
+// Setting looks at the database. That the schema is missing is no error.
+func (s *Store) Setting(ctx context.Context) (Setting, error) {
+	files, err := migrations.ReadDir("migrations")
+	if err != nil {
+		return Setting{}, fmt.Errorf("list migrations: %w", err)
+	}
+	o := Setting{Known: len(files)}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return o, fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+	}
+	defer conn.Release()
+	var migrated bool
+	err = conn.QueryRow(ctx, `SELECT current_database(), current_user, pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE'),
+			n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), false),
+			EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'migration'),
+			ARRAY(SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1)
+		FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = $1`, s.schema).
+		Scan(&o.Database, &o.Role, &o.ReadOnly, &o.MayCreateSchema, &o.SchemaExists, &o.SchemaUsable, &migrated, &o.Foreign)
+	if err != nil {
+		return o, fmt.Errorf("look at schema %s: %w", s.schema, err)
+	}
+	if !migrated || !o.SchemaUsable || len(o.Foreign) > 0 {
+		return o, nil
+	}
+	if err := conn.QueryRow(ctx, `SELECT coalesce(max(number), 0) FROM migration`).Scan(&o.Migration); err != nil {
+		return o, fmt.Errorf("read table %s.migration: %w", s.schema, err)
+	}
+	return o, nil
+}
+
+// LeaderPID is the process id of the server's session that holds the leadership; 0 if none does.
+func (s *Store) LeaderPID(ctx context.Context) (int, error) {
+	var pid int
+	// An advisory lock of two keys has its first in classid, its second in objid, and 2 in objsubid.
+	// https://www.postgresql.org/docs/current/view-pg-locks.html
+	err := s.pool.QueryRow(ctx, `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = $1 AND objid = $2`,
+		lockLeader, uint32(s.lockKey())).Scan(&pid)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for the leader: %w", err)
+	}
+	return pid, nil
+}
+
+// LastEvent is the newest event of the log, without its body; nil if there is none, or none that retention has kept.
+func (s *Store) LastEvent(ctx context.Context) (*Event, error) {
+	var e Event
+	err := s.pool.QueryRow(ctx, `SELECT id, webhook_id, name, coalesce(tenant, ''), resource, occurred FROM event ORDER BY id DESC LIMIT 1`).
+		Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the newest event: %w", err)
+	}
+	e.Occurred = e.Occurred.In(time.UTC)
+	return &e, nil
+}

@@ -1,0 +1,94 @@
+// Package outbox keeps what the relay must not lose: the position in the IAM's log, the mirror of its rows, the log of
+// events, the subscriptions, and the deliveries that failed. All of it in one schema of one PostgreSQL database, so that a
+// source transaction's events, mirror changes and position commit together: that is what makes every committed change enter
+// the outbox exactly once.
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// ErrFenced says that another relay has taken over: this one's write was undone, and it must stop writing.
+var ErrFenced = errors.New("another relay has taken over the outbox")
+
+// fencedCode is the SQLSTATE that the schema's functions raise.
+const fencedCode = "IR001"
+
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// Store is the outbox database.
+type Store struct {
+	pool   *pgxpool.Pool
+	config *pgxpool.Config
+	schema string
+}
+
+// Open prepares a pool; it connects on first use. The URL may hold a password and is never part of an error.
+func Open(url, schema string) (*Store, error) {
+	if !schemaName.MatchString(schema) {
+		return nil, fmt.Errorf("outbox schema %q: use lower-case letters, digits and underscores", schema)
+	}
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("outbox url: %w", redactParse(err))
+	}
+	config.MaxConns = max(config.MaxConns, 6)
+	config.MaxConnIdleTime = 5 * time.Minute
+	session(config.ConnConfig, schema)
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		return nil, fmt.Errorf("outbox pool: %w", err)
+	}
+	return &Store{pool: pool, config: config, schema: schema}, nil
+}
+
+// session pins what the outbox relies on in each of its connections.
+func session(c *pgx.ConnConfig, schema string) {
+	c.ConnectTimeout = 5 * time.Second
+	maps.Copy(c.RuntimeParams, map[string]string{
+		"application_name": "iam-relay",
+		"search_path":      schema,
+		"timezone":         "UTC",
+		// A relay that is frozen in the middle of a transaction must not hold its locks against its successor.
+		"idle_in_transaction_session_timeout": "15s",
+		"tcp_keepalives_idle":                 "5",
+		"tcp_keepalives_interval":             "2",
+		"tcp_keepalives_count":                "3",
+	})
+}
+
+// Close ends all connections.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping asks the database for an answer.
+func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
+
+// Schema is the relay's schema.
+func (s *Store) Schema() string { return s.schema }
+
+// fenced turns the schema's own error into ErrFenced.
+func fenced(err error) error {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == fencedCode {
+		return fmt.Errorf("%w: %s", ErrFenced, pg.Message)
+	}
+	return err
+}
+
+// redactParse drops the connection string, which pgx puts into its parse errors.
+func redactParse(err error) error {
+	if parse, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
+		if inner := errors.Unwrap(parse); inner != nil {
+			return inner
+		}
+	}
+	return errors.New("not a PostgreSQL connection string")
+}

@@ -1,0 +1,121 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Origins of a webhook.
+const (
+	OriginIAM    = "iam"    // the IAM's own webhook tables
+	OriginConfig = "config" // [[webhook]] in the configuration file
+)
+
+// Webhook is one subscription, whatever its origin.
+type Webhook struct {
+	ID     int64
+	Origin string
+	// Key identifies it within its origin: the IAM's row key, or the configured name.
+	Key string
+	// Tenant is the key of the tenant whose events it gets, or "*"; for a configured one it may also be the tenant's name.
+	Tenant      string
+	Name        string
+	Description string
+	URL         string
+	Headers     map[string]string
+	// Secrets all sign what is sent; without one it is sent unsigned.
+	Secrets []string
+	Events  []string
+	Enabled bool
+	// Cursor is set while the webhook reads the log by itself: the last event that it is done with.
+	Cursor *int64
+	// DisabledFor says why the relay itself stopped delivering, for example that the endpoint answered 410 Gone.
+	DisabledFor string
+	// RemovedAfter is set once the subscription is gone: events up to it are still delivered.
+	RemovedAfter *int64
+}
+
+// LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
+func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, origin, key, tenant, name, description, url, headers::text, secrets, events, enabled, cursor, disabled_for, removed_after
+		FROM webhook ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("read webhooks: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Webhook, error) {
+		var w Webhook
+		var headers string
+		err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &w.Events,
+			&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter)
+		if err != nil {
+			return w, err
+		}
+		if err := json.Unmarshal([]byte(headers), &w.Headers); err != nil {
+			return w, fmt.Errorf("headers of webhook %d: %w", w.ID, err)
+		}
+		return w, nil
+	})
+}
+
+// SaveWebhooks stores subscriptions that changed outside the IAM's log, fenced like every other write.
+func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
+	if len(webhooks) == 0 {
+		return nil
+	}
+	batch := &pgx.Batch{}
+	queueWebhooks(batch, webhooks)
+	batch.Queue(`SELECT advance(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
+	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store webhooks: %w", fenced(err))
+	}
+	return nil
+}
+
+// queueWebhooks writes what defines a subscription. Its cursor belongs to delivery and stays as it is.
+func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
+	for i := range webhooks {
+		w := &webhooks[i]
+		headers, err := json.Marshal(w.Headers)
+		if err != nil { // a map of strings always marshals
+			panic(err)
+		}
+		if w.Headers == nil {
+			headers = []byte("{}")
+		}
+		events := w.Events
+		if events == nil {
+			events = []string{}
+		}
+		batch.Queue(`INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, $13)
+			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, description = excluded.description, url = excluded.url,
+				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events, enabled = excluded.enabled,
+				disabled_for = excluded.disabled_for, removed_after = excluded.removed_after`,
+			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, string(headers), append([]string{}, w.Secrets...), events, w.Enabled, w.DisabledFor, w.RemovedAfter)
+	}
+}
+
+// ForgetWebhooks deletes removed subscriptions that have nothing left to deliver, with what was given up of theirs. It
+// returns their ids.
+func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
+	rows, err := l.store.pool.Query(ctx, `WITH gone AS (
+			DELETE FROM webhook w USING progress
+			WHERE w.removed_after <= progress.delivered AND w.cursor IS NULL
+				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM parked p WHERE p.webhook = w.id AND p.due < 'infinity')
+					AND NOT EXISTS (SELECT FROM held h WHERE w.id = ANY (h.webhooks)))
+			RETURNING w.id
+		), theirs AS (
+			DELETE FROM parked p USING gone WHERE p.webhook = gone.id
+		) SELECT id FROM gone`)
+	if err != nil {
+		return nil, fmt.Errorf("forget removed webhooks: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("forget removed webhooks: %w", err)
+	}
+	return ids, nil
+}

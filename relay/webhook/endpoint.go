@@ -1,0 +1,53 @@
+package webhook
+
+import "time"
+
+// The origins of endpoints.
+const (
+	OriginIAM    = "iam"
+	OriginConfig = "config"
+)
+
+// AllTenants as an Endpoint's Tenant subscribes to every tenant.
+const AllTenants = "*"
+
+// Endpoint is one subscription: a URL that wants some events of some tenants.
+type Endpoint struct {
+	ID     int64
+	Origin string
+	// Key names the endpoint within its Origin and never changes: the row's key, or the name in the configuration.
+	Key         string
+	Name        string
+	Description string
+	URL         string
+	// Headers are sent with every request. Their values may be secrets.
+	Headers map[string]string
+	// Secrets all sign the Standard Webhooks way; the first also makes FerrisKey's signature. Without any, requests carry
+	// no signature.
+	Secrets []Secret
+	// Events are patterns, see Matches.
+	Events []string
+	// Tenant is the tenant's key, or AllTenants; for OriginConfig it may be the tenant's name instead.
+	Tenant   string
+	Disabled bool
+}
+
+// Message is one event on its way to one endpoint.
+type Message struct {
+	// ID is the webhook-id: the same for every endpoint and attempt. It must not contain a dot, which separates the
+	// parts of the signed content.
+	ID     string
+	Event  string
+	Tenant string
+	// Body is sent and signed byte for byte. It must not change, not even after Send has returned: an abandoned connection
+	// may still be reading it.
+	Body []byte
+	// DeliveryID names the pair of event and endpoint, the same on all attempts. Empty means: derived from ID, the
+	// endpoint and Occurred.
+	DeliveryID string
+	// Attempt counts from 1. Left is how many attempts would follow, should this one fail.
+	Attempt int
+	Left    int
+	// Occurred is the commit time of the change.
+	Occurred time.Time
+}

@@ -1,0 +1,101 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// The headers of a request, besides those that net/http sets.
+const (
+	headerID              = "Webhook-Id"
+	headerTimestamp       = "Webhook-Timestamp"
+	headerSignature       = "Webhook-Signature"
+	headerEvent           = "X-Iam-Relay-Event"
+	headerTenant          = "X-Iam-Relay-Tenant"
+	headerAttempt         = "X-Iam-Relay-Attempt"
+	headerAttemptsLeft    = "X-Iam-Relay-Attempts-Left"
+	headerFKTimestamp     = "X-Ferriskey-Timestamp"
+	headerFKDelivery      = "X-Ferriskey-Delivery-Id"
+	headerFKSignature     = "X-Ferriskey-Signature"
+	headerXIdempotencyKey = "X-Idempotency-Key"
+)
+
+var (
+	reservedHeaders = []string{
+		"host", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive", "expect", "user-agent", "date",
+		"forwarded",
+	}
+	reservedHeaderPrefixes = []string{
+		"content-", "proxy-", "webhook-", "ce-", "x-ferriskey-", "x-iam-relay-", "x-forwarded-",
+	}
+)
+
+// CheckHeaders reports every custom header that may not be sent: malformed (RFC 9110, section 5), given twice, or one of
+// those that belong to HTTP, to signatures or to the relay itself. It never repeats a value.
+func CheckHeaders(headers map[string]string) error {
+	var problems []error
+	seen := make(map[string]string, len(headers))
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		lower := strings.ToLower(name)
+		switch {
+		case !isToken(name):
+			problems = append(problems, fmt.Errorf("header %q: a name consists of letters, digits and -", name))
+		case isReserved(lower):
+			problems = append(problems, fmt.Errorf("header %q is reserved: the relay or HTTP itself sets it", name))
+		case seen[lower] != "":
+			problems = append(problems, fmt.Errorf("header %q is given twice: names differ by more than case", name))
+		case !isFieldValue(headers[name]):
+			problems = append(problems, fmt.Errorf("header %q: its value has a line break or another control character", name))
+		}
+		seen[lower] = name
+	}
+	return errors.Join(problems...)
+}
+
+func isReserved(lower string) bool {
+	return slices.Contains(reservedHeaders, lower) ||
+		slices.ContainsFunc(reservedHeaderPrefixes, func(p string) bool { return strings.HasPrefix(lower, p) })
+}
+
+func isToken(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+	})
+}
+
+func isFieldValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// headerSafe reports whether text from a database can be sent as a header value and read back unchanged.
+func headerSafe(value string) bool {
+	if value == "" || len(value) > 255 || value[0] == ' ' || value[len(value)-1] == ' ' {
+		return false
+	}
+	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// fixedHeader returns the headers that are the same in every request to one endpoint.
+func fixedHeader(custom map[string]string, userAgent string) http.Header {
+	h := make(http.Header, len(custom)+3)
+	for name, value := range custom {
+		h.Set(name, value)
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("User-Agent", userAgent)
+	// An entry without values is not sent. It tells net/http that the request may be repeated when a kept-alive
+	// connection turns out to be closed, as Transport documents: receivers tell repetitions by the webhook-id.
+	if _, ok := h[headerXIdempotencyKey]; !ok {
+		h[headerXIdempotencyKey] = nil
+	}
+	return h
+}

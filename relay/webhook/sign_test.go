@@ -1,0 +1,134 @@
+package webhook
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"pgregory.net/rapid"
+)
+
+// The symmetric test vectors of the Standard Webhooks specification.
+func TestWebhookSignature_PublishedVectors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		secret              Secret
+		id, timestamp, body string
+		want                string
+	}{
+		{
+			"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330",
+			`{"test": 2432232314}`, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+		},
+		{
+			"whsec_plJ3nmyCDGBKInavdOK15jsl", "msg_loFOjxBNrRLzqYUf", "1731705121",
+			`{"event_type":"ping","data":{"success":true}}`, "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
+		},
+	} {
+		s, err := newSignatures([]Secret{tt.secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // The second time with a pooled state.
+			if got := s.webhookSignature(tt.id, tt.timestamp, []byte(tt.body)); got != tt.want {
+				t.Errorf("signature = %s, want %s", got, tt.want)
+			}
+		}
+	}
+}
+
+func TestFerrisKeySignature_Vector(t *testing.T) {
+	t.Parallel()
+	s, err := newSignatures([]Secret{Secret(strings.Repeat("0123456789abcdef", 4)), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "eea062ec94db06c4079cbac2999d89c4373f505fe016190731027b289cff0cd8"
+	if got := s.ferriskeySignature("1700000000", []byte(`{"event":"user.created"}`)); got != want {
+		t.Errorf("signature = %s, want %s", got, want)
+	}
+}
+
+// Whatever is signed, with however many secrets, an independent verifier that holds any one of them accepts it, and
+// nothing else.
+func TestWebhookSignature_VerifiedIndependently(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		secrets := rapid.SliceOfNDistinct(rapid.StringMatching(`[ -~]{16,64}`), 1, 3, rapid.ID[string]).Draw(t, "secrets")
+		body := rapid.SliceOf(rapid.Byte()).Draw(t, "body")
+		var keys []Secret
+		for _, s := range secrets {
+			if strings.HasPrefix(s, secretPrefix) {
+				t.Skip("not raw text")
+			}
+			keys = append(keys, Secret(s))
+		}
+		s, err := newSignatures(keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+		header := http.Header{}
+		header.Set("webhook-id", "evt_1")
+		header.Set("webhook-timestamp", timestamp)
+		header.Set("webhook-signature", s.webhookSignature("evt_1", timestamp, body))
+		for _, secret := range secrets {
+			verifier, err := standardwebhooks.NewWebhookRaw([]byte(secret))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := verifier.Verify(body, header); err != nil {
+				t.Fatalf("not accepted: %v", err)
+			}
+			if err := verifier.Verify(append([]byte("x"), body...), header); err == nil {
+				t.Fatal("another body is accepted")
+			}
+		}
+	})
+}
+
+func TestSecret_Check(t *testing.T) {
+	t.Parallel()
+	for secret, want := range map[Secret]string{
+		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw":      "",
+		Secret(strings.Repeat("0123456789abcdef", 4)): "",
+		"whsec_":             "base64",
+		"whsec_not base64!!": "base64",
+		"whsec_c2hvcnQ=":     "shorter",
+		"sesame":             "shorter",
+		"":                   "shorter",
+	} {
+		err := secret.Check()
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("Check(%q) = %v, want %q", string(secret), err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "sesame") {
+			t.Errorf("the error repeats the secret: %v", err)
+		}
+	}
+}
+
+func TestSecret_Redacts(t *testing.T) {
+	t.Parallel()
+	s := Secret("open sesame")
+	asJSON, err := json.Marshal(map[string]any{"a": s, "b": []Secret{s}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", s, "endpoint", &Endpoint{Secrets: []Secret{s}})
+	for _, text := range []string{
+		fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q %x", s, s, s, s, s, s), fmt.Sprintf("%+v", Endpoint{Secrets: []Secret{s}}),
+		fmt.Sprintf("%#v", Endpoint{Secrets: []Secret{s}}), string(asJSON), log.String(),
+	} {
+		if strings.Contains(text, "sesame") || strings.Contains(text, "736573616d65") {
+			t.Errorf("the secret shows in %s", text)
+		}
+	}
+}

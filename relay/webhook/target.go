@@ -1,0 +1,65 @@
+package webhook
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Target is an Endpoint made ready for sending. It is safe for concurrent use and does not follow later changes of the
+// Endpoint.
+type Target struct {
+	url        *url.URL
+	header     http.Header
+	signatures signatures
+	identity   string
+}
+
+// Target prepares the endpoint. An error says why nothing can be sent to it; the Outcome of a delivery is then
+// Invalid(err).
+func (s *Sender) Target(e *Endpoint) (*Target, error) {
+	u, err := parseURL(e.URL, s.allowHTTP, s.guard)
+	if err != nil {
+		return nil, fmt.Errorf("webhook %q: %w", e.Name, err)
+	}
+	if err := CheckHeaders(e.Headers); err != nil {
+		return nil, fmt.Errorf("webhook %q: %w", e.Name, err)
+	}
+	keys, err := newSignatures(e.Secrets)
+	if err != nil {
+		return nil, fmt.Errorf("webhook %q: %w", e.Name, err)
+	}
+	return &Target{
+		url:        u,
+		header:     fixedHeader(e.Headers, s.userAgent),
+		signatures: keys,
+		identity:   e.Origin + "\x00" + e.Key,
+	}, nil
+}
+
+// deliveryID makes a UUID of version 7 (RFC 9562, section 5.7) whose random part is a hash of the event and the endpoint:
+// it is the same on all attempts, before and after a crash, without being stored.
+func (t *Target) deliveryID(messageID string, occurred time.Time) string {
+	sum := sha256.Sum256([]byte(messageID + "\x00" + t.identity))
+	u := sum[:16]
+	ms := uint64(occurred.UnixMilli())
+	for i := range 6 {
+		u[i] = byte(ms >> (40 - 8*i))
+	}
+	u[6] = 0x70 | u[6]&0x0f
+	u[8] = 0x80 | u[8]&0x3f
+	var text [36]byte
+	hex.Encode(text[:], u[:4])
+	text[8] = '-'
+	hex.Encode(text[9:], u[4:6])
+	text[13] = '-'
+	hex.Encode(text[14:], u[6:8])
+	text[18] = '-'
+	hex.Encode(text[19:], u[8:10])
+	text[23] = '-'
+	hex.Encode(text[24:], u[10:])
+	return string(text[:])
+}
