@@ -1,0 +1,164 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay"
+	"github.com/iam-relay/iam-relay/relay/config"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// The marks of a line: met, not met, met but unwise, and not to be told (yet).
+const (
+	markOK   = "✓"
+	markFail = "✗"
+	markWarn = "!"
+	markNone = "—"
+)
+
+// check tries the preconditions one after another and writes a line for each.
+type check struct {
+	version string
+	out     io.Writer
+	failed  int
+
+	cfg   *config.Config
+	rules *mapping.Rules
+	// position is the stored one; nil where the outbox could not tell it or there is none yet.
+	position *outbox.Position
+	webhooks []outbox.Webhook // as the outbox knows them
+}
+
+func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
+	path := configFlag(flags)
+	endpoints := flags.Bool("endpoints", false, "also look up and connect to each webhook's URL; nothing is sent")
+	return func(ctx context.Context, env *environment, args []string) error {
+		if err := noArguments(args); err != nil {
+			return err
+		}
+		c := &check{version: env.version, out: env.out}
+		if c.configuration(*path, env.environ) {
+			c.outbox(ctx)
+			c.source(ctx)
+			c.checkWebhooks()
+			if *endpoints {
+				c.endpoints(ctx)
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return errors.New("interrupted")
+		case c.failed == 1:
+			return errors.New("1 precondition is not met")
+		case c.failed > 0:
+			return fmt.Errorf("%d preconditions are not met", c.failed)
+		}
+		return nil
+	}
+}
+
+func (c *check) line(mark, what, format string, args ...any) {
+	if mark == markFail {
+		c.failed++
+	}
+	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
+	fmt.Fprintf(c.out, "%s %-12s %s\n", mark, what, text)
+}
+
+func (c *check) ok(what, format string, args ...any)   { c.line(markOK, what, format, args...) }
+func (c *check) fail(what, format string, args ...any) { c.line(markFail, what, format, args...) }
+func (c *check) warn(what, format string, args ...any) { c.line(markWarn, what, format, args...) }
+func (c *check) none(what, format string, args ...any) { c.line(markNone, what, format, args...) }
+
+// configuration loads the configuration and the mapping; without them there is nothing to go on with.
+func (c *check) configuration(path string, environ []string) bool {
+	var err error
+	if c.cfg, err = config.Load(path, environ); err != nil {
+		c.lines("config", err)
+		return false
+	}
+	c.ok("config", "%s", path)
+	if c.rules, err = relay.Rules(c.cfg); err != nil {
+		c.lines("mapping", err)
+		return false
+	}
+	c.ok("mapping", "%d events of %d tables", len(c.rules.EventNames()), len(c.rules.Tables()))
+	return true
+}
+
+// lines writes one for each line of an error that has several problems.
+func (c *check) lines(what string, err error) {
+	for text := range strings.SplitSeq(err.Error(), "\n") {
+		c.fail(what, "%s", text)
+	}
+}
+
+// outbox looks at where events are kept.
+func (c *check) outbox(ctx context.Context) {
+	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema)
+	if err != nil {
+		c.fail("outbox", "%s", err)
+		return
+	}
+	defer store.Close()
+	o, err := store.Setting(ctx)
+	if err != nil {
+		c.fail("outbox", "%s", err)
+		return
+	}
+	schema := c.cfg.Outbox.Schema
+	switch {
+	case o.ReadOnly:
+		c.fail("outbox", "the server is a read-only standby; name the primary")
+	case !o.SchemaExists && o.MayCreateSchema:
+		c.none("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
+	case !o.SchemaExists:
+		c.fail("outbox", "schema %s does not exist, and role %s may not make it; let the owner of database %s run: %s", schema, o.Role, o.Database, createSchema(schema, o.Role))
+	case !o.SchemaUsable:
+		c.fail("outbox", "role %s may not make tables in schema %s; let its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s", o.Role, schema, quote(schema), quote(o.Role))
+	case len(o.Foreign) > 0:
+		c.fail("outbox", "tables of schema %s belong to another role (%s); let that run: ALTER TABLE … OWNER TO %s", schema, strings.Join(o.Foreign, ", "), quote(o.Role))
+	case o.Migration > o.Known:
+		c.fail("outbox", "schema %s is of a newer iam-relay (migration %d, this one knows %d); run that version", schema, o.Migration, o.Known)
+	case o.Migration < o.Known:
+		c.none("outbox", "schema %s is not up to date (migration %d of %d); run brings it there", schema, o.Migration, o.Known)
+	default:
+		c.ok("outbox", "schema %s of database %s", schema, o.Database)
+	}
+	if o.Migration == 0 || o.Migration > o.Known {
+		return
+	}
+	position, err := store.Position(ctx)
+	if err != nil {
+		c.fail("outbox", "%s", err)
+		return
+	}
+	c.position = &position
+	if c.webhooks, err = store.LoadWebhooks(ctx); err != nil {
+		c.fail("outbox", "%s", err)
+	}
+}
+
+// source looks at the IAM's database.
+func (c *check) source(ctx context.Context) {
+	conn, err := connect(ctx, string(c.cfg.Source.URL))
+	if err != nil {
+		c.fail("source", "%s", err)
+		return
+	}
+	defer closeConn(ctx, conn)
+	server, err := cdc.Inspect(ctx, conn)
+	if err != nil {
+		c.fail("source", "%s", err)
+		return
+	}
+	source := &sourceCheck{check: c, conn: conn, server: server, role: conn.Config().User}
+	source.run(ctx)
+}

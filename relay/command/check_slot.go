@@ -1,0 +1,104 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+func (c *sourceCheck) slot(ctx context.Context) error {
+	name := c.cfg.Source.Slot
+	slot, err := cdc.Slot(ctx, c.conn, name)
+	if err != nil {
+		return err
+	}
+	state := outbox.StateNew
+	if c.position != nil {
+		state = c.position.State
+	}
+	switch {
+	case state == outbox.StateStreaming:
+		if err := cdc.CheckPosition(c.server, slot, c.position.Position); err != nil {
+			c.fail("slot", "%s", err)
+			break
+		}
+		reader := "nobody reads from it at the moment"
+		if slot.Active {
+			reader = "in use"
+		}
+		c.ok("slot", "%s is where the relay stopped; %s; %s not acknowledged, %s of log kept for it", name, reader, size(slot.LagBytes), size(slot.RetainedBytes))
+	case !slot.Exists:
+		c.none("slot", "%s does not exist yet; run makes it on its first start", name)
+	case state == outbox.StateCopying && c.position.Slot == name:
+		c.none("slot", "%s was made by a first start that has not ended", name)
+	default:
+		c.fail("slot", "%s exists, but this outbox has never read from it; drop it (SELECT pg_drop_replication_slot('%s')) if nobody uses it, or choose another source.slot", name, name)
+	}
+	return c.capacity(ctx, slot)
+}
+
+// capacity looks whether the server has room for the slot and for its reader.
+func (c *sourceCheck) capacity(ctx context.Context, slot cdc.SlotStatus) error {
+	var slots, maxSlots, senders, maxSenders int
+	err := c.conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int,
+		(SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders')::int`).Scan(&slots, &maxSlots, &senders, &maxSenders)
+	if err != nil {
+		return fmt.Errorf("count slots and senders: %w", err)
+	}
+	switch free := maxSlots - slots; {
+	case free < 1 && !slot.Exists:
+		c.fail("slots", "all replication slots (%d) are in use; raise max_replication_slots (needs a restart) or drop a slot that nobody uses", maxSlots)
+	case free < 1:
+		c.warn("slots", "all replication slots (%d) are in use; when the mapping gains tables, the relay needs one more for a while", maxSlots)
+	default:
+		c.ok("slots", "%d of %d free", free, maxSlots)
+	}
+	if free := maxSenders - senders; free < 1 && !slot.Active {
+		c.fail("senders", "all WAL senders (%d) are in use; raise max_wal_senders (needs a restart)", maxSenders)
+	} else {
+		c.ok("senders", "%d of %d free", free, maxSenders)
+	}
+	return nil
+}
+
+// leastIdle is how long a relay may well be away.
+const leastIdle = time.Hour
+
+// retention looks at what the server does with a slot whose relay is away.
+func (c *sourceCheck) retention(ctx context.Context) error {
+	var keepMB, idleSeconds int64
+	err := c.conn.QueryRow(ctx, `SELECT (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+		coalesce((SELECT setting::bigint * CASE unit WHEN 'min' THEN 60 WHEN 'ms' THEN 0.001 ELSE 1 END
+			FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), 0)::bigint`).Scan(&keepMB, &idleSeconds)
+	if err != nil {
+		return fmt.Errorf("read the server's settings: %w", err)
+	}
+	if keepMB < 0 {
+		c.warn("retention", "max_slot_wal_keep_size is unlimited: while the relay is away, the log may fill the disk; set it to what the disk can spare, and alert on the log that is kept")
+	} else {
+		c.ok("retention", "the server keeps up to %s of log for a relay that is away", size(keepMB<<20))
+	}
+	if idle := time.Duration(idleSeconds) * time.Second; idle > 0 && idle < leastIdle {
+		c.warn("retention", "idle_replication_slot_timeout is %s: a relay that is away for longer loses its slot", idle)
+	}
+	return nil
+}
+
+// size writes a number of bytes for people; negative is unknown.
+func size(bytes int64) string {
+	if bytes < 0 {
+		return "an unknown amount"
+	}
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	value, unit := float64(bytes), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[unit])
+}

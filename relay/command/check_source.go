@@ -1,0 +1,156 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// sourceCheck is the part of a check that asks the IAM's server.
+type sourceCheck struct {
+	*check
+	conn   *pgx.Conn
+	server cdc.Server
+	role   string
+}
+
+func (c *sourceCheck) run(ctx context.Context) {
+	c.facts()
+	for _, part := range []struct {
+		what string
+		run  func(context.Context) error
+	}{
+		{"replication", c.replication},
+		{"tables", c.tables},
+		{"publication", c.publication},
+		{"others", c.otherPublications},
+		{"slot", c.slot},
+		{"retention", c.retention},
+	} {
+		if err := part.run(ctx); err != nil {
+			c.fail(part.what, "%s", err)
+		}
+	}
+}
+
+// minors are the first of each major version in which a publication that changes loses no rows and decoding does not
+// take memory without bounds: https://www.postgresql.org/about/news/postgresql-176-1610-1514-1419-1322-and-18-beta-3-released-3118/
+var minors = map[int]int{14: 19, 15: 14, 16: 10, 17: 6}
+
+const oldest = 14
+
+func (c *sourceCheck) facts() {
+	major, minor := c.server.Version/10000, c.server.Version%10000
+	switch {
+	case major < oldest:
+		c.fail("source", "PostgreSQL %d; the relay needs %d or newer", major, oldest)
+	case minor < minors[major]:
+		c.warn("source", "PostgreSQL %d.%d, database %s, role %s; update to %d.%d or newer, which mends faults of logical replication", major, minor, c.server.Database, c.role, major, minors[major])
+	default:
+		c.ok("source", "PostgreSQL %d.%d, database %s, role %s", major, minor, c.server.Database, c.role)
+	}
+	if c.server.InRecovery {
+		c.warn("source", "it is a standby; the slot is on it alone, and is gone when it is made anew")
+	}
+	if c.server.WALLevel == "logical" {
+		c.ok("wal_level", "logical")
+	} else {
+		c.fail("wal_level", "%s", walLevelProblem(c.server))
+	}
+}
+
+// replication tries what no catalogue tells: whether pg_hba.conf and a pooler in between let a replication connection through.
+func (c *sourceCheck) replication(ctx context.Context) error {
+	var may bool
+	if err := c.conn.QueryRow(ctx, `SELECT `+canReplicate+` FROM pg_roles r WHERE r.rolname = current_user`).Scan(&may); err != nil {
+		return fmt.Errorf("look up role %s: %w", c.role, err)
+	}
+	if !may {
+		c.fail("replication", "role %s may not replicate; let an administrator run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", c.role, quote(c.role), quote(c.role))
+		return nil
+	}
+	config, err := pgconn.ParseConfig(string(c.cfg.Source.URL))
+	if err != nil { // the configuration was validated
+		return err
+	}
+	config.ConnectTimeout = connectTimeout
+	config.RuntimeParams["application_name"] = "iam-relay"
+	config.RuntimeParams["replication"] = "database"
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		c.fail("replication", "%s", cdc.ConnectReason(err))
+		return nil
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll(); err != nil {
+		c.fail("replication", "%s; connect to the server itself, not by way of a pooler", err)
+		return nil
+	}
+	c.ok("replication", "role %s opens a replication connection", c.role)
+	return nil
+}
+
+func (c *sourceCheck) tables(ctx context.Context) error {
+	tables := c.rules.Tables()
+	catalog, err := cdc.Describe(ctx, c.conn, tables)
+	if err != nil {
+		return err
+	}
+	problems := catalog.Problems()
+	for _, p := range problems {
+		c.fail("tables", "%s", strings.TrimPrefix(p.String(), "table "))
+	}
+	filtered, err := c.rowSecurity(ctx, tables)
+	if err != nil {
+		return err
+	}
+	for _, name := range filtered {
+		c.fail("tables", "%s: row-level security hides rows from role %s, so the first copy would miss them; let an administrator run: ALTER ROLE %s BYPASSRLS", name, c.role, quote(c.role))
+	}
+	if len(problems)+len(filtered) > 0 {
+		return nil
+	}
+	var relations []*cdc.Relation
+	var missing []string
+	for _, t := range tables {
+		if r := catalog.Relation(t.Name); r != nil {
+			relations = append(relations, r)
+		} else {
+			missing = append(missing, t.Name)
+		}
+	}
+	if _, err := c.rules.Bind(relations); err != nil {
+		c.lines("tables", err)
+		return nil
+	}
+	if missing == nil {
+		c.ok("tables", "%d, with their keys and columns", len(relations))
+	} else {
+		c.ok("tables", "%d, with their keys and columns; of the optional ones, %s are not in this database", len(relations), strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// rowSecurity names the tables of which the role may not see all rows.
+func (c *sourceCheck) rowSecurity(ctx context.Context, tables []*cdc.Table) ([]string, error) {
+	schemas, names := make([]string, len(tables)), make([]string, len(tables))
+	for i, t := range tables {
+		schemas[i], names[i] = t.Schema, t.Name
+	}
+	rows, err := c.conn.Query(ctx, `SELECT n.nspname || '.' || c.relname FROM unnest($1::text[], $2::text[]) AS want (schema, name)
+		JOIN pg_namespace n ON n.nspname = want.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
+		WHERE c.relkind = 'r' AND row_security_active(c.oid) ORDER BY 1`, schemas, names)
+	if err != nil {
+		return nil, fmt.Errorf("look for row-level security: %w", err)
+	}
+	filtered, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for row-level security: %w", err)
+	}
+	return filtered, nil
+}

@@ -1,0 +1,195 @@
+package command_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/iam-relay/iam-relay/integration/cluster"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+	"github.com/iam-relay/iam-relay/integration/ferriskey"
+)
+
+func TestCheck_BeforeTheFirstStart(t *testing.T) {
+	t.Parallel()
+	c, url := startCluster(t, cluster.Options{Settings: map[string]string{"max_slot_wal_keep_size": "8GB"}})
+	w := worldOn(t, c, url)
+	w.run("check").done(`✓ config       CONFIG
+✓ mapping      35 events of 16 tables
+— outbox       schema NAME of database NAME does not exist yet; run makes it
+✓ source       PostgreSQL VERSION, database NAME, role postgres
+✓ wal_level    logical
+✓ replication  role postgres opens a replication connection
+✓ tables       16, with their keys and columns
+— publication  NAME does not exist; run mends that
+✓ others       no publication makes the IAM's own UPDATE or DELETE fail
+— slot         NAME does not exist yet; run makes it on its first start
+✓ slots        20 of 20 free
+✓ senders      20 of 20 free
+✓ retention    the server keeps up to SIZE of log for a relay that is away
+✓ webhooks     0 in the configuration; those of the IAM are read on the first start
+`)
+}
+
+func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`CREATE TABLE keyless (id int); CREATE PUBLICATION other FOR TABLE keyless`)
+	const keyless = "✗ others       publication other makes UPDATE or DELETE on public.keyless fail: it has no replica identity: give it a primary key, or take it out of the publication"
+	r := w.run("check")
+	r.has(keyless)
+	r.fails(1, "1 precondition is not met")
+	if _, err := w.conn.Exec(t.Context(), `DELETE FROM keyless`); err == nil {
+		t.Error("it does not fail")
+	}
+	w.exec(`CREATE PUBLICATION inserts FOR TABLE keyless WITH (publish = 'insert'); DROP PUBLICATION other`)
+	w.run("check").has("✓ others       no publication makes the IAM's own UPDATE or DELETE fail")
+
+	if clustertest.Cluster(t).Major < 15 {
+		return // it has no column lists and no row filters
+	}
+	for _, test := range []struct{ sql, undo, reason string }{
+		{"CREATE PUBLICATION other FOR TABLE users (username)", "", "its column list does not cover the replica identity"},
+		{"CREATE PUBLICATION other FOR TABLE users (id, username); ALTER TABLE users REPLICA IDENTITY FULL", "ALTER TABLE users REPLICA IDENTITY DEFAULT", "its column list does not cover the replica identity"},
+		{"CREATE PUBLICATION other FOR TABLE users WHERE (username > 'm')", "", "its row filter uses a column outside of the replica identity"},
+	} {
+		w.exec(test.sql)
+		w.run("check").has("✗ others       publication other makes UPDATE or DELETE on public.users fail: " + test.reason + ", or take it out of the publication")
+		if _, err := w.conn.Exec(t.Context(), `UPDATE users SET enabled = true`); err == nil {
+			t.Errorf("after %q it does not fail", test.sql)
+		}
+		w.exec("DROP PUBLICATION other; " + test.undo)
+	}
+	for _, sound := range []string{"CREATE PUBLICATION other FOR TABLE users (id, username)", "CREATE PUBLICATION other FOR TABLE users WHERE (id <> '00000000-0000-0000-0000-000000000000')"} {
+		w.exec(sound)
+		w.run("check").has("✓ others       no publication makes the IAM's own UPDATE or DELETE fail")
+		w.exec("UPDATE users SET enabled = true; DROP PUBLICATION other")
+	}
+}
+
+// PostgreSQL 18 refuses also what a generated column does to replica identity FULL.
+func TestCheck_GeneratedColumns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`CREATE TABLE generated (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED)`)
+	w.exec(`ALTER TABLE generated REPLICA IDENTITY FULL; CREATE PUBLICATION other FOR TABLE generated`)
+	want := "✓ others       no publication makes the IAM's own UPDATE or DELETE fail"
+	_, err := w.conn.Exec(t.Context(), `DELETE FROM generated`)
+	if err != nil {
+		want = "✗ others       publication other makes UPDATE or DELETE on public.generated fail: its replica identity FULL has a generated column that is not published, or take it out of the publication"
+	}
+	if major := clustertest.Cluster(t).Major; (err != nil) != (major >= 18) {
+		t.Errorf("PostgreSQL %d: %v", major, err)
+	}
+	w.run("check").has(want)
+}
+
+func TestCheck_ThePublicationItself(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ sql, want string }{
+		{"CREATE PUBLICATION NAME FOR ALL TABLES", `✗ publication  NAME: it is FOR ALL TABLES, which makes UPDATE and DELETE fail on every table without a primary key; DROP PUBLICATION "NAME" and run setup`},
+		{"CREATE PUBLICATION NAME FOR TABLE users WHERE (id <> '00000000-0000-0000-0000-000000000000')", `✗ publication  NAME: it has row filters on public.users, so changes are missing from the log; take the tables out and add them without`},
+		{"CREATE PUBLICATION NAME FOR TABLE users (id, username)", `! publication  NAME: it has column lists on public.users; a migration that drops such a column fails, and mapped columns may be missing: take the tables out and add them without`},
+		{"CREATE PUBLICATION NAME FOR TABLE _sqlx_migrations", `! publication  NAME: it also publishes public._sqlx_migrations, which the mapping does not read`},
+		{"CREATE PUBLICATION NAME FOR TABLE users WITH (publish = 'insert, update')", `— publication  NAME lacks mapped tables or operations; run mends that`},
+	} {
+		w := newWorld(t)
+		if listed := strings.Contains(test.sql, "("); listed && clustertest.Cluster(t).Major < 15 {
+			continue // it has no column lists and no row filters
+		}
+		w.exec(strings.ReplaceAll(test.sql, "NAME", w.name))
+		w.run("check").has(test.want)
+	}
+}
+
+func TestCheck_SlotsThatAreNotOurs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.name)
+	const foreign = "NAME exists, but this outbox has never read from it; drop it"
+	w.run("check").has("✗ slot         " + foreign + " (SELECT pg_drop_replication_slot('NAME')) if nobody uses it, or choose another source.slot")
+	w.run("run").fails(1, "slot NAME exists, but this outbox has never read from it: drop it, or choose another source.slot")
+	w.dropSlot()
+
+	w.start().stop()
+	w.eventually(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`, w.name)
+	w.run("check").has("✓ slot         NAME is where the relay stopped; nobody reads from it at the moment; SIZE not acknowledged, SIZE of log kept for it")
+	w.dropSlot()
+	const gone = "cannot go on from the stored position: slot NAME is gone, and with it what was committed meanwhile; begin anew as docs/operations.md says under \"When the slot is lost\""
+	r := w.run("check")
+	r.has("✗ slot         " + gone)
+	r.fails(1, "1 precondition is not met")
+	w.run("run").fails(1, gone)
+	w.run("status").fails(1, gone)
+}
+
+func TestCheck_TheOutbox(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	role := w.role("REPLICATION")
+	w.configure(w.as(role, password))
+	missing := `schema NAME does not exist, and role ROLE may not make it; let the owner of database NAME run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE";`
+	w.run("check").has("✗ outbox       " + missing)
+	w.exec("CREATE SCHEMA " + w.name)
+	w.run("check").has(`✗ outbox       role ROLE may not make tables in schema NAME; let its owner run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`)
+	w.exec(fmt.Sprintf("GRANT USAGE, CREATE ON SCHEMA %s TO %s; CREATE TABLE %s.event ()", w.name, role, w.name))
+	w.run("check").has(`✗ outbox       tables of schema NAME belong to another role (event); let that run: ALTER TABLE … OWNER TO "ROLE"`)
+	w.exec(fmt.Sprintf("DROP TABLE %s.event", w.name))
+
+	w.configure(w.url)
+	w.run("setup")
+	w.run("check").has("✓ outbox       schema NAME of database NAME")
+	w.exec(fmt.Sprintf("INSERT INTO %s.migration (number) VALUES (999)", w.name))
+	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 1); run that version")
+}
+
+func TestCheck_RowLevelSecurity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	role := w.role("REPLICATION")
+	w.exec(fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; ALTER TABLE users ENABLE ROW LEVEL SECURITY", role))
+	w.configure(w.as(role, password))
+	w.run("check").has(`✗ tables       public.users: row-level security hides rows from role ROLE, so the first copy would miss them; let an administrator run: ALTER ROLE "ROLE" BYPASSRLS`)
+}
+
+func TestCheck_Endpoints(t *testing.T) {
+	t.Parallel()
+	requests := make(chan *http.Request, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { requests <- r }))
+	t.Cleanup(receiver.Close)
+	closed := freeAddress(t)
+	w := newWorld(t)
+	hook := func(name, url string, more ...string) string {
+		return fmt.Sprintf("[[webhook]]\nname = %q\nurl = %q\nunsigned = true\n%s", name, url, strings.Join(more, "\n"))
+	}
+	w.configure(w.url, "[delivery]", "allow_http = true", `allow_networks = ["127.0.0.1/32"]`,
+		hook("up", receiver.URL+"/token"), hook("down", "http://"+closed+"/token"), hook("plain", strings.Replace(receiver.URL, "http", "https", 1)+"/token"),
+		hook("nowhere", "https://no-such-host.invalid/token"), hook("off", receiver.URL+"/token", "enabled = false"))
+	w.replaces = append(w.replaces, closed, "CLOSED")
+	iam := ferriskey.New(w.conn)
+	realm, err := iam.Bootstrap(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, url := range map[string]string{"internal": "https://10.1.2.3/token", "odd": "ftp://example.com/token"} {
+		w.exec(`INSERT INTO webhooks (id, realm_id, name, secret, endpoint, created_at, updated_at, triggered_at) VALUES (gen_random_uuid(), $1, $2, 'a secret of sixteen bytes', $3, now(), now(), now())`, realm.ID, name, url)
+	}
+	w.run("setup")
+	w.start().stop()
+	r := w.run("check", "--endpoints")
+	r.has("✓ endpoint     up: accepts connections", "✗ endpoint     down: connect to CLOSED: connection refused",
+		"✗ endpoint     plain: TLS handshake: the server does not speak TLS on this port",
+		"✗ endpoint     nowhere: look up no-such-host.invalid: no such host", "— endpoint     off: switched off")
+	r.fails(1, "5 preconditions are not met")
+	if !strings.Contains(r.out, "10.1.2.3 is an internal or special-purpose address; delivery.allow_networks can allow it") || !strings.Contains(r.out, "\n! webhooks") {
+		t.Errorf("it does not warn of the IAM's webhooks that cannot be used:\n%s", r.out)
+	}
+	if strings.Contains(r.out, "/token") {
+		t.Errorf("it prints what may be secret of a URL:\n%s", r.out)
+	}
+	if len(requests) > 0 {
+		t.Error("something was sent")
+	}
+}

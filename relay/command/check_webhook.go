@@ -1,0 +1,89 @@
+package command
+
+import (
+	"context"
+
+	"github.com/iam-relay/iam-relay/relay"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+// checkWebhooks looks at the subscriptions without asking the network.
+func (c *check) checkWebhooks() {
+	failed := c.failed
+	if err := relay.KnownEvents(c.cfg, c.rules); err != nil {
+		c.lines("webhooks", err)
+	}
+	sender, err := webhook.NewSender(c.cfg.Delivery.Sender(c.version))
+	if err != nil {
+		c.fail("webhooks", "%s", err)
+		return
+	}
+	defer sender.Close()
+	fromIAM := c.fromIAM()
+	for _, e := range fromIAM {
+		if _, err := sender.Target(&e); err != nil {
+			c.warn("webhooks", "of the IAM, %s: %s", e.Key, err)
+		}
+	}
+	if c.failed > failed {
+		return
+	}
+	switch configured := len(c.cfg.Webhooks); {
+	case configured == 0 && !c.cfg.Delivery.IAMWebhooks:
+		c.warn("webhooks", "there are none: the configuration has no [[webhook]], and delivery.iam_webhooks is off")
+	case !c.cfg.Delivery.IAMWebhooks:
+		c.ok("webhooks", "%d in the configuration; those of the IAM are not used", configured)
+	case c.position == nil:
+		c.ok("webhooks", "%d in the configuration; those of the IAM are read on the first start", configured)
+	default:
+		c.ok("webhooks", "%d in the configuration, %d of the IAM", configured, len(fromIAM))
+	}
+}
+
+// fromIAM are the IAM's own subscriptions, as the outbox knows them.
+func (c *check) fromIAM() []webhook.Endpoint {
+	var endpoints []webhook.Endpoint
+	for i := range c.webhooks {
+		w := &c.webhooks[i]
+		if w.Origin != outbox.OriginIAM || w.RemovedAfter != nil || !c.cfg.Delivery.IAMWebhooks {
+			continue
+		}
+		e := webhook.Endpoint{Origin: w.Origin, Key: w.Key, Name: w.Name, URL: w.URL, Headers: w.Headers}
+		for _, s := range w.Secrets {
+			e.Secrets = append(e.Secrets, webhook.Secret(s))
+		}
+		endpoints = append(endpoints, e)
+	}
+	return endpoints
+}
+
+// endpoints connects to each webhook's URL as a delivery would, and sends nothing.
+func (c *check) endpoints(ctx context.Context) {
+	sender, err := webhook.NewSender(c.cfg.Delivery.Sender(c.version))
+	if err != nil {
+		c.fail("endpoint", "%s", err)
+		return
+	}
+	defer sender.Close()
+	for _, e := range append(c.cfg.Endpoints(), c.fromIAM()...) {
+		name := e.Name
+		if e.Origin == webhook.OriginIAM {
+			name = "of the IAM, " + e.Key
+		}
+		if e.Disabled {
+			c.none("endpoint", "%s: switched off", name)
+			continue
+		}
+		target, err := sender.Target(&e)
+		if err != nil {
+			c.fail("endpoint", "%s", err)
+			continue
+		}
+		if err := sender.Probe(ctx, target); err != nil {
+			c.fail("endpoint", "%s: %s", name, err)
+			continue
+		}
+		c.ok("endpoint", "%s: accepts connections", name)
+	}
+}

@@ -1,0 +1,175 @@
+package command_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/iam-relay/iam-relay/integration/cluster"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+)
+
+func TestFailure_UnreachableDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("postgres://relay:" + password + "@127.0.0.1:1/iam?sslmode=disable")
+	const reason = "nothing listens on 127.0.0.1:1; check host and port in the URL, and that the server runs"
+	w.run("run").fails(1, "connect to the outbox: "+reason)
+	w.run("setup").fails(1, "connect to the source: "+reason)
+	w.run("status").fails(1, "connect to the outbox: "+reason)
+	w.run("teardown").fails(1, "connect to the source: "+reason)
+	r := w.run("check")
+	r.fails(1, "2 preconditions are not met")
+	r.has("✗ outbox       connect to the outbox: "+reason, "✗ source       connect to the source: "+reason)
+}
+
+func TestFailure_UnknownHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure("postgres://relay:" + password + "@no-such-host.invalid/iam")
+	w.run("run").fails(1, `connect to the outbox: the host "no-such-host.invalid" cannot be looked up; check it in the URL`)
+}
+
+func TestFailure_UnknownDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(w.url + "&dbname=nowhere")
+	w.run("run").fails(1, `connect to the outbox: database "nowhere" does not exist; check the database's name in the URL`)
+}
+
+func TestFailure_BadConfiguration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(w.url, "[delivery]", "timeout = 5", "retries = 3")
+	const (
+		first  = `CONFIG:11: delivery.timeout: must be a duration in quotes with its unit, as in "5s", not a number`
+		second = "CONFIG:12: delivery.retries: there is no such option"
+	)
+	for _, command := range []string{"run", "setup", "status", "teardown"} {
+		w.run(command).fails(2, first+"\n"+second)
+	}
+	r := w.run("check")
+	r.prints("✗ config       " + first + "\n✗ config       " + second + "\n")
+	r.fails(1, "2 preconditions are not met")
+}
+
+func TestFailure_MisspeltEvent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(w.url, "[[webhook]]", `name = "crm"`, `url = "https://crm.example.com/"`, `unsigned = true`, `events = ["user.craeted"]`)
+	w.run("run").fails(2, `webhook[0].events: event pattern "user.craeted" matches no event; did you mean "user.created"?`)
+}
+
+func TestFailure_NoConfiguration(t *testing.T) {
+	t.Parallel()
+	run(t, "run", "--config", "nowhere.toml").fails(2, "nowhere.toml: cannot be read: no such file or directory; iam-relay init writes a new one")
+}
+
+func TestFailure_CommandLine(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		arguments []string
+		want      string
+	}{
+		{[]string{"rum"}, `there is no command "rum"; iam-relay help lists them`},
+		{[]string{"run", "now"}, `unexpected argument "now"`},
+		{[]string{"presets", "ferriskei"}, `unknown preset "ferriskei"; did you mean "ferriskey"?; iam-relay presets lists them`},
+	} {
+		run(t, test.arguments...).fails(2, test.want)
+	}
+}
+
+func TestFailure_MissingTable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec("DROP TABLE credentials; ALTER TABLE users DROP COLUMN lastname CASCADE")
+	want := `table public.users, column lastname: it does not exist; correct the mapping, or mark the column optional
+table public.credentials: it does not exist; correct the mapping's schema and table names, or mark the table optional`
+	w.run("run").fails(1, want)
+	w.run("setup").fails(1, want)
+	r := w.run("check")
+	r.has("✗ tables       public.users, column lastname: it does not exist; correct the mapping, or mark the column optional",
+		"✗ tables       public.credentials: it does not exist; correct the mapping's schema and table names, or mark the table optional")
+	r.fails(1, "2 preconditions are not met")
+}
+
+func TestFailure_MissingGrant(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	role := w.role("REPLICATION")
+	w.configure(w.as(role, password))
+	w.exec(fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s; GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; REVOKE SELECT ON user_role FROM %s", w.name, role, role, role))
+	const table = `public.user_role: the role may not read "id", "user_id", "role_id", which the first copy needs; GRANT SELECT ("id", "user_id", "role_id") ON "public"."user_role" TO the relay's role`
+	w.run("run").fails(1, "table "+table)
+	r := w.run("check")
+	r.has("✗ tables       " + table)
+	r.fails(1, "2 preconditions are not met") // the publication is not there either, and the role cannot make it
+}
+
+func TestFailure_RoleMayNotReplicate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	role := w.role("")
+	w.run("setup").done("wal_level is logical\npublication NAME: made for 16 tables\nschema NAME: made, or brought up to date\n")
+	w.exec(fmt.Sprintf("DROP SCHEMA %s CASCADE; CREATE SCHEMA %s AUTHORIZATION %s; GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s", w.name, w.name, role, role))
+	w.configure(w.as(role, password))
+	refusal := "permission denied to start WAL sender"
+	if clustertest.Cluster(t).Major < 16 {
+		refusal = "must be superuser or replication role to start walsender"
+	}
+	w.run("run").fails(1, "create slot NAME: "+refusal+"; the role needs replication: ALTER ROLE \"ROLE\" REPLICATION (on managed services: the provider's replication role)")
+	r := w.run("check")
+	r.has(`✗ replication  role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`)
+	r.fails(1, "1 precondition is not met")
+}
+
+// startCluster starts a server with settings of its own.
+func startCluster(t *testing.T, o cluster.Options) (*cluster.Cluster, string) {
+	t.Helper()
+	c, err := cluster.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.CreateDatabase(t.Context(), "ferriskey_db"); err != nil {
+		t.Fatal(err)
+	}
+	return c, c.URL("ferriskey_db")
+}
+
+func TestFailure_WrongPasswordAndWALLevel(t *testing.T) {
+	t.Parallel()
+	c, url := startCluster(t, cluster.Options{
+		Settings: map[string]string{"wal_level": "replica"}, HBA: []string{"host all guarded 127.0.0.1/32 scram-sha-256"},
+	})
+	w := worldOn(t, c, url)
+	w.exec("CREATE ROLE guarded LOGIN PASSWORD 'another'")
+
+	w.configure(w.as("guarded", password))
+	const reason = `the server refuses user "guarded": password authentication failed for user "guarded"; check user and password in the URL, and that pg_hba.conf lets the role connect to database "NAME"`
+	w.run("run").fails(1, "connect to the outbox: "+reason)
+	w.run("setup").fails(1, "connect to the source: "+reason)
+	w.run("status").fails(1, "connect to the outbox: "+reason)
+
+	w.configure(url)
+	const level = "the server's wal_level is replica; run ALTER SYSTEM SET wal_level = 'logical' and restart it (managed services have a parameter for it)"
+	w.run("setup").fails(1, level)
+	w.run("run").fails(1, "the server's wal_level is replica; set wal_level = logical in its configuration and restart it")
+	r := w.run("check")
+	r.has("✗ wal_level    " + level)
+	r.fails(1, "1 precondition is not met")
+}
+
+func TestFailure_FullSlots(t *testing.T) {
+	t.Parallel()
+	c, url := startCluster(t, cluster.Options{Settings: map[string]string{"max_replication_slots": "1"}})
+	w := worldOn(t, c, url)
+	w.exec("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
+	w.run("run").fails(1, "create slot NAME: ERROR: all replication slots are in use (SQLSTATE 53400); raise max_replication_slots (needs a restart of the server) or drop a slot that nobody uses")
+	r := w.run("check")
+	r.has("✗ slots        all replication slots (1) are in use; raise max_replication_slots (needs a restart) or drop a slot that nobody uses")
+	r.fails(1, "1 precondition is not met")
+}

@@ -1,0 +1,169 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// lookTime bounds the attempt to look at the database that the SQL is for.
+const lookTime = 5 * time.Second
+
+// found is what a look at the database has told; its zero value is that of a database that cannot be reached.
+type found struct {
+	server      cdc.Server
+	catalog     *cdc.Catalog // nil without a connection
+	publication cdc.Publication
+	role        relayRole
+}
+
+// print writes the SQL that somebody with more rights has to run. It runs as it is, also a second time where the database
+// could be looked at.
+func (s *setup) print(ctx context.Context, errOut io.Writer) error {
+	f, err := s.look(ctx)
+	if err != nil {
+		f = &found{publication: cdc.Publication{Name: s.cfg.Source.Publication}}
+		fmt.Fprintf(errOut, "iam-relay: printing without a look at the database: %v\n", err)
+	}
+	_, database := account(s.cfg.Source.URL)
+	if f.server.Database != "" {
+		database = f.server.Database
+	}
+	s.say("-- What IAM Relay needs in database %s. Run it there as a superuser; or let an administrator run the part about the role,", database)
+	s.say("-- and the owner of the mapped tables, who needs CREATE on the database, the rest.")
+	s.say("-- psql: --set ON_ERROR_STOP=1 --single-transaction --file setup.sql")
+	if f.catalog == nil {
+		s.say("--\n-- The database could not be looked at, so what it may lack is commented out below.")
+	}
+	isLogical := ""
+	if f.server.WALLevel == "logical" {
+		isLogical = "; it is"
+	}
+	s.say("\n-- wal_level must be logical%s. If SHOW wal_level says otherwise:", isLogical)
+	s.say("--   ALTER SYSTEM SET wal_level = 'logical';   -- and restart the server; managed services have a parameter for it")
+	s.say("-- pg_hba.conf must let the role connect to the database by its name. A line for \"replication\" is not needed:")
+	s.say("--   hostssl %s %s 192.0.2.10/32 scram-sha-256", database, s.role)
+	s.say("\nSET lock_timeout = '10s';   -- rather fail than wait behind a migration")
+	s.printRole(f, database)
+	s.printGrants(f)
+	s.printPublication(f)
+	s.printOutbox(database)
+	return nil
+}
+
+func (s *setup) look(ctx context.Context) (*found, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	conn, err := connect(ctx, s.url)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(ctx, conn)
+	f := &found{}
+	if f.server, err = cdc.Inspect(ctx, conn); err != nil {
+		return nil, err
+	}
+	if f.publication, err = cdc.PublicationStatus(ctx, conn, s.cfg.Source.Publication, s.tables); err != nil {
+		return nil, err
+	}
+	if f.role, err = lookUpRole(ctx, conn, s.role); err != nil {
+		return nil, err
+	}
+	if f.catalog, err = cdc.Describe(ctx, conn, s.tables); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (s *setup) printRole(f *found, database string) {
+	s.say("\n-- The relay's role: it replicates, and reads the mapped columns. On Amazon RDS leave REPLICATION out and run")
+	s.say("-- GRANT rds_replication TO %s.", quote(s.role))
+	switch {
+	case !f.role.exists:
+		s.say("CREATE ROLE %s LOGIN REPLICATION;", quote(s.role))
+	case !f.role.replicates:
+		s.say("ALTER ROLE %s REPLICATION;", quote(s.role))
+	}
+	if !f.role.exists {
+		s.say("-- Give it a password in a way that leaves none in a file or a log, in psql:  \\password %s", s.role)
+	}
+	s.say("GRANT CONNECT ON DATABASE %s TO %s;", quote(database), quote(s.role))
+}
+
+func (s *setup) printGrants(f *found) {
+	s.say("\n-- The first copy and lookups read these columns, and no others.")
+	if f.catalog != nil {
+		for _, sql := range grants(s.role, s.tables, f.catalog) {
+			s.say("%s", sql)
+		}
+		for _, p := range f.catalog.Problems() {
+			if !strings.Contains(p.Fix, "GRANT") {
+				s.say("-- PROBLEM: %s", p)
+			}
+		}
+		return
+	}
+	for _, schema := range schemas(s.tables) {
+		s.say("GRANT USAGE ON SCHEMA %s TO %s;", quote(schema), quote(s.role))
+	}
+	for _, t := range s.tables {
+		comment := ""
+		if t.Optional {
+			comment = "-- "
+		}
+		// A column of an optional table waits in a comment with its table.
+		if sql := grantColumns(s.role, t, func(i int) bool { return !t.Columns[i].Optional }); sql != "" {
+			s.say("%s%s", comment, sql)
+		}
+		if sql := grantColumns(s.role, t, func(i int) bool { return t.Columns[i].Optional }); sql != "" {
+			s.say("-- %s", sql)
+		}
+	}
+}
+
+func (s *setup) printPublication(f *found) {
+	s.say("\n-- The publication lists the mapped tables by name. Never FOR ALL TABLES, no column lists, no row filters: each of them")
+	s.say("-- can make the application's own UPDATE and DELETE, or its migrations, fail.")
+	p := f.publication
+	if f.catalog == nil {
+		maybe := optional(s.tables)
+		p.Missing = slices.DeleteFunc(slices.Clone(s.tables), func(t *cdc.Table) bool { return t.Optional })
+		for _, sql := range p.SQL() {
+			s.say("%s", sql)
+		}
+		for _, t := range maybe {
+			s.say("-- ALTER PUBLICATION %s ADD TABLE %s;", quote(p.Name), quote(t.Schema, t.Name))
+		}
+		return
+	}
+	sql := p.SQL()
+	if len(sql) == 0 {
+		s.say("-- Publication %s has all mapped tables.", p.Name)
+	}
+	for _, statement := range sql {
+		s.say("%s", statement)
+	}
+	for _, problem := range p.Problems() {
+		s.say("-- PROBLEM: %s", problem)
+	}
+}
+
+// printOutbox makes the schema for the role, which then needs no right to create anything else.
+func (s *setup) printOutbox(database string) {
+	schema, comment := s.cfg.Outbox.Schema, ""
+	s.say("\n-- The relay's own tables go into a schema of its own. Only a superuser or a member of the role can make it for the role;")
+	role := s.role
+	if s.cfg.Outbox.URL != "" {
+		comment = "-- "
+		role, database = account(s.cfg.Outbox.URL)
+		s.say("-- others let the role make it: GRANT CREATE ON DATABASE. It is in the outbox's own database, %s:", database)
+	} else {
+		s.say("-- others let the role make it: GRANT CREATE ON DATABASE %s TO %s;", quote(database), quote(role))
+	}
+	s.say("%s%s", comment, createSchema(schema, role))
+}

@@ -1,0 +1,98 @@
+package command_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iam-relay/iam-relay/integration/ferriskey"
+)
+
+func TestStatus_WithoutAnOutbox(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run("status").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; run or setup makes it, check tells what is missing")
+	w.run("setup")
+	w.run("status").done("state   nothing was read yet\nrelay   none is running\nslot    NAME does not exist\nevents  none\n")
+}
+
+var moments = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9A-F]+/[0-9A-F]+\b`)
+
+func TestStatus_OfARunningRelay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	receiver := httptest.NewServer(http.HandlerFunc(func(res http.ResponseWriter, _ *http.Request) { res.WriteHeader(http.StatusServiceUnavailable) }))
+	t.Cleanup(receiver.Close)
+	w.configure(w.url, "[delivery]", "allow_http = true", `allow_networks = ["127.0.0.1/32"]`, `schedule = ["1h"]`,
+		"[[webhook]]", `name = "crm"`, `url = "`+receiver.URL+`"`, "unsigned = true", `events = ["realm.created"]`)
+	relay := w.start()
+	if _, err := ferriskey.New(w.conn).Bootstrap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(`SELECT FROM ` + w.name + `.parked WHERE due < 'infinity'`)
+	w.eventually(`SELECT FROM ` + w.name + `.progress, ` + w.name + `.position WHERE delivered = last_event AND last_event > 2`)
+	r := w.run("status")
+	r.has("relay     one leads (session PID of the outbox's server)", "webhook  origin  tenant  state  behind  parked  dead",
+		"crm      config  *       live   0       1       0", "slot      NAME, in use, reserved; lag SIZE, SIZE of log kept for it")
+	relay.stop()
+	r = w.run("status", "--json")
+	var got struct {
+		State     string
+		Position  string
+		LeaderPID int `json:"leader_pid"`
+		Slot      struct {
+			Exists, Active bool
+			LagBytes       int64 `json:"lag_bytes"`
+		}
+		DeliveredThrough int64              `json:"delivered_through"`
+		LastEvent        struct{ ID int64 } `json:"last_event"`
+		Webhooks         []struct {
+			Name, State  string
+			Parked, Dead int
+		}
+	}
+	if err := json.Unmarshal([]byte(run(t, "status", "--config", w.config, "--json").out), &got); err != nil {
+		t.Fatalf("%v in %s", err, r.out)
+	}
+	if got.State != "streaming" || !moments.MatchString(got.Position) || got.LeaderPID != 0 || !got.Slot.Exists || got.Slot.Active || got.Slot.LagBytes < 0 ||
+		got.LastEvent.ID < 3 || got.LastEvent.ID != got.DeliveredThrough {
+		t.Errorf("it says %s", r.out)
+	}
+	if diff := cmp.Diff("[{crm live 1 0}]", fmt.Sprint(got.Webhooks)); diff != "" {
+		t.Error(diff)
+	}
+	// The outbox can be told of while the source is away.
+	w.outboxOnly()
+	r = w.run("status")
+	r.has("state     streaming from database NAME", "crm      config  *       live   0       1       0")
+	r.fails(1, "connect to the source: nothing listens on 127.0.0.1:1; check host and port in the URL, and that the server runs")
+}
+
+func TestStatus_Ready(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	address := freeAddress(t)
+	w.replaces = append(w.replaces, address, "ADMIN")
+	w.listen(address)
+	w.run("status", "--ready").fails(1, "no relay listens on ADMIN (admin.listen)")
+	w.start()
+	// It is ready once the server has said something.
+	for w.run("status", "--ready").err == "iam-relay: the relay is not ready: replication: connecting: nothing heard from the server yet\n" {
+	}
+	w.run("status", "--ready").done("ready\n")
+
+	sick := httptest.NewServer(http.HandlerFunc(func(res http.ResponseWriter, _ *http.Request) {
+		res.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = res.Write([]byte(`{"ready":false,"checks":[{"name":"outbox","ok":true},{"name":"replication","ok":false,"detail":"not streaming yet"}]}`))
+	}))
+	t.Cleanup(sick.Close)
+	w.listen(sick.Listener.Addr().String())
+	w.run("status", "--ready").fails(1, "the relay is not ready: replication: not streaming yet")
+	w.listen("127.0.0.1:0")
+	w.run("status", "--ready").fails(2, "admin.listen: must have an address with a fixed port for the relay to be asked")
+}

@@ -1,0 +1,159 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/config"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// teardown removes what the relay has made. What it finds first decides what it drops.
+type teardown struct {
+	cfg   *config.Config
+	rules *mapping.Rules
+	out   io.Writer
+	conn  *pgx.Conn // to the source
+	store *outbox.Store
+
+	slot        cdc.SlotStatus
+	ownSlot     bool
+	publication cdc.Publication
+	shared      bool // the publication serves others, too
+	schema      bool
+}
+
+func teardownCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
+	path := configFlag(flags)
+	yes := flags.Bool("yes", false, "really drop them")
+	url := flags.String("url", "", "connect to the source by this `URL` instead of source.url, as somebody who owns the publication and may replicate; leave the password to PGPASSWORD or a password file")
+	return func(ctx context.Context, env *environment, args []string) error {
+		if err := noArguments(args); err != nil {
+			return err
+		}
+		cfg, rules, err := load(*path, env)
+		if err != nil {
+			return err
+		}
+		source := string(cfg.Source.URL)
+		if *url != "" {
+			source = *url
+		}
+		t := &teardown{cfg: cfg, rules: rules, out: env.out}
+		if t.conn, err = connect(ctx, source); err != nil {
+			return err
+		}
+		defer closeConn(ctx, t.conn)
+		if t.store, err = outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema); err != nil {
+			return err
+		}
+		defer t.store.Close()
+		if err := t.look(ctx); err != nil {
+			return err
+		}
+		if !*yes {
+			t.announce()
+			return &usageError{"nothing was dropped; run it again with --yes"}
+		}
+		return t.drop(ctx)
+	}
+}
+
+// look finds out what there is, whose it is, and that nobody uses it.
+func (t *teardown) look(ctx context.Context) error {
+	setting, err := t.store.Setting(ctx)
+	if err != nil {
+		return err
+	}
+	t.schema = setting.SchemaExists
+	if t.slot, err = cdc.Slot(ctx, t.conn, t.cfg.Source.Slot); err != nil {
+		return err
+	}
+	if setting.Migration > 0 {
+		position, err := t.store.Position(ctx)
+		if err != nil {
+			return err
+		}
+		t.ownSlot = position.State != outbox.StateNew && position.Slot == t.slot.Name
+		leader, err := t.store.LeaderPID(ctx)
+		if err != nil {
+			return err
+		}
+		if leader != 0 {
+			return fmt.Errorf("a relay is running (session %d of the outbox's server); stop it first, and every other one", leader)
+		}
+	} else if t.schema {
+		return fmt.Errorf("schema %s is not the relay's, or role %s may not read it; correct outbox.schema", t.cfg.Outbox.Schema, setting.Role)
+	}
+	if t.slot.Active && t.ownSlot {
+		return fmt.Errorf("slot %s is in use by process %d of the server; stop the relay first", t.slot.Name, t.slot.ActivePID)
+	}
+	t.publication, err = cdc.PublicationStatus(ctx, t.conn, t.cfg.Source.Publication, t.rules.Tables())
+	t.shared = t.publication.AllTables || t.publication.Schemas != nil || t.publication.Extra != nil
+	return err
+}
+
+func (t *teardown) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
+
+func (t *teardown) announce() {
+	if t.slot.Exists && t.ownSlot {
+		t.say("would drop slot %s", t.slot.Name)
+	}
+	if t.publication.Exists && !t.shared {
+		t.say("would drop publication %s", t.publication.Name)
+	}
+	if t.schema {
+		t.say("would drop schema %s with all events, deliveries and webhooks in it", t.cfg.Outbox.Schema)
+	}
+	t.left()
+}
+
+// left says what stays.
+func (t *teardown) left() {
+	if t.slot.Exists && !t.ownSlot {
+		t.say("slot %s stays: this relay has not made it", t.slot.Name)
+	}
+	if t.publication.Exists && t.shared {
+		t.say("publication %s stays: it publishes more than the mapped tables (%s)", t.publication.Name, strings.Join(append(t.publication.Schemas, t.publication.Extra...), ", "))
+	}
+}
+
+// drop goes from what costs the server most to what remembers whose the rest is. A publication that only its owner may drop
+// does not keep the schema.
+func (t *teardown) drop(ctx context.Context) error {
+	if t.slot.Exists && t.ownSlot {
+		if err := cdc.DropSlot(ctx, t.conn, t.slot.Name); err != nil {
+			return err
+		}
+		t.say("dropped slot %s", t.slot.Name)
+	}
+	var kept error
+	if t.publication.Exists && !t.shared {
+		sql := "DROP PUBLICATION " + quote(t.publication.Name)
+		_, err := t.conn.Exec(ctx, sql)
+		switch {
+		case hasCode(err, codeNoPrivilege):
+			kept = fmt.Errorf("publication %s stays, since it belongs to role %s; let that run: %s", t.publication.Name, t.publication.Owner, sql)
+		case err != nil:
+			return fmt.Errorf("drop publication %s: %w", t.publication.Name, err)
+		default:
+			t.say("dropped publication %s", t.publication.Name)
+		}
+	}
+	if t.schema {
+		if err := t.store.Drop(ctx); err != nil {
+			return errors.Join(kept, err)
+		}
+		t.say("dropped schema %s", t.cfg.Outbox.Schema)
+	}
+	t.left()
+	return kept
+}

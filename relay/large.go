@@ -1,0 +1,260 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// largeChunk is how many changes of a large transaction are in memory at a time.
+const largeChunk = 500
+
+// commitLarge ingests a transaction that does not fit into memory, in chunks, inside one outbox transaction:
+//
+//	fold and complete each part, write the new rows to the mirror, keep the net changes in a second spool
+//	observe all net changes, map all net changes: parents are looked up in the mirror, which has the new rows and still
+//	has the deleted ones
+//	delete what was deleted
+func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err error) {
+	began := time.Now()
+	if tx.Truncates() {
+		if tx, err = in.expandTruncates(ctx, tx); err != nil {
+			return err
+		}
+		defer in.discard(tx)
+	}
+	large, err := in.leader.Begin(ctx, in.mirror)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, large.End(in.mirror)) }()
+	net, err := in.netChanges(ctx, tx, large)
+	if err != nil {
+		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
+	}
+	defer in.discard(net)
+	l := &largeMapping{ingest: in, large: large, tx: tx, last: in.lastEvent, webhooks: map[int64]bool{}}
+	if err := l.run(ctx, net); err != nil {
+		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
+	}
+	if err := large.Commit(ctx, tx.End, l.last); err != nil {
+		return err
+	}
+	in.stored, in.lastEvent, in.idleSince = tx.End, l.last, time.Now()
+	in.acknowledge(tx.End)
+	in.dispatch.update(l.changed)
+	in.dispatch.skip(l.last, l.webhooks)
+	in.monitor.ingested(tx.End, in.held.len())
+	in.metrics.OutboxCommit(time.Since(began))
+	in.metrics.Transaction(time.Since(tx.Time))
+	return nil
+}
+
+// expandTruncates replaces a TRUNCATE by the deletion of every mirrored row of its table. The Truncate itself stays in its
+// place, for the rows that the transaction made before it.
+func (in *ingest) expandTruncates(ctx context.Context, tx *cdc.Transaction) (*cdc.Transaction, error) {
+	spool := cdc.NewSpool(in.spillDir, in.spillAt)
+	failed := func(err error) error {
+		return errors.Join(fmt.Errorf("expand a TRUNCATE in transaction %s: %w", tx.Commit, err), spool.Close())
+	}
+	for c, err := range tx.All() {
+		if err != nil {
+			return nil, failed(err)
+		}
+		if c.Op == cdc.Truncate {
+			err := in.mirror.EachRow(ctx, c.Relation.Table, func(key cdc.Key, _ cdc.Row) error {
+				return spool.Add(cdc.Change{Seq: c.Seq, Op: cdc.Delete, Relation: c.Relation, Key: key})
+			})
+			if err != nil {
+				return nil, failed(err)
+			}
+		}
+		if err := spool.Add(c); err != nil {
+			return nil, failed(err)
+		}
+	}
+	expanded, err := spool.Transaction()
+	if err != nil {
+		return nil, failed(err)
+	}
+	expanded.Commit, expanded.End, expanded.Time = tx.Commit, tx.End, tx.Time
+	return expanded, nil
+}
+
+// discard removes a transaction's temporary files.
+func (in *ingest) discard(tx *cdc.Transaction) {
+	if err := tx.Close(); err != nil {
+		in.log.Warn("a spill file was left behind", "err", err)
+	}
+}
+
+// netChanges folds and completes the transaction part by part, and writes the new rows to the mirror.
+func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *outbox.Large) (*cdc.Transaction, error) {
+	spool := cdc.NewSpool(in.spillDir, in.spillAt)
+	fail := func(err error) (*cdc.Transaction, error) { return nil, errors.Join(err, spool.Close()) }
+	for i := range tx.Parts() {
+		changes, err := tx.Part(i)
+		if err != nil {
+			return fail(fmt.Errorf("read part %d: %w", i, err))
+		}
+		in.count(tally(changes))
+		folded := mapping.Fold(in.barrier.known(changes))
+		for len(folded) > 0 {
+			n := min(largeChunk, len(folded))
+			if err := in.netChunk(ctx, folded[:n], spool, large); err != nil {
+				return fail(err)
+			}
+			folded = folded[n:]
+		}
+	}
+	net, err := spool.Transaction()
+	if err != nil {
+		return fail(err)
+	}
+	return net, nil
+}
+
+func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.Spool, large *outbox.Large) error {
+	in.mirror.Begin(ctx)
+	for i := range folded {
+		in.wantOld(&folded[i])
+	}
+	if err := in.mirror.Load(func(*cdc.Table, cdc.Row) {}); err != nil {
+		return err
+	}
+	chunk := &outbox.Chunk{}
+	net := in.resolve(folded)
+	if err := in.mirror.Err(); err != nil {
+		return err
+	}
+	for i := range net {
+		c := &net[i]
+		if err := spool.Add(*c); err != nil {
+			return err
+		}
+		if c.Op != cdc.Delete {
+			in.mirror.Apply(c)
+		}
+	}
+	in.mirror.Write(chunk)
+	in.mirror.Reset()
+	return large.Write(ctx, chunk)
+}
+
+// largeMapping is the second half: net changes to events.
+type largeMapping struct {
+	*ingest
+	large    *outbox.Large
+	tx       *cdc.Transaction
+	last     int64
+	changed  []outbox.Webhook
+	webhooks map[int64]bool // that have events of this transaction
+}
+
+func (l *largeMapping) run(ctx context.Context, net *cdc.Transaction) error {
+	mapped := l.mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time}, l.mirror)
+	if err := eachChunk(net, func(changes []cdc.Change) error { mapped.Observe(changes); return nil }); err != nil {
+		return err
+	}
+	first := &outbox.Chunk{}
+	l.last = l.releaseHeld(l.tx.Time, first, l.last)
+	if err := l.write(ctx, first); err != nil {
+		return err
+	}
+	err := eachChunk(net, func(changes []cdc.Change) error {
+		l.mirror.Begin(ctx)
+		for i := range changes {
+			l.mapper.Refs(&changes[i], l.mirror.Want)
+		}
+		if err := l.loadAll(); err != nil {
+			return err
+		}
+		return l.emitting(ctx, func(emit func(mapping.Event) error) error { return mapped.Map(changes, emit) })
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.emitting(ctx, mapped.Finish); err != nil {
+		return err
+	}
+	last := &outbox.Chunk{}
+	l.cancelHeld(mapped.Follows(), l.tx, last)
+	if err := l.write(ctx, last); err != nil {
+		return err
+	}
+	return l.settle(ctx, net)
+}
+
+// emitting collects the events of one step and writes them.
+func (l *largeMapping) emitting(ctx context.Context, step func(emit func(mapping.Event) error) error) error {
+	chunk := &outbox.Chunk{}
+	err := step(func(e mapping.Event) error {
+		l.last = l.emit(&e, l.tx, chunk, l.last)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.mirror.Err(); err != nil {
+		return err
+	}
+	l.mirror.Reset()
+	return l.write(ctx, chunk)
+}
+
+func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
+	for i := range chunk.Events {
+		e := &chunk.Events[i]
+		for _, w := range e.Webhooks {
+			l.webhooks[w] = true
+		}
+		l.metrics.Event(e.Name, e.Tenant != "")
+	}
+	return l.large.Write(ctx, chunk)
+}
+
+// settle deletes what was deleted and brings the subscriptions up to date.
+func (l *largeMapping) settle(ctx context.Context, net *cdc.Transaction) error {
+	return eachChunk(net, func(changes []cdc.Change) error {
+		l.mirror.Begin(ctx)
+		chunk := &outbox.Chunk{}
+		for i := range changes {
+			if c := &changes[i]; c.Op == cdc.Delete {
+				chunk.Delete(c.Relation.Table, c.Key)
+				l.mirror.Apply(c)
+			}
+		}
+		l.subs.followRoots(l.mapper, changes)
+		webhooks := l.subs.follow(l.mapper, changes, l.mirror, l.last)
+		chunk.Webhooks, l.changed = webhooks, append(l.changed, webhooks...)
+		if err := l.mirror.Err(); err != nil {
+			return err
+		}
+		l.mirror.Reset()
+		return l.large.Write(ctx, chunk)
+	})
+}
+
+func eachChunk(tx *cdc.Transaction, each func([]cdc.Change) error) error {
+	chunk := make([]cdc.Change, 0, largeChunk)
+	for c, err := range tx.All() {
+		if err != nil {
+			return err
+		}
+		if chunk = append(chunk, c); len(chunk) == largeChunk {
+			if err := each(chunk); err != nil {
+				return err
+			}
+			chunk = chunk[:0]
+		}
+	}
+	if len(chunk) == 0 {
+		return nil
+	}
+	return each(chunk)
+}

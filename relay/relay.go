@@ -1,0 +1,168 @@
+// Package relay is the program: it wires the IAM's change log, the mapping, the outbox and the senders together, and runs
+// their lives.
+//
+//	cdc.Source → ingest (old rows from outbox.Mirror, mapping.Mapper) → outbox commit → acknowledge the log
+//	           → dispatcher → webhook.Sender → outcomes recorded; failures parked, retried from the store
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/admin"
+	"github.com/iam-relay/iam-relay/relay/config"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+// Relay is one running relay. Any number may share an outbox: one leads, the others stand by.
+type Relay struct {
+	config  *config.Config
+	rules   *mapping.Rules
+	store   *outbox.Store
+	sender  *webhook.Sender
+	admin   *admin.Server // nil without a listener
+	metrics *admin.Metrics
+	monitor *monitor
+	log     *slog.Logger
+}
+
+// New prepares a relay: it reads the mapping and binds the admin listener, but connects to nothing yet. The caller runs or
+// closes it.
+func New(cfg *config.Config, version string, log *slog.Logger) (*Relay, error) {
+	rules, err := Rules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := KnownEvents(cfg, rules); err != nil {
+		return nil, err
+	}
+	r := &Relay{config: cfg, rules: rules, log: log, monitor: newMonitor()}
+	if r.sender, err = webhook.NewSender(cfg.Delivery.Sender(version)); err != nil {
+		return nil, err
+	}
+	if r.store, err = outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema); err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	var classes []string
+	for _, c := range webhook.Classes() {
+		classes = append(classes, string(c))
+	}
+	r.metrics = admin.NewMetrics(registry, classes...)
+	if cfg.Admin.Listen != "" {
+		r.admin, err = admin.New(admin.Config{
+			Listen: cfg.Admin.Listen, Logger: log, Registry: registry, Ready: r.monitor.checks, State: r.monitor.state, Version: version,
+		})
+		if err != nil {
+			r.store.Close()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Rules loads the mapping that the configuration names.
+func Rules(cfg *config.Config) (*mapping.Rules, error) {
+	return mapping.Load(mapping.Options{
+		Preset: cfg.Mapping.Preset, File: cfg.Mapping.File, Schema: cfg.Mapping.Schema, ResourceID: cfg.Mapping.ResourceID, Drop: cfg.Mapping.Drop,
+	})
+}
+
+// AdminAddr is the address of the admin listener, empty without one.
+func (r *Relay) AdminAddr() string {
+	if r.admin == nil {
+		return ""
+	}
+	return r.admin.Addr().String()
+}
+
+// Streaming is closed once this relay has begun to read the source's log.
+func (r *Relay) Streaming() <-chan struct{} { return r.monitor.streaming }
+
+// Close releases what New has made, for a relay that is not run.
+func (r *Relay) Close() error {
+	r.store.Close()
+	r.sender.Close()
+	if r.admin != nil {
+		return r.admin.Close()
+	}
+	return nil
+}
+
+// Run relays until ctx ends, then drains: what is being sent may end, what is done is recorded. It returns an error if the
+// relay cannot work without somebody doing something.
+func (r *Relay) Run(ctx context.Context) error {
+	defer r.store.Close()
+	defer r.sender.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	if r.admin != nil {
+		group.Go(func() error { return r.admin.Run(ctx) })
+	}
+	group.Go(func() error { return r.terms(ctx) })
+	group.Go(func() error { return r.watchSlot(ctx) })
+	return group.Wait()
+}
+
+// terms leads again and again: a term ends when the outbox fails or another relay takes over.
+func (r *Relay) terms(ctx context.Context) error {
+	if err := r.store.Migrate(ctx); err != nil {
+		return err
+	}
+	pause := newPause()
+	for {
+		began := time.Now()
+		err := r.term(ctx)
+		r.monitor.leads(nil, nil)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !passing(err) {
+			return err
+		}
+		r.monitor.outboxFailed(err)
+		r.log.Warn("the outbox failed, trying again", "err", err)
+		if err := pause.wait(ctx, time.Since(began)); err != nil {
+			return nil //nolint:nilerr // ctx ended
+		}
+	}
+}
+
+// webhooks are the configured subscriptions as the outbox keeps them.
+func (r *Relay) webhooks() []outbox.Webhook {
+	var webhooks []outbox.Webhook
+	for _, e := range r.config.Endpoints() {
+		w := outbox.Webhook{
+			Origin: outbox.OriginConfig, Key: e.Key, Tenant: e.Tenant, Name: e.Name, Description: e.Description, URL: e.URL,
+			Headers: e.Headers, Events: e.Events, Enabled: !e.Disabled,
+		}
+		for _, s := range e.Secrets {
+			w.Secrets = append(w.Secrets, string(s))
+		}
+		webhooks = append(webhooks, w)
+	}
+	return webhooks
+}
+
+// KnownEvents checks that the configured webhooks ask for events that the mapping has. The error is a *config.Error.
+func KnownEvents(cfg *config.Config, rules *mapping.Rules) error {
+	var unknown config.Error
+	for i, e := range cfg.Endpoints() {
+		if err := webhook.CheckPatterns(e.Events, rules.EventNames()); err != nil {
+			unknown.Problems = append(unknown.Problems, config.Problem{
+				Key: fmt.Sprintf("webhook[%d].events", i), Text: strings.ReplaceAll(err.Error(), "\n", "; "),
+			})
+		}
+	}
+	if unknown.Problems != nil {
+		return &unknown
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+const connectTimeout = 10 * time.Second
+
+// connectSource opens an ordinary connection to the source, beside the one that streams.
+func connectSource(ctx context.Context, url string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("source.url is not a PostgreSQL connection string") // pgx's error has the string in it
+	}
+	config.ConnectTimeout = connectTimeout
+	config.RuntimeParams["application_name"] = "iam-relay"
+	config.RuntimeParams["tcp_keepalives_idle"] = "5"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the source: %w", cdc.ConnectReason(err))
+	}
+	return conn, nil
+}
+
+// askClock asks the server for the end of its log and, after that, for its clock: every transaction with an earlier commit
+// time has its commit record before that place, or does so within moments.
+func askClock(ctx context.Context, conn *pgx.Conn) (cdc.LSN, time.Time, error) {
+	var lsn string
+	var now time.Time
+	err := conn.QueryRow(ctx, `SELECT clock_timestamp(), (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+		ELSE pg_current_wal_insert_lsn() END)::text`).Scan(&now, &lsn)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("ask the source for its clock: %w", err)
+	}
+	at, err := cdc.ParseLSN(lsn)
+	return at, now, err
+}
