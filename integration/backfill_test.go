@@ -1,0 +1,153 @@
+package integration_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/iam-relay/iam-relay/integration/ferriskey"
+)
+
+// mappingFile writes a mapping that begins with the preset.
+func mappingFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mapping.toml")
+	if err := os.WriteFile(path, []byte("extends = \"ferriskey\"\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const attributesMapping = `
+[tables.user_attributes]
+key     = ["id"]
+parents = { user_id = "users", realm_id = "realms" }
+columns = ["id", "user_id", "realm_id", "key", "value"]
+
+[[events]]
+name  = "user.attribute.created"
+table = "user_attributes"
+on    = "insert"
+
+[[events]]
+name  = "user.attribute.updated"
+table = "user_attributes"
+on    = "update"
+
+[[events]]
+name  = "user.attribute.deleted"
+table = "user_attributes"
+on    = "delete"
+`
+
+// A table that the mapping gains is read as it is, consistently with the stream: nothing is emitted for rows that were
+// there, what happened while no relay ran is told once, and the rows' later changes know what they were.
+func TestBackfill_TableIsAdded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, a account
+	user := w.createUser(&users, 1)
+	cfg := w.config().webhook(w.hook, "/all")
+	start(t, cfg).stop()
+	for _, key := range []string{"old", "changed", "dropped"} {
+		if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, key, "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attribute := func(key string) string {
+		return value[string](t, w.db, `SELECT id::text FROM user_attributes WHERE user_id = $1 AND key = $2`, user, key)
+	}
+	w.createUser(&a, 2) // committed while nobody read, and before the table is read
+	cfg.set("mapping.file", mappingFile(t, attributesMapping)).set("mapping.preset", "")
+	load := w.begin(1, 20*time.Millisecond)
+	p := start(t, cfg)
+	p.waitFor(within(t), "copied the mapped tables into the mirror")
+	if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, "changed", "2"); err != nil {
+		t.Fatal(err)
+	}
+	a.add(expect("user.attribute.updated", attribute("changed"), w.acme.ID), expect("user.attribute.deleted", attribute("dropped"), w.acme.ID))
+	w.exec(`DELETE FROM user_attributes WHERE user_id = $1 AND key = 'dropped'`, user)
+	if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, "new", "1"); err != nil {
+		t.Fatal(err)
+	}
+	a.add(expect("user.attribute.created", attribute("new"), w.acme.ID))
+	load.end()
+	a.add(load.expected...)
+	got := a.arrives(t, w.hook, "/all")
+	for i := range got {
+		if got[i].Event == "user.attribute.deleted" && !strings.Contains(string(got[i].Body), `"key":"dropped","value":"1"`) {
+			t.Errorf("the deleted row is not whole: %s", got[i].Body)
+		}
+	}
+	p.stop()
+	w.audit()
+	w.until("the snapshot's slot is gone", `SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name LIKE $1 || '\_copy%'`, w.name)
+}
+
+// A column that the mapping gains is known for old rows too, from the first change on.
+func TestBackfill_ColumnIsAdded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`ALTER TABLE realms ADD COLUMN region text`)
+	w.exec(`UPDATE realms SET region = 'eu-west-1'`)
+	cfg := w.config().webhook(w.hook, "/all")
+	start(t, cfg).stop()
+	const columns = `columns = ["id", "name", "display_name", "region", "created_at", "updated_at"]
+ignore = ["updated_at"]
+data = ["id", "name", "region"]
+`
+	cfg.set("mapping.file", mappingFile(t, "[tables.realms]\nkey = [\"id\"]\n"+columns)).set("mapping.preset", "")
+	p := start(t, cfg)
+	p.waitFor(within(t), "copied the mapped tables into the mirror")
+	if err := w.iam.DeleteRealm(t.Context(), w.acme); err != nil {
+		t.Fatal(err)
+	}
+	var a account
+	a.add(expect("realm.deleted", w.acme.ID, w.acme.ID))
+	got := a.arrives(t, w.hook, "/all")
+	if !strings.Contains(string(got[0].Body), `"region":"eu-west-1"`) {
+		t.Errorf("the deleted realm lacks the new column: %s", got[0].Body)
+	}
+}
+
+// An older FerrisKey lacks tables and columns; the preset does without them. Once a migration brings one, a restart reads
+// it.
+func TestBackfill_OptionalTablesAndColumnsComeLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`DROP TABLE client_web_origins, device_auth_sessions, post_logout_redirect_uris CASCADE`)
+	w.exec(`ALTER TABLE users DROP COLUMN failed_login_attempts, DROP COLUMN locked_until`)
+	w.exec(`ALTER TABLE roles DROP COLUMN require_mfa`)
+	cfg := w.config().webhook(w.hook, "/all")
+	p := start(t, cfg)
+	var a account
+	user := ferriskey.NewID()
+	w.exec(`INSERT INTO users (id, realm_id, username, created_at, updated_at) VALUES ($1, $2, 'old', now(), now())`, user, w.acme.ID)
+	a.add(expect("user.created", user, w.acme.ID))
+	got := a.arrives(t, w.hook, "/all")
+	if !strings.Contains(string(got[0].Body), `"failed_login_attempts":0`) {
+		t.Errorf("a receiver that knows the column misses it: %s", got[0].Body)
+	}
+	p.stop()
+	w.exec(`CREATE TABLE client_web_origins (id uuid PRIMARY KEY, client_id uuid NOT NULL REFERENCES clients ON DELETE CASCADE, value text NOT NULL,
+		created_at timestamp NOT NULL, updated_at timestamp NOT NULL)`)
+	w.exec(`ALTER TABLE users ADD COLUMN failed_login_attempts integer NOT NULL DEFAULT 7`)
+	p = start(t, cfg)
+	origin, err := w.iam.AddWebOrigin(t.Context(), w.acme.Account, "https://app.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.exec(`UPDATE users SET username = 'new' WHERE id = $1`, user)
+	a.add(expect("web_origin.created", origin, w.acme.ID), expect("user.updated", user, w.acme.ID))
+	got = a.arrives(t, w.hook, "/all")
+	i := len(got) - 1
+	for got[i].Event != "user.updated" {
+		i--
+	}
+	if !strings.Contains(string(got[i].Body), `"failed_login_attempts":7`) {
+		t.Errorf("the new column is not in the event: %s", got[i].Body)
+	}
+	p.stop()
+}

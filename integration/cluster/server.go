@@ -1,0 +1,219 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	errPortTaken = errors.New("the port is taken")
+	errStillUsed = errors.New("processes of the killed server are still ending")
+)
+
+// stopSignals are PostgreSQL's shutdown modes.
+// https://www.postgresql.org/docs/current/server-shutdown.html
+var stopSignals = map[string]syscall.Signal{
+	"smart":     syscall.SIGTERM,
+	"fast":      syscall.SIGINT,
+	"immediate": syscall.SIGQUIT,
+}
+
+// stopTimeout bounds every Stop: the server is killed after it. A smart stop waits for clients that may never leave.
+const stopTimeout = 30 * time.Second
+
+// server is one life of the postmaster.
+type server struct {
+	process *os.Process
+	exited  chan struct{} // closed when the process has been reaped
+}
+
+// launch starts the postmaster. Its goroutine keeps the thread that made the child until the child has ended: the kernel
+// sends the parent-death signal when that THREAD ends, and Go ends threads as it likes unless they are locked.
+func (c *Cluster) launch() (*server, error) {
+	logFile, err := os.OpenFile(c.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the server's log: %w", err)
+	}
+	defer logFile.Close()
+	cmd := exec.Command(filepath.Join(c.binDir, "postgres"), "-D", c.dataPath())
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, c.environment(), logFile, logFile
+	cmd.SysProcAttr = c.account.attributes()
+	endWithParent(cmd.SysProcAttr)
+
+	s := &server{exited: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(s.exited)
+		err := cmd.Start()
+		s.process = cmd.Process
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // The exit status says nothing that the log does not.
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	return s, nil
+}
+
+func (s *server) running() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Restart starts the server again, on the same data and port, after Stop or Kill, and returns when it accepts
+// connections. It is an error while the server runs.
+func (c *Cluster) Restart(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server != nil && c.server.running() {
+		return fmt.Errorf("start PostgreSQL in %s: it is running", c.dir)
+	}
+	for {
+		err := c.startOnce(ctx)
+		if !errors.Is(err, errStillUsed) {
+			return err
+		}
+		// The postmaster was killed and its children have not noticed yet: they hold its shared memory for a moment.
+		if pause(ctx) != nil {
+			return err
+		}
+	}
+}
+
+func (c *Cluster) startOnce(ctx context.Context) error {
+	logged := c.logSize()
+	s, err := c.launch()
+	if err != nil {
+		return err
+	}
+	c.server = s
+	for {
+		// Over the socket in its own directory, so that the server that answers is surely this one. It opens after the port.
+		conn, err := pgx.Connect(ctx, c.SocketURL("postgres"))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		if !s.running() {
+			return c.startFailure(logged)
+		}
+		if pause(ctx) != nil {
+			_ = s.process.Kill() // It fails only where there is nothing left to kill.
+			<-s.exited
+			return fmt.Errorf("start PostgreSQL in %s: it accepted no connection: %w; its log says:\n%s", c.dir, err, c.logTail(logged))
+		}
+	}
+}
+
+// startFailure reads from the log why the server ended at once; LC_ALL=C has made that English.
+func (c *Cluster) startFailure(logged int64) error {
+	tail := c.logTail(logged)
+	cause := errors.New("it ended at once")
+	switch {
+	case strings.Contains(tail, "could not create any TCP/IP sockets"), strings.Contains(tail, "Address already in use"):
+		cause = errPortTaken
+	case strings.Contains(tail, "is still in use"):
+		cause = errStillUsed
+	}
+	return fmt.Errorf("start PostgreSQL in %s: %w; its log says:\n%s", c.dir, cause, tail)
+}
+
+// pause waits a little between two looks at a server that has no way to call back.
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(5 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Stop shuts the server down in one of PostgreSQL's modes, "fast", "immediate" or "smart", and returns when it has ended.
+// A server that has not ended after 30 seconds is killed, and that is an error. Stopping a stopped server does nothing.
+func (c *Cluster) Stop(mode string) error {
+	signal, ok := stopSignals[mode]
+	if !ok {
+		return fmt.Errorf("stop PostgreSQL: unknown mode %q: want fast, immediate or smart", mode)
+	}
+	s := c.current()
+	if s == nil || !s.running() {
+		return nil
+	}
+	if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop PostgreSQL: %w", err)
+	}
+	timer := time.NewTimer(stopTimeout)
+	defer timer.Stop()
+	select {
+	case <-s.exited:
+		return nil
+	case <-timer.C:
+		return errors.Join(fmt.Errorf("stop PostgreSQL: mode %s took more than %s; killed", mode, stopTimeout), c.Kill())
+	}
+}
+
+// Kill ends the postmaster with SIGKILL, as a crash does. Its children end by themselves, soon after.
+func (c *Cluster) Kill() error {
+	s := c.current()
+	if s == nil || !s.running() {
+		return nil
+	}
+	if err := s.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill PostgreSQL: %w", err)
+	}
+	<-s.exited
+	return nil
+}
+
+func (c *Cluster) current() *server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server
+}
+
+// PID is the process id of the postmaster, 0 when it is not running.
+func (c *Cluster) PID() int {
+	if s := c.current(); s != nil && s.running() {
+		return s.process.Pid
+	}
+	return 0
+}
+
+// LogFile is the path of the server's log.
+func (c *Cluster) LogFile() string { return filepath.Join(c.dir, "log") }
+
+func (c *Cluster) logSize() int64 {
+	info, err := os.Stat(c.LogFile())
+	if err != nil {
+		return 0 // There is none before the first start.
+	}
+	return info.Size()
+}
+
+// logTail is what the server has logged since the log had the given size.
+func (c *Cluster) logTail(since int64) string {
+	log, err := os.ReadFile(c.LogFile())
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(log[min(since, int64(len(log))):]))
+}

@@ -1,0 +1,113 @@
+package integration_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/iam-relay/iam-relay/integration/receiver"
+)
+
+// holdTime is how long the preset waits for what cancels user.credentials.deleted.
+const holdTime = 5 * time.Second
+
+// A password that is replaced is no deletion; one that is deleted is, some seconds later, also if nothing else happens on
+// the IAM's database.
+func TestHold_DeletedPasswordIsToldApartFromAReplacedOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users account
+	ann, bob := w.createUser(&users, 1), w.createUser(&users, 2)
+	passwords := map[string]string{}
+	for _, user := range []string{ann, bob} {
+		var err error
+		if passwords[user], err = w.iam.AddCredential(t.Context(), user, "password"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, w.config().webhook(w.hook, "/all"))
+	if _, err := w.iam.ReplacePassword(t.Context(), w.acme.ID, ann); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.iam.DeleteCredential(t.Context(), passwords[bob]); err != nil {
+		t.Fatal(err)
+	}
+	var deleted account
+	deleted.add(expect("user.credentials.deleted", bob, w.acme.ID))
+	got := deleted.arrives(t, w.hook, "/all")
+	if held := got[0].Latency(); held < holdTime || held > holdTime+2*time.Second {
+		t.Errorf("the deletion was told after %s", held)
+	}
+	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.held`)
+	w.caughtUp()
+	if s := w.hook.Snapshot(); len(arrived(&s, "/all")) != 2 { // and the user of caughtUp
+		t.Errorf("%d events arrived, not 2", len(arrived(&s, "/all")))
+	}
+}
+
+// What is held survives the relay: killed while it waits, it neither forgets a deletion nor tells a replacement.
+func TestHold_SurvivesTheRelay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users account
+	ann, bob := w.createUser(&users, 1), w.createUser(&users, 2)
+	otp := map[string]string{}
+	for _, user := range []string{ann, bob} {
+		var err error
+		if otp[user], err = w.iam.AddCredential(t.Context(), user, "otp"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := w.config().webhook(w.hook, "/all")
+	p := start(t, cfg)
+	for _, user := range []string{ann, bob} {
+		if err := w.iam.DeleteCredential(t.Context(), otp[user]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until("both deletions are held", `SELECT count(*) = 2 FROM relay.held`)
+	p.kill()
+	if _, err := w.iam.AddCredential(t.Context(), ann, "otp"); err != nil { // while nobody looks
+		t.Fatal(err)
+	}
+	start(t, cfg)
+	var deleted account
+	deleted.add(expect("user.credentials.deleted", bob, w.acme.ID))
+	deleted.arrives(t, w.hook, "/all")
+	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.held`)
+	w.sameAsStored(w.db, arrivedNow(w.hook, "/all"))
+}
+
+// A deletion is told even where the realm's last webhook is deleted before its time has come, and to the webhooks of its
+// own transaction: to none that came later.
+func TestHold_GoesToTheWebhooksOfItsTransaction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users account
+	user := w.createUser(&users, 1)
+	credential, err := w.iam.AddCredential(t.Context(), user, "otp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	early, secret := w.subscribe("/early", "user.credentials.deleted")
+	cfg := w.config()
+	cfg.secrets = append(cfg.secrets, secret)
+	start(t, cfg)
+	if err := w.iam.DeleteCredential(t.Context(), credential); err != nil {
+		t.Fatal(err)
+	}
+	w.subscribe("/late", "user.credentials.deleted")
+	if err := w.iam.DeleteWebhook(t.Context(), early); err != nil {
+		t.Fatal(err)
+	}
+	var deleted account
+	deleted.add(expect("user.credentials.deleted", user, w.acme.ID))
+	deleted.arrives(t, w.hook, "/early")
+	if late := arrivedNow(w.hook, "/late"); len(late) > 0 {
+		t.Errorf("%d events went to a webhook that was made later", len(late))
+	}
+}
+
+func arrivedNow(r *receiver.Receiver, path string) []receiver.Delivery {
+	s := r.Snapshot()
+	return arrived(&s, path)
+}

@@ -1,0 +1,47 @@
+// Package integration_test runs the relay as its users do, the real binary, against real PostgreSQL servers and real HTTP
+// receivers, and does to each of them what happens to such things.
+package integration_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+)
+
+// binary is the relay, built once, with the race detector where the tests have it.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "iam-relay-integration-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := 1
+	if err := build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = clustertest.Run(m)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func build(dir string) error {
+	binary = filepath.Join(dir, "iam-relay")
+	arguments := []string{"build", "-o", binary}
+	if raceDetector {
+		arguments = append(arguments, "-race")
+	}
+	output, err := exec.Command("go", append(arguments, "github.com/iam-relay/iam-relay")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build the relay: %w\n%s", err, output)
+	}
+	return nil
+}
