@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -53,9 +54,13 @@ func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
 	for i, s := range w.Secrets {
 		secrets[i] = webhook.Secret(s)
 	}
+	options, err := webhook.ParseOptions(w.Options)
+	credentials, credentialsErr := webhook.ParseCredentials(w.Credentials)
 	e.target, e.invalid = d.sender.Target(&webhook.Endpoint{
-		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: e.name, URL: w.URL, Headers: w.Headers, Secrets: secrets,
+		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: e.name, URL: w.URL, Headers: w.Headers, Secrets: secrets, Tenant: w.Tenant,
+		Options: options, Credentials: credentials,
 	})
+	e.invalid = errors.Join(e.invalid, err, credentialsErr)
 	if e.invalid != nil {
 		d.log.Warn("webhook cannot be delivered to", "webhook", e.name, "err", e.invalid)
 	}

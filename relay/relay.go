@@ -142,6 +142,7 @@ func (r *Relay) webhooks() []outbox.Webhook {
 		w := outbox.Webhook{
 			Origin: outbox.OriginConfig, Key: e.Key, Tenant: e.Tenant, Name: e.Name, Description: e.Description, URL: e.URL,
 			Headers: e.Headers, Events: e.Events, Enabled: !e.Disabled,
+			Options: e.Options.JSON(), Credentials: e.Credentials.JSON(), Exclusive: e.Options.Exclusive(),
 		}
 		for _, s := range e.Secrets {
 			w.Secrets = append(w.Secrets, string(s))

@@ -25,10 +25,10 @@ type subscriptions struct {
 	fromIAM bool
 	log     *slog.Logger
 
-	iam        map[string]*outbox.Webhook   // by key of the IAM's row
-	byTenant   map[string][]*outbox.Webhook // of the IAM, by tenant key
-	configured []*outbox.Webhook
-	wants      map[wanted]bool // memory of pattern matching
+	iam      map[string]*outbox.Webhook   // by key of the IAM's row
+	byTenant map[string][]*outbox.Webhook // of the IAM, by tenant key
+	others   []*outbox.Webhook            // configured, or made by hand
+	wants    map[wanted]bool              // memory of pattern matching
 }
 
 type wanted struct {
@@ -40,14 +40,16 @@ func newSubscriptions(webhooks []outbox.Webhook) *subscriptions {
 	s := &subscriptions{byID: map[int64]*outbox.Webhook{}, roots: map[cdc.Key]bool{}}
 	for i := range webhooks {
 		s.byID[webhooks[i].ID] = &webhooks[i]
-		s.lastID = max(s.lastID, webhooks[i].ID)
+		if webhooks[i].ID < outbox.FirstRelayID {
+			s.lastID = max(s.lastID, webhooks[i].ID)
+		}
 	}
 	s.index()
 	return s
 }
 
 func (s *subscriptions) index() {
-	s.iam, s.byTenant, s.configured, s.wants = map[string]*outbox.Webhook{}, map[string][]*outbox.Webhook{}, nil, map[wanted]bool{}
+	s.iam, s.byTenant, s.others, s.wants = map[string]*outbox.Webhook{}, map[string][]*outbox.Webhook{}, nil, map[wanted]bool{}
 	for _, id := range slices.Sorted(maps.Keys(s.byID)) {
 		w := s.byID[id]
 		if w.RemovedAfter != nil {
@@ -57,7 +59,7 @@ func (s *subscriptions) index() {
 			s.iam[w.Key] = w
 			s.byTenant[w.Tenant] = append(s.byTenant[w.Tenant], w)
 		} else {
-			s.configured = append(s.configured, w)
+			s.others = append(s.others, w)
 		}
 	}
 }
@@ -83,7 +85,7 @@ func (s *subscriptions) match(e *mapping.Event) []int64 {
 			}
 		}
 	}
-	for _, w := range s.configured {
+	for _, w := range s.others {
 		if hears(w.Tenant, e) && s.wanted(w, e.Name) {
 			ids = append(ids, w.ID)
 		}
@@ -92,7 +94,7 @@ func (s *subscriptions) match(e *mapping.Event) []int64 {
 	return ids
 }
 
-// hears reports whether a configured webhook's tenant is the event's, by key or by name. A tenant that is written as a UUID
+// hears reports whether the tenant of a webhook that is not the IAM's is the event's, by key or by name. A tenant that is written as a UUID
 // is a key and never a name: whoever may name a tenant could otherwise name it after another's key.
 func hears(tenant string, e *mapping.Event) bool {
 	return tenant == everyTenant || tenant == string(e.Tenant) || (tenant == e.TenantName && !uuidShape.MatchString(tenant))
@@ -117,7 +119,7 @@ func (s *subscriptions) wanted(w *outbox.Webhook, event string) bool {
 func (s *subscriptions) put(sub mapping.Subscription) *outbox.Webhook {
 	w := outbox.Webhook{
 		Origin: outbox.OriginIAM, Key: string(sub.Key), Tenant: string(sub.Tenant), Name: sub.Name, Description: sub.Description,
-		URL: sub.URL, Headers: sub.Headers, Secrets: secrets(sub.Secret), Events: sub.Events, Enabled: true,
+		URL: sub.URL, Headers: sub.Headers, Secrets: secrets(sub.Secret), Events: sub.Events, Enabled: true, Options: "{}",
 	}
 	return s.replace(s.iam[w.Key], w)
 }
@@ -149,7 +151,8 @@ func (s *subscriptions) replace(old *outbox.Webhook, w outbox.Webhook) *outbox.W
 // until something about it changes.
 func same(a, b outbox.Webhook) bool {
 	return a.Tenant == b.Tenant && a.Name == b.Name && a.Description == b.Description && a.URL == b.URL && maps.Equal(a.Headers, b.Headers) &&
-		slices.Equal(a.Secrets, b.Secrets) && slices.Equal(a.Events, b.Events) && (a.Enabled == b.Enabled || a.DisabledFor != "")
+		slices.Equal(a.Secrets, b.Secrets) && slices.Equal(a.Events, b.Events) && a.Options == b.Options && a.Credentials == b.Credentials &&
+		(a.Enabled == b.Enabled || a.DisabledFor != "")
 }
 
 // remove ends a subscription after the given event: those up to it are still delivered.
@@ -164,8 +167,10 @@ func (s *subscriptions) remove(w *outbox.Webhook, after int64) *outbox.Webhook {
 // configure brings the configured webhooks in line with the configuration; it returns what to store.
 func (s *subscriptions) configure(want []outbox.Webhook, lastEvent int64) []outbox.Webhook {
 	old := map[string]*outbox.Webhook{}
-	for _, w := range s.configured {
-		old[w.Key] = w
+	for _, w := range s.others {
+		if w.Origin == outbox.OriginConfig {
+			old[w.Key] = w
+		}
 	}
 	var changed []outbox.Webhook
 	for _, w := range want {

@@ -74,6 +74,12 @@ type Delivery struct {
 	AllowHTTP      bool           `toml:"allow_http"`
 	AllowNetworks  []netip.Prefix `toml:"allow_networks"`
 	IAMWebhooks    bool           `toml:"iam_webhooks"`
+	Senders        int            `toml:"senders"`
+	RestAfter      int            `toml:"rest_after"`
+	Rest           Duration       `toml:"rest"`
+	RestMax        Duration       `toml:"rest_max"`
+	DisableAfter   Duration       `toml:"disable_after"`
+	DisableSpread  Duration       `toml:"disable_spread"`
 }
 
 // Webhook is a subscription in the configuration.
@@ -95,6 +101,11 @@ type Webhook struct {
 	Previous []webhook.Secret `toml:"-"`
 	Unsigned bool             `toml:"unsigned"`
 	Enabled  bool             `toml:"enabled"`
+	Ordering string           `toml:"ordering"`
+	// Schedule is delivery.schedule where it is not given.
+	Schedule []Duration `toml:"schedule"`
+	InFlight int        `toml:"in_flight"`
+	Rate     float64    `toml:"rate"`
 }
 
 // Admin is the HTTP interface for operators.
@@ -135,6 +146,12 @@ func Default() *Config {
 			Jitter:         schedule.Jitter,
 			AllowNetworks:  []netip.Prefix{},
 			IAMWebhooks:    true,
+			Senders:        512,
+			RestAfter:      10,
+			Rest:           Duration{30 * time.Second},
+			RestMax:        Duration{10 * time.Minute},
+			DisableAfter:   Duration{5 * 24 * time.Hour},
+			DisableSpread:  Duration{12 * time.Hour},
 		},
 		Admin: Admin{Listen: "127.0.0.1:9464"},
 		Log:   Log{Level: "info", Format: "text"},
@@ -143,5 +160,5 @@ func Default() *Config {
 
 // defaultWebhook is a [[webhook]] with nothing set.
 func defaultWebhook() Webhook {
-	return Webhook{Events: []string{"*"}, Tenant: webhook.AllTenants, Enabled: true}
+	return Webhook{Events: []string{"*"}, Tenant: webhook.AllTenants, Enabled: true, Ordering: string(webhook.OrderingNone)}
 }

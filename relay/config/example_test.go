@@ -86,7 +86,7 @@ func TestExample_WebhookHoldsTheDefaults(t *testing.T) {
 	}
 	got := c.Webhooks[0]
 	want := defaultWebhook()
-	want.Name, want.URL, want.Secret, want.Headers = got.Name, got.URL, got.Secret, got.Headers
+	want.Name, want.URL, want.Secret, want.Headers, want.Schedule = got.Name, got.URL, got.Secret, got.Headers, got.Schedule
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Webhook{})); diff != "" {
 		t.Errorf("webhook (-default +example):\n%s", diff)
 	}

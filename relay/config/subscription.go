@@ -56,6 +56,16 @@ func (w *Webhook) endpoint() webhook.Endpoint {
 		Events:      w.Events,
 		Tenant:      w.Tenant,
 		Disabled:    !w.Enabled,
+		Options:     webhook.Options{InFlight: w.InFlight, Rate: w.Rate},
+	}
+	if w.Ordering != string(webhook.OrderingNone) { // the zero value, stored like that of a webhook that says nothing
+		e.Options.Ordering = webhook.Ordering(w.Ordering)
+	}
+	if w.Schedule != nil {
+		e.Options.Schedule = make(webhook.Delays, len(w.Schedule))
+		for i, d := range w.Schedule {
+			e.Options.Schedule[i] = d.Duration
+		}
 	}
 	if w.Secret != "" {
 		e.Secrets = append([]webhook.Secret{w.Secret}, w.Previous...)
@@ -105,6 +115,10 @@ func (w *Webhook) validate(ps *problems, key string, cfg webhook.SenderConfig) {
 	}
 	if w.Tenant == "" {
 		ps.add(key+".tenant", `is empty; "*" stands for all tenants`)
+	}
+	options := w.endpoint().Options
+	if err := options.Check(); err != nil {
+		ps.add(key, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	switch {
 	case w.Unsigned && w.Secret != "":

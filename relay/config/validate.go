@@ -97,6 +97,14 @@ func (d *Delivery) validate(ps *problems) {
 	if !(d.Jitter >= 0 && d.Jitter <= 1) {
 		ps.add("delivery.jitter", "must be from 0 to 1")
 	}
+	checkRange(ps, "delivery.senders", d.Senders, 1, 100_000)
+	checkRange(ps, "delivery.rest_after", d.RestAfter, 1, 10_000)
+	checkDuration(ps, "delivery.rest", d.Rest, 10*time.Millisecond, 24*time.Hour)
+	checkDuration(ps, "delivery.rest_max", d.RestMax, d.Rest.Duration, 24*time.Hour)
+	if d.DisableAfter.Duration != 0 {
+		checkDuration(ps, "delivery.disable_after", d.DisableAfter, time.Second, 365*24*time.Hour)
+		checkDuration(ps, "delivery.disable_spread", d.DisableSpread, 0, d.DisableAfter.Duration)
+	}
 	for i, network := range d.AllowNetworks {
 		if err := webhook.CheckNetwork(network); err != nil {
 			ps.add(element("delivery.allow_networks", i), "%s", err)

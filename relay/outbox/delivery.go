@@ -97,7 +97,7 @@ func (d *Delivery) queueParked(batch *pgx.Batch) {
 		}
 		batch.Queue(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (event, webhook) DO UPDATE SET attempts = excluded.attempts, due = excluded.due, class = excluded.class,
-				status = excluded.status, lease = NULL, lease_until = NULL`, p.Event, p.Webhook, p.Attempts, due, p.Class, p.Status)
+				status = excluded.status, lease = NULL`, p.Event, p.Webhook, p.Attempts, due, p.Class, p.Status)
 	}
 }
 
@@ -110,26 +110,23 @@ type Due struct {
 	Expired bool
 }
 
-// leaseTime is longer than any attempt may take, and short enough that a dead relay's deliveries are soon taken up.
-const leaseTime = 2 * time.Minute
-
 // ClaimDue leases up to limit parked deliveries that are due, at most perWebhook of one webhook, none of those in except,
 // earliest first. A lease of an earlier epoch is void.
 func (l *Leader) ClaimDue(ctx context.Context, limit, perWebhook int, except []int64) ([]Due, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH due AS (
 			SELECT event, webhook, due FROM parked
-			WHERE due <= now() AND (lease IS NULL OR lease <> $1 OR lease_until < now()) AND webhook <> ALL ($5)
+			WHERE due <= now() AND (lease IS NULL OR lease <> $1) AND webhook <> ALL ($4)
 			ORDER BY due LIMIT 1000 FOR UPDATE SKIP LOCKED
 		), fair AS (
 			SELECT event, webhook FROM (SELECT *, row_number() OVER (PARTITION BY webhook ORDER BY due) AS n FROM due) AS d
-			WHERE n <= $4 ORDER BY due LIMIT $2
+			WHERE n <= $3 ORDER BY due LIMIT $2
 		), claimed AS (
-			UPDATE parked p SET lease = $1, lease_until = now() + $3::interval FROM fair WHERE p.event = fair.event AND p.webhook = fair.webhook
+			UPDATE parked p SET lease = $1 FROM fair WHERE p.event = fair.event AND p.webhook = fair.webhook
 			RETURNING p.event, p.webhook, p.attempts, p.due
 		)
 		SELECT c.webhook, c.attempts, e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''), coalesce(e.tenant, ''),
 			coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, '')
-		FROM claimed c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`, l.epoch, limit, leaseTime, perWebhook, except)
+		FROM claimed c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`, l.epoch, limit, perWebhook, except)
 	if err != nil {
 		return nil, fmt.Errorf("claim parked deliveries: %w", err)
 	}

@@ -1,9 +1,11 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -12,7 +14,11 @@ import (
 const (
 	OriginIAM    = "iam"    // the IAM's own webhook tables
 	OriginConfig = "config" // [[webhook]] in the configuration file
+	OriginRelay  = "relay"  // made with iam-relay webhooks; numbered by a sequence of their own
 )
+
+// FirstRelayID is the first number of the webhooks of OriginRelay; the leader's own counter stays below.
+const FirstRelayID = 1 << 32
 
 // Webhook is one subscription, whatever its origin.
 type Webhook struct {
@@ -36,11 +42,33 @@ type Webhook struct {
 	DisabledFor string
 	// RemovedAfter is set once the subscription is gone: events up to it are still delivered.
 	RemovedAfter *int64
+	// Options say how it is delivered to, and Credentials what that needs; both in JSON, Credentials empty for none.
+	Options, Credentials string
+	// Exclusive: its parked deliveries are sent only by the relay that serves it.
+	Exclusive bool
+	// Agreed is the hash of the URL that has passed a handshake.
+	Agreed string
+	// Version grows with each change made from outside the leader's ingestion.
+	Version int64
+	// Lease is the member that serves it while it has a Cursor; 0 for none.
+	Lease int64
+	Health
+}
+
+// Health is how an endpoint has fared lately.
+type Health struct {
+	RestUntil    time.Time // zero: it does not rest
+	Rests        int       // in a row, without a success between them
+	FailingSince time.Time // zero: the last attempt succeeded
+	FailingSpans int       // spans of time with a failure since then
+	FailedAt     time.Time // the last failure that began a span
 }
 
 // LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
 func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, origin, key, tenant, name, description, url, headers::text, secrets, events, enabled, cursor, disabled_for, removed_after
+	rows, err := s.pool.Query(ctx, `SELECT id, origin, key, tenant, name, description, url, headers::text, secrets, events, enabled, cursor, disabled_for, removed_after,
+			options, credentials, exclusive, agreed, version, coalesce(lease, 0), coalesce(rest_until, '0001-01-01Z'), rests,
+			coalesce(failing_since, '0001-01-01Z'), failing_spans, coalesce(failed_at, '0001-01-01Z')
 		FROM webhook ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("read webhooks: %w", err)
@@ -49,7 +77,8 @@ func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
 		var w Webhook
 		var headers string
 		err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &w.Events,
-			&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter)
+			&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.Version, &w.Lease,
+			&w.RestUntil, &w.Rests, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
 		if err != nil {
 			return w, err
 		}
@@ -89,12 +118,15 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
 		if events == nil {
 			events = []string{}
 		}
-		batch.Queue(`INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, $13)
+		batch.Queue(`INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after,
+				options, credentials, exclusive)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, $13, $14, $15, $16)
 			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, description = excluded.description, url = excluded.url,
 				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events, enabled = excluded.enabled,
-				disabled_for = excluded.disabled_for, removed_after = excluded.removed_after`,
-			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, string(headers), append([]string{}, w.Secrets...), events, w.Enabled, w.DisabledFor, w.RemovedAfter)
+				disabled_for = excluded.disabled_for, removed_after = excluded.removed_after,
+				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive`,
+			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, string(headers), append([]string{}, w.Secrets...), events, w.Enabled, w.DisabledFor, w.RemovedAfter,
+			cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive)
 	}
 }
 

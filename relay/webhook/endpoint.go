@@ -6,6 +6,7 @@ import "time"
 const (
 	OriginIAM    = "iam"
 	OriginConfig = "config"
+	OriginRelay  = "relay" // made with iam-relay webhooks
 )
 
 // AllTenants as an Endpoint's Tenant subscribes to every tenant.
@@ -28,8 +29,10 @@ type Endpoint struct {
 	// Events are patterns, see Matches.
 	Events []string
 	// Tenant is the tenant's key, or AllTenants; for OriginConfig it may be the tenant's name instead.
-	Tenant   string
-	Disabled bool
+	Tenant      string
+	Disabled    bool
+	Options     Options
+	Credentials Credentials
 }
 
 // Message is one event on its way to one endpoint.
