@@ -11,7 +11,7 @@ const maxGroup = 10_000
 
 // groupedRows are the rows of one tenant that may become one event.
 type groupedRows struct {
-	rule   *rule
+	rule   *rule // of the first row; other rows may be of another table
 	tenant cdc.Key
 	count  int
 	// items are the rows' data, comma-separated.
@@ -34,7 +34,7 @@ func (t *Transaction) group(r *rule, tenant cdc.Key) *groupedRows {
 	return g
 }
 
-func (t *Transaction) addToGroup(g *groupedRows, seen rowChange, emit func(Event) error) error {
+func (t *Transaction) addToGroup(g *groupedRows, r *rule, seen rowChange, emit func(Event) error) error {
 	if g.inItems == maxGroup {
 		if err := t.emitGroup(g, emit); err != nil {
 			return err
@@ -49,7 +49,7 @@ func (t *Transaction) addToGroup(g *groupedRows, seen rowChange, emit func(Event
 	}
 	g.inItems++
 	render := renderer{t: t}
-	g.items = render.data(g.items, g.rule.data, seen.bound, seen.row, seen.op == cdc.Delete)
+	g.items = render.data(g.items, r.data, seen.bound, seen.row, seen.op == cdc.Delete)
 	return render.err
 }
 

@@ -123,7 +123,7 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 		}
 		g := t.group(r, tenant)
 		groups = append(groups, g)
-		if err := t.addToGroup(g, seen, emit); err != nil {
+		if err := t.addToGroup(g, r, seen, emit); err != nil {
 			return err
 		}
 	}
