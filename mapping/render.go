@@ -36,7 +36,7 @@ func (r *renderer) members(dst []byte, fields []field, b *boundTable, row cdc.Ro
 		}
 		if f.kind == spliceField {
 			if parent, up, deleted := r.parent(b, f.parent, row); up != nil {
-				dst = r.members(separate(dst), parent.table.object, parent, up, deleted)
+				dst = r.members(dst, parent.table.object, parent, up, deleted)
 			}
 			continue
 		}
