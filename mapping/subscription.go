@@ -1,7 +1,9 @@
 package mapping
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -136,8 +138,11 @@ func (m *Mapper) SubscriptionRefs(row cdc.Row, need func(Ref)) {
 	m.collectRefs([]*collect{&w.events}, row, need)
 }
 
-// Subscription reads a row of the webhooks table. It is an error if it has no url, or headers that are no JSON object
-// of strings; the error names the row and no value.
+// ErrDeleted is what Subscription says of a webhook that is deleted softly.
+var ErrDeleted = errors.New("it is deleted")
+
+// Subscription reads a row of the webhooks table. It is an error if it is deleted softly, has no url, or headers that are no
+// JSON object of strings; the error names the row and no value.
 func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 	w := m.rules.webhooks
 	if w == nil {
@@ -146,6 +151,9 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 	key, err := w.table.cdc.KeyOf(row)
 	if err != nil {
 		return Subscription{}, fmt.Errorf("read webhook: %w", err)
+	}
+	if gone, err := m.gone(m.tables[w.table.index], row); err != nil || gone {
+		return Subscription{}, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), cmp.Or(err, ErrDeleted))
 	}
 	s := Subscription{
 		Key: key, Tenant: m.tenantOf(mirrorOnly{m, rows}, w.table, row),
@@ -160,7 +168,11 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 		}
 	}
 	for _, e := range rows.Children(w.events.table.cdc, w.events.by, key) {
-		if name := text(e, w.events.column); name != "" {
+		gone, err := m.gone(m.tables[w.events.table.index], e)
+		if err != nil {
+			return s, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), err)
+		}
+		if name := text(e, w.events.column); name != "" && !gone {
 			s.Events = append(s.Events, name)
 		}
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"regexp"
@@ -217,7 +218,9 @@ func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cd
 		if err == nil {
 			return s.put(sub)
 		}
-		s.log.Warn("a webhook of the IAM cannot be used", "webhook", string(key), "err", err)
+		if !errors.Is(err, mapping.ErrDeleted) {
+			s.log.Warn("a webhook of the IAM cannot be used", "webhook", string(key), "err", err)
+		}
 	}
 	if old == nil {
 		return nil
