@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -17,8 +18,16 @@ type groupedRows struct {
 	// items are the rows' data, comma-separated.
 	items    []byte
 	inItems  int
-	withheld []Event
+	withheld []withheld
 }
+
+// withheld is a single event that waits for what becomes of the groups that stand for it.
+type withheld struct {
+	event  Event
+	groups []*groupedRows
+}
+
+func decided(groups []*groupedRows) bool { return slices.ContainsFunc(groups, (*groupedRows).decided) }
 
 // decided: there are enough rows, so that the single events are not wanted.
 func (g *groupedRows) decided() bool { return g.count >= g.rule.event.group }
@@ -73,8 +82,11 @@ func (t *Transaction) Finish(emit func(Event) error) error {
 			}
 			continue
 		}
-		for _, e := range g.withheld {
-			if err := t.emit(e, emit); err != nil {
+		for _, w := range g.withheld {
+			if decided(w.groups) {
+				continue
+			}
+			if err := t.emit(w.event, emit); err != nil {
 				return err
 			}
 		}
