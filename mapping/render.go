@@ -31,7 +31,7 @@ func (r *renderer) object(dst []byte, fields []field, b *boundTable, row cdc.Row
 func (r *renderer) members(dst []byte, fields []field, b *boundTable, row cdc.Row, before bool) []byte {
 	for i := range fields {
 		f := &fields[i]
-		if f.omitNull && at(row, f.column).Kind != cdc.Text {
+		if v := at(row, f.column); f.omitNull && v.Kind != cdc.Text && v.Kind != cdc.Unchanged {
 			continue
 		}
 		if f.kind == spliceField {
