@@ -53,16 +53,19 @@ func (l *loader) loadWebhooks(document *node) {
 	if w.table.cdc.KeyColumns != 1 {
 		l.problems.add(name.at, "the key of %s must have one column", w.table.name())
 	}
-	column := func(key string) int {
+	column := func(key string, secret bool) int {
 		if c := l.decoder.word(source, key); c.given() {
 			if i, ok := l.column(w.table, c); ok {
+				if secret && !w.table.secret[i] {
+					l.problems.add(c.at, "webhooks.%s: name %q under secrets of %s, so that it is never sent", key, c.text, w.table.name())
+				}
 				return i
 			}
 		}
 		return -1
 	}
-	w.url, w.name, w.description = column("url"), column("name"), column("description")
-	w.headers, w.secret = column("headers"), column("secret")
+	w.url, w.name, w.description = column("url", false), column("name", false), column("description", false)
+	w.headers, w.secret = column("headers", true), column("secret", true)
 	if source.get("url") == nil {
 		l.problems.add(source.at, "webhooks needs url, the column that holds the endpoint")
 	}
