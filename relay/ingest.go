@@ -16,6 +16,7 @@ import (
 // while there is a backlog; a single one is committed at once.
 type ingest struct {
 	leader   *outbox.Leader
+	store    *outbox.Store
 	owners   map[*cdc.Table]int
 	mapper   *mapping.Mapper
 	mirror   *outbox.Mirror
@@ -52,8 +53,9 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 	if in.barrier != nil {
 		in.clock.ping() // an idle source must say how far its log is
 	}
-	release := time.NewTimer(time.Hour)
+	release, notices := time.NewTimer(time.Hour), time.NewTicker(noticePoll)
 	defer release.Stop()
+	defer notices.Stop()
 	for {
 		release.Reset(in.held.wait(time.Now()))
 		var first cdc.Message
@@ -62,6 +64,11 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 			return nil
 		case <-release.C:
 			in.clock.sample(working, in.held.due())
+			continue
+		case <-notices.C:
+			if err := in.takeNotices(working); err != nil {
+				return err
+			}
 			continue
 		case m, open := <-messages:
 			if !open {

@@ -171,7 +171,7 @@ func (t *term) newIngest(ctx context.Context, conn *pgx.Conn, server cdc.Server,
 		return nil, err
 	}
 	in := &ingest{
-		leader: t.leader, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
+		leader: t.leader, store: t.store, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
 		held: &held{events: heldEvents}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,

@@ -95,6 +95,22 @@ func (s *subscriptions) match(e *mapping.Event) []int64 {
 	return ids
 }
 
+// matchOperational returns the webhooks that an operational event about another webhook goes to: those of the same tenant,
+// and those of all tenants. None hears about itself.
+func (s *subscriptions) matchOperational(name string, about *outbox.Webhook) []int64 {
+	ids := []int64{}
+	for id, w := range s.byID {
+		if id == about.ID || w.RemovedAfter != nil || !w.Enabled && w.DisabledFor == "" {
+			continue
+		}
+		if (w.Tenant == about.Tenant || w.Tenant == everyTenant && w.Origin != outbox.OriginIAM) && asksForOperational(w.Events, name) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // hears reports whether the tenant of a webhook that is not the IAM's is the event's, by key or by name. A tenant that is written as a UUID
 // is a key and never a name: whoever may name a tenant could otherwise name it after another's key.
 func hears(tenant string, e *mapping.Event) bool {

@@ -64,29 +64,51 @@ type Health struct {
 	FailedAt     time.Time // the last failure that began a span
 }
 
+const webhookColumns = `w.id, w.origin, w.key, w.tenant, w.name, w.description, w.url, w.headers::text, w.secrets, w.events, w.enabled, w.cursor,
+	w.disabled_for, w.removed_after, w.options, w.credentials, w.exclusive, w.agreed, w.version, coalesce(w.lease, 0),
+	coalesce(w.rest_until, '0001-01-01Z'), w.rests, coalesce(w.failing_since, '0001-01-01Z'), w.failing_spans, coalesce(w.failed_at, '0001-01-01Z')`
+
+func (s *Store) scanWebhook(row pgx.CollectableRow) (Webhook, error) {
+	var w Webhook
+	var headers string
+	err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &w.Events,
+		&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.Version, &w.Lease,
+		&w.RestUntil, &w.Rests, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
+	if err != nil {
+		return w, err
+	}
+	if err := json.Unmarshal([]byte(headers), &w.Headers); err != nil {
+		return w, fmt.Errorf("headers of webhook %d: %w", w.ID, err)
+	}
+	return w, nil
+}
+
 // LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
 func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, origin, key, tenant, name, description, url, headers::text, secrets, events, enabled, cursor, disabled_for, removed_after,
-			options, credentials, exclusive, agreed, version, coalesce(lease, 0), coalesce(rest_until, '0001-01-01Z'), rests,
-			coalesce(failing_since, '0001-01-01Z'), failing_spans, coalesce(failed_at, '0001-01-01Z')
-		FROM webhook ORDER BY id`)
+	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w ORDER BY id`)
+}
+
+// LoadWebhooksByID reads some of them.
+func (s *Store) LoadWebhooksByID(ctx context.Context, ids []int64) ([]Webhook, error) {
+	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE id = ANY ($1) ORDER BY id`, ids)
+}
+
+// ChangedWebhooks reads those that were changed by hand, or by another relay, after the given version, in the order of the
+// versions.
+func (s *Store) ChangedWebhooks(ctx context.Context, since int64) ([]Webhook, error) {
+	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE version > $1 ORDER BY version`, since)
+}
+
+func (s *Store) loadWebhooks(ctx context.Context, sql string, args ...any) ([]Webhook, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read webhooks: %w", err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Webhook, error) {
-		var w Webhook
-		var headers string
-		err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &w.Events,
-			&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.Version, &w.Lease,
-			&w.RestUntil, &w.Rests, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
-		if err != nil {
-			return w, err
-		}
-		if err := json.Unmarshal([]byte(headers), &w.Headers); err != nil {
-			return w, fmt.Errorf("headers of webhook %d: %w", w.ID, err)
-		}
-		return w, nil
-	})
+	webhooks, err := pgx.CollectRows(rows, s.scanWebhook)
+	if err != nil {
+		return nil, fmt.Errorf("read webhooks: %w", err)
+	}
+	return webhooks, nil
 }
 
 // SaveWebhooks stores subscriptions that changed outside the IAM's log, fenced like every other write.
