@@ -130,10 +130,13 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("REPLICATION")
 	w.configure(w.as(role, password))
-	missing := `schema NAME does not exist, and role ROLE may not make it; let the owner of database NAME run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE";`
+	missing := `schema NAME does not exist, and role ROLE may not make it; let a superuser run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE"; or the owner of the database: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`
 	w.run("check").has("✗ outbox       " + missing)
+	w.run("run").fails(1, `create schema NAME: permission denied for database NAME; let a superuser run: CREATE SCHEMA "NAME" AUTHORIZATION "ROLE"; or the owner of the database: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`)
 	w.exec("CREATE SCHEMA " + w.name)
-	w.run("check").has(`✗ outbox       role ROLE may not make tables in schema NAME; let its owner run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`)
+	const unusable = `role ROLE may not make tables in schema NAME; let its owner run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`
+	w.run("check").has("✗ outbox       " + unusable)
+	w.run("run").fails(1, unusable)
 	w.exec(fmt.Sprintf("GRANT USAGE, CREATE ON SCHEMA %s TO %s; CREATE TABLE %s.event ()", w.name, role, w.name))
 	w.run("check").has(`✗ outbox       tables of schema NAME belong to another role (event); let that run: ALTER TABLE … OWNER TO "ROLE"`)
 	w.exec(fmt.Sprintf("DROP TABLE %s.event", w.name))
