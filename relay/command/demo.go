@@ -51,10 +51,13 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
-	if _, missing := cluster.FindBinaries(); missing != nil {
+	switch _, err := cluster.FindBinaries(); {
+	case errors.Is(err, cluster.ErrNoBinaries):
 		if err := cluster.Install(ctx, d.err); err != nil {
 			return err
 		}
+	case err != nil: // a wrong variable; to install does not mend it
+		return err
 	}
 	fmt.Fprintln(d.out, "Starting a private PostgreSQL with wal_level = logical …")
 	if d.server, err = cluster.Start(ctx, cluster.Options{}); err != nil {
