@@ -61,7 +61,8 @@ func (b *backfill) copy(ctx context.Context, leader *outbox.Leader, log *slog.Lo
 		return err
 	}
 	defer func() {
-		if err := c.Rollback(context.WithoutCancel(ctx)); err != nil {
+		// The end of ctx in a statement closes the connection, and that undoes the copy, too.
+		if err := c.Rollback(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
 			log.Warn("the copy's transaction did not end well", "err", err)
 		}
 	}()

@@ -21,7 +21,10 @@ type shift struct {
 
 // shifts works again and again: a shift ends when the outbox fails or another relay takes over what this one has.
 func (r *Relay) shifts(ctx context.Context) error {
-	if err := r.store.Migrate(ctx); err != nil {
+	switch err := r.store.Migrate(ctx); {
+	case ctx.Err() != nil:
+		return nil //nolint:nilerr // ctx ended
+	case err != nil:
 		return err
 	}
 	pause := newPause()

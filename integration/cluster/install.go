@@ -39,7 +39,11 @@ func Install(ctx context.Context, log io.Writer) error {
 	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("install PostgreSQL: apt-get: %w", err)
 	}
 	if _, err := FindBinaries(); err != nil {

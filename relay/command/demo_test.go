@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,5 +28,39 @@ func TestDemo_ServerThatIsNotThere(t *testing.T) {
 	}
 	if _, err := os.Stat(trace); err == nil {
 		t.Error("it tried to install something")
+	}
+}
+
+func TestDemo_Interrupted(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"Starting a private PostgreSQL", "has FerrisKey's tables", "The relay reads the log", "a user logs in"} {
+		dir := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), binary, "demo")
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+		var log strings.Builder
+		cmd.Stderr = &log
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		said := false
+		for scanner := bufio.NewScanner(out); scanner.Scan(); {
+			if !said && strings.Contains(scanner.Text(), at) {
+				said = true
+				if err := cmd.Process.Signal(os.Interrupt); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		_ = cmd.Wait() // The exit code tells.
+		if code := cmd.ProcessState.ExitCode(); code != 1 || log.String() != "iam-relay: interrupted\n" {
+			t.Errorf("at %q: exit code %d, stderr %q", at, code, log.String())
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("at %q: it leaves %v (%v)", at, left, err)
+		}
 	}
 }
