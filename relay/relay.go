@@ -117,9 +117,7 @@ func KnownEvents(cfg *config.Config, rules *mapping.Rules) error {
 	known := append(rules.EventNames(), OperationalEvents()...)
 	for i, e := range cfg.Endpoints() {
 		if err := webhook.CheckPatterns(e.Events, known); err != nil {
-			unknown.Problems = append(unknown.Problems, config.Problem{
-				Key: fmt.Sprintf("webhook[%d].events", i), Text: strings.ReplaceAll(err.Error(), "\n", "; "),
-			})
+			unknown.Problems = append(unknown.Problems, cfg.Problem(fmt.Sprintf("webhook[%d].events", i), strings.ReplaceAll(err.Error(), "\n", "; ")))
 		}
 	}
 	if unknown.Problems != nil {

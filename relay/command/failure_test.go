@@ -56,7 +56,19 @@ func TestFailure_MisspeltEvent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.configure(w.url, "[[webhook]]", `name = "crm"`, `url = "https://crm.example.com/"`, `unsigned = true`, `events = ["user.craeted"]`)
-	w.run("run").fails(2, `webhook[0].events: event pattern "user.craeted" matches no event; did you mean "user.created"?`)
+	w.run("run").fails(2, `CONFIG:14: webhook[0].events: event pattern "user.craeted" matches no event; did you mean "user.created"?`)
+}
+
+func TestFailure_Mapping(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(w.url, "[mapping]", `preset = "keycloak"`)
+	w.run("run").fails(2, `mapping: unknown preset "keycloak"; there is ferriskey`)
+	w.configure(w.url, "[mapping]", `drop = ["user.craeted"]`)
+	w.run("run").fails(2, `mapping: drop names the unknown event "user.craeted"; did you mean "user.created"?`)
+	w.configure(w.url, "[mapping]", `file = "/nowhere/mine.toml"`)
+	w.run("run").fails(2, "/nowhere/mine.toml: cannot be read: no such file or directory")
+	w.run("check").has("✗ mapping      /nowhere/mine.toml: cannot be read: no such file or directory")
 }
 
 func TestFailure_NoConfiguration(t *testing.T) {

@@ -64,6 +64,14 @@ func TestLoad_MissingFile(t *testing.T) {
 	}
 }
 
+func TestLoad_UnreadableFile(t *testing.T) {
+	t.Parallel()
+	_, err := Load("testdata", nil)
+	if want := "testdata: cannot be read: is a directory"; err == nil || err.Error() != want {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+}
+
 func TestLoad_FilesOfSecrets(t *testing.T) {
 	t.Parallel()
 	c, err := Load("testdata/valid/files.toml", nil)
