@@ -1,11 +1,14 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -45,6 +48,7 @@ func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []str
 		}
 		c := &check{version: env.version, out: env.out}
 		if c.configuration(*path, env.environ) {
+			c.spill()
 			c.outbox(ctx)
 			c.source(ctx)
 			c.checkWebhooks()
@@ -54,7 +58,7 @@ func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []str
 		}
 		switch {
 		case ctx.Err() != nil:
-			return errors.New("interrupted")
+			return errInterrupted
 		case c.failed == 1:
 			return errors.New("1 precondition is not met")
 		case c.failed > 0:
@@ -98,6 +102,25 @@ func (c *check) lines(what string, err error) {
 	for text := range strings.SplitSeq(err.Error(), "\n") {
 		c.fail(what, "%s", text)
 	}
+}
+
+// spill makes the file that a large transaction needs: in a container or under a supervisor's protection, no directory may
+// be writable, which would otherwise show only when such a transaction comes, and stop the relay.
+func (c *check) spill() {
+	dir := cmp.Or(c.cfg.Source.SpillDir, os.TempDir())
+	file, err := os.CreateTemp(dir, "iam-relay-check-*")
+	if err != nil {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err
+		}
+		c.fail("spill", "no temporary file for large transactions can be made in %s: %s; make it writable, or set source.spill_dir to another directory", dir, err)
+		return
+	}
+	if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
+		c.fail("spill", "%s", err)
+		return
+	}
+	c.ok("spill", "large transactions go into temporary files in %s", dir)
 }
 
 // outbox looks at where events are kept.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ func TestCheck_BeforeTheFirstStart(t *testing.T) {
 	w := worldOn(t, c, url)
 	w.run("check").done(`✓ config       CONFIG
 ✓ mapping      35 events of 16 tables
+✓ spill        large transactions go into temporary files in /tmp
 — outbox       schema NAME of database NAME does not exist yet; run makes it
 ✓ source       PostgreSQL VERSION, database NAME, role postgres
 ✓ wal_level    logical
@@ -31,6 +33,17 @@ func TestCheck_BeforeTheFirstStart(t *testing.T) {
 ✓ retention    the server keeps up to SIZE of log for a relay that is away
 ✓ webhooks     0 in the configuration; those of the IAM are read on the first start
 `)
+}
+
+func TestCheck_NoPlaceForLargeTransactions(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), binary, "check", "--config", newWorld(t).config)
+	cmd.Env = []string{"TMPDIR=/nowhere"}
+	out, _ := cmd.Output() // The exit code tells.
+	want := "\n✗ spill        no temporary file for large transactions can be made in /nowhere: no such file or directory; make it writable, or set source.spill_dir to another directory\n"
+	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) {
+		t.Errorf("exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
+	}
 }
 
 func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
