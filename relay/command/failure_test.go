@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/iam-relay/iam-relay/integration/cluster"
@@ -27,6 +28,15 @@ func TestFailure_UnknownHost(t *testing.T) {
 	w := newWorld(t)
 	w.configure("postgres://relay:" + password + "@no-such-host.invalid/iam")
 	w.run("run").fails(1, `connect to the outbox: the host "no-such-host.invalid" cannot be looked up; check it in the URL`)
+}
+
+func TestFailure_TLS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(strings.Replace(w.as("postgres", password), "sslmode=disable", "sslmode=require", 1))
+	w.run("run").fails(1, "connect to the outbox: no TLS with 127.0.0.1:PORT: server refused TLS connection; check sslmode and sslrootcert in the URL, and the server's ssl and ssl_cert_file")
+	w.run("setup", "--url", "postgres://relay:"+password+"@db/iam?sslrootcert=/nowhere.pem").fails(2,
+		"the URL is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database, and check that the files it names exist")
 }
 
 func TestFailure_UnknownDatabase(t *testing.T) {
