@@ -156,11 +156,14 @@ func (r *Relay) watchSlot(ctx context.Context) error {
 	tick := time.NewTicker(slotPoll)
 	defer tick.Stop()
 	warned := ""
+	streaming := r.monitor.streaming
 	for {
 		conn = r.pollSlot(ctx, conn, &warned)
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-streaming: // a first start has made the slot since, which must not show as missing
+			streaming = nil
 		case <-tick.C:
 		}
 	}

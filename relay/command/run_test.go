@@ -1,8 +1,12 @@
 package command_test
 
 import (
+	"io"
+	"net/http"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -40,5 +44,30 @@ func TestRun_AskedToEndWhileItStarts(t *testing.T) {
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestRun_FirstStartShowsItsSlot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	address := freeAddress(t)
+	w.listen(address)
+	w.start()
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		res, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		metrics, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(metrics), "\niam_relay_slot_status{status=\"reserved\"} 1\n") {
+			return
+		}
+		if time.Since(began) > 5*time.Second {
+			t.Fatalf("the slot does not show:\n%s", metrics)
+		}
 	}
 }
