@@ -140,8 +140,10 @@ func TestFailure_RoleMayNotReplicate(t *testing.T) {
 	}
 	w.run("run").fails(1, "create slot NAME: "+refusal+"; the role needs replication: ALTER ROLE \"ROLE\" REPLICATION (on managed services: the provider's replication role)")
 	r := w.run("check")
-	r.has(`✗ replication  role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`)
+	const advice = `role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`
+	r.has("✗ replication  " + advice)
 	r.fails(1, "1 precondition is not met")
+	w.run("setup").fails(1, advice)
 }
 
 // startCluster starts a server with settings of its own.

@@ -85,9 +85,12 @@ func (s *setup) run(ctx context.Context) error {
 		return fmt.Errorf("ask for the current role: %w", err)
 	}
 	if current != s.role {
-		if err := s.grant(ctx, conn, server, catalog); err != nil {
-			return err
-		}
+		err = s.grant(ctx, conn, server, catalog)
+	} else {
+		err = s.replicates(ctx, conn)
+	}
+	if err != nil {
+		return err
 	}
 	return s.migrate(ctx)
 }
@@ -127,6 +130,18 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 		s.say("publication %s: brought up to date, tables added: %d", name, len(before.Missing))
 	default:
 		s.say("publication %s: has all mapped tables", name)
+	}
+	return nil
+}
+
+// replicates makes sure of what no role can give itself.
+func (s *setup) replicates(ctx context.Context, conn *pgx.Conn) error {
+	role, err := lookUpRole(ctx, conn, s.role)
+	if err != nil {
+		return err
+	}
+	if !role.replicates {
+		return fmt.Errorf("role %s may not replicate; let an administrator run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", s.role, quote(s.role), quote(s.role))
 	}
 	return nil
 }
