@@ -146,6 +146,17 @@ func TestFailure_RoleMayNotReplicate(t *testing.T) {
 	w.run("setup").fails(1, advice)
 }
 
+func TestFailure_ReadOnlyOutbox(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	role := w.role("REPLICATION")
+	w.exec(fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; CREATE SCHEMA %s AUTHORIZATION %s; ALTER ROLE %s SET default_transaction_read_only = on", role, w.name, role, role))
+	w.configure(w.as(role, password))
+	const reason = "database NAME is read-only for role ROLE: name the primary if this is a standby, or see to default_transaction_read_only"
+	w.run("run").fails(1, "the outbox's "+reason)
+	w.run("check").has("✗ outbox       " + reason)
+}
+
 // startCluster starts a server with settings of its own.
 func startCluster(t *testing.T, o cluster.Options) (*cluster.Cluster, string) {
 	t.Helper()
