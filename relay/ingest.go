@@ -327,9 +327,11 @@ func (in *ingest) idle(ctx context.Context, lsn cdc.LSN) error {
 	if in.clock.reached(lsn) {
 		last = in.releaseHeld(in.clock.time(), chunk, last)
 	}
-	if lsn <= in.stored || (last == in.lastEvent && time.Since(in.idleSince) < idleStore) {
+	// What is released must be stored even where the log stands still: it is held no more.
+	if last == in.lastEvent && (lsn <= in.stored || time.Since(in.idleSince) < idleStore) {
 		return nil
 	}
+	lsn = max(lsn, in.stored)
 	began := time.Now()
 	if err := in.leader.Commit(ctx, chunk, lsn, last); err != nil {
 		return err
