@@ -81,13 +81,14 @@ type logClock struct {
 	ping func()
 	log  *slog.Logger
 
-	at  cdc.LSN
-	now time.Time
+	at    cdc.LSN
+	now   time.Time
+	again time.Time // not to be asked before, because it did not answer
 }
 
 // sample asks the server, if its clock is needed. A server that does not answer will be noticed by whoever streams from it.
 func (c *logClock) sample(ctx context.Context, due time.Time) {
-	if due.IsZero() {
+	if due.IsZero() || time.Now().Before(c.again) {
 		return
 	}
 	if c.at == 0 {
@@ -96,6 +97,7 @@ func (c *logClock) sample(ctx context.Context, due time.Time) {
 		at, now, err := c.ask(ctx)
 		if err != nil {
 			c.log.Warn("the source did not tell its clock", "err", err)
+			c.again = time.Now().Add(askPause)
 			return
 		}
 		if now.After(due) {
@@ -105,7 +107,10 @@ func (c *logClock) sample(ctx context.Context, due time.Time) {
 	c.ping()
 }
 
-const askTimeout = 5 * time.Second
+const (
+	askTimeout = 5 * time.Second
+	askPause   = time.Second
+)
 
 // reached reports whether everything up to a sampled time has been read.
 func (c *logClock) reached(lsn cdc.LSN) bool { return c.at != 0 && lsn >= c.at }

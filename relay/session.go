@@ -32,7 +32,8 @@ func (t *term) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	clock := &sourceClock{url: string(t.config.Source.URL), conn: conn}
+	defer clock.close(context.WithoutCancel(ctx))
 	server, catalog, err := t.inspect(ctx, conn)
 	if err != nil {
 		return err
@@ -45,7 +46,7 @@ func (t *term) session(ctx context.Context) error {
 	if err := t.begin(ctx, conn, server, catalog, owners); err != nil {
 		return err
 	}
-	in, err := t.newIngest(ctx, conn, server, mapper, owners)
+	in, err := t.newIngest(ctx, clock, server, mapper, owners)
 	if err != nil {
 		return &ingestError{err}
 	}
@@ -157,7 +158,7 @@ func (t *term) firstCopy(ctx context.Context, server cdc.Server, catalog *cdc.Ca
 }
 
 // newIngest builds the state of ingest from the store.
-func (t *term) newIngest(ctx context.Context, conn *pgx.Conn, server cdc.Server, mapper *mapping.Mapper, owners map[*cdc.Table]int) (*ingest, error) {
+func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Server, mapper *mapping.Mapper, owners map[*cdc.Table]int) (*ingest, error) {
 	position, err := t.store.Position(ctx)
 	if err != nil {
 		return nil, err
@@ -176,7 +177,7 @@ func (t *term) newIngest(ctx context.Context, conn *pgx.Conn, server cdc.Server,
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,
 	}
-	in.clock = &logClock{log: t.log, ask: func(ctx context.Context) (cdc.LSN, time.Time, error) { return askClock(ctx, conn) }}
+	in.clock = &logClock{log: t.log, ask: clock.ask}
 	in.subs.fromIAM, in.subs.log = t.config.Delivery.IAMWebhooks, t.log
 	changed, err := in.subs.read(ctx, mapper, in.mirror, position.LastEvent)
 	if err != nil {
