@@ -151,3 +151,38 @@ func TestBackfill_OptionalTablesAndColumnsComeLater(t *testing.T) {
 	}
 	p.stop()
 }
+
+// A large value of a column that the mapping gains is not in the log of an UPDATE that leaves it alone, and not yet in the
+// mirror for one that is read before the column is. That must not stop the relay.
+func TestBackfill_ColumnWithALargeValue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`ALTER TABLE realms ADD COLUMN terms text`)
+	w.exec(`ALTER TABLE realms ALTER COLUMN terms SET STORAGE EXTERNAL`)
+	w.exec(`UPDATE realms SET terms = repeat('x', 10000)`)
+	gone := ferriskey.NewID()
+	w.exec(`INSERT INTO realms (id, name, terms, created_at, updated_at) VALUES ($1, 'gone', repeat('y', 10000), now(), now())`, gone)
+	cfg := w.config().webhook(w.hook, "/all")
+	start(t, cfg).stop()
+	w.exec(`UPDATE realms SET name = 'gone-too' WHERE id = $1`, gone)
+	w.exec(`UPDATE realms SET name = 'acme-2' WHERE id = $1`, w.acme.ID)
+	w.exec(`DELETE FROM realms WHERE id = $1`, gone)
+	const columns = `columns = ["id", "name", "display_name", "terms", "created_at", "updated_at"]
+ignore = ["updated_at"]
+data = ["id", "name", "terms"]
+`
+	cfg.set("mapping.file", mappingFile(t, "[tables.realms]\nkey = [\"id\"]\n"+columns)).set("mapping.preset", "")
+	p := start(t, cfg)
+	var a account
+	a.add(expect("realm.updated", gone, gone), expect("realm.updated", w.acme.ID, w.acme.ID), expect("realm.deleted", gone, gone))
+	for _, d := range a.arrives(t, w.hook, "/all") {
+		want := `"terms":"xxxxx`
+		if d.Resource == gone { // and with it what its terms were
+			want = `"terms":null`
+		}
+		if !strings.Contains(string(d.Body), want) {
+			t.Errorf("the event lacks %s: %.300s", want, d.Body)
+		}
+	}
+	p.stop()
+}

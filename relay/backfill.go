@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -36,6 +37,32 @@ func (b *backfill) known(changes []cdc.Change) []cdc.Change {
 		}
 	}
 	return kept
+}
+
+// complete finds what neither the log nor the mirror has of a new row: large values that an UPDATE left alone, of columns that
+// the mirror is still to gain. The snapshot has them, or a later version; of a row that is gone by then nobody knows them.
+func (b *backfill) complete(ctx context.Context, c *cdc.Change) error {
+	unchanged := func(v cdc.Value) bool { return v.Kind == cdc.Unchanged }
+	if b == nil || !slices.Contains(b.tables, c.Relation.Table) || !slices.ContainsFunc(c.New, unchanged) {
+		return nil
+	}
+	key := make([]string, c.Relation.KeyColumns)
+	for i := range key {
+		key[i] = c.New[i].Text
+	}
+	row, err := b.snapshot.Row(ctx, c.Relation.Table, key)
+	if err != nil {
+		return err
+	}
+	for i := range c.New {
+		if !unchanged(c.New[i]) {
+			continue
+		}
+		if c.New[i] = (cdc.Value{}); row != nil {
+			c.New[i] = row[i]
+		}
+	}
+	return nil
 }
 
 // passBarrier copies what is missing once the stream has reached the snapshot's place.

@@ -159,7 +159,7 @@ func (in *ingest) commit(ctx context.Context, batch []*cdc.Transaction) error {
 	last := in.lastEvent
 	for i, tx := range batch {
 		var err error
-		if last, err = in.transact(tx, parts[i], chunk, last); err != nil {
+		if last, err = in.transact(ctx, tx, parts[i], chunk, last); err != nil {
 			return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 		}
 	}
@@ -260,11 +260,14 @@ func (in *ingest) loadAll() error {
 }
 
 // transact maps one small transaction and makes it visible to the next. It returns the id of the last event.
-func (in *ingest) transact(tx *cdc.Transaction, changes []cdc.Change, chunk *outbox.Chunk, last int64) (int64, error) {
+func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []cdc.Change, chunk *outbox.Chunk, last int64) (int64, error) {
 	if len(changes) == 0 {
 		return last, nil
 	}
-	net := in.resolve(mapping.Fold(changes))
+	net, err := in.resolve(ctx, mapping.Fold(changes))
+	if err != nil {
+		return last, err
+	}
 	last = in.releaseHeld(tx.Time, chunk, last)
 	mapped := in.mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
 	mapped.Observe(net)
@@ -285,7 +288,7 @@ func (in *ingest) transact(tx *cdc.Transaction, changes []cdc.Change, chunk *out
 }
 
 // resolve completes net changes from the mirror and drops those that change nothing.
-func (in *ingest) resolve(net []cdc.Change) []cdc.Change {
+func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, error) {
 	kept := net[:0]
 	for i := range net {
 		c := &net[i]
@@ -293,11 +296,15 @@ func (in *ingest) resolve(net []cdc.Change) []cdc.Change {
 		if old == nil && c.From != "" {
 			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.From))
 		}
-		if mapping.Resolve(c, old) {
-			kept = append(kept, *c)
+		if !mapping.Resolve(c, old) {
+			continue
 		}
+		if err := in.barrier.complete(ctx, c); err != nil {
+			return nil, err
+		}
+		kept = append(kept, *c)
 	}
-	return kept
+	return kept, nil
 }
 
 // emit gives an event its identity and its receivers, and a place in the log unless it is held.

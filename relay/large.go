@@ -128,8 +128,8 @@ func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.
 		return err
 	}
 	chunk := &outbox.Chunk{}
-	net := in.resolve(folded)
-	if err := in.mirror.Err(); err != nil {
+	net, err := in.resolve(ctx, folded)
+	if err := errors.Join(err, in.mirror.Err()); err != nil {
 		return err
 	}
 	for i := range net {
