@@ -186,3 +186,75 @@ data = ["id", "name", "terms"]
 	}
 	p.stop()
 }
+
+// What a mapping leaves out for a while is not followed meanwhile, so it is read again when the mapping has it again.
+func TestBackfill_TableIsMappedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, a account
+	user := w.createUser(&users, 1)
+	with := mappingFile(t, attributesMapping)
+	cfg := w.config().webhook(w.hook, "/all").set("mapping.file", with).set("mapping.preset", "")
+	set := func(key, value string) string {
+		t.Helper()
+		if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, key, value); err != nil {
+			t.Fatal(err)
+		}
+		return valueOf(t, w, user, key)
+	}
+	changed := set("changed", "1")
+	start(t, cfg).stop()
+	cfg.set("mapping.file", mappingFile(t, ""))
+	p := start(t, cfg)
+	set("changed", "2")
+	missed := set("missed", "1")
+	w.caughtUp()
+	a.add(expect("user.created", value[string](t, w.db, `SELECT id::text FROM users WHERE realm_id = $1 ORDER BY created_at DESC LIMIT 1`, w.iam.Master.ID), w.iam.Master.ID))
+	p.stop()
+	cfg.set("mapping.file", with)
+	p = start(t, cfg)
+	p.waitFor(within(t), "copied the mapped tables into the mirror")
+	w.exec(`DELETE FROM user_attributes WHERE user_id = $1`, user)
+	a.add(expect("user.attribute.deleted", changed, w.acme.ID), expect("user.attribute.deleted", missed, w.acme.ID))
+	got := a.arrives(t, w.hook, "/all")
+	for i := range got {
+		if got[i].Resource == changed && !strings.Contains(string(got[i].Body), `"key":"changed","value":"2"`) {
+			t.Errorf("the deleted row is not what it was: %s", got[i].Body)
+		}
+	}
+}
+
+func valueOf(t *testing.T, w *world, user, key string) string {
+	t.Helper()
+	return value[string](t, w.db, `SELECT id::text FROM user_attributes WHERE user_id = $1 AND key = $2`, user, key)
+}
+
+// Rows are found from their parent by a column that the mirror keeps beside them. A mapping that begins to collect the rows
+// of a table that was mapped before finds also those that were there.
+func TestBackfill_RowsAreCollected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.iam.CreateRole(t.Context(), w.acme.ID, "operator", 1); err != nil {
+		t.Fatal(err)
+	}
+	cfg := w.config().webhook(w.hook, "/all")
+	start(t, cfg).stop()
+	cfg.set("mapping.preset", "").set("mapping.file", mappingFile(t, `[tables.realms]
+key = ["id"]
+columns = ["id", "name", "display_name", "created_at", "updated_at"]
+ignore = ["updated_at"]
+collect = { roles = { table = "roles", by = "realm_id", column = "name" } }
+data = ["id", "roles"]
+`))
+	start(t, cfg)
+	if err := w.iam.UpdateRealm(t.Context(), w.acme.ID, w.acme.Name, "Acme Corporation"); err != nil {
+		t.Fatal(err)
+	}
+	var a account
+	a.add(expect("realm.updated", w.acme.ID, w.acme.ID))
+	for _, d := range a.arrives(t, w.hook, "/all") {
+		if !strings.Contains(string(d.Body), `"operator"`) {
+			t.Errorf("the role is not in the event: %s", d.Body)
+		}
+	}
+}

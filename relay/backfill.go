@@ -132,20 +132,24 @@ func hasColumn(catalog *cdc.Catalog, t *cdc.Table, column int) bool {
 }
 
 // newBackfill takes a snapshot for what the mirror misses; nil if it misses nothing.
-func newBackfill(ctx context.Context, url string, store *outbox.Store, slot string, catalog *cdc.Catalog, tables []*cdc.Table) (*backfill, error) {
-	missing, err := store.Missing(ctx, tables, func(t *cdc.Table, c int) bool { return hasColumn(catalog, t, c) })
-	if err != nil || len(missing) == 0 {
-		return nil, err
+func (t *term) newBackfill(ctx context.Context, catalog *cdc.Catalog, owners map[*cdc.Table]int) (*backfill, error) {
+	tables := t.rules.Tables()
+	held, err := t.store.MirroredTables(ctx)
+	if err != nil {
+		return nil, &ingestError{err}
+	}
+	missing, err := t.leader.Missing(ctx, tables, owners, func(t *cdc.Table, c int) bool { return hasColumn(catalog, t, c) })
+	if err != nil {
+		return nil, &ingestError{err}
+	}
+	if len(missing) == 0 {
+		return nil, nil //nolint:nilnil // nothing to copy is no error
 	}
 	b := &backfill{catalog: catalog, tables: missing, mapped: tables, unknown: map[*cdc.Table]bool{}}
-	held, err := store.MirroredTables(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, t := range missing {
 		b.unknown[t] = !held[t.Name]
 	}
-	if b.snapshot, err = cdc.CreateSlot(ctx, url, slot+"_copy", true); err != nil {
+	if b.snapshot, err = cdc.CreateSlot(ctx, string(t.config.Source.URL), t.config.Source.Slot+"_copy", true); err != nil {
 		return nil, fmt.Errorf("snapshot for new tables and columns: %w", err)
 	}
 	return b, nil

@@ -82,6 +82,19 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 	}
 }
 
+// readSubscriptions brings the subscriptions in line with the mirror as it is.
+func (in *ingest) readSubscriptions(ctx context.Context) error {
+	changed, err := in.subs.read(ctx, in.mapper, in.mirror, in.lastEvent)
+	if err != nil {
+		return err
+	}
+	if err := in.leader.SaveWebhooks(ctx, changed); err != nil {
+		return err
+	}
+	in.dispatch.update(changed)
+	return nil
+}
+
 // take ingests one message and, as far as they are waiting already and fit into the same commit, those behind it.
 func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.Message) error {
 	var batch []*cdc.Transaction

@@ -50,7 +50,7 @@ func (t *term) session(ctx context.Context) error {
 	if err != nil {
 		return &ingestError{err}
 	}
-	if in.barrier, err = newBackfill(ctx, string(t.config.Source.URL), t.store, t.config.Source.Slot, catalog, t.rules.Tables()); err != nil {
+	if in.barrier, err = t.newBackfill(ctx, catalog, owners); err != nil {
 		return err
 	}
 	if in.barrier != nil {
@@ -179,15 +179,7 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 	}
 	in.clock = &logClock{log: t.log, ask: clock.ask}
 	in.subs.fromIAM, in.subs.log = t.config.Delivery.IAMWebhooks, t.log
-	changed, err := in.subs.read(ctx, mapper, in.mirror, position.LastEvent)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.leader.SaveWebhooks(ctx, changed); err != nil {
-		return nil, err
-	}
-	t.dispatch.update(changed)
-	return in, nil
+	return in, in.readSubscriptions(ctx)
 }
 
 // stream runs the source and ingest side by side until one of them ends.

@@ -164,6 +164,11 @@ func (s *Store) Position(ctx context.Context) (Position, error) {
 	return p, err
 }
 
+// queueFence ends a batch that does not move the position: it fails if another relay has taken over.
+func (l *Leader) queueFence(batch *pgx.Batch) {
+	batch.Queue(`SELECT advance(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
+}
+
 // StartCopy records, before the slot is made, that a first copy is under way: a slot of that name is then known to be ours.
 func (l *Leader) StartCopy(ctx context.Context, slot string) error {
 	return l.setPosition(ctx, cdc.Position{Slot: slot}, StateCopying)

@@ -118,7 +118,7 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 	}
 	batch := &pgx.Batch{}
 	queueWebhooks(batch, webhooks)
-	batch.Queue(`SELECT advance(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
+	l.queueFence(batch)
 	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("store webhooks: %w", fenced(err))
 	}
