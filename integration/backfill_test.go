@@ -258,3 +258,19 @@ data = ["id", "roles"]
 		}
 	}
 }
+
+// Webhooks that the IAM had before the mapping read them are subscribed once they are in the mirror.
+func TestBackfill_WebhooksAreAdded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, secret := w.subscribe("/iam", "user.created")
+	w.exec(`ALTER TABLE webhooks RENAME TO webhooks_later`)
+	cfg := w.config().set("mapping.preset", "").set("mapping.file", mappingFile(t, "[tables.webhooks]\noptional = true\n"))
+	cfg.secrets = append(cfg.secrets, secret)
+	start(t, cfg).stop()
+	w.exec(`ALTER TABLE webhooks_later RENAME TO webhooks`)
+	start(t, cfg).waitFor(within(t), "copied the mapped tables into the mirror")
+	var a account
+	w.createUser(&a, 1)
+	a.arrives(t, w.hook, "/iam")
+}

@@ -77,7 +77,7 @@ func (in *ingest) passBarrier(ctx context.Context, lsn cdc.LSN) error {
 	in.mirror.Reset()
 	in.barrier = nil
 	b.snapshot.Close()
-	return nil
+	return in.readSubscriptions(ctx) // their tables may be among those
 }
 
 // copy reads the tables in the snapshot and puts them into the mirror; start is the position of a first copy, else nil.
