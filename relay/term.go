@@ -158,7 +158,7 @@ func (t *term) tidy(ctx context.Context) error {
 	if keep == 0 {
 		return nil
 	}
-	dropped, err := t.store.DropBefore(ctx, time.Now().UTC().Add(-keep).Truncate(24*time.Hour))
+	dropped, err := t.leader.DropBefore(ctx, time.Now().UTC().Add(-keep).Truncate(24*time.Hour))
 	for _, name := range dropped {
 		t.log.Info("dropped a partition past its retention", "partition", name)
 	}
