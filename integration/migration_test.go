@@ -79,3 +79,36 @@ func TestMigration_OfWhatIsNeededStopsTheRelay(t *testing.T) {
 		t.Errorf("at the next start the error says %q", message)
 	}
 }
+
+// An UPDATE of a primary key leaves a large value where it is, and out of the log: it is found under the key that the row had
+// first, also if the new key was another row's before.
+func TestKey_ChangesTakeLargeValuesAlong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, a account
+	user := w.createUser(&users, 1)
+	w.exec(`ALTER TABLE user_attributes ALTER COLUMN value SET STORAGE EXTERNAL`)
+	for _, key := range []string{"moved", "replaced", "renamed"} {
+		if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, key, strings.Repeat(key, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved, replaced, renamed := valueOf(t, w, user, "moved"), valueOf(t, w, user, "replaced"), valueOf(t, w, user, "renamed")
+	between, last := ferriskey.NewID(), ferriskey.NewID()
+	start(t, w.config().webhook(w.hook, "/all").set("mapping.preset", "").set("mapping.file", mappingFile(t, attributesMapping)))
+	w.exec(`DO $$ BEGIN DELETE FROM user_attributes WHERE id = '` + replaced + `';
+		UPDATE user_attributes SET id = '` + replaced + `' WHERE id = '` + moved + `'; END $$`)
+	w.exec(`DO $$ BEGIN UPDATE user_attributes SET id = '` + between + `' WHERE id = '` + renamed + `';
+		UPDATE user_attributes SET id = '` + last + `' WHERE id = '` + between + `'; END $$`)
+	a.add(expect("user.attribute.deleted", moved, w.acme.ID), expect("user.attribute.updated", replaced, w.acme.ID),
+		expect("user.attribute.deleted", renamed, w.acme.ID), expect("user.attribute.created", last, w.acme.ID))
+	for _, d := range a.arrives(t, w.hook, "/all") {
+		want := "movedmoved"
+		if d.Resource == renamed || d.Resource == last {
+			want = "renamedrenamed"
+		}
+		if !strings.Contains(string(d.Body), want) {
+			t.Errorf("%s of %s does not say %q: %.300s", d.Event, d.Resource, want, d.Body)
+		}
+	}
+}

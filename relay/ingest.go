@@ -306,7 +306,7 @@ func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, 
 	for i := range net {
 		c := &net[i]
 		old := in.mirror.Row(c.Relation.Table, c.Key)
-		if old == nil && c.From != "" {
+		if c.From != "" { // also where the key was another row's before
 			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.From))
 		}
 		if !mapping.Resolve(c, old) {
