@@ -25,6 +25,8 @@ type Transaction struct {
 	Origin string
 
 	content content
+	weight  int64
+	closed  func(weight int64) // tells the Source, once
 }
 
 // Len is the number of changes.
@@ -147,7 +149,13 @@ func (t *Transaction) merge(yield func(Change) bool) error {
 }
 
 // Close removes the temporary file. It may be called again.
-func (t *Transaction) Close() error { return t.content.close() }
+func (t *Transaction) Close() error {
+	if t.closed != nil {
+		t.closed(t.weight)
+		t.closed = nil
+	}
+	return t.content.close()
+}
 
 // cursor is one sorted input of a merge; cursors is the heap of them.
 type cursor struct {
