@@ -153,11 +153,12 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
 }
 
 // ForgetWebhooks deletes removed subscriptions that have nothing left to deliver, with what was given up of theirs. It
-// returns their ids.
+// returns their ids. The newest subscription stays whatever it is, so that its id is not given to another, which would get what
+// is still held for it.
 func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH gone AS (
 			DELETE FROM webhook w USING progress
-			WHERE w.removed_after <= progress.delivered AND w.cursor IS NULL
+			WHERE w.removed_after <= progress.delivered AND w.cursor IS NULL AND w.id < (SELECT max(id) FROM webhook)
 				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM parked p WHERE p.webhook = w.id AND p.due < 'infinity')
 					AND NOT EXISTS (SELECT FROM held h WHERE w.id = ANY (h.webhooks)))
 			RETURNING w.id
