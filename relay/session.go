@@ -95,6 +95,14 @@ func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
 	if len(sql) == 0 {
 		return nil
 	}
+	doubted, err := t.leader.Doubt(ctx, status.Missing)
+	if err != nil {
+		return &ingestError{err}
+	}
+	if len(doubted) > 0 {
+		t.log.Error("tables were taken out of the publication or made anew: what was committed in them meanwhile is not told, they are read again",
+			"publication", name, "tables", strings.Join(doubted, ", "))
+	}
 	if !t.config.Source.CreatePublication {
 		return fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
 	}

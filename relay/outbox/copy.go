@@ -54,6 +54,26 @@ func (l *Leader) strike(ctx context.Context, held, followed map[string][]string)
 	return nil
 }
 
+// Doubt has tables read again because changes of them may be missing from the log. It returns those that the mirror held.
+func (l *Leader) Doubt(ctx context.Context, tables []*cdc.Table) ([]string, error) {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.Name
+	}
+	var held []string
+	batch := &pgx.Batch{}
+	batch.Queue(`UPDATE mirror_table SET columns = '{}' WHERE tbl = ANY ($1) AND columns <> '{}' RETURNING tbl`, names).
+		Query(func(rows pgx.Rows) (err error) {
+			held, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			return err
+		})
+	l.queueFence(batch)
+	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("note what the mirror must read again: %w", fenced(err))
+	}
+	return held, nil
+}
+
 // MirroredTables returns the names of the tables that the mirror holds, with whatever columns.
 func (s *Store) MirroredTables(ctx context.Context) (map[string]bool, error) {
 	held, err := s.mirrored(ctx)
