@@ -92,7 +92,7 @@ func TestBackfill_ColumnIsAdded(t *testing.T) {
 	w := newWorld(t)
 	w.exec(`ALTER TABLE realms ADD COLUMN region text`)
 	w.exec(`UPDATE realms SET region = 'eu-west-1'`)
-	cfg := w.config().webhook(w.hook, "/all")
+	cfg := w.config().webhook(w.hook, "/all").set("source.slot", w.name+strings.Repeat("_", 63-len(w.name))) // the longest name
 	start(t, cfg).stop()
 	const columns = `columns = ["id", "name", "display_name", "region", "created_at", "updated_at"]
 ignore = ["updated_at"]

@@ -149,10 +149,16 @@ func (t *term) newBackfill(ctx context.Context, catalog *cdc.Catalog, owners map
 	for _, t := range missing {
 		b.unknown[t] = !held[t.Name]
 	}
-	if b.snapshot, err = cdc.CreateSlot(ctx, string(t.config.Source.URL), t.config.Source.Slot+"_copy", true); err != nil {
+	if b.snapshot, err = cdc.CreateSlot(ctx, string(t.config.Source.URL), copySlot(t.config.Source.Slot), true); err != nil {
 		return nil, fmt.Errorf("snapshot for new tables and columns: %w", err)
 	}
 	return b, nil
+}
+
+// copySlot names the temporary slot beside the relay's own. Names have 63 characters at most.
+func copySlot(slot string) string {
+	const suffix = "_copy"
+	return slot[:min(len(slot), 63-len(suffix))] + suffix
 }
 
 // copyProgress reports a long copy.
