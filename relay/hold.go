@@ -30,16 +30,21 @@ func (h *held) due() time.Time {
 	return first
 }
 
-// releasePoll is how often a due event asks whether the log has been read far enough.
-const releasePoll = 50 * time.Millisecond
+// releasePoll is how often a due event asks whether the log has been read far enough, releaseLook how often one that does not
+// seem to be due asks the IAM's clock.
+const (
+	releasePoll = 50 * time.Millisecond
+	releaseLook = 5 * time.Second
+)
 
-// wait is how long until the next event is due, as this machine's clock guesses.
+// wait is how long until the next event is due, as this machine's clock guesses. It may be wrong by hours, so the guess is
+// trusted for a few seconds only.
 func (h *held) wait(now time.Time) time.Duration {
 	due := h.due()
 	if due.IsZero() {
 		return time.Hour
 	}
-	return max(due.Sub(now), releasePoll)
+	return min(max(due.Sub(now), releasePoll), releaseLook)
 }
 
 // releaseHeld moves the events whose time has passed into the log.
