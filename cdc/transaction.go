@@ -43,6 +43,9 @@ func (t *Transaction) Truncates() bool {
 	return len(t.content.truncates) > 0 || slices.ContainsFunc(t.content.changes, func(c Change) bool { return c.Op == Truncate })
 }
 
+// Moves reports whether the key of some row changed, of which the log left values out.
+func (t *Transaction) Moves() bool { return t.content.moves }
+
 // Parts is how many parts the changes are read in: 1 unless Spilled.
 func (t *Transaction) Parts() int {
 	if t.Spilled() {
