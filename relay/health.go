@@ -180,7 +180,7 @@ func (d *dispatcher) giveUp(e *endpoint, reason string) {
 		return
 	}
 	d.disable(e)
-	d.ledger.disable(e.id, reason)
+	d.ledger.disable(e.id, outbox.Disabling{Reason: reason, Version: e.version})
 	d.log.Warn("webhook disabled", "webhook", e.name, "reason", reason)
 	d.notify(e, EndpointDisabled, nil, map[string]any{"reason": reason, "failing_since": e.FailingSince.UTC()})
 }

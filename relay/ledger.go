@@ -52,11 +52,11 @@ func (l *ledger) unpark(webhookID, event int64) {
 	l.pending.Unpark = append(l.pending.Unpark, outbox.DeliveryKey{Event: event, Webhook: webhookID})
 }
 
-func (l *ledger) disable(webhookID int64, reason string) {
+func (l *ledger) disable(webhookID int64, d outbox.Disabling) {
 	if l.pending.Disable == nil {
-		l.pending.Disable = map[int64]string{}
+		l.pending.Disable = map[int64]outbox.Disabling{}
 	}
-	l.pending.Disable[webhookID] = reason
+	l.pending.Disable[webhookID] = d
 }
 
 func (l *ledger) health(webhookID int64, h outbox.Health) {

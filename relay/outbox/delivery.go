@@ -61,6 +61,13 @@ type Notice struct {
 	Data    json.RawMessage
 }
 
+// Disabling says why the relay stops delivering to a webhook. It is void if the webhook is not the same version any more: its
+// owner has changed it meanwhile.
+type Disabling struct {
+	Reason  string
+	Version int64
+}
+
 // Delivery is a batch of what delivery has done, written in one transaction. Losing it in a crash repeats deliveries with
 // the same ids, so it does not wait for the disk.
 type Delivery struct {
@@ -70,7 +77,7 @@ type Delivery struct {
 	Places   map[int64]Place
 	Health   map[int64]Health
 	Agreed   map[int64]string // webhooks that have passed a handshake, with what they have agreed to
-	Disable  map[int64]string // webhooks that the relay stops delivering to, with the reason
+	Disable  map[int64]Disabling // webhooks that the relay stops delivering to
 	Notices  []Notice
 	// Delivered is the event up to which all webhooks without a place of their own are done. Only the leader knows.
 	Delivered int64
@@ -117,7 +124,8 @@ func (m *Member) Record(ctx context.Context, leader *Leader, d *Delivery) ([]int
 		batch.Queue(`UPDATE webhook SET agreed = $2 WHERE id = $1`, id, d.Agreed[id])
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.Disable)) {
-		batch.Queue(`UPDATE webhook SET enabled = false, disabled_for = $2, version = nextval('webhook_version') WHERE id = $1 AND enabled`, id, d.Disable[id])
+		batch.Queue(`UPDATE webhook SET enabled = false, disabled_for = $2, version = nextval('webhook_version')
+			WHERE id = $1 AND enabled AND version = $3`, id, d.Disable[id].Reason, d.Disable[id].Version)
 	}
 	for i := range d.Notices {
 		n := &d.Notices[i]

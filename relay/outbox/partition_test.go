@@ -22,7 +22,11 @@ func newLeader(ctx context.Context, t *testing.T) *Leader {
 	if err := store.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	leader, err := store.Lead(ctx, func() {})
+	member, err := store.Join(ctx, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader, err := member.Lead(ctx, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

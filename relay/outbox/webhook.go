@@ -146,7 +146,8 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
 			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, description = excluded.description, url = excluded.url,
 				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events, enabled = excluded.enabled,
 				disabled_for = excluded.disabled_for, removed_after = excluded.removed_after,
-				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive`,
+				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
+				version = nextval('webhook_version')`,
 			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, string(headers), append([]string{}, w.Secrets...), events, w.Enabled, w.DisabledFor, w.RemovedAfter,
 			cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive)
 	}
