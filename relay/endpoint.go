@@ -51,7 +51,7 @@ type endpoint struct {
 }
 
 func (d *dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
-	e := &endpoint{id: w.ID, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}
+	e := &endpoint{id: w.ID, enabled: w.Enabled, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}
 	d.endpoints[w.ID] = e
 	d.set(e, w)
 	return e
@@ -63,7 +63,10 @@ func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
 	if e.name == "" {
 		e.name = w.Origin + ":" + w.Key
 	}
-	if e.enabled = w.Enabled; !e.enabled {
+	if w.RemovedAfter == nil { // one that is removed goes on as it was
+		e.enabled = w.Enabled
+	}
+	if !e.enabled {
 		d.disable(e)
 	} else if e.served {
 		e.letGo = false

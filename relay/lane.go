@@ -179,6 +179,7 @@ func (d *dispatcher) serve(webhooks []outbox.Webhook, blocked map[int64]map[stri
 		case e.served: // leased by this very relay, whose record of it was lost: it knows better
 			continue
 		default:
+			e.enabled = true // or it could not have been leased
 			d.set(e, w)
 		}
 		e.served, e.letGo, e.behind, e.own = true, false, true, true

@@ -144,8 +144,11 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
 				options, credentials, exclusive)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, $13, $14, $15, $16)
 			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, description = excluded.description, url = excluded.url,
-				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events, enabled = excluded.enabled,
-				disabled_for = excluded.disabled_for, removed_after = excluded.removed_after,
+				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events,
+				-- What is owed to a removed one is delivered, or not, as before.
+				enabled = CASE WHEN excluded.removed_after IS NULL THEN excluded.enabled ELSE webhook.enabled END,
+				disabled_for = CASE WHEN excluded.removed_after IS NULL THEN excluded.disabled_for ELSE webhook.disabled_for END,
+				removed_after = excluded.removed_after,
 				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
 				version = nextval('webhook_version')`,
 			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, string(headers), append([]string{}, w.Secrets...), events, w.Enabled, w.DisabledFor, w.RemovedAfter,
