@@ -89,7 +89,7 @@ func (d *dispatcher) readLog(e *endpoint) {
 const (
 	// handOver is by how many events a webhook must be behind to be served by a relay that does not lead. The leader takes it
 	// back when it has caught up: only there it can be live.
-	handOver = 2000
+	handOver = 500
 	// lanePoll is how often the relays look for webhooks that are behind and served by nobody.
 	lanePoll = time.Second
 	// claimAtOnce bounds the webhooks that are claimed at a time.

@@ -29,7 +29,7 @@ func main() {
 	transactions := flag.Int("transactions", 20000, "one-row transactions waiting in the slot")
 	rows := flag.Int("rows", 1000000, "rows of the one large transaction")
 	paced := flag.Duration("paced", 20*time.Second, "how long the paced load lasts")
-	only := flag.String("only", "", "run only these, of backlog, paced, large")
+	only := flag.String("only", "", "run only these, of backlog, paced, slow, mixed, relays, tenants, large")
 	flag.Parse()
 	if err := bench(*transactions, *rows, *paced, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -38,8 +38,6 @@ func main() {
 }
 
 const realm = "0198c0de-0000-7000-8000-0000000000a1"
-
-const webhook = "\n[[webhook]]\nname = \"bench\"\nurl = %q\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n"
 
 type world struct {
 	ctx    context.Context
@@ -78,6 +76,10 @@ func bench(transactions, rows int, paced time.Duration, only string) error {
 	}{
 		{"backlog", func() error { return w.backlog(transactions) }},
 		{"paced", func() error { return w.paced(paced) }},
+		{"slow", func() error { return w.slow(transactions / 2) }},
+		{"mixed", func() error { return w.mixed(transactions) }},
+		{"relays", func() error { return w.relays(transactions / 4) }},
+		{"tenants", func() error { return w.tenants(1000, transactions/2) }},
 		{"large", func() error { return w.large(rows) }},
 	} {
 		if only != "" && !strings.Contains(only, b.name) {
@@ -126,12 +128,12 @@ func (w *world) backlog(n int) error {
 		return err
 	}
 	defer conn.Close(w.ctx)
-	lean, err := receiver.StartLean()
+	lean, err := receiver.StartLean(receiver.LeanAnswer{})
 	if err != nil {
 		return err
 	}
 	defer lean.Close() //nolint:errcheck // a listener of the benchmark's own
-	config := fmt.Sprintf(webhook, lean.URL())
+	config := hook("bench", lean.URL())
 	relay, err := start(w.ctx, w.dir, w.binary, url, w.slot(), config)
 	if err != nil {
 		return err
@@ -139,17 +141,12 @@ func (w *world) backlog(n int) error {
 	if err := relay.stop(); err != nil {
 		return err
 	}
-	for at := 0; at < n; at += 1000 {
-		batch := &pgx.Batch{}
-		for i := range min(1000, n-at) {
-			// Each its own transaction: without BEGIN a batch would be one.
-			batch.Queue("BEGIN")
-			batch.Queue(insertUser, at+i)
-			batch.Queue("COMMIT")
-		}
-		if err := conn.SendBatch(w.ctx, batch).Close(); err != nil {
-			return err
-		}
+	if err := w.insertMany(conn, 0, n, false); err != nil {
+		return err
+	}
+	wal, dead, err := w.storage(conn)
+	if err != nil {
+		return err
 	}
 	if relay, err = start(w.ctx, w.dir, w.binary, url, w.slot(), config); err != nil {
 		return err
@@ -172,6 +169,10 @@ func (w *world) backlog(n int) error {
 	if err := relay.stop(); err != nil {
 		return err
 	}
+	walAfter, deadAfter, err := w.storage(conn)
+	if err != nil {
+		return err
+	}
 	var body []byte
 	if err := conn.QueryRow(w.ctx, `SELECT body FROM iam_relay.event LIMIT 1`).Scan(&body); err != nil {
 		return err
@@ -188,6 +189,8 @@ func (w *world) backlog(n int) error {
 	w.row("", "relay's processor time", fmt.Sprintf("%.0f µs/event", float64(cpu.Microseconds())/float64(n)), "")
 	w.row("", "PostgreSQL's processor time", fmt.Sprintf("%.0f µs/event", float64(server.Microseconds())/float64(n)), "")
 	w.row("", "resident memory at its peak", fmt.Sprintf("%.1f MB", float64(peak)/1e6), "")
+	w.row("", "log written for event, mirror and delivery", fmt.Sprintf("%.0f B/event", float64(walAfter-wal)/float64(n)), "")
+	w.row("", "dead rows", fmt.Sprintf("%.3f/event", float64(deadAfter-dead)/float64(n)), "")
 	w.row("", "a plain Go loop, same bodies", fmt.Sprintf("%.0f requests/s", plain), "")
 	w.row("", "share of the plain loop", fmt.Sprintf("%.0f %%", 100*rate/plain), "at least 25 %")
 	w.row("", "sixteen such loops at a time", fmt.Sprintf("%.0f requests/s", parallel), "")
@@ -241,12 +244,12 @@ func (w *world) paced(length time.Duration) error {
 		return err
 	}
 	defer conn.Close(w.ctx)
-	hook, err := receiver.Start(receiver.Options{})
+	target, err := receiver.Start(receiver.Options{})
 	if err != nil {
 		return err
 	}
-	defer hook.Close() //nolint:errcheck // a listener of the benchmark's own
-	relay, err := start(w.ctx, w.dir, w.binary, url, w.slot(), fmt.Sprintf(webhook, hook.URL("/")))
+	defer target.Close() //nolint:errcheck // a listener of the benchmark's own
+	relay, err := start(w.ctx, w.dir, w.binary, url, w.slot(), hook("bench", target.URL("/")))
 	if err != nil {
 		return err
 	}
@@ -264,7 +267,7 @@ func (w *world) paced(length time.Duration) error {
 	tick.Stop()
 	patience, cancel := context.WithTimeout(w.ctx, time.Minute)
 	defer cancel()
-	arrived, err := hook.Wait(patience, func(s *receiver.Snapshot) bool { return s.Distinct == n })
+	arrived, err := target.Wait(patience, func(s *receiver.Snapshot) bool { return s.Distinct == n })
 	if err != nil {
 		return err
 	}
@@ -297,18 +300,17 @@ func (w *world) large(n int) error {
 		return err
 	}
 	defer conn.Close(w.ctx)
-	lean, err := receiver.StartLean()
+	lean, err := receiver.StartLean(receiver.LeanAnswer{})
 	if err != nil {
 		return err
 	}
 	defer lean.Close() //nolint:errcheck // a listener of the benchmark's own
-	relay, err := start(w.ctx, w.dir, w.binary, url, w.slot(), fmt.Sprintf(webhook, lean.URL()))
+	relay, err := start(w.ctx, w.dir, w.binary, url, w.slot(), hook("bench", lean.URL()))
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	if _, err := conn.Exec(w.ctx, `INSERT INTO users (id, realm_id, username, firstname, lastname, email, created_at, updated_at)
-		SELECT gen_random_uuid(), '`+realm+`', 'user' || i, 'First', 'Last', 'user' || i || '@example.com', now(), now() FROM generate_series(1, $1::int) AS i`, n); err != nil {
+	if err := w.insertMany(conn, 1, n, true); err != nil {
 		return err
 	}
 	committed := time.Now()

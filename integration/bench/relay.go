@@ -20,11 +20,20 @@ type process struct {
 	cmd *exec.Cmd
 }
 
-var admin = regexp.MustCompile(`reading the log`)
+var (
+	reading    = regexp.MustCompile(`reading the log`)
+	standingBy = regexp.MustCompile(`standing by`)
+)
 
-func start(ctx context.Context, dir, binary, sourceURL, slot, extra string) (*process, error) {
+func start(ctx context.Context, dir, binary, sourceURL, slot, webhooks string) (*process, error) {
+	return startWith(ctx, dir, binary, sourceURL, slot, webhooks, "", true)
+}
+
+// startWith starts a relay with further options for delivery. The first one of several leads.
+func startWith(ctx context.Context, dir, binary, sourceURL, slot, webhooks, delivery string, leads bool) (*process, error) {
 	path := filepath.Join(dir, "bench.toml")
-	text := fmt.Sprintf("[source]\nurl = %q\nslot = %q\n[delivery]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n%s", sourceURL, slot, extra)
+	text := fmt.Sprintf("[source]\nurl = %q\nslot = %q\n[delivery]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n%s[admin]\nlisten = \"127.0.0.1:0\"\n%s",
+		sourceURL, slot, delivery, webhooks)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -38,7 +47,7 @@ func start(ctx context.Context, dir, binary, sourceURL, slot, extra string) (*pr
 	}
 	lines := bufio.NewScanner(pipe)
 	for lines.Scan() {
-		if admin.MatchString(lines.Text()) {
+		if leads && reading.MatchString(lines.Text()) || !leads && standingBy.MatchString(lines.Text()) {
 			go func() {
 				for lines.Scan() {
 					if !strings.Contains(lines.Text(), "level=INFO") {
@@ -60,6 +69,15 @@ func (p *process) stop() error {
 		return err
 	}
 	return p.cmd.Wait()
+}
+
+// kill ends a relay that waits for what never comes.
+func (p *process) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	_ = p.cmd.Wait() // it says that it was killed
+	return nil
 }
 
 // usage is what the kernel says of the process: resident memory now and at its peak, in bytes, and processor time.

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Lean is a receiver for benchmarks: it reads requests, counts them and answers 204, with as little of a processor as that
@@ -23,15 +25,30 @@ type Lean struct {
 	mu          sync.Mutex
 	closed      bool
 	connections map[net.Conn]struct{}
+
+	answer []byte
+	delay  time.Duration
+	hang   bool
+}
+
+// LeanAnswer is how a Lean answers. The zero value is 204 at once.
+type LeanAnswer struct {
+	Status int           // 0 means 204
+	Delay  time.Duration // before each answer
+	Hang   bool          // never answers; the request counts
 }
 
 // StartLean listens on a free port of 127.0.0.1 and serves until Close.
-func StartLean() (*Lean, error) {
+func StartLean(a LeanAnswer) (*Lean, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start a lean webhook receiver: %w", err)
 	}
-	l := &Lean{listener: listener, reached: make(chan struct{}, 1), connections: map[net.Conn]struct{}{}}
+	l := &Lean{listener: listener, reached: make(chan struct{}, 1), connections: map[net.Conn]struct{}{}, delay: a.Delay, hang: a.Hang}
+	l.answer = []byte("HTTP/1.1 204 No Content\r\n\r\n")
+	if a.Status != 0 {
+		l.answer = fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\n\r\n", a.Status, http.StatusText(a.Status))
+	}
 	l.running.Go(l.accept)
 	return l, nil
 }
@@ -86,8 +103,6 @@ func (l *Lean) accept() {
 	}
 }
 
-var noContent = []byte("HTTP/1.1 204 No Content\r\n\r\n")
-
 func (l *Lean) serve(connection net.Conn) {
 	defer func() {
 		l.mu.Lock()
@@ -103,7 +118,13 @@ func (l *Lean) serve(connection net.Conn) {
 			default: // It is known already.
 			}
 		}
-		if _, err := connection.Write(noContent); err != nil {
+		if l.hang {
+			continue
+		}
+		if l.delay > 0 {
+			time.Sleep(l.delay) // a slow receiver
+		}
+		if _, err := connection.Write(l.answer); err != nil {
 			return
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 func startLean(t testing.TB) *receiver.Lean {
 	t.Helper()
-	l, err := receiver.StartLean()
+	l, err := receiver.StartLean(receiver.LeanAnswer{})
 	if err != nil {
 		t.Fatal(err)
 	}
