@@ -1,0 +1,304 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ReplayState says whether a replay goes on.
+type ReplayState string
+
+// The states of a replay. One that is done has queued everything; the deliveries themselves may still wait.
+const (
+	ReplayRunning  ReplayState = "running"
+	ReplayDone     ReplayState = "done"
+	ReplayCanceled ReplayState = "canceled"
+)
+
+// Replay delivers a part of the log to one webhook once more. It is a row that the leader works off, so it outlives any relay.
+type Replay struct {
+	ID      int64
+	Webhook int64
+	State   ReplayState
+	// Cursor is the event up to which the log was looked at, Through the last one to look at.
+	Cursor, Through int64
+	// Events are patterns; empty means those of the webhook.
+	Events           []string
+	Tenant, Resource string
+	Since, Until     time.Time // zero is unbounded
+	// Missed: only events that were never delivered to the webhook.
+	Missed bool
+	// Rate is how many events are queued per second, at least 1.
+	Rate             int
+	Queued           int64
+	Created, Updated time.Time
+}
+
+// ReplayProgress is what has become of a replay's deliveries.
+type ReplayProgress struct {
+	Replay
+	// Of those Queued, Waiting have yet to be delivered, Dead were given up, and Skipped by hand.
+	Waiting, Dead, Skipped int64
+}
+
+// Delivered is how many deliveries have succeeded.
+func (p *ReplayProgress) Delivered() int64 { return max(0, p.Queued-p.Waiting-p.Dead-p.Skipped) }
+
+const (
+	// replayOutstanding is how many deliveries of one replay may wait at a time: a receiver that fails does not get the whole
+	// log parked.
+	replayOutstanding = 1000
+	// replayBurst bounds what a replay makes up for after a pause: at most this much time counts.
+	replayBurst = 2 * time.Second
+)
+
+// ErrWebhookGone says that a webhook was removed.
+var ErrWebhookGone = errors.New("the webhook does not exist any more")
+
+// replaySelect chooses events e of a span of the log for a webhook. Tenants come first: an event whose tenant is unknown is for
+// nobody, and a webhook gets those of its own tenant only. What was subscribed and is not done yet comes by itself, as does what
+// is parked and not dead.
+const replaySelect = `SELECT e.id FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
+	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks))
+	AND e.name LIKE ANY ($7::text[]) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
+	AND ($10::timestamptz IS NULL OR e.occurred >= $10) AND ($11::timestamptz IS NULL OR e.occurred < $11)
+	AND NOT ($1 = ANY (e.webhooks) AND e.id > $12)
+	AND NOT EXISTS (SELECT FROM parked p WHERE p.event = e.id AND p.webhook = $1 AND p.due < 'infinity')
+	AND (NOT $13::boolean OR e.id NOT IN (SELECT a.event FROM attempt a
+		WHERE a.event > $2 AND a.event <= $3 AND a.webhook = $1 AND a.class = 'delivered'))`
+
+// replayWebhook is what a replay needs to know of its webhook.
+type replayWebhook struct {
+	origin, tenant              string
+	events                      []string
+	enabled, removed, exclusive bool
+	done                        int64 // up to here, what it subscribed to was delivered, or parked
+}
+
+const replayWebhookColumns = `w.origin, w.tenant, w.events, w.enabled, w.removed_after IS NOT NULL, w.exclusive, coalesce(w.cursor, progress.delivered)`
+
+func (w *replayWebhook) targets() []any {
+	return []any{&w.origin, &w.tenant, &w.events, &w.enabled, &w.removed, &w.exclusive, &w.done}
+}
+
+// uuidShape is that of a tenant's key, as opposed to its name.
+var uuidShape = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// ReplaysSubscribedOnly reports whether a webhook names its tenant by something that may be a name. Events know their tenants by
+// key, so that such a webhook is replayed only what it was subscribed to.
+func ReplaysSubscribedOnly(origin, tenant string) bool {
+	return origin != OriginIAM && tenant != "*" && !uuidShape.MatchString(tenant)
+}
+
+// selection is the parameters of replaySelect for a span of the log.
+func (r *Replay) selection(w *replayWebhook, after, through int64) []any {
+	events := r.Events
+	if len(events) == 0 {
+		events = w.events
+	}
+	everyTenant := w.origin != OriginIAM && w.tenant == "*"
+	return []any{
+		r.Webhook, after, through, everyTenant, w.tenant, ReplaysSubscribedOnly(w.origin, w.tenant), likes(events), r.Tenant, r.Resource,
+		orNull(r.Since), orNull(r.Until), w.done, r.Missed,
+	}
+}
+
+// Span sets Cursor and Through to the part of the log that has the replay's events: that between Since and Until, or all of
+// it. It reports whether there is any.
+func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
+	sql, arguments := `SELECT coalesce(min(id), 0) - 1, coalesce(max(id), 0) FROM event`, []any{}
+	if !r.Since.IsZero() || !r.Until.IsZero() {
+		sql, arguments = sql+` WHERE ($1::timestamptz IS NULL OR occurred >= $1 AND day >= $1::date - 1) AND ($2::timestamptz IS NULL OR occurred < $2)`,
+			[]any{orNull(r.Since), orNull(r.Until)}
+	}
+	if err := s.pool.QueryRow(ctx, sql, arguments...).Scan(&r.Cursor, &r.Through); err != nil {
+		return false, fmt.Errorf("read the event log: %w", err)
+	}
+	return r.Through > 0, nil
+}
+
+// CountReplay returns how many events a replay would queue if it began now.
+func (s *Store) CountReplay(ctx context.Context, r *Replay) (int64, error) {
+	var w replayWebhook
+	err := s.pool.QueryRow(ctx, `SELECT `+replayWebhookColumns+` FROM webhook w, progress WHERE w.id = $1`, r.Webhook).Scan(w.targets()...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrWebhookGone
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read webhook %d: %w", r.Webhook, err)
+	}
+	var all int64
+	for after := r.Cursor; after < r.Through; after += readSpan {
+		var n int64
+		if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (`+replaySelect+`) AS slice`,
+			r.selection(&w, after, min(after+readSpan, r.Through))...).Scan(&n); err != nil {
+			return 0, fmt.Errorf("count events to replay: %w", err)
+		}
+		all += n
+	}
+	return all, nil
+}
+
+// CreateReplay stores a replay for the relays to run, and returns its number.
+func (s *Store) CreateReplay(ctx context.Context, r *Replay) (int64, error) {
+	var id int64
+	err := s.pool.QueryRow(ctx, `INSERT INTO replay (webhook, cursor, through, events, tenant, resource, since, until, missed, rate)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`, r.Webhook, r.Cursor, r.Through, append([]string{}, r.Events...), r.Tenant,
+		r.Resource, orNull(r.Since), orNull(r.Until), r.Missed, r.Rate).Scan(&id)
+	if err != nil {
+		return 0, fmt.Errorf("store the replay: %w", err)
+	}
+	return id, nil
+}
+
+// CancelReplay stops a running replay; it reports whether there was one. What it has queued is still delivered.
+func (s *Store) CancelReplay(ctx context.Context, id int64) (bool, error) {
+	tag, err := s.pool.Exec(ctx, `UPDATE replay SET state = 'canceled', updated = clock_timestamp() WHERE id = $1 AND state = 'running'`, id)
+	if err != nil {
+		return false, fmt.Errorf("cancel replay %d: %w", id, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// A replay's own deliveries are those parked since it was created, up to its cursor: some others that failed in that time may
+// be among them.
+const replayProgress = `SELECT r.id, r.webhook, r.state, r.cursor, r.through, r.events, r.tenant, r.resource, coalesce(r.since, '0001-01-01Z'),
+		coalesce(r.until, '0001-01-01Z'), r.missed, r.rate, r.queued, r.created, r.updated, p.waiting, p.dead,
+		(SELECT count(DISTINCT a.event) FROM attempt a WHERE a.day >= r.created::date AND a.at >= r.created AND a.webhook = r.webhook
+			AND a.event <= r.cursor AND a.class = 'canceled' AND r.queued > 0)
+	FROM replay r, LATERAL (SELECT count(*) FILTER (WHERE due < 'infinity') AS waiting, count(*) FILTER (WHERE due = 'infinity') AS dead
+		FROM parked WHERE webhook = r.webhook AND event <= r.cursor AND since >= r.created) AS p
+	WHERE $1 = 0 OR r.id = $1 ORDER BY r.id DESC LIMIT $2`
+
+// Replays returns the newest replays with their progress, newest first; with an id other than 0 only that one.
+func (s *Store) Replays(ctx context.Context, id int64, limit int) ([]ReplayProgress, error) {
+	rows, err := s.pool.Query(ctx, replayProgress, id, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read replays: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ReplayProgress, error) {
+		var p ReplayProgress
+		err := row.Scan(&p.ID, &p.Webhook, &p.State, &p.Cursor, &p.Through, &p.Events, &p.Tenant, &p.Resource, &p.Since, &p.Until, &p.Missed, &p.Rate,
+			&p.Queued, &p.Created, &p.Updated, &p.Waiting, &p.Dead, &p.Skipped)
+		p.Created, p.Updated, p.Since, p.Until = p.Created.UTC(), p.Updated.UTC(), p.Since.UTC(), p.Until.UTC()
+		return p, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read replays: %w", err)
+	}
+	return all, nil
+}
+
+// AdvanceReplays does one step of each running replay. more says that another step would find something to do at once; else the
+// rate, deliveries that still wait, or the end of the log are in the way.
+func (l *Leader) AdvanceReplays(ctx context.Context) (more bool, err error) {
+	rows, err := l.store.pool.Query(ctx, `SELECT id FROM replay WHERE state = 'running' ORDER BY id`)
+	if err != nil {
+		return false, fmt.Errorf("read replays: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return false, fmt.Errorf("read replays: %w", err)
+	}
+	for _, id := range ids {
+		again, err := l.advanceReplay(ctx, id)
+		if err != nil {
+			return false, fmt.Errorf("replay %d: %w", id, err)
+		}
+		more = more || again
+	}
+	return more, nil
+}
+
+// advanceReplay does one step in one transaction: what it queues and the cursor that it moves are there together, or neither.
+func (l *Leader) advanceReplay(ctx context.Context, id int64) (more bool, err error) {
+	err = pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
+		r, w := Replay{ID: id}, replayWebhook{}
+		var elapsed float64 // seconds that were not used yet
+		err := tx.QueryRow(ctx, `SELECT r.webhook, r.cursor, r.through, r.events, r.tenant, r.resource, coalesce(r.since, '0001-01-01Z'),
+				coalesce(r.until, '0001-01-01Z'), r.missed, r.rate, r.created, extract(epoch FROM clock_timestamp() - r.updated)::float8, `+replayWebhookColumns+`
+			FROM replay r JOIN webhook w ON w.id = r.webhook CROSS JOIN progress WHERE r.id = $1 AND r.state = 'running' FOR UPDATE OF r`, id).
+			Scan(append([]any{
+				&r.Webhook, &r.Cursor, &r.Through, &r.Events, &r.Tenant, &r.Resource, &r.Since, &r.Until, &r.Missed, &r.Rate, &r.Created, &elapsed,
+			}, w.targets()...)...)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows) || err == nil && w.removed:
+			// Canceled meanwhile, or nobody is left to deliver to.
+			_, err = tx.Exec(ctx, `UPDATE replay SET state = 'canceled', updated = clock_timestamp() WHERE id = $1 AND state = 'running'`, id)
+		case err == nil && w.enabled: // a webhook that is switched off keeps its replays for later
+			more, err = r.step(ctx, tx, &w, elapsed)
+		}
+		if err != nil {
+			return err
+		}
+		return l.confirm(ctx, tx)
+	})
+	return more, err
+}
+
+// confirm fails with ErrFenced unless this relay still leads. It comes last in a transaction: from here to the commit, a
+// successor waits to begin its epoch, and ingest, which has a row of its own for that, does not.
+func (l *Leader) confirm(ctx context.Context, tx pgx.Tx) error {
+	tag, err := tx.Exec(ctx, `SELECT FROM progress WHERE epoch = $1 FOR SHARE`, l.epoch)
+	if err != nil {
+		return fmt.Errorf("check the epoch: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrFenced
+	}
+	return nil
+}
+
+// step queues what the rate and the deliveries that still wait leave room for.
+func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, elapsed float64) (more bool, err error) {
+	var waiting int
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM parked WHERE webhook = $1 AND event <= $2 AND since >= $3 AND due < 'infinity' LIMIT $4) AS p`,
+		r.Webhook, r.Cursor, r.Created, replayOutstanding).Scan(&waiting); err != nil {
+		return false, fmt.Errorf("count what waits: %w", err)
+	}
+	allowed := int(math.Floor(min(elapsed, replayBurst.Seconds()) * float64(r.Rate)))
+	limit := min(allowed, replayOutstanding-waiting)
+	if limit <= 0 {
+		return false, nil
+	}
+	through := min(r.Cursor+readSpan, r.Through)
+	var chosen, queued, last int64
+	var key *string
+	if w.exclusive { // one after the other, as an order wants it
+		k := "replay"
+		key = &k
+	}
+	err = tx.QueryRow(ctx, `WITH slice AS MATERIALIZED (`+replaySelect+` ORDER BY e.id LIMIT $14), queued AS (
+			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT id, $1, 0, now(), '', 0, $15 FROM slice ORDER BY id
+			ON CONFLICT (event, webhook) DO UPDATE SET attempts = 0, due = excluded.due, class = '', status = 0, key = excluded.key,
+				since = excluded.since, lease = NULL WHERE parked.due = 'infinity'
+			RETURNING event
+		) SELECT (SELECT count(*) FROM slice), (SELECT coalesce(max(id), 0) FROM slice), (SELECT count(*) FROM queued)`,
+		append(r.selection(w, r.Cursor, through), limit, key)...).Scan(&chosen, &last, &queued)
+	if err != nil {
+		return false, fmt.Errorf("queue events: %w", err)
+	}
+	r.Cursor = through
+	if chosen == int64(limit) {
+		r.Cursor = last
+	}
+	state := ReplayRunning
+	if r.Cursor >= r.Through {
+		state = ReplayDone
+	}
+	// updated is the time up to which the rate is used up, never more than the burst ago.
+	_, err = tx.Exec(ctx, `UPDATE replay SET cursor = $2, queued = queued + $3, state = $4,
+			updated = CASE $4 WHEN 'done' THEN clock_timestamp() ELSE
+				greatest(updated, clock_timestamp() - make_interval(secs => $5)) + make_interval(secs => $3::float8 / rate) END
+		WHERE id = $1`, r.ID, r.Cursor, queued, state, replayBurst.Seconds())
+	if err != nil {
+		return false, fmt.Errorf("move the cursor: %w", err)
+	}
+	return state == ReplayRunning && chosen < int64(limit), nil
+}
