@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"time"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // replayPoll is how often replays are looked for, and how often a running one goes on.
@@ -10,6 +12,8 @@ const replayPoll = time.Second
 
 // replay works the replays off, step by step, until ctx ends. All of their state is in the store: whoever leads next goes on.
 func (t *term) replay(ctx context.Context) error {
+	table, column := t.rules.TenantName()
+	names := outbox.TenantNames{Table: table.Name, Column: column}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -18,7 +22,7 @@ func (t *term) replay(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		more, err := t.leader.AdvanceReplays(ctx)
+		more, err := t.leader.AdvanceReplays(ctx, names)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil

@@ -62,10 +62,12 @@ const (
 var ErrWebhookGone = errors.New("the webhook does not exist any more")
 
 // replaySelect chooses events e of a span of the log for a webhook. Tenants come first: an event whose tenant is unknown is for
-// nobody, and a webhook gets those of its own tenant only. What was subscribed and is not done yet comes by itself, as does what
+// nobody, and a webhook gets those of its own tenant only; if it names that by name, those that it was subscribed to while the
+// tenant has had, and still has, the name. What was subscribed and is not done yet comes by itself, as does what
 // is parked and not dead.
 const replaySelect = `SELECT e.id FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
-	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks))
+	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks) AND EXISTS (SELECT FROM mirror m
+		WHERE m.tbl = $14 COLLATE "C" AND m.key = e.tenant COLLATE "C" AND m.fields->>$15 = $5))
 	AND e.name LIKE ANY ($7::text[]) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
 	AND ($10::timestamptz IS NULL OR e.occurred >= $10) AND ($11::timestamptz IS NULL OR e.occurred < $11)
 	AND NOT ($1 = ANY (e.webhooks) AND e.id > $12)
@@ -90,14 +92,17 @@ func (w *replayWebhook) targets() []any {
 // uuidShape is that of a tenant's key, as opposed to its name.
 var uuidShape = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
+// TenantNames is where the mirror has the names of tenants: a table, and one of its columns, empty if tenants have none.
+type TenantNames struct{ Table, Column string }
+
 // ReplaysSubscribedOnly reports whether a webhook names its tenant by something that may be a name. Events know their tenants by
-// key, so that such a webhook is replayed only what it was subscribed to.
+// key, so that such a webhook is replayed only what it was subscribed to, of a tenant that still has the name.
 func ReplaysSubscribedOnly(origin, tenant string) bool {
 	return origin != OriginIAM && tenant != "*" && !uuidShape.MatchString(tenant)
 }
 
 // selection is the parameters of replaySelect for a span of the log.
-func (r *Replay) selection(w *replayWebhook, after, through int64) []any {
+func (r *Replay) selection(w *replayWebhook, names TenantNames, after, through int64) []any {
 	events := r.Events
 	if len(events) == 0 {
 		events = w.events
@@ -105,7 +110,7 @@ func (r *Replay) selection(w *replayWebhook, after, through int64) []any {
 	everyTenant := w.origin != OriginIAM && w.tenant == "*"
 	return []any{
 		r.Webhook, after, through, everyTenant, w.tenant, ReplaysSubscribedOnly(w.origin, w.tenant), likes(events), r.Tenant, r.Resource,
-		orNull(r.Since), orNull(r.Until), w.done, r.Missed,
+		orNull(r.Since), orNull(r.Until), w.done, r.Missed, names.Table, names.Column,
 	}
 }
 
@@ -124,7 +129,7 @@ func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
 }
 
 // CountReplay returns how many events a replay would queue if it began now.
-func (s *Store) CountReplay(ctx context.Context, r *Replay) (int64, error) {
+func (s *Store) CountReplay(ctx context.Context, r *Replay, names TenantNames) (int64, error) {
 	var w replayWebhook
 	err := s.pool.QueryRow(ctx, `SELECT `+replayWebhookColumns+` FROM webhook w, progress WHERE w.id = $1`, r.Webhook).Scan(w.targets()...)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -137,7 +142,7 @@ func (s *Store) CountReplay(ctx context.Context, r *Replay) (int64, error) {
 	for after := r.Cursor; after < r.Through; after += readSpan {
 		var n int64
 		if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (`+replaySelect+`) AS slice`,
-			r.selection(&w, after, min(after+readSpan, r.Through))...).Scan(&n); err != nil {
+			r.selection(&w, names, after, min(after+readSpan, r.Through))...).Scan(&n); err != nil {
 			return 0, fmt.Errorf("count events to replay: %w", err)
 		}
 		all += n
@@ -197,7 +202,7 @@ func (s *Store) Replays(ctx context.Context, id int64, limit int) ([]ReplayProgr
 
 // AdvanceReplays does one step of each running replay. more says that another step would find something to do at once; else the
 // rate, deliveries that still wait, or the end of the log are in the way.
-func (l *Leader) AdvanceReplays(ctx context.Context) (more bool, err error) {
+func (l *Leader) AdvanceReplays(ctx context.Context, names TenantNames) (more bool, err error) {
 	rows, err := l.store.pool.Query(ctx, `SELECT id FROM replay WHERE state = 'running' ORDER BY id`)
 	if err != nil {
 		return false, fmt.Errorf("read replays: %w", err)
@@ -207,7 +212,7 @@ func (l *Leader) AdvanceReplays(ctx context.Context) (more bool, err error) {
 		return false, fmt.Errorf("read replays: %w", err)
 	}
 	for _, id := range ids {
-		again, err := l.advanceReplay(ctx, id)
+		again, err := l.advanceReplay(ctx, id, names)
 		if err != nil {
 			return false, fmt.Errorf("replay %d: %w", id, err)
 		}
@@ -217,7 +222,7 @@ func (l *Leader) AdvanceReplays(ctx context.Context) (more bool, err error) {
 }
 
 // advanceReplay does one step in one transaction: what it queues and the cursor that it moves are there together, or neither.
-func (l *Leader) advanceReplay(ctx context.Context, id int64) (more bool, err error) {
+func (l *Leader) advanceReplay(ctx context.Context, id int64, names TenantNames) (more bool, err error) {
 	err = pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
 		r, w := Replay{ID: id}, replayWebhook{}
 		var elapsed float64 // seconds that were not used yet
@@ -232,7 +237,7 @@ func (l *Leader) advanceReplay(ctx context.Context, id int64) (more bool, err er
 			// Canceled meanwhile, or nobody is left to deliver to.
 			_, err = tx.Exec(ctx, `UPDATE replay SET state = 'canceled', updated = clock_timestamp() WHERE id = $1 AND state = 'running'`, id)
 		case err == nil && w.enabled: // a webhook that is switched off keeps its replays for later
-			more, err = r.step(ctx, tx, &w, elapsed)
+			more, err = r.step(ctx, tx, &w, names, elapsed)
 		}
 		if err != nil {
 			return err
@@ -256,7 +261,7 @@ func (l *Leader) confirm(ctx context.Context, tx pgx.Tx) error {
 }
 
 // step queues what the rate and the deliveries that still wait leave room for.
-func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, elapsed float64) (more bool, err error) {
+func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, names TenantNames, elapsed float64) (more bool, err error) {
 	var waiting int
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM parked WHERE webhook = $1 AND event <= $2 AND since >= $3 AND due < 'infinity' LIMIT $4) AS p`,
 		r.Webhook, r.Cursor, r.Created, replayOutstanding).Scan(&waiting); err != nil {
@@ -274,13 +279,13 @@ func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, elapsed 
 		k := "replay"
 		key = &k
 	}
-	err = tx.QueryRow(ctx, `WITH slice AS MATERIALIZED (`+replaySelect+` ORDER BY e.id LIMIT $14), queued AS (
-			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT id, $1, 0, now(), '', 0, $15 FROM slice ORDER BY id
+	err = tx.QueryRow(ctx, `WITH slice AS MATERIALIZED (`+replaySelect+` ORDER BY e.id LIMIT $16), queued AS (
+			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT id, $1, 0, now(), '', 0, $17 FROM slice ORDER BY id
 			ON CONFLICT (event, webhook) DO UPDATE SET attempts = 0, due = excluded.due, class = '', status = 0, key = excluded.key,
 				since = excluded.since, lease = NULL WHERE parked.due = 'infinity'
 			RETURNING event
 		) SELECT (SELECT count(*) FROM slice), (SELECT coalesce(max(id), 0) FROM slice), (SELECT count(*) FROM queued)`,
-		append(r.selection(w, r.Cursor, through), limit, key)...).Scan(&chosen, &last, &queued)
+		append(r.selection(w, names, r.Cursor, through), limit, key)...).Scan(&chosen, &last, &queued)
 	if err != nil {
 		return false, fmt.Errorf("queue events: %w", err)
 	}

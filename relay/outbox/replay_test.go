@@ -20,6 +20,8 @@ const (
 	tenantB = "0198c0de-0000-7000-8000-00000000000b"
 )
 
+var realms = TenantNames{Table: "realms", Column: "name"}
+
 // shelf is a store with a log that a test fills.
 type shelf struct {
 	*testing.T
@@ -137,7 +139,7 @@ func (s *shelf) advance() {
 	s.Helper()
 	for {
 		s.exec(`UPDATE replay SET updated = updated - interval '10 s' WHERE state = 'running'`)
-		more, err := s.leader.AdvanceReplays(s.Context())
+		more, err := s.leader.AdvanceReplays(s.Context(), realms)
 		s.must(err)
 		if !more {
 			return
@@ -165,17 +167,20 @@ func TestReplay_KeepsTenantsApart(t *testing.T) {
 	s.webhook(Webhook{ID: 4, Origin: OriginConfig, Tenant: tenantB})
 	s.webhook(Webhook{ID: 5, Origin: OriginIAM, Tenant: "*"}) // the key of an odd tenant, and no star
 	s.webhook(Webhook{ID: 6, Origin: OriginIAM, Tenant: ""})
+	s.webhook(Webhook{ID: 7, Origin: OriginConfig, Tenant: "gone"}) // a name that no tenant has
+	s.exec(`INSERT INTO mirror (tbl, key, fields) VALUES ('realms', $1, '{"name":"acme"}'), ('realms', $2, '{"name":"bad"}'),
+		('realms', '', '{"name":"acme"}'), ('roles', $2, '{"name":"acme"}')`, tenantA, tenantB)
 	s.log(
 		Event{Tenant: tenantA},
 		Event{Tenant: tenantB},
 		Event{Tenant: ""},
-		Event{Tenant: tenantA, Webhooks: []int64{3}},
-		Event{Tenant: tenantB, Webhooks: []int64{1}}, // it heard of another tenant once
+		Event{Tenant: tenantA, Webhooks: []int64{3, 7}},
+		Event{Tenant: tenantB, Webhooks: []int64{1, 3, 7}}, // they heard of another tenant once
 		Event{Tenant: "", Webhooks: []int64{1, 2, 3, 4, 5, 6}},
 	)
-	for webhook, want := range map[int64][]int64{1: {1, 4}, 2: {1, 2, 4, 5}, 3: {4}, 4: {2, 5}, 5: nil, 6: nil} {
+	for webhook, want := range map[int64][]int64{1: {1, 4}, 2: {1, 2, 4, 5}, 3: {4}, 4: {2, 5}, 5: nil, 6: nil, 7: nil} {
 		r := Replay{Webhook: webhook, Through: s.last, Rate: 1_000_000}
-		n, err := s.store.CountReplay(t.Context(), &r)
+		n, err := s.store.CountReplay(t.Context(), &r, realms)
 		s.must(err)
 		id := s.replay(r)
 		s.advance()
@@ -285,7 +290,7 @@ func TestReplay_OutlivesItsRelay(t *testing.T) {
 	former := s.leader
 	s.lead()
 	s.exec(`DELETE FROM parked WHERE event > 500`) // room for the former leader, who may not take it
-	if _, err := former.AdvanceReplays(t.Context()); !errors.Is(err, ErrFenced) {
+	if _, err := former.AdvanceReplays(t.Context(), realms); !errors.Is(err, ErrFenced) {
 		t.Errorf("the former leader: %v, want ErrFenced", err)
 	}
 	if got := s.state(id); got.Cursor != replayOutstanding || got.Queued != replayOutstanding {
@@ -322,7 +327,7 @@ func TestReplay_KeepsItsRate(t *testing.T) {
 	step := func(ago string, want int64) {
 		t.Helper()
 		s.exec(`UPDATE replay SET updated = clock_timestamp() - $1::interval`, ago)
-		more, err := s.leader.AdvanceReplays(t.Context())
+		more, err := s.leader.AdvanceReplays(t.Context(), realms)
 		s.must(err)
 		if got := s.state(id); got.Queued != want || more {
 			t.Errorf("%s later %d were queued, want %d (more: %t)", ago, got.Queued, want, more)
@@ -365,7 +370,7 @@ func TestReplay_EndsWithItsWebhook(t *testing.T) {
 	if a, b := s.state(orphan), s.state(canceled); a.State != ReplayCanceled || b.State != ReplayCanceled {
 		t.Errorf("they are %s and %s", a.State, b.State)
 	}
-	if _, err := s.store.CountReplay(t.Context(), &Replay{Webhook: 77}); !errors.Is(err, ErrWebhookGone) {
+	if _, err := s.store.CountReplay(t.Context(), &Replay{Webhook: 77}, realms); !errors.Is(err, ErrWebhookGone) {
 		t.Errorf("count: %v", err)
 	}
 }
