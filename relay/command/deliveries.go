@@ -316,14 +316,14 @@ func (d *deliveryDetail) write(out io.Writer) error {
 
 // phases says how long an attempt took, and where.
 func phases(a *attemptJSON) string {
-	text := (time.Duration(a.Micros) * time.Microsecond).String()
+	texts := []string{(time.Duration(a.Micros) * time.Microsecond).String()}
 	for _, p := range []struct {
 		name   string
 		micros *int64
 	}{{"dns", a.DNS}, {"connect", a.Connect}, {"tls", a.TLS}, {"first byte", a.FirstByte}} {
 		if p.micros != nil {
-			text += fmt.Sprintf(", %s %s", p.name, time.Duration(*p.micros)*time.Microsecond)
+			texts = append(texts, fmt.Sprintf("%s %s", p.name, time.Duration(*p.micros)*time.Microsecond))
 		}
 	}
-	return text
+	return strings.Join(texts, ", ")
 }
