@@ -51,6 +51,7 @@ var commands = []command{
 	{"events", "list, show and follow the events of the log", eventsCommand},
 	{"deliveries", "list and show deliveries, and retry or skip those that failed", deliveriesCommand},
 	{"replay", "deliver events of the log once more", replayCommand},
+	{"erase", "erase one resource's data from the log", eraseCommand},
 	{"init", "write a configuration file", initCommand},
 	{"presets", "list the built-in mappings, or print one", presetsCommand},
 	{"teardown", "drop the slot, the publication and the relay's tables", teardownCommand},
