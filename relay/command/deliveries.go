@@ -54,15 +54,15 @@ type attemptJSON struct {
 	Response  string    `json:"response,omitempty"` // the first bytes of a bad answer
 }
 
-func attemptOf(a *outbox.PastAttempt) attemptJSON {
+func attemptOf(a *outbox.Attempt) attemptJSON {
 	return attemptJSON{
-		Number: a.Number, At: a.At, Micros: a.Duration.Microseconds(), DNS: micros(a.DNS), Connect: micros(a.Connect), TLS: micros(a.TLS),
-		FirstByte: micros(a.FirstByte), Class: a.Class, Status: a.Status, Error: a.Error, Response: a.Response,
+		Number: a.Number, At: a.At, Micros: a.Duration.Microseconds(), DNS: micros(a.Phases.DNS), Connect: micros(a.Phases.Connect), TLS: micros(a.Phases.TLS),
+		FirstByte: micros(a.Phases.FirstByte), Class: a.Class, Status: a.Status, Error: a.Error, Response: a.Response,
 	}
 }
 
 func micros(d time.Duration) *int64 {
-	if d < 0 {
+	if d <= 0 {
 		return nil
 	}
 	n := d.Microseconds()

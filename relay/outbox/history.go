@@ -144,35 +144,21 @@ func collectDeliveries(rows pgx.Rows) ([]DeliveryStatus, error) {
 	return all, nil
 }
 
-// PastAttempt is an attempt as the history has it.
-type PastAttempt struct {
-	Attempt
-	// Error is empty for a success. DNS, Connect, TLS and FirstByte are the phases of Duration; -1 for one that there was
-	// not, as on a connection that was kept.
-	Error                        string
-	DNS, Connect, TLS, FirstByte time.Duration
-}
-
 // Attempts returns the attempts to deliver an event, of one webhook unless that is 0, oldest first.
-func (s *Store) Attempts(ctx context.Context, event, webhook int64) ([]PastAttempt, error) {
+func (s *Store) Attempts(ctx context.Context, event, webhook int64) ([]Attempt, error) {
 	rows, err := s.pool.Query(ctx, `SELECT event, webhook, number, at, micros, class, status, coalesce(response, ''), coalesce(error, ''),
-			coalesce(dns, -1), coalesce(connect, -1), coalesce(tls, -1), coalesce(first_byte, -1)
+			coalesce(dns, 0), coalesce(connect, 0), coalesce(tls, 0), coalesce(first_byte, 0)
 		FROM attempt WHERE event = $1 AND ($2 = 0 OR webhook = $2) ORDER BY webhook, at, number`, event, webhook)
 	if err != nil {
 		return nil, fmt.Errorf("read attempts: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (PastAttempt, error) {
-		var a PastAttempt
-		var micros int64
-		var phases [4]int32
-		err := row.Scan(&a.Event, &a.Webhook, &a.Number, &a.At, &micros, &a.Class, &a.Status, &a.Response, &a.Error,
-			&phases[0], &phases[1], &phases[2], &phases[3])
-		a.At, a.Duration = a.At.UTC(), time.Duration(micros)*time.Microsecond
-		for i, to := range []*time.Duration{&a.DNS, &a.Connect, &a.TLS, &a.FirstByte} {
-			if *to = -1; phases[i] >= 0 {
-				*to = time.Duration(phases[i]) * time.Microsecond
-			}
-		}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Attempt, error) {
+		var a Attempt
+		var took, dns, connect, tls, first int64
+		err := row.Scan(&a.Event, &a.Webhook, &a.Number, &a.At, &took, &a.Class, &a.Status, &a.Response, &a.Error, &dns, &connect, &tls, &first)
+		micros := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+		a.At, a.Duration = a.At.UTC(), micros(took)
+		a.Phases = Phases{DNS: micros(dns), Connect: micros(connect), TLS: micros(tls), FirstByte: micros(first)}
 		return a, err
 	})
 	if err != nil {

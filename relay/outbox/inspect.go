@@ -32,7 +32,7 @@ const eventFilter = `($1 = 0 OR e.id = $1) AND ($2 = '' OR e.webhook_id = $2) AN
 	AND ($6::timestamptz IS NULL OR e.occurred >= $6 AND e.day >= $6::date - 1) AND ($7::timestamptz IS NULL OR e.occurred < $7)`
 
 func (f *EventFilter) parameters() []any {
-	return []any{f.ID, f.WebhookID, likes(f.Names), f.Tenant, f.Resource, orNull(f.Since), orNull(f.Until)}
+	return []any{f.ID, f.WebhookID, likes(f.Names), f.Tenant, f.Resource, timeOrNull(f.Since), timeOrNull(f.Until)}
 }
 
 // likes turns patterns of event names, in which a star stands for one or more words, into those of LIKE.
@@ -46,13 +46,6 @@ func likes(patterns []string) []string {
 		texts[i] = replacer.Replace(p)
 	}
 	return texts
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 const eventColumns = `e.id, e.webhook_id, e.name, coalesce(e.tenant, ''), e.resource, e.occurred, e.lsn::text, e.ordinal, e.webhooks`
@@ -118,7 +111,7 @@ func (s *Store) Body(ctx context.Context, event int64) ([]byte, error) {
 // the zero time; 0 if there is none.
 func (s *Store) FirstEventSince(ctx context.Context, since time.Time) (int64, error) {
 	var id int64
-	err := s.pool.QueryRow(ctx, `SELECT coalesce(min(id), 0) FROM event WHERE $1::timestamptz IS NULL OR day >= $1::date - 1`, orNull(since)).Scan(&id)
+	err := s.pool.QueryRow(ctx, `SELECT coalesce(min(id), 0) FROM event WHERE $1::timestamptz IS NULL OR day >= $1::date - 1`, timeOrNull(since)).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("read the event log: %w", err)
 	}

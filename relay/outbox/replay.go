@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,6 +51,13 @@ type ReplayProgress struct {
 // Delivered is how many deliveries have succeeded.
 func (p *ReplayProgress) Delivered() int64 { return max(0, p.Queued-p.Waiting-p.Dead-p.Skipped) }
 
+// replayKey is what the replayed deliveries of a webhook that keeps an order or a rate are ordered by, among themselves.
+const replayKey = "replay"
+
+// revivedKey is the key of a dead delivery that is parked again. Where the order is kept by resource, later events have long
+// passed it: it holds none of them up any more.
+const revivedKey = `CASE WHEN parked.key LIKE 'r:%' THEN '` + replayKey + `' ELSE parked.key END`
+
 const (
 	// replayOutstanding is how many deliveries of one replay may wait at a time: a receiver that fails does not get the whole
 	// log parked.
@@ -64,11 +72,11 @@ var ErrWebhookGone = errors.New("the webhook does not exist any more")
 // replaySelect chooses events e of a span of the log for a webhook. Tenants come first: an event whose tenant is unknown is for
 // nobody, and a webhook gets those of its own tenant only; if it names that by name, those that it was subscribed to while the
 // tenant has had, and still has, the name. What was subscribed and is not done yet comes by itself, as does what
-// is parked and not dead.
+// is parked and not dead. What befell webhooks themselves goes to those only that ask for it by more than a star.
 const replaySelect = `SELECT e.id FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
 	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks) AND EXISTS (SELECT FROM mirror m
 		WHERE m.tbl = $14 COLLATE "C" AND m.key = e.tenant COLLATE "C" AND m.fields->>$15 = $5))
-	AND e.name LIKE ANY ($7::text[]) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
+	AND e.name LIKE ANY (CASE WHEN e.name LIKE ANY ('{endpoint.%,delivery.%}') THEN $16 ELSE $7::text[] END) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
 	AND ($10::timestamptz IS NULL OR e.occurred >= $10) AND ($11::timestamptz IS NULL OR e.occurred < $11)
 	AND NOT ($1 = ANY (e.webhooks) AND e.id > $12)
 	AND NOT EXISTS (SELECT FROM parked p WHERE p.event = e.id AND p.webhook = $1 AND p.due < 'infinity')
@@ -107,10 +115,16 @@ func (r *Replay) selection(w *replayWebhook, names TenantNames, after, through i
 	if len(events) == 0 {
 		events = w.events
 	}
+	var operational []string
+	for _, p := range events {
+		if strings.HasPrefix(p, "endpoint.") || strings.HasPrefix(p, "delivery.") {
+			operational = append(operational, p)
+		}
+	}
 	everyTenant := w.origin != OriginIAM && w.tenant == "*"
 	return []any{
 		r.Webhook, after, through, everyTenant, w.tenant, ReplaysSubscribedOnly(w.origin, w.tenant), likes(events), r.Tenant, r.Resource,
-		orNull(r.Since), orNull(r.Until), w.done, r.Missed, names.Table, names.Column,
+		timeOrNull(r.Since), timeOrNull(r.Until), w.done, r.Missed, names.Table, names.Column, likes(operational),
 	}
 }
 
@@ -120,7 +134,7 @@ func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
 	sql, arguments := `SELECT coalesce(min(id), 0) - 1, coalesce(max(id), 0) FROM event`, []any{}
 	if !r.Since.IsZero() || !r.Until.IsZero() {
 		sql, arguments = sql+` WHERE ($1::timestamptz IS NULL OR occurred >= $1 AND day >= $1::date - 1) AND ($2::timestamptz IS NULL OR occurred < $2)`,
-			[]any{orNull(r.Since), orNull(r.Until)}
+			[]any{timeOrNull(r.Since), timeOrNull(r.Until)}
 	}
 	if err := s.pool.QueryRow(ctx, sql, arguments...).Scan(&r.Cursor, &r.Through); err != nil {
 		return false, fmt.Errorf("read the event log: %w", err)
@@ -155,7 +169,7 @@ func (s *Store) CreateReplay(ctx context.Context, r *Replay) (int64, error) {
 	var id int64
 	err := s.pool.QueryRow(ctx, `INSERT INTO replay (webhook, cursor, through, events, tenant, resource, since, until, missed, rate)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`, r.Webhook, r.Cursor, r.Through, append([]string{}, r.Events...), r.Tenant,
-		r.Resource, orNull(r.Since), orNull(r.Until), r.Missed, r.Rate).Scan(&id)
+		r.Resource, timeOrNull(r.Since), timeOrNull(r.Until), r.Missed, r.Rate).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("store the replay: %w", err)
 	}
@@ -274,15 +288,14 @@ func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, names Te
 	}
 	through := min(r.Cursor+readSpan, r.Through)
 	var chosen, queued, last int64
-	var key *string
+	key := ""
 	if w.exclusive { // one after the other, as an order wants it
-		k := "replay"
-		key = &k
+		key = replayKey
 	}
-	err = tx.QueryRow(ctx, `WITH slice AS MATERIALIZED (`+replaySelect+` ORDER BY e.id LIMIT $16), queued AS (
-			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT id, $1, 0, now(), '', 0, $17 FROM slice ORDER BY id
-			ON CONFLICT (event, webhook) DO UPDATE SET attempts = 0, due = excluded.due, class = '', status = 0, key = excluded.key,
-				since = excluded.since, lease = NULL WHERE parked.due = 'infinity'
+	err = tx.QueryRow(ctx, `WITH slice AS MATERIALIZED (`+replaySelect+` ORDER BY e.id LIMIT $17), queued AS (
+			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT id, $1, 0, now(), '', 0, nullif($18, '') FROM slice ORDER BY id
+			ON CONFLICT (event, webhook) DO UPDATE SET attempts = 0, due = excluded.due, class = '', status = 0, key = `+revivedKey+`,
+				since = excluded.since WHERE parked.due = 'infinity'
 			RETURNING event
 		) SELECT (SELECT count(*) FROM slice), (SELECT coalesce(max(id), 0) FROM slice), (SELECT count(*) FROM queued)`,
 		append(r.selection(w, names, r.Cursor, through), limit, key)...).Scan(&chosen, &last, &queued)

@@ -26,6 +26,7 @@ var realms = TenantNames{Table: "realms", Column: "name"}
 type shelf struct {
 	*testing.T
 	store  *Store
+	member *Member
 	leader *Leader
 	last   int64
 }
@@ -59,7 +60,10 @@ func (s *shelf) lead() {
 	}
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
-	leader, err := s.store.Lead(ctx, func() {})
+	var err error
+	s.member, err = s.store.Join(ctx, "test")
+	s.must(err)
+	leader, err := s.member.Lead(ctx, func() {})
 	s.must(err)
 	s.Cleanup(leader.Close)
 	s.leader = leader
@@ -97,7 +101,8 @@ func (s *shelf) log(events ...Event) {
 	}
 	s.must(s.leader.Commit(s.Context(), &Chunk{Events: events}, cdc.LSN(s.last), s.last))
 	done.Delivered = s.last
-	s.must(s.leader.Record(s.Context(), &done))
+	_, err := s.member.Record(s.Context(), s.leader, &done)
+	s.must(err)
 }
 
 func (s *shelf) replay(r Replay) int64 {
@@ -205,6 +210,7 @@ func TestReplay_Filters(t *testing.T) {
 		Event{Tenant: tenantB, Name: "user.role.assigned", Resource: "u1", Occurred: noon.Add(time.Minute), Webhooks: one},
 		Event{Tenant: tenantA, Name: "role.created", Resource: "r1", Occurred: noon.Add(3 * time.Minute)},
 		Event{Tenant: tenantA, Name: "user.bulkXdeleted", Resource: "r1", Occurred: noon.Add(4 * time.Minute)},
+		Event{Tenant: "*", Name: "endpoint.disabled", Resource: "w", Occurred: noon.Add(5 * time.Minute)},
 	)
 	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES (1, 1, 3, 'infinity', 'http_5xx', 500), (5, 1, 1, now() + interval '1 h', 'timeout', 0)`)
 	s.exec(`DELETE FROM attempt WHERE event = 3`)
@@ -221,6 +227,8 @@ func TestReplay_Filters(t *testing.T) {
 		"since":                     {Replay{Since: noon.Add(time.Minute)}, []int64{2, 3}},
 		"until":                     {Replay{Until: noon.Add(2 * time.Minute)}, []int64{1, 3}},
 		"missed":                    {Replay{Missed: true}, []int64{1, 3}},
+		"everything by name":        {Replay{Events: []string{"*"}}, []int64{1, 2, 3, 4}},
+		"what befell webhooks":      {Replay{Events: []string{"endpoint.*"}}, []int64{6}},
 		"one":                       {Replay{Cursor: 3, Through: 4, Events: []string{"role.created"}}, []int64{4}},
 	} {
 		tx := *s
