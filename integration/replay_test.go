@@ -52,3 +52,34 @@ func TestReplay_MissedEventsArriveAlthoughTheRelayIsKilled(t *testing.T) {
 	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.parked`)
 	w.audit()
 }
+
+// What is replayed to a webhook that keeps an order comes one after the other, in the order of the log, although some of it
+// is refused; and what happens meanwhile has an order of its own.
+func TestReplay_InOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := w.config().set("delivery.schedule", hastily()).set("delivery.rest", "100ms").set("delivery.rest_max", "200ms").
+		webhook(w.hook, "/strict", map[string]any{"ordering": "strict"})
+	p := start(t, cfg)
+	var a account
+	const before = 20
+	w.createUsers(&a, 0, before)
+	a.arrives(t, w.hook, "/strict")
+	p.command("replay", "2", "--webhook", "strict", "--wait")
+	w.hook.Respond(badly)
+	p.command("replay", "--webhook", "strict", "--name", "user.*", "--rate", "1000")
+	w.createUsers(&a, before, 20)
+	a.arrives(t, w.hook, "/strict")
+	p.command("replay", "show", "2", "--wait")
+	w.order("/strict", false)
+	s := w.hook.Snapshot()
+	var repeated []int64
+	for _, d := range s.Deliveries {
+		if d.Duplicate && d.Status/100 == 2 {
+			repeated = append(repeated, value[int64](t, w.db, w.inOutbox(`SELECT id FROM relay.event WHERE webhook_id = $1`), d.ID))
+		}
+	}
+	if len(repeated) != before+1 || repeated[0] != 2 || !slices.IsSorted(repeated[1:]) {
+		t.Errorf("replayed were %v", repeated)
+	}
+}

@@ -34,13 +34,13 @@ func TestRetry_KeepsTheOrderThatIsLeft(t *testing.T) {
 		return keys
 	}
 	retry(RetryFilter{Webhook: 1, Class: "http_5xx", DeadOnly: true}, 2) // the event of another is gone
-	if diff := cmp.Diff(map[int64]string{1: "replay", 2: "*"}, due()); diff != "" {
+	if diff := cmp.Diff(map[int64]string{1: "replay:a", 2: "*"}, due()); diff != "" {
 		t.Error(diff)
 	}
 	retry(RetryFilter{Event: 4, Webhook: 1}, 1)
 	retry(RetryFilter{Event: 4, Webhook: 2}, 0)
 	retry(RetryFilter{DeadOnly: true}, 2)
-	if diff := cmp.Diff(map[int64]string{1: "replay", 2: "*", 3: "", 4: "r:a", 5: ""}, due()); diff != "" {
+	if diff := cmp.Diff(map[int64]string{1: "replay:a", 2: "*", 3: "", 4: "r:a", 5: ""}, due()); diff != "" {
 		t.Error(diff)
 	}
 }

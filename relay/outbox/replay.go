@@ -51,12 +51,12 @@ type ReplayProgress struct {
 // Delivered is how many deliveries have succeeded.
 func (p *ReplayProgress) Delivered() int64 { return max(0, p.Queued-p.Waiting-p.Dead-p.Skipped) }
 
-// replayKey is what the replayed deliveries of a webhook that keeps an order or a rate are ordered by, among themselves.
-const replayKey = "replay"
+// replayKeys are what replayed deliveries e are ordered by, among themselves, for each ordering of a webhook, $18.
+const replayKeys = `CASE $18 WHEN 'strict' THEN 'replay' WHEN 'resource' THEN 'replay:' || e.resource END`
 
 // revivedKey is the key of a dead delivery that is parked again. Where the order is kept by resource, later events have long
 // passed it: it holds none of them up any more.
-const revivedKey = `CASE WHEN parked.key LIKE 'r:%' THEN '` + replayKey + `' ELSE parked.key END`
+const revivedKey = `CASE WHEN parked.key LIKE 'r:%' THEN 'replay:' || substr(parked.key, 3) ELSE parked.key END`
 
 const (
 	// replayOutstanding is how many deliveries of one replay may wait at a time: a receiver that fails does not get the whole
@@ -73,7 +73,7 @@ var ErrWebhookGone = errors.New("the webhook does not exist any more")
 // nobody, and a webhook gets those of its own tenant only; if it names that by name, those that it was subscribed to while the
 // tenant has had, and still has, the name. What was subscribed and is not done yet comes by itself, as does what
 // is parked and not dead. What befell webhooks themselves goes to those only that ask for it by more than a star.
-const replaySelect = `SELECT e.id FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
+const replaySelect = `SELECT e.id, e.resource FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
 	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks) AND EXISTS (SELECT FROM mirror m
 		WHERE m.tbl = $14 COLLATE "C" AND m.key = e.tenant COLLATE "C" AND m.fields->>$15 = $5))
 	AND e.name LIKE ANY (CASE WHEN e.name LIKE ANY ('{endpoint.%,delivery.%}') THEN $16 ELSE $7::text[] END) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
@@ -85,16 +85,17 @@ const replaySelect = `SELECT e.id FROM event e WHERE e.id > $2 AND e.id <= $3 AN
 
 // replayWebhook is what a replay needs to know of its webhook.
 type replayWebhook struct {
-	origin, tenant              string
-	events                      []string
-	enabled, removed, exclusive bool
-	done                        int64 // up to here, what it subscribed to was delivered, or parked
+	origin, tenant   string
+	events           []string
+	enabled, removed bool
+	ordering         string
+	done             int64 // up to here, what it subscribed to was delivered, or parked
 }
 
-const replayWebhookColumns = `w.origin, w.tenant, w.events, w.enabled, w.removed_after IS NOT NULL, w.exclusive, coalesce(w.cursor, progress.delivered)`
+const replayWebhookColumns = `w.origin, w.tenant, w.events, w.enabled, w.removed_after IS NOT NULL, coalesce(w.options::json->>'ordering', ''), coalesce(w.cursor, progress.delivered)`
 
 func (w *replayWebhook) targets() []any {
-	return []any{&w.origin, &w.tenant, &w.events, &w.enabled, &w.removed, &w.exclusive, &w.done}
+	return []any{&w.origin, &w.tenant, &w.events, &w.enabled, &w.removed, &w.ordering, &w.done}
 }
 
 // uuidShape is that of a tenant's key, as opposed to its name.
@@ -288,17 +289,13 @@ func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, names Te
 	}
 	through := min(r.Cursor+readSpan, r.Through)
 	var chosen, queued, last int64
-	key := ""
-	if w.exclusive { // one after the other, as an order wants it
-		key = replayKey
-	}
 	err = tx.QueryRow(ctx, `WITH slice AS MATERIALIZED (`+replaySelect+` ORDER BY e.id LIMIT $17), queued AS (
-			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT id, $1, 0, now(), '', 0, nullif($18, '') FROM slice ORDER BY id
+			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT e.id, $1, 0, now(), '', 0, `+replayKeys+` FROM slice e ORDER BY e.id
 			ON CONFLICT (event, webhook) DO UPDATE SET attempts = 0, due = excluded.due, class = '', status = 0, key = `+revivedKey+`,
 				since = excluded.since WHERE parked.due = 'infinity'
 			RETURNING event
 		) SELECT (SELECT count(*) FROM slice), (SELECT coalesce(max(id), 0) FROM slice), (SELECT count(*) FROM queued)`,
-		append(r.selection(w, names, r.Cursor, through), limit, key)...).Scan(&chosen, &last, &queued)
+		append(r.selection(w, names, r.Cursor, through), limit, w.ordering)...).Scan(&chosen, &last, &queued)
 	if err != nil {
 		return false, fmt.Errorf("queue events: %w", err)
 	}

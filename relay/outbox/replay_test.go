@@ -247,6 +247,27 @@ func TestReplay_Filters(t *testing.T) {
 	}
 }
 
+// Among themselves, replayed deliveries keep the order that their webhook asks for.
+func TestReplay_Keys(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	for id, options := range map[int64]string{1: `{}`, 2: `{"rate":5}`, 3: `{"ordering":"resource"}`, 4: `{"ordering":"strict"}`} {
+		s.webhook(Webhook{ID: id, Origin: OriginConfig, Tenant: "*", Options: options, Exclusive: id > 1})
+		s.replay(Replay{Webhook: id, Through: 3})
+	}
+	s.log(Event{Tenant: tenantA, Resource: "a"}, Event{Tenant: tenantA, Resource: "b"}, Event{Tenant: tenantA, Resource: "c"})
+	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status, key) VALUES (3, 3, 2, 'infinity', 'timeout', 0, 'r:c'), (3, 4, 2, 'infinity', 'timeout', 0, '*')`)
+	s.advance()
+	rows, err := s.store.pool.Query(t.Context(), `SELECT concat_ws(' ', webhook, event, key) FROM parked WHERE due <= now() AND attempts = 0 ORDER BY webhook, event`)
+	s.must(err)
+	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	s.must(err)
+	want := []string{"1 1", "1 2", "1 3", "2 1", "2 2", "2 3", "3 1 replay:a", "3 2 replay:b", "3 3 replay:c", "4 1 replay", "4 2 replay", "4 3 *"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What is still on its way by itself is not sent twice.
 func TestReplay_LeavesWhatComesAnyway(t *testing.T) {
 	t.Parallel()
@@ -273,7 +294,7 @@ func TestReplay_LeavesWhatComesAnyway(t *testing.T) {
 func TestReplay_OutlivesItsRelay(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
-	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*", Exclusive: true})
+	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 2500)...)
 	s.exec(`UPDATE event SET tenant = $1`, tenantA)
 	id := s.replay(Replay{Webhook: 1, Missed: true})
