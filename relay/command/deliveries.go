@@ -213,7 +213,7 @@ func labelOf(d *outbox.DeliveryStatus) string {
 	if d.Label == "" {
 		return fmt.Sprintf("#%d", d.Webhook)
 	}
-	return fmt.Sprintf("%s#%d", d.Label, d.Webhook)
+	return fmt.Sprintf("%s#%d", visible(d.Label), d.Webhook)
 }
 
 func outcomeOf(class string, status int) string {
@@ -295,7 +295,7 @@ func scheduleOf(cfg *config.Config, w *outbox.WebhookRef) webhook.Schedule {
 }
 
 func (d *deliveryDetail) write(out io.Writer) error {
-	fmt.Fprintf(out, "\n%s#%d  %s: %s", d.Label, d.Webhook, d.URL, d.State)
+	fmt.Fprintf(out, "\n%s#%d  %s: %s", visible(d.Label), d.Webhook, d.URL, d.State)
 	if d.Due != nil {
 		fmt.Fprintf(out, ", due %s", clock(*d.Due))
 	}
@@ -306,7 +306,7 @@ func (d *deliveryDetail) write(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for i := range d.History {
 		a := &d.History[i]
-		fmt.Fprintf(w, "  %d\t%s\t%s\t%s\t%s\n", a.Number, a.At.Format(time.RFC3339Nano), outcomeOf(a.Class, a.Status), phases(a), a.Error)
+		fmt.Fprintf(w, "  %d\t%s\t%s\t%s\t%s\n", a.Number, a.At.Format(time.RFC3339Nano), outcomeOf(a.Class, a.Status), phases(a), visible(a.Error))
 		if a.Response != "" {
 			fmt.Fprintf(w, "  \tit answered: %q\n", a.Response)
 		}

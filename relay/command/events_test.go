@@ -83,6 +83,9 @@ crm#1  delivered  1  delivered (200)  -
 	s.exec(`UPDATE ` + s.name + `.event SET tenant = NULL, webhooks = '{}' WHERE id = 1`)
 	s.exec(`DELETE FROM ` + s.name + `.attempt WHERE event = 1`)
 	s.run("events", "show", "1").has("tenant      unknown: it goes to nobody", "none")
+	s.exec(`UPDATE ` + s.name + `.webhook SET name = E'crm\x1b[2J\n'`)
+	s.run("deliveries", "--limit", "1").goes("event  name  resource  occurred  webhook  state  attempts  last  due\n" +
+		"3  user.created  USER-two  TIME  crm\uFFFD[2J\uFFFD#1  delivered  1  delivered (200)  -\n")
 	s.run("replay", "1", "--webhook", "crm").fails(1, "the tenant of event 1 is unknown: it is delivered to nobody")
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/outbox"
@@ -285,7 +286,17 @@ func orDash(text string) string {
 	if text == "" {
 		return "-"
 	}
-	return text
+	return visible(text)
+}
+
+// visible keeps what others have written, such as the name of a webhook in the IAM, from moving the cursor or breaking a table.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
 }
 
 // limit is how many lines a list has.

@@ -110,7 +110,7 @@ func (c *replayCommandLine) start(ctx context.Context, o *opened, args []string)
 		return err
 	}
 	if w.Removed {
-		return fmt.Errorf("webhook %s was removed; there is nobody to deliver to", w.Label())
+		return fmt.Errorf("webhook %s was removed; there is nobody to deliver to", visible(w.Label()))
 	}
 	filter, err := c.filter()
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *replayCommandLine) start(ctx context.Context, o *opened, args []string)
 	}
 	if outbox.ReplaysSubscribedOnly(w.Origin, w.Tenant) {
 		fmt.Fprintf(o.err, "webhook %s names its tenant %q by name, and events know theirs by key: only events that it was subscribed to are replayed, while the tenant has that name\n",
-			w.Label(), w.Tenant)
+			visible(w.Label()), w.Tenant)
 	}
 	if c.dryRun || one != nil {
 		rules, err := relay.Rules(o.cfg)
@@ -148,7 +148,7 @@ func (c *replayCommandLine) start(ctx context.Context, o *opened, args []string)
 		case c.dryRun && c.json:
 			return writeLine(o.out, map[string]int64{"events": n})
 		case c.dryRun:
-			fmt.Fprintf(o.out, "%d events would be delivered to %s (%s)\n", n, w.Label(), place(w.URL))
+			fmt.Fprintf(o.out, "%d events would be delivered to %s (%s)\n", n, visible(w.Label()), place(w.URL))
 			return nil
 		}
 	}
@@ -157,7 +157,7 @@ func (c *replayCommandLine) start(ctx context.Context, o *opened, args []string)
 		return err
 	}
 	if !c.json {
-		fmt.Fprintf(o.out, "replay %d to %s (%s); a running relay does it\n", id, w.Label(), place(w.URL))
+		fmt.Fprintf(o.out, "replay %d to %s (%s); a running relay does it\n", id, visible(w.Label()), place(w.URL))
 	}
 	if c.wait {
 		return c.follow(ctx, o.out, o.store, id)
@@ -181,15 +181,15 @@ func (c *replayCommandLine) whyNot(ctx context.Context, store *outbox.Store, w *
 	if len(all) == 1 {
 		switch all[0].State {
 		case outbox.DeliveryParked:
-			return fmt.Errorf("event %d waits for its next attempt to %s; make it due with: iam-relay deliveries retry %d --webhook %d", e.ID, w.Label(), e.ID, w.ID)
+			return fmt.Errorf("event %d waits for its next attempt to %s; make it due with: iam-relay deliveries retry %d --webhook %d", e.ID, visible(w.Label()), e.ID, w.ID)
 		case outbox.DeliveryPending:
-			return fmt.Errorf("event %d is still on its way to %s", e.ID, w.Label())
+			return fmt.Errorf("event %d is still on its way to %s", e.ID, visible(w.Label()))
 		}
 	}
 	if e.Tenant == "" {
 		return fmt.Errorf("the tenant of event %d is unknown: it is delivered to nobody", e.ID)
 	}
-	return fmt.Errorf("event %d is of tenant %s, and webhook %s of tenant %s: it is not replayed", e.ID, e.Tenant, w.Label(), w.Tenant)
+	return fmt.Errorf("event %d is of tenant %s, and webhook %s of tenant %s: it is not replayed", e.ID, visible(e.Tenant), visible(w.Label()), visible(w.Tenant))
 }
 
 func replayID(text string) (int64, error) {

@@ -41,7 +41,7 @@ func (s *Store) Retry(ctx context.Context, f RetryFilter) (int64, error) {
 func (s *Store) Skip(ctx context.Context, event, webhook int64) (bool, error) {
 	day := today()
 	if err := s.ensurePartition(ctx, "attempt", day); err != nil { // no relay may have run today
-		return false, err
+		return false, fmt.Errorf("create the partition of today's attempts: %w", err)
 	}
 	var number int
 	err := s.pool.QueryRow(ctx, `WITH gone AS (
