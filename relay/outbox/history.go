@@ -67,6 +67,13 @@ func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]
 	if err != nil || first == 0 {
 		return nil, err
 	}
+	if f.State == DeliveryPending { // there is none before
+		var done int64
+		if err := s.pool.QueryRow(ctx, `SELECT least(min(cursor), (SELECT delivered FROM progress)) FROM webhook`).Scan(&done); err != nil {
+			return nil, fmt.Errorf("read how far the webhooks are: %w", err)
+		}
+		first = max(first, done+1)
+	}
 	// The history has no order of its own that would find the newest: it is read from the end, in growing pieces.
 	var all []DeliveryStatus
 	for span := int64(1000); last >= first && len(all) < limit; span = min(span*2, 64_000) {
@@ -93,7 +100,11 @@ func (s *Store) parkedDeliveries(ctx context.Context, f DeliveryFilter, limit in
 	if err != nil {
 		return nil, fmt.Errorf("read parked deliveries: %w", err)
 	}
-	return collectDeliveries(rows)
+	all, err := collectDeliveries(rows)
+	if err != nil {
+		return nil, fmt.Errorf("read parked deliveries: %w", err)
+	}
+	return all, nil
 }
 
 // any reports whether the filter lets every event pass, also one that is known by its number only.
@@ -103,8 +114,29 @@ func (f *EventFilter) any() bool {
 
 // deliveriesOf puts together what a stretch of the log, the history of attempts, and table parked say.
 func (s *Store) deliveriesOf(ctx context.Context, f DeliveryFilter, after, through int64, limit int) ([]DeliveryStatus, error) {
-	rows, err := s.pool.Query(ctx, `WITH e AS MATERIALIZED (
-			SELECT e.* FROM event e WHERE e.id > $8 AND e.id <= $9 AND `+eventFilter+`
+	var all []DeliveryStatus
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// The server knows nothing of how many rows the parts have. Compared one by one they would take minutes.
+		if _, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off`); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, deliveriesOfSpan, append(f.parameters(), after, through, f.Webhook, string(f.State), limit)...)
+		if err != nil {
+			return err
+		}
+		all, err = collectDeliveries(rows)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", err)
+	}
+	return all, nil
+}
+
+// deliveriesOfSpan puts pairs of event and webhook together from all three, since a replayed event may be for a webhook that
+// it was not for at first.
+const deliveriesOfSpan = `WITH e AS MATERIALIZED (
+			SELECT e.* FROM event e WHERE e.id > $8 AND e.id <= $9 AND ` + eventFilter + `
 		), tried AS MATERIALIZED (
 			SELECT DISTINCT ON (event, webhook) event, webhook, number, at, class, status, coalesce(error, '') AS error FROM attempt
 			WHERE event > $8 AND event <= $9 AND ($10 = 0 OR webhook = $10) ORDER BY event, webhook, at DESC, number DESC
@@ -114,34 +146,24 @@ func (s *Store) deliveriesOf(ctx context.Context, f DeliveryFilter, after, throu
 		), d AS (
 			SELECT e.id, e.webhook_id, e.name, coalesce(e.tenant, ''), e.resource, e.occurred, pair.webhook, coalesce(nullif(w.name, ''), w.key, ''),
 				CASE WHEN p.due = 'infinity' THEN 'dead' WHEN p.due IS NOT NULL THEN 'parked' WHEN t.class = 'delivered' THEN 'delivered'
-					WHEN t.class = 'canceled' THEN 'skipped' WHEN w.id IS NOT NULL AND e.id > coalesce(w.cursor, progress.delivered) THEN 'pending'
+					WHEN t.class = 'canceled' THEN 'skipped' WHEN w.id IS NOT NULL AND e.id > coalesce(w.cursor, (SELECT delivered FROM progress)) THEN 'pending'
 					ELSE 'dropped' END AS state,
 				coalesce(p.attempts, t.number, 0), coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), coalesce(t.class, p.class, ''),
 				coalesce(t.status, p.status, 0), coalesce(t.error, ''), coalesce(t.at, '0001-01-01Z')
-			FROM pair JOIN e ON e.id = pair.event CROSS JOIN progress LEFT JOIN webhook w ON w.id = pair.webhook
+			FROM pair JOIN e ON e.id = pair.event LEFT JOIN webhook w ON w.id = pair.webhook
 				LEFT JOIN parked p ON p.event = pair.event AND p.webhook = pair.webhook
 				LEFT JOIN tried t ON t.event = pair.event AND t.webhook = pair.webhook
 			WHERE $10 = 0 OR pair.webhook = $10
-		) SELECT * FROM d WHERE $11 = '' OR state = $11 ORDER BY id DESC, webhook LIMIT $12`,
-		append(f.parameters(), after, through, f.Webhook, string(f.State), limit)...)
-	if err != nil {
-		return nil, fmt.Errorf("read deliveries: %w", err)
-	}
-	return collectDeliveries(rows)
-}
+		) SELECT * FROM d WHERE $11 = '' OR state = $11 ORDER BY id DESC, webhook LIMIT $12`
 
 func collectDeliveries(rows pgx.Rows) ([]DeliveryStatus, error) {
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeliveryStatus, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeliveryStatus, error) {
 		var d DeliveryStatus
 		err := row.Scan(&d.ID, &d.WebhookID, &d.Name, &d.Tenant, &d.Resource, &d.Occurred, &d.Webhook, &d.Label, &d.State, &d.Attempts, &d.Due,
 			&d.Class, &d.Status, &d.Error, &d.At)
 		d.Occurred, d.Due, d.At = d.Occurred.UTC(), d.Due.UTC(), d.At.UTC()
 		return d, err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read deliveries: %w", err)
-	}
-	return all, nil
 }
 
 // Attempts returns the attempts to deliver an event, of one webhook unless that is 0, oldest first.
