@@ -214,6 +214,14 @@ func (r *Rules) Tables() []*cdc.Table {
 	return out
 }
 
+// TenantName returns the table of the tenants and the column with what people call them; empty if the mapping names none.
+func (r *Rules) TenantName() (table *cdc.Table, column string) {
+	if r.tenantName < 0 {
+		return r.tenant.cdc, ""
+	}
+	return r.tenant.cdc, r.tenant.cdc.Columns[r.tenantName].Name
+}
+
 // EventNames are the names of all events that can occur, in the order of the mapping.
 func (r *Rules) EventNames() []string {
 	out := make([]string, len(r.events))

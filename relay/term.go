@@ -40,6 +40,7 @@ func (s *shift) lead(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return leader.Watch(ctx) })
 	group.Go(func() error { return t.keepHouse(ctx) })
+	group.Go(func() error { return t.replay(ctx) })
 	group.Go(func() error { return t.follow(ctx) })
 	return group.Wait()
 }

@@ -22,7 +22,7 @@ var partitioned = []string{"event", "attempt"}
 func (l *Leader) EnsurePartitions(ctx context.Context) error {
 	for _, day := range []time.Time{today(), today().AddDate(0, 0, 1)} {
 		for _, table := range partitioned {
-			if err := l.ensurePartition(ctx, table, day); err != nil {
+			if err := l.store.ensurePartition(ctx, table, day); err != nil {
 				return fmt.Errorf("create partition %s of %s: %w", day.Format(dayFormat), table, err)
 			}
 		}
@@ -32,15 +32,15 @@ func (l *Leader) EnsurePartitions(ctx context.Context) error {
 
 // ensurePartition attaches a new table, because CREATE TABLE … PARTITION OF locks out readers and writers of the whole table,
 // and waits for those that are there: for hours, if one is a dump.
-func (l *Leader) ensurePartition(ctx context.Context, table string, day time.Time) error {
+func (s *Store) ensurePartition(ctx context.Context, table string, day time.Time) error {
 	name := table + "_" + day.Format(dayFormat)
 	var exists bool
-	if err := l.store.pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {
+	if err := s.pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {
 		return err
 	}
 	quoted := pgx.Identifier{name}.Sanitize()
-	return pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockMigrate, l.store.lockKey()); err != nil { // a former leader may do the same
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockMigrate, s.lockKey()); err != nil { // a former leader may do the same
 			return err
 		}
 		if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {

@@ -58,6 +58,8 @@ func session(c *pgx.ConnConfig, schema string) {
 		"application_name": "iam-relay",
 		"search_path":      schema,
 		"timezone":         "UTC",
+		// Over many partitions the server takes short statements for long ones, and compiles them for longer than they run.
+		"jit": "off",
 		// A relay that is frozen in the middle of a transaction must not hold its locks against its successor.
 		"idle_in_transaction_session_timeout": "15s",
 		"tcp_keepalives_idle":                 "5",

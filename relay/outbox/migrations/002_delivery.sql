@@ -69,7 +69,10 @@ CREATE TABLE replay (
     cursor   bigint NOT NULL, -- looked at up to here
     through  bigint NOT NULL, -- the last one to look at
     events   text[] NOT NULL DEFAULT '{}', -- patterns; empty: what the webhook asks for
+    tenant   text   NOT NULL DEFAULT '',
     resource text   NOT NULL DEFAULT '',
+    since    timestamptz, -- of the events' own times: the range of ids alone is only nearly in their order
+    until    timestamptz,
     missed   boolean NOT NULL DEFAULT false, -- only those that were never delivered to it
     rate     int    NOT NULL, -- per second
     queued   bigint NOT NULL DEFAULT 0,

@@ -1,0 +1,190 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// DeliveryState says how a delivery stands.
+type DeliveryState string
+
+// The states of a delivery.
+const (
+	DeliveryPending   DeliveryState = "pending"   // it was not tried yet
+	DeliveryParked    DeliveryState = "parked"    // it waits for its next attempt
+	DeliveryDead      DeliveryState = "dead"      // it was given up
+	DeliveryDelivered DeliveryState = "delivered" //
+	DeliverySkipped   DeliveryState = "skipped"   // it was given up by hand
+	DeliveryDropped   DeliveryState = "dropped"   // its webhook was removed, or switched off, before
+)
+
+// DeliveryStates returns every DeliveryState.
+func DeliveryStates() []DeliveryState {
+	return []DeliveryState{DeliveryPending, DeliveryParked, DeliveryDead, DeliveryDelivered, DeliverySkipped, DeliveryDropped}
+}
+
+// DeliveryStatus is one event on its way to one webhook.
+type DeliveryStatus struct {
+	// Event has no body. It has a number only, if retention has dropped it.
+	Event
+	Webhook int64
+	// Label is the webhook's name or key; empty for one that is forgotten.
+	Label string
+	State DeliveryState
+	// Attempts is how many were made since it was first, or last, begun with.
+	Attempts int
+	Due      time.Time // of the next attempt; the zero time if there is none
+	// Class, Status and Error are those of the last attempt; Error only where the history of attempts was read.
+	Class  string
+	Status int
+	Error  string
+	At     time.Time // of the last attempt, alike
+}
+
+// DeliveryFilter narrows the deliveries. Its zero value is all of them.
+type DeliveryFilter struct {
+	EventFilter
+	Webhook int64 // 0 is any
+	State   DeliveryState
+}
+
+// Deliveries returns deliveries, those of the newest events first.
+func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]DeliveryStatus, error) {
+	if f.State == DeliveryParked || f.State == DeliveryDead {
+		return s.parkedDeliveries(ctx, f, limit)
+	}
+	if f.ID != 0 {
+		return s.deliveriesOf(ctx, f, f.ID-1, f.ID, limit)
+	}
+	var last int64
+	if err := s.pool.QueryRow(ctx, `SELECT last_event FROM position`).Scan(&last); err != nil {
+		return nil, fmt.Errorf("read the stored position: %w", err)
+	}
+	first, err := s.FirstEventSince(ctx, f.Since)
+	if err != nil || first == 0 {
+		return nil, err
+	}
+	if f.State == DeliveryPending { // there is none before
+		var done int64
+		if err := s.pool.QueryRow(ctx, `SELECT least(min(cursor), (SELECT delivered FROM progress)) FROM webhook`).Scan(&done); err != nil {
+			return nil, fmt.Errorf("read how far the webhooks are: %w", err)
+		}
+		first = max(first, done+1)
+	}
+	// The history has no order of its own that would find the newest: it is read from the end, in growing pieces.
+	var all []DeliveryStatus
+	for span := int64(1000); last >= first && len(all) < limit; span = min(span*2, 64_000) {
+		after := max(last-span, first-1)
+		some, err := s.deliveriesOf(ctx, f, after, last, limit-len(all))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+		last = after
+	}
+	return all, nil
+}
+
+// parkedDeliveries reads those that table parked has, which says all there is to say but the errors.
+func (s *Store) parkedDeliveries(ctx context.Context, f DeliveryFilter, limit int) ([]DeliveryStatus, error) {
+	rows, err := s.pool.Query(ctx, `SELECT p.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''), coalesce(e.tenant, ''), coalesce(e.resource, ''),
+			coalesce(e.occurred, '0001-01-01Z'), p.webhook, coalesce(nullif(w.name, ''), w.key, ''), CASE p.due WHEN 'infinity' THEN 'dead' ELSE 'parked' END,
+			p.attempts, coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), p.class, p.status, '', '0001-01-01Z'::timestamptz
+		FROM parked p LEFT JOIN event e ON e.id = p.event LEFT JOIN webhook w ON w.id = p.webhook
+		WHERE (p.due = 'infinity') = ($8 = 'dead') AND ($9 = 0 OR p.webhook = $9) AND (e.id IS NULL AND $10 OR `+eventFilter+`)
+		ORDER BY p.event DESC, p.webhook LIMIT $11`,
+		append(f.parameters(), string(f.State), f.Webhook, f.EventFilter.any(), limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("read parked deliveries: %w", err)
+	}
+	all, err := collectDeliveries(rows)
+	if err != nil {
+		return nil, fmt.Errorf("read parked deliveries: %w", err)
+	}
+	return all, nil
+}
+
+// any reports whether the filter lets every event pass, also one that is known by its number only.
+func (f *EventFilter) any() bool {
+	return f.ID == 0 && f.WebhookID == "" && f.Names == nil && f.Tenant == "" && f.Resource == "" && f.Since.IsZero() && f.Until.IsZero()
+}
+
+// deliveriesOf puts together what a stretch of the log, the history of attempts, and table parked say.
+func (s *Store) deliveriesOf(ctx context.Context, f DeliveryFilter, after, through int64, limit int) ([]DeliveryStatus, error) {
+	var all []DeliveryStatus
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// The server knows nothing of how many rows the parts have. Compared one by one they would take minutes.
+		if _, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off`); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, deliveriesOfSpan, append(f.parameters(), after, through, f.Webhook, string(f.State), limit)...)
+		if err != nil {
+			return err
+		}
+		all, err = collectDeliveries(rows)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", err)
+	}
+	return all, nil
+}
+
+// deliveriesOfSpan puts pairs of event and webhook together from all three, since a replayed event may be for a webhook that
+// it was not for at first.
+const deliveriesOfSpan = `WITH e AS MATERIALIZED (
+			SELECT e.* FROM event e WHERE e.id > $8 AND e.id <= $9 AND ` + eventFilter + `
+		), tried AS MATERIALIZED (
+			SELECT DISTINCT ON (event, webhook) event, webhook, number, at, class, status, coalesce(error, '') AS error FROM attempt
+			WHERE event > $8 AND event <= $9 AND ($10 = 0 OR webhook = $10) ORDER BY event, webhook, at DESC, number DESC
+		), pair AS (
+			SELECT id AS event, unnest(webhooks) AS webhook FROM e UNION SELECT event, webhook FROM tried
+			UNION SELECT event, webhook FROM parked WHERE event > $8 AND event <= $9
+		), d AS (
+			SELECT e.id, e.webhook_id, e.name, coalesce(e.tenant, ''), e.resource, e.occurred, pair.webhook, coalesce(nullif(w.name, ''), w.key, ''),
+				CASE WHEN p.due = 'infinity' THEN 'dead' WHEN p.due IS NOT NULL THEN 'parked' WHEN t.class = 'delivered' THEN 'delivered'
+					WHEN t.class = 'canceled' THEN 'skipped' WHEN w.id IS NOT NULL AND e.id > coalesce(w.cursor, (SELECT delivered FROM progress)) THEN 'pending'
+					ELSE 'dropped' END AS state,
+				coalesce(p.attempts, t.number, 0), coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), coalesce(t.class, p.class, ''),
+				coalesce(t.status, p.status, 0), coalesce(t.error, ''), coalesce(t.at, '0001-01-01Z')
+			FROM pair JOIN e ON e.id = pair.event LEFT JOIN webhook w ON w.id = pair.webhook
+				LEFT JOIN parked p ON p.event = pair.event AND p.webhook = pair.webhook
+				LEFT JOIN tried t ON t.event = pair.event AND t.webhook = pair.webhook
+			WHERE $10 = 0 OR pair.webhook = $10
+		) SELECT * FROM d WHERE $11 = '' OR state = $11 ORDER BY id DESC, webhook LIMIT $12`
+
+func collectDeliveries(rows pgx.Rows) ([]DeliveryStatus, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeliveryStatus, error) {
+		var d DeliveryStatus
+		err := row.Scan(&d.ID, &d.WebhookID, &d.Name, &d.Tenant, &d.Resource, &d.Occurred, &d.Webhook, &d.Label, &d.State, &d.Attempts, &d.Due,
+			&d.Class, &d.Status, &d.Error, &d.At)
+		d.Occurred, d.Due, d.At = d.Occurred.UTC(), d.Due.UTC(), d.At.UTC()
+		return d, err
+	})
+}
+
+// Attempts returns the attempts to deliver an event, of one webhook unless that is 0, oldest first.
+func (s *Store) Attempts(ctx context.Context, event, webhook int64) ([]Attempt, error) {
+	rows, err := s.pool.Query(ctx, `SELECT event, webhook, number, at, micros, class, status, coalesce(response, ''), coalesce(error, ''),
+			coalesce(dns, 0), coalesce(connect, 0), coalesce(tls, 0), coalesce(first_byte, 0)
+		FROM attempt WHERE event = $1 AND ($2 = 0 OR webhook = $2) ORDER BY webhook, at, number`, event, webhook)
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Attempt, error) {
+		var a Attempt
+		var took, dns, connect, tls, first int64
+		err := row.Scan(&a.Event, &a.Webhook, &a.Number, &a.At, &took, &a.Class, &a.Status, &a.Response, &a.Error, &dns, &connect, &tls, &first)
+		micros := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+		a.At, a.Duration = a.At.UTC(), micros(took)
+		a.Phases = Phases{DNS: micros(dns), Connect: micros(connect), TLS: micros(tls), FirstByte: micros(first)}
+		return a, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	return all, nil
+}

@@ -1,0 +1,215 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ReplayState says whether a replay goes on.
+type ReplayState string
+
+// The states of a replay. One that is done has queued everything; the deliveries themselves may still wait.
+const (
+	ReplayRunning  ReplayState = "running"
+	ReplayDone     ReplayState = "done"
+	ReplayCanceled ReplayState = "canceled"
+)
+
+// Replay delivers a part of the log to one webhook once more. It is a row that the leader works off, so it outlives any relay.
+type Replay struct {
+	ID      int64
+	Webhook int64
+	State   ReplayState
+	// Cursor is the event up to which the log was looked at, Through the last one to look at.
+	Cursor, Through int64
+	// Events are patterns; empty means those of the webhook.
+	Events           []string
+	Tenant, Resource string
+	Since, Until     time.Time // zero is unbounded
+	// Missed: only events that were never delivered to the webhook.
+	Missed bool
+	// Rate is how many events are queued per second, at least 1.
+	Rate             int
+	Queued           int64
+	Created, Updated time.Time
+}
+
+// ReplayProgress is what has become of a replay's deliveries.
+type ReplayProgress struct {
+	Replay
+	// Of those Queued, Waiting have yet to be delivered, Dead were given up, and Skipped by hand.
+	Waiting, Dead, Skipped int64
+}
+
+// Delivered is how many deliveries have succeeded.
+func (p *ReplayProgress) Delivered() int64 { return max(0, p.Queued-p.Waiting-p.Dead-p.Skipped) }
+
+// replayKeys are what replayed deliveries e are ordered by, among themselves, for each ordering of a webhook, $18.
+const replayKeys = `CASE $18 WHEN 'strict' THEN 'replay' WHEN 'resource' THEN 'replay:' || e.resource END`
+
+// revivedKey is the key of a dead delivery that is parked again. Where the order is kept by resource, later events have long
+// passed it: it holds none of them up any more.
+const revivedKey = `CASE WHEN parked.key LIKE 'r:%' THEN 'replay:' || substr(parked.key, 3) ELSE parked.key END`
+
+const (
+	// replayOutstanding is how many deliveries of one replay may wait at a time: a receiver that fails does not get the whole
+	// log parked.
+	replayOutstanding = 1000
+	// replayBurst bounds what a replay makes up for after a pause: at most this much time counts.
+	replayBurst = 2 * time.Second
+)
+
+// ErrWebhookGone says that a webhook was removed.
+var ErrWebhookGone = errors.New("the webhook does not exist any more")
+
+// replaySelect chooses events e of a span of the log for a webhook. Tenants come first: an event whose tenant is unknown is for
+// nobody, and a webhook gets those of its own tenant only; if it names that by name, those that it was subscribed to while the
+// tenant has had, and still has, the name. What was subscribed and is not done yet comes by itself, as does what
+// is parked and not dead. What befell webhooks themselves goes to those only that ask for it by more than a star.
+const replaySelect = `SELECT e.id, e.resource FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
+	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks) AND EXISTS (SELECT FROM mirror m
+		WHERE m.tbl = $14 COLLATE "C" AND m.key = e.tenant COLLATE "C" AND m.fields->>$15 = $5))
+	AND e.name LIKE ANY (CASE WHEN e.name LIKE ANY ('{endpoint.%,delivery.%}') THEN $16 ELSE $7::text[] END) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
+	AND ($10::timestamptz IS NULL OR e.occurred >= $10) AND ($11::timestamptz IS NULL OR e.occurred < $11)
+	AND NOT ($1 = ANY (e.webhooks) AND e.id > $12)
+	AND NOT EXISTS (SELECT FROM parked p WHERE p.event = e.id AND p.webhook = $1 AND p.due < 'infinity')
+	AND (NOT $13::boolean OR e.id NOT IN (SELECT a.event FROM attempt a
+		WHERE a.event > $2 AND a.event <= $3 AND a.webhook = $1 AND a.class = 'delivered'))`
+
+// replayWebhook is what a replay needs to know of its webhook.
+type replayWebhook struct {
+	origin, tenant   string
+	events           []string
+	enabled, removed bool
+	ordering         string
+	done             int64 // up to here, what it subscribed to was delivered, or parked
+}
+
+const replayWebhookColumns = `w.origin, w.tenant, w.events, w.enabled, w.removed_after IS NOT NULL, coalesce(w.options::json->>'ordering', ''), coalesce(w.cursor, progress.delivered)`
+
+func (w *replayWebhook) targets() []any {
+	return []any{&w.origin, &w.tenant, &w.events, &w.enabled, &w.removed, &w.ordering, &w.done}
+}
+
+// uuidShape is that of a tenant's key, as opposed to its name.
+var uuidShape = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// TenantNames is where the mirror has the names of tenants: a table, and one of its columns, empty if tenants have none.
+type TenantNames struct{ Table, Column string }
+
+// ReplaysSubscribedOnly reports whether a webhook names its tenant by something that may be a name. Events know their tenants by
+// key, so that such a webhook is replayed only what it was subscribed to, of a tenant that still has the name.
+func ReplaysSubscribedOnly(origin, tenant string) bool {
+	return origin != OriginIAM && tenant != "*" && !uuidShape.MatchString(tenant)
+}
+
+// selection is the parameters of replaySelect for a span of the log.
+func (r *Replay) selection(w *replayWebhook, names TenantNames, after, through int64) []any {
+	events := r.Events
+	if len(events) == 0 {
+		events = w.events
+	}
+	var operational []string
+	for _, p := range events {
+		if strings.HasPrefix(p, "endpoint.") || strings.HasPrefix(p, "delivery.") {
+			operational = append(operational, p)
+		}
+	}
+	everyTenant := w.origin != OriginIAM && w.tenant == "*"
+	return []any{
+		r.Webhook, after, through, everyTenant, w.tenant, ReplaysSubscribedOnly(w.origin, w.tenant), likes(events), r.Tenant, r.Resource,
+		timeOrNull(r.Since), timeOrNull(r.Until), w.done, r.Missed, names.Table, names.Column, likes(operational),
+	}
+}
+
+// Span sets Cursor and Through to the part of the log that has the replay's events: that between Since and Until, or all of
+// it. It reports whether there is any.
+func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
+	sql, arguments := `SELECT coalesce(min(id), 0) - 1, coalesce(max(id), 0) FROM event`, []any{}
+	if !r.Since.IsZero() || !r.Until.IsZero() {
+		sql, arguments = sql+` WHERE ($1::timestamptz IS NULL OR occurred >= $1 AND day >= $1::date - 1) AND ($2::timestamptz IS NULL OR occurred < $2)`,
+			[]any{timeOrNull(r.Since), timeOrNull(r.Until)}
+	}
+	if err := s.pool.QueryRow(ctx, sql, arguments...).Scan(&r.Cursor, &r.Through); err != nil {
+		return false, fmt.Errorf("read the event log: %w", err)
+	}
+	return r.Through > 0, nil
+}
+
+// CountReplay returns how many events a replay would queue if it began now.
+func (s *Store) CountReplay(ctx context.Context, r *Replay, names TenantNames) (int64, error) {
+	var w replayWebhook
+	err := s.pool.QueryRow(ctx, `SELECT `+replayWebhookColumns+` FROM webhook w, progress WHERE w.id = $1`, r.Webhook).Scan(w.targets()...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrWebhookGone
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read webhook %d: %w", r.Webhook, err)
+	}
+	var all int64
+	for after := r.Cursor; after < r.Through; after += readSpan {
+		var n int64
+		if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (`+replaySelect+`) AS slice`,
+			r.selection(&w, names, after, min(after+readSpan, r.Through))...).Scan(&n); err != nil {
+			return 0, fmt.Errorf("count events to replay: %w", err)
+		}
+		all += n
+	}
+	return all, nil
+}
+
+// CreateReplay stores a replay for the relays to run, and returns its number.
+func (s *Store) CreateReplay(ctx context.Context, r *Replay) (int64, error) {
+	var id int64
+	err := s.pool.QueryRow(ctx, `INSERT INTO replay (webhook, cursor, through, events, tenant, resource, since, until, missed, rate)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`, r.Webhook, r.Cursor, r.Through, append([]string{}, r.Events...), r.Tenant,
+		r.Resource, timeOrNull(r.Since), timeOrNull(r.Until), r.Missed, r.Rate).Scan(&id)
+	if err != nil {
+		return 0, fmt.Errorf("store the replay: %w", err)
+	}
+	return id, nil
+}
+
+// CancelReplay stops a running replay; it reports whether there was one. What it has queued is still delivered.
+func (s *Store) CancelReplay(ctx context.Context, id int64) (bool, error) {
+	tag, err := s.pool.Exec(ctx, `UPDATE replay SET state = 'canceled', updated = clock_timestamp() WHERE id = $1 AND state = 'running'`, id)
+	if err != nil {
+		return false, fmt.Errorf("cancel replay %d: %w", id, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// A replay's own deliveries are those parked since it was created, up to its cursor: some others that failed in that time may
+// be among them.
+const replayProgress = `SELECT r.id, r.webhook, r.state, r.cursor, r.through, r.events, r.tenant, r.resource, coalesce(r.since, '0001-01-01Z'),
+		coalesce(r.until, '0001-01-01Z'), r.missed, r.rate, r.queued, r.created, r.updated, p.waiting, p.dead,
+		(SELECT count(DISTINCT a.event) FROM attempt a WHERE a.day >= r.created::date AND a.at >= r.created AND a.webhook = r.webhook
+			AND a.event <= r.cursor AND a.class = 'canceled' AND r.queued > 0)
+	FROM replay r, LATERAL (SELECT count(*) FILTER (WHERE due < 'infinity') AS waiting, count(*) FILTER (WHERE due = 'infinity') AS dead
+		FROM parked WHERE webhook = r.webhook AND event <= r.cursor AND since >= r.created) AS p
+	WHERE $1 = 0 OR r.id = $1 ORDER BY r.id DESC LIMIT $2`
+
+// Replays returns the newest replays with their progress, newest first; with an id other than 0 only that one.
+func (s *Store) Replays(ctx context.Context, id int64, limit int) ([]ReplayProgress, error) {
+	rows, err := s.pool.Query(ctx, replayProgress, id, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read replays: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ReplayProgress, error) {
+		var p ReplayProgress
+		err := row.Scan(&p.ID, &p.Webhook, &p.State, &p.Cursor, &p.Through, &p.Events, &p.Tenant, &p.Resource, &p.Since, &p.Until, &p.Missed, &p.Rate,
+			&p.Queued, &p.Created, &p.Updated, &p.Waiting, &p.Dead, &p.Skipped)
+		p.Created, p.Updated, p.Since, p.Until = p.Created.UTC(), p.Updated.UTC(), p.Since.UTC(), p.Until.UTC()
+		return p, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read replays: %w", err)
+	}
+	return all, nil
+}
