@@ -84,8 +84,10 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 	set(headerTimestamp, timestamp)
 	set(headerFKTimestamp, timestamp)
 	set(headerFKDelivery, deliveryID)
-	if t.signatures.ferriskey != nil {
+	if len(t.signatures.standard) > 0 {
 		set(headerSignature, t.signatures.webhookSignature(m.ID, timestamp, m.Body))
+	}
+	if t.signatures.ferriskey != nil {
 		set(headerFKSignature, t.signatures.ferriskeySignature(timestamp, m.Body))
 	}
 	if headerSafe(m.Event) {
