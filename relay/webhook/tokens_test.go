@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// tokenServer gives out the tokens token-1, token-2, …
+// tokenServer gives out tokens, numbered from token-1 on.
 type tokenServer struct {
 	url string
 
