@@ -38,7 +38,7 @@ func (e *Endpoint) checkCredentials(allowHTTP bool, g *guard) []CredentialsProbl
 	if c.ClientCert != "" || c.ClientKey != "" {
 		if _, err := clientCertificate(c.ClientCert, c.ClientKey); err != nil {
 			field := "client_cert"
-			if _, certErr := certPool(c.ClientCert); certErr == nil && c.ClientKey != "" {
+			if _, certErr := certPool(c.ClientCert); c.ClientCert == "" || certErr == nil && c.ClientKey != "" {
 				field = "client_key"
 			}
 			add(field, err.Error())

@@ -234,7 +234,7 @@ func TestTarget_RefusesCredentials(t *testing.T) {
 		{"broken certificate", Endpoint{Credentials: Credentials{CA: strings.Replace(a.pem, "MII", "sesame", 1)}}, "ca: there is no certificate"},
 		{"a key as certificate", Endpoint{Credentials: Credentials{CA: key}}, "ca: there is no certificate"},
 		{"certificate without key", Endpoint{Credentials: Credentials{ClientCert: cert}}, "client_cert: there is a client certificate without"},
-		{"key without certificate", Endpoint{Credentials: Credentials{ClientKey: key}}, "client_cert: there is a client key without"},
+		{"key without certificate", Endpoint{Credentials: Credentials{ClientKey: key}}, "client_key: there is a client key without"},
 		{"key of another", Endpoint{Credentials: Credentials{ClientCert: cert, ClientKey: otherKey}}, "client_key: "},
 		{"no key", Endpoint{Credentials: Credentials{ClientCert: cert, ClientKey: "sesame"}}, "client_key: "},
 		{"certificates without TLS", Endpoint{URL: "HTTP://example.com", Credentials: Credentials{CA: a.pem}}, "https://"},

@@ -47,6 +47,10 @@ func failure(parent, ctx context.Context, timeout time.Duration, err error) Outc
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return dialFailure(op)
 	}
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+		// A connection's own deadline can be a moment ahead of the attempt's.
+		return Outcome{Class: ClassTimeout, Err: errors.New("no answer in time")}
+	}
 	return Outcome{Class: ClassTransportError, Err: errors.New(transportReason(err))}
 }
 

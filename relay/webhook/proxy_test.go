@@ -153,7 +153,7 @@ func TestSend_ProxyFailures(t *testing.T) {
 		{"unknown", "https://receiver.example", both(through("http://proxy.invalid:3128"), answering(t, dnsNoName)), ClassDNSError, "egress proxy: look up proxy.invalid"},
 		{"refuses", "https://receiver.example", through(refusing.url), ClassConnectError, "egress proxy: CONNECT was answered with status 403"},
 		{"cannot connect", "https://receiver.example", through(newEgress(t, closedPort(t)).url), ClassConnectError, "status 502"},
-		{"hangs", "https://receiver.example", both(short, through("http://"+silentTCP(t))), ClassTimeout, "no answer within"},
+		{"hangs", "https://receiver.example", both(short, through("http://"+silentTCP(t))), ClassTimeout, "no answer"},
 		{"hangs up", "https://receiver.example", through(serveRaw(t, func(net.Conn, http.Header) {})), ClassTransportError, "egress proxy: the connection was closed"},
 		{"no proxy", "https://receiver.example", through(serveRaw(t, says("SSH-2.0-x\r\n\r\n"))), ClassTransportError, "egress proxy: the answer was not valid HTTP"},
 		{"endless headers", "https://receiver.example", through(serveRaw(t, endless)), ClassTransportError, "egress proxy: "},

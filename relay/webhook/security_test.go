@@ -105,10 +105,8 @@ func TestSecurity_CompressedAnswer(t *testing.T) {
 	t.Parallel()
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
-	for block := make([]byte, 1<<20); bomb.Len() < 16<<10; {
-		if _, err := z.Write(block); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := z.Write(make([]byte, 4<<20)); err != nil {
+		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
