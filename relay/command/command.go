@@ -50,6 +50,7 @@ var commands = []command{
 	{"status", "show how far the relay has come, and how each webhook stands", statusCommand},
 	{"init", "write a configuration file", initCommand},
 	{"presets", "list the built-in mappings, or print one", presetsCommand},
+	{"verify", "check the signature of a captured request, as a receiver should", verifyCommand},
 	{"teardown", "drop the slot, the publication and the relay's tables", teardownCommand},
 	{"version", "print the version", versionCommand},
 }
