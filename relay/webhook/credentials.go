@@ -45,7 +45,11 @@ func (e *Endpoint) checkCredentials(allowHTTP bool, g *guard) []CredentialsProbl
 		}
 	}
 	if strings.HasPrefix(strings.ToLower(e.URL), "http://") && (c.CA != "" || c.ClientCert != "") {
-		add("ca", "certificates need a URL that begins with https://")
+		field := "ca"
+		if c.CA == "" {
+			field = "client_cert"
+		}
+		add(field, "certificates need a URL that begins with https://")
 	}
 	ways := 0
 	for name := range e.Headers {

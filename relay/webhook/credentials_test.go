@@ -185,27 +185,37 @@ func TestTarget_OnePoolForEachProfile(t *testing.T) {
 	}
 }
 
-// A profile that nobody uses any more is forgotten.
-func TestTransports_ForgetWhatIsUnused(t *testing.T) {
+// Credentials that nobody uses any more are forgotten.
+func TestSender_ForgetsCredentials(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	s := sender(t, nil)
 	func() {
-		kept := target(t, s, Endpoint{URL: "https://example.com", Credentials: Credentials{CA: a.pem}})
-		if again := target(t, s, Endpoint{URL: "https://example.com", Credentials: Credentials{CA: a.pem}}); again.transport != kept.transport {
-			t.Error("a pool in use was made anew")
+		e := Endpoint{URL: "https://example.com", Credentials: Credentials{
+			CA: a.pem, OAuth2: &OAuth2{TokenURL: "https://idp.example", ClientID: "relay", ClientSecret: "secret"},
+		}}
+		kept := target(t, s, e)
+		if again := target(t, s, e); again.transport != kept.transport || again.tokens != kept.tokens {
+			t.Error("what is in use was made anew")
+		}
+		e.Credentials.OAuth2 = &OAuth2{TokenURL: "https://idp.example", ClientID: "relay", ClientSecret: "another"}
+		if other := target(t, s, e); other.transport != kept.transport || other.tokens == kept.tokens {
+			t.Error("another client shares the tokens")
 		}
 	}()
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		runtime.GC()
 		s.transports.mu.Lock()
-		n := len(s.transports.byProfile)
+		transports := len(s.transports.entries)
 		s.transports.mu.Unlock()
-		if n == 0 {
+		s.tokens.mu.Lock()
+		clients := len(s.tokens.entries)
+		s.tokens.mu.Unlock()
+		if transports == 0 && clients == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d profiles are left", n)
+			t.Fatalf("%d pools and %d clients are left", transports, clients)
 		}
 	}
 }

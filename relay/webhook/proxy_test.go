@@ -119,12 +119,17 @@ func TestSend_Proxy(t *testing.T) {
 	}
 
 	open := newEgress(t, plain.Listener.Addr().String())
-	s = sender(t, func(cfg *SenderConfig) { cfg.Proxy, cfg.AllowNetworks = open.url, nil })
+	s = sender(t, func(cfg *SenderConfig) {
+		cfg.Proxy, cfg.AllowNetworks = strings.Replace(open.url, "http://", "http://relay:same@", 1), nil
+	})
 	if o := s.Send(t.Context(), target(t, s, Endpoint{URL: "http://receiver.example:8080/hook"}), message()); o.Class != ClassDelivered {
 		t.Errorf("without TLS: %+v", o)
 	}
 	if want := []string{"POST http://receiver.example:8080/hook"}; !slices.Equal(open.requests(), want) {
 		t.Errorf("the proxy was asked for %q, want %q", open.requests(), want)
+	}
+	if want := "Basic cmVsYXk6c2FtZQ=="; open.header.Get("Proxy-Authorization") != want || got.Header.Get("Proxy-Authorization") != "" {
+		t.Errorf("authorization = %q, and %q for the receiver", open.header.Get("Proxy-Authorization"), got.Header.Get("Proxy-Authorization"))
 	}
 	// What a URL itself tells is refused all the same.
 	for _, url := range []string{"https://127.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "https://localhost/", "https://0x7f.1/"} {

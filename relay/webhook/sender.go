@@ -59,8 +59,11 @@ type Sender struct {
 	source     string
 	guard      *guard
 	rootCAs    *x509.CertPool
-	transport  *http.Transport
-	transports *transports
+	transport  *http.Transport // for endpoints without TLS credentials
+	transports shared[http.Transport]
+	tokens     shared[tokens]
+
+	newTransport func(*tls.Config) *http.Transport
 }
 
 // NewSender returns a Sender. It is an error if an allowed network is none, or is everything, or if the proxy, the origin or the
@@ -100,17 +103,17 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 	if c.proxy, err = newProxy(cfg.Proxy, c.direct); err != nil {
 		return nil, err
 	}
-	s.transports = newTransports(func(tlsConfig *tls.Config) *http.Transport {
+	s.newTransport = func(tlsConfig *tls.Config) *http.Transport {
 		return newTransport(c, tlsConfig, max(cfg.MaxIdlePerHost, 256))
-	})
-	s.transport = s.transports.build(&tls.Config{RootCAs: cfg.RootCAs})
+	}
+	s.transport = s.newTransport(&tls.Config{RootCAs: cfg.RootCAs})
 	return s, nil
 }
 
 // Close closes idle connections; those in use are closed as their attempts end.
 func (s *Sender) Close() {
 	s.transport.CloseIdleConnections()
-	s.transports.closeIdle()
+	s.transports.each((*http.Transport).CloseIdleConnections)
 }
 
 func hostName() string {

@@ -73,7 +73,7 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.tokens = newTokens(o, tokenURL, transport)
+		t.tokens = s.tokens.get(o.fingerprint(e.Credentials.profile()), func() *tokens { return newTokens(o, tokenURL, transport) })
 	}
 	return t, nil
 }

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,7 +18,7 @@ import (
 // refuses every token must not make each delivery ask for another.
 const renewalPause = time.Minute
 
-// tokens are the access tokens of one endpoint (RFC 6749, section 4.4). One is used until it expires or is refused.
+// tokens are the access tokens of one client (RFC 6749, section 4.4). One is used until it expires or is refused.
 type tokens struct {
 	config clientcredentials.Config
 	client *http.Client
@@ -30,6 +31,15 @@ type tokens struct {
 	fetches int   // how many have ended
 	refused bool  // the endpoint refused the last token
 	renewed time.Time
+}
+
+// fingerprint tells clients apart, with the certificates that the token server sees.
+func (o *OAuth2) fingerprint(profile fingerprint) fingerprint {
+	h := sha256.New()
+	for _, part := range append([]string{string(profile[:]), o.TokenURL, o.ClientID, o.ClientSecret}, o.Scopes...) {
+		fmt.Fprintf(h, "%d %s", len(part), part)
+	}
+	return fingerprint(h.Sum(nil))
 }
 
 func newTokens(o *OAuth2, tokenURL *url.URL, transport *http.Transport) *tokens {
