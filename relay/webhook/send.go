@@ -74,7 +74,7 @@ func (s *Sender) exchange(
 	}
 	// The transport itself, without http.Client: no redirects, no cookies, no errors that contain the URL.
 	res, err := t.transport.RoundTrip(req)
-	phases := timing.phases(time.Now())
+	phases := timing.phases()
 	if err != nil {
 		o := failure(parent, ctx, s.timeout, err)
 		o.Phases = phases

@@ -25,18 +25,26 @@ type timing struct {
 	mu                        sync.Mutex
 	dns, connect, tls, answer span
 	reused                    bool
+
+	trace httptrace.ClientTrace // here, so that it is no allocation of its own
 }
 
-type span struct{ start, end time.Time }
+// span is a stretch of time between two clock readings; 0 is none.
+type span struct{ start, end time.Duration }
 
-func (s *span) length(now time.Time) time.Duration {
+// clock is a third of the size of a time.Time, of which one attempt would hold eight.
+func clock() time.Duration { return time.Since(epoch) }
+
+var epoch = time.Now().Add(-time.Second)
+
+func (s *span) length(now time.Duration) time.Duration {
 	switch {
-	case s.start.IsZero():
+	case s.start == 0:
 		return 0
-	case s.end.IsZero():
-		return now.Sub(s.start)
+	case s.end == 0:
+		return now - s.start
 	}
-	return s.end.Sub(s.start)
+	return s.end - s.start
 }
 
 type timingKey struct{}
@@ -45,15 +53,13 @@ type timingKey struct{}
 // concerns new ones is left to measureDial.
 func measure(ctx context.Context) (context.Context, *timing) {
 	t := &timing{}
-	ctx = context.WithValue(ctx, timingKey{}, t)
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			t.answer, t.reused = span{start: time.Now()}, info.Reused
-		},
-		GotFirstResponseByte: func() { t.end(&t.answer) },
-	}), t
+	t.trace.GotConn = func(info httptrace.GotConnInfo) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.answer, t.reused = span{start: clock()}, info.Reused
+	}
+	t.trace.GotFirstResponseByte = func() { t.end(&t.answer) }
+	return httptrace.WithClientTrace(context.WithValue(ctx, timingKey{}, t), &t.trace), t
 }
 
 // measureDial returns a context whose dialling is timed, for the request that wanted the connection.
@@ -77,24 +83,25 @@ func measureDial(ctx context.Context) (context.Context, *timing) {
 func (t *timing) begin(s *span) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s.start.IsZero() {
-		s.start = time.Now()
+	if s.start == 0 {
+		s.start = clock()
 	}
 }
 
 func (t *timing) end(s *span) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s.end.IsZero() {
-		s.end = time.Now()
+	if s.end == 0 {
+		s.end = clock()
 	}
 }
 
 // phases returns what is known now.
-func (t *timing) phases(now time.Time) Phases {
+func (t *timing) phases() Phases {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var p Phases
+	now := clock()
 	if !t.reused {
 		p = Phases{DNS: t.dns.length(now), Connect: t.connect.length(now), TLS: t.tls.length(now)}
 	}
