@@ -103,6 +103,9 @@ func TestHandshake_Answers(t *testing.T) {
 			t.Errorf("verdict = %s", o.Class.Verdict())
 		}
 	}
+	if o := s.Handshake(t.Context(), target(t, s, Endpoint{URL: "http://" + closedPort(t)})); o.Class != ClassDelivered {
+		t.Errorf("without the option: %+v", o)
+	}
 	if o := s.Handshake(t.Context(), target(t, s, Endpoint{URL: "http://" + closedPort(t), Options: Options{Handshake: true}})); o.Class != ClassConnectRefused {
 		t.Errorf("nobody there: %+v", o)
 	}

@@ -12,7 +12,8 @@ import (
 type Phases struct {
 	// DNS is the lookup of the name, the egress proxy's where there is one.
 	DNS time.Duration
-	// Connect is the TCP connection, all addresses that were tried included.
+	// Connect is the TCP connection, all addresses that were tried included. What an egress proxy takes to connect further is in
+	// none of the phases.
 	Connect time.Duration
 	// TLS is the handshake.
 	TLS time.Duration

@@ -79,7 +79,9 @@ func TestSend_OAuth2(t *testing.T) {
 	})
 	ts := newTokenServer(t)
 	s := sender(t, nil)
-	to := target(t, s, ts.endpoint(srv.URL))
+	e := ts.endpoint(srv.URL)
+	e.Options.Handshake = true
+	to := target(t, s, e)
 	var attempts sync.WaitGroup
 	for range 20 {
 		attempts.Go(func() {
