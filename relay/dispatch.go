@@ -263,7 +263,7 @@ func (d *dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook
 		return webhook.Invalid(err)
 	}
 	return d.sender.Send(d.sendCtx, target, &webhook.Message{
-		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Body: event.Body, Occurred: event.Occurred,
+		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Resource: event.Resource, Body: event.Body, Occurred: event.Occurred,
 		Attempt: attempt, Left: left,
 	})
 }

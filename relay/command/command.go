@@ -54,6 +54,7 @@ var commands = []command{
 	{"erase", "erase one resource's data from the log", eraseCommand},
 	{"init", "write a configuration file", initCommand},
 	{"presets", "list the built-in mappings, or print one", presetsCommand},
+	{"verify", "check the signature of a captured request, as a receiver should", verifyCommand},
 	{"teardown", "drop the slot, the publication and the relay's tables", teardownCommand},
 	{"version", "print the version", versionCommand},
 }

@@ -80,6 +80,14 @@ type Delivery struct {
 	RestMax        Duration       `toml:"rest_max"`
 	DisableAfter   Duration       `toml:"disable_after"`
 	DisableSpread  Duration       `toml:"disable_spread"`
+	// MaxPayload is 0 where bodies of any size are sent.
+	MaxPayload Size `toml:"max_payload"`
+	// Proxy holds the file's content where ProxyFile is set.
+	Proxy     URL    `toml:"proxy"`
+	ProxyFile string `toml:"proxy_file"`
+	// Origin is empty where the host's name is meant.
+	Origin            string `toml:"origin"`
+	CloudEventsSource string `toml:"cloudevents_source"`
 }
 
 // Webhook is a subscription in the configuration.
@@ -106,6 +114,29 @@ type Webhook struct {
 	Schedule []Duration `toml:"schedule"`
 	InFlight int        `toml:"in_flight"`
 	Rate     float64    `toml:"rate"`
+
+	CAFile string         `toml:"ca_file"`
+	CA     webhook.Secret `toml:"-"` // the file's content
+	// ClientCertFile and ClientKeyFile are shown to the receiver.
+	ClientCertFile string         `toml:"client_cert_file"`
+	ClientCert     webhook.Secret `toml:"-"`
+	ClientKeyFile  string         `toml:"client_key_file"`
+	ClientKey      webhook.Secret `toml:"-"`
+	// TokenFile holds a bearer token.
+	TokenFile   string         `toml:"token_file"`
+	Token       webhook.Secret `toml:"-"`
+	OAuth2      OAuth2         `toml:"oauth2"`
+	CloudEvents bool           `toml:"cloudevents"`
+	Handshake   bool           `toml:"handshake"`
+}
+
+// OAuth2 says where tokens for a webhook come from; nowhere if it is empty.
+type OAuth2 struct {
+	TokenURL         URL            `toml:"token_url"`
+	ClientID         string         `toml:"client_id"`
+	ClientSecretFile string         `toml:"client_secret_file"`
+	ClientSecret     webhook.Secret `toml:"-"`
+	Scopes           []string       `toml:"scopes"`
 }
 
 // Admin is the HTTP interface for operators.
@@ -152,6 +183,9 @@ func Default() *Config {
 			RestMax:        Duration{10 * time.Minute},
 			DisableAfter:   Duration{5 * 24 * time.Hour},
 			DisableSpread:  Duration{12 * time.Hour},
+			MaxPayload:     Size{256 << 10},
+
+			CloudEventsSource: "iam-relay",
 		},
 		Admin: Admin{Listen: "127.0.0.1:9464"},
 		Log:   Log{Level: "info", Format: "text"},

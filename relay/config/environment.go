@@ -25,7 +25,7 @@ func loadEnvironment(k *koanf.Koanf, environ []string, ps *problems) error {
 			o, ok := find(path)
 			switch {
 			case path == "webhook" || strings.HasPrefix(path, "webhook."):
-				ps.list = append(ps.list, Problem{Place: place, Text: "webhooks are set in the file only; its url_file, headers_file and secret_file keep secrets out of it"})
+				ps.list = append(ps.list, Problem{Place: place, Text: "webhooks are set in the file only; its options that end in _file keep secrets out of it"})
 				return "", nil
 			case !ok:
 				text := "there is no such option"

@@ -13,7 +13,7 @@ import (
 )
 
 // commentedOption is an option that the example shows in a comment.
-var commentedOption = regexp.MustCompile(`(?m)^# (\[\[webhook\]\]|[a-z_]+ = .*)$`)
+var commentedOption = regexp.MustCompile(`(?m)^# (\[\[webhook\]\]|[a-z0-9_]+ = .*)$`)
 
 func TestExample_IsInTheRoot(t *testing.T) {
 	t.Parallel()

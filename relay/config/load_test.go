@@ -104,15 +104,26 @@ func TestLoad_FilesOfSecrets(t *testing.T) {
 			Origin: webhook.OriginConfig, Key: "a", Name: "a", URL: "https://example.com/hook?token=sesame",
 			Headers: map[string]string{"Authorization": "Bearer sesame", "X-Tenant": "a", "X-Plain": "1"},
 			Secrets: []webhook.Secret{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "0123456789abcdef0123456789abcdef"},
-			Events:  []string{"*"}, Tenant: "*",
+			Events:  []string{"*"}, Tenant: "*", Options: webhook.Options{CloudEvents: true, Handshake: true},
 		},
 		{
 			Origin: webhook.OriginConfig, Key: "b", Name: "b", Description: "second", URL: "https://example.com",
 			Headers: map[string]string{}, Events: []string{"user.*"}, Tenant: "master", Disabled: true,
+			Credentials: webhook.Credentials{Bearer: "sesame-token"},
+		},
+		{
+			Origin: webhook.OriginConfig, Key: "c", Name: "c", URL: "https://example.com", Headers: map[string]string{},
+			Secrets: []webhook.Secret{"0123456789abcdef"}, Events: []string{"*"}, Tenant: "*",
+			Credentials: webhook.Credentials{OAuth2: &webhook.OAuth2{
+				TokenURL: "https://idp.example.com/token?key=sesame", ClientID: "relay", ClientSecret: "sesame-token", Scopes: []string{"a", "b"},
+			}},
 		},
 	}
 	if diff := cmp.Diff(want, c.Endpoints()); diff != "" {
 		t.Errorf("endpoints (-want +got):\n%s", diff)
+	}
+	if sender := c.Delivery.Sender("1"); sender.Proxy != "http://relay:sesame@proxy:3128" || sender.MaxPayload != 256<<10 || sender.CloudEventsSource != "iam-relay" {
+		t.Errorf("sender = %+v", sender)
 	}
 	if diff := cmp.Diff(webhook.Schedule{Delays: []time.Duration{time.Second, 2 * time.Second}, Jitter: 0.2}, c.Delivery.RetrySchedule()); diff != "" {
 		t.Errorf("schedule (-want +got):\n%s", diff)
@@ -125,6 +136,9 @@ func TestLoad_FilesOfSecrets(t *testing.T) {
 				t.Errorf("%s shows %s: %s", name, secret, text)
 			}
 		}
+	}
+	if got := c.Redacted()["delivery.proxy"]; got != "http://proxy:3128/…" {
+		t.Errorf("redacted proxy = %s", got)
 	}
 	if got := c.Redacted()["webhook[0].url"]; got != "https://example.com/…" {
 		t.Errorf("redacted URL = %s", got)
@@ -145,6 +159,8 @@ func TestLoad_Environment(t *testing.T) {
 		"IAM_RELAY__DELIVERY__SCHEDULE=1s,1m",
 		"IAM_RELAY__DELIVERY__ALLOW_NETWORKS=10.0.0.0/8,fd00::/8",
 		"IAM_RELAY__ADMIN__LISTEN=",
+		"IAM_RELAY__DELIVERY__PROXY=http://proxy:3128", // instead of the file's proxy_file
+		"IAM_RELAY__DELIVERY__MAX_PAYLOAD=0B",
 		// What Kubernetes sets for a Service of that name.
 		"IAM_RELAY_PORT=tcp://10.0.0.1:80", "IAM_RELAY_SERVICE_HOST=10.0.0.1",
 		"HOME=/",
@@ -164,6 +180,8 @@ func TestLoad_Environment(t *testing.T) {
 	want.Delivery.Schedule = []Duration{{time.Second}, {time.Minute}}
 	want.Delivery.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	want.Admin.Listen = ""
+	want.Delivery.Proxy = "http://proxy:3128"
+	want.Delivery.MaxPayload = Size{}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Webhooks"), cmpopts.IgnoreUnexported(Config{}), cmp.Comparer(same[netip.Prefix])); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
@@ -197,7 +215,7 @@ func TestLoad_EnvironmentInvalid(t *testing.T) {
 	want := []string{
 		"environment variable IAM_RELAY__SOURCE__SLOTS: there is no such option; did you mean IAM_RELAY__SOURCE__SLOT?",
 		"environment variable IAM_RELAY__DELIVERY__QUEUE: delivery.queue: must be a whole number",
-		"environment variable IAM_RELAY__WEBHOOK__URL: webhooks are set in the file only; its url_file, headers_file and secret_file keep secrets out of it",
+		"environment variable IAM_RELAY__WEBHOOK__URL: webhooks are set in the file only; its options that end in _file keep secrets out of it",
 		"environment variable IAM_RELAY__ZEBRA: there is no such option",
 		`environment variable IAM_RELAY__DELIVERY__TIMEOUT: delivery.timeout: "5" is not a duration; write a number with its unit, as in "5s", "10m" or "24h"`,
 		`environment variable IAM_RELAY__DELIVERY__ALLOW_NETWORKS: delivery.allow_networks[0]: "intern" is not a network; write one as in "10.0.0.0/8" or "192.0.2.7/32"`,

@@ -21,6 +21,9 @@ func (c *Config) readFiles(ps *problems) {
 	if text := c.readTwin(ps, "outbox.url", string(c.Outbox.URL), c.Outbox.URLFile); text != nil {
 		c.Outbox.URL = DSN(trimNewline(text))
 	}
+	if text := c.readTwin(ps, "delivery.proxy", string(c.Delivery.Proxy), c.Delivery.ProxyFile); text != nil {
+		c.Delivery.Proxy = URL(trimNewline(text))
+	}
 	for i := range c.Webhooks {
 		w, key := &c.Webhooks[i], element("webhook", i)
 		if text := c.readTwin(ps, key+".url", string(w.URL), w.URLFile); text != nil {
@@ -38,6 +41,20 @@ func (c *Config) readFiles(ps *problems) {
 		}
 		if text := c.readTwin(ps, key+".headers", "", w.HeadersFile); text != nil {
 			readHeaders(ps, key+".headers_file", w, text)
+		}
+		for _, file := range []struct {
+			option, path string
+			into         *webhook.Secret
+		}{
+			{"ca", w.CAFile, &w.CA},
+			{"client_cert", w.ClientCertFile, &w.ClientCert},
+			{"client_key", w.ClientKeyFile, &w.ClientKey},
+			{"token", w.TokenFile, &w.Token},
+			{"oauth2.client_secret", w.OAuth2.ClientSecretFile, &w.OAuth2.ClientSecret},
+		} {
+			if text := c.readTwin(ps, join(key, file.option), "", file.path); text != nil {
+				*file.into = webhook.Secret(trimNewline(text))
+			}
 		}
 	}
 }

@@ -30,9 +30,14 @@ func (d *Delivery) Sender(version string) webhook.SenderConfig {
 		Timeout:        d.Timeout.Duration,
 		ConnectTimeout: d.ConnectTimeout.Duration,
 		MaxIdlePerHost: d.InFlight,
+		MaxPayload:     d.MaxPayload.Bytes,
 		AllowNetworks:  slices.Clone(d.AllowNetworks),
 		AllowHTTP:      d.AllowHTTP,
+		Proxy:          string(d.Proxy),
+		Origin:         d.Origin,
 		Version:        version,
+
+		CloudEventsSource: d.CloudEventsSource,
 	}
 }
 
@@ -56,7 +61,8 @@ func (w *Webhook) endpoint() webhook.Endpoint {
 		Events:      w.Events,
 		Tenant:      w.Tenant,
 		Disabled:    !w.Enabled,
-		Options:     webhook.Options{InFlight: w.InFlight, Rate: w.Rate},
+		Options:     webhook.Options{InFlight: w.InFlight, Rate: w.Rate, CloudEvents: w.CloudEvents, Handshake: w.Handshake},
+		Credentials: w.credentials(),
 	}
 	if w.Ordering != string(webhook.OrderingNone) { // the zero value, stored like that of a webhook that says nothing
 		e.Options.Ordering = webhook.Ordering(w.Ordering)
@@ -71,6 +77,18 @@ func (w *Webhook) endpoint() webhook.Endpoint {
 		e.Secrets = append([]webhook.Secret{w.Secret}, w.Previous...)
 	}
 	return e
+}
+
+func (w *Webhook) credentials() webhook.Credentials {
+	c := webhook.Credentials{
+		CA: string(w.CA), ClientCert: string(w.ClientCert), ClientKey: string(w.ClientKey), Bearer: string(w.Token),
+	}
+	if o := w.OAuth2; o.TokenURL != "" || o.ClientID != "" || o.ClientSecretFile != "" || len(o.Scopes) > 0 {
+		c.OAuth2 = &webhook.OAuth2{
+			TokenURL: string(o.TokenURL), ClientID: o.ClientID, ClientSecret: string(o.ClientSecret), Scopes: o.Scopes,
+		}
+	}
+	return c
 }
 
 func (w *Webhook) headers() map[string]string {
@@ -96,6 +114,12 @@ func (c *Config) validateWebhooks(ps *problems) {
 	}
 }
 
+// credentialOptions are the options that hold the fields of credentials.
+var credentialOptions = map[string]string{
+	"ca": "ca_file", "client_cert": "client_cert_file", "client_key": "client_key_file", "bearer": "token_file", "oauth2": "oauth2",
+	"oauth2.token_url": "oauth2.token_url", "oauth2.client_id": "oauth2.client_id", "oauth2.client_secret": "oauth2.client_secret_file",
+}
+
 func (w *Webhook) validate(ps *problems, key string, cfg webhook.SenderConfig) {
 	if w.URL == "" {
 		ps.add(key+".url", "is missing; write it, or name a file with url_file")
@@ -116,7 +140,8 @@ func (w *Webhook) validate(ps *problems, key string, cfg webhook.SenderConfig) {
 	if w.Tenant == "" {
 		ps.add(key+".tenant", `is empty; "*" stands for all tenants`)
 	}
-	options := w.endpoint().Options
+	endpoint := w.endpoint()
+	options := endpoint.Options
 	if err := options.Check(); err != nil {
 		ps.add(key, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
@@ -126,7 +151,10 @@ func (w *Webhook) validate(ps *problems, key string, cfg webhook.SenderConfig) {
 	case !w.Unsigned && w.Secret == "":
 		ps.add(key+".secret", "is missing; make one with: echo whsec_$(openssl rand -base64 32), or set unsigned = true")
 	}
-	for _, secret := range w.endpoint().Secrets {
+	for _, problem := range endpoint.CheckCredentials(cfg) {
+		ps.add(join(key, credentialOptions[problem.Field]), "%s", problem.Text)
+	}
+	for _, secret := range endpoint.Secrets {
 		if err := secret.Check(); err != nil {
 			ps.add(key+".secret", "%s", err)
 		}

@@ -105,6 +105,17 @@ func (d *Delivery) validate(ps *problems) {
 		checkDuration(ps, "delivery.disable_after", d.DisableAfter, time.Second, 365*24*time.Hour)
 		checkDuration(ps, "delivery.disable_spread", d.DisableSpread, 0, d.DisableAfter.Duration)
 	}
+	if err := webhook.CheckProxy(string(d.Proxy)); err != nil {
+		ps.add("delivery.proxy", "%s", err)
+	}
+	if d.Origin != "" {
+		if err := webhook.CheckOrigin(d.Origin); err != nil {
+			ps.add("delivery.origin", "%s", err)
+		}
+	}
+	if err := webhook.CheckCloudEventsSource(d.CloudEventsSource); err != nil {
+		ps.add("delivery.cloudevents_source", "%s", err)
+	}
 	for i, network := range d.AllowNetworks {
 		if err := webhook.CheckNetwork(network); err != nil {
 			ps.add(element("delivery.allow_networks", i), "%s", err)

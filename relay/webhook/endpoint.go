@@ -42,6 +42,8 @@ type Message struct {
 	ID     string
 	Event  string
 	Tenant string
+	// Resource is the key of what changed; it may be empty.
+	Resource string
 	// Body is sent and signed byte for byte. It must not change, not even after Send has returned: an abandoned connection
 	// may still be reading it.
 	Body []byte

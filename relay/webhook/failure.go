@@ -27,6 +27,14 @@ func failure(parent, ctx context.Context, timeout time.Duration, err error) Outc
 	case ctx.Err() != nil:
 		return Outcome{Class: ClassTimeout, Err: fmt.Errorf("no answer within %s", timeout)}
 	}
+	if hop, ok := errors.AsType[*proxyError](err); ok {
+		o := failure(parent, ctx, timeout, hop.cause)
+		o.Err = fmt.Errorf("egress proxy: %w", o.Err)
+		return o
+	}
+	if tunnel, ok := errors.AsType[*tunnelError](err); ok {
+		return Outcome{Class: ClassConnectError, Err: tunnel}
+	}
 	if blocked, ok := errors.AsType[*blockedError](err); ok {
 		return Outcome{Class: ClassSSRFBlocked, Err: blocked}
 	}
@@ -38,6 +46,10 @@ func failure(parent, ctx context.Context, timeout time.Duration, err error) Outc
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return dialFailure(op)
+	}
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+		// A connection's own deadline can be a moment ahead of the attempt's.
+		return Outcome{Class: ClassTimeout, Err: errors.New("no answer in time")}
 	}
 	return Outcome{Class: ClassTransportError, Err: errors.New(transportReason(err))}
 }

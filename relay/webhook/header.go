@@ -22,6 +22,11 @@ const (
 	headerFKDelivery      = "X-Ferriskey-Delivery-Id"
 	headerFKSignature     = "X-Ferriskey-Signature"
 	headerXIdempotencyKey = "X-Idempotency-Key"
+	headerAuthorization   = "Authorization"
+	headerRequestOrigin   = "Webhook-Request-Origin"
+	headerRequestRate     = "Webhook-Request-Rate"
+	headerAllowedOrigin   = "Webhook-Allowed-Origin"
+	headerAllowedRate     = "Webhook-Allowed-Rate"
 )
 
 var (
@@ -84,14 +89,23 @@ func headerSafe(value string) bool {
 	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// fixedHeader returns the headers that are the same in every request to one endpoint.
-func fixedHeader(custom map[string]string, userAgent string) http.Header {
-	h := make(http.Header, len(custom)+3)
-	for name, value := range custom {
+// fixedHeader returns the headers that are the same in every delivery to the endpoint.
+func (s *Sender) fixedHeader(e *Endpoint) http.Header {
+	h := make(http.Header, len(e.Headers)+6)
+	for name, value := range e.Headers {
 		h.Set(name, value)
 	}
+	if e.Credentials.Bearer != "" {
+		h.Set(headerAuthorization, "Bearer "+e.Credentials.Bearer)
+	}
+	if e.Options.Handshake {
+		h.Set(headerRequestOrigin, s.origin)
+	}
+	if e.Options.CloudEvents {
+		h.Set(headerCESpecVersion, "1.0")
+	}
 	h.Set("Content-Type", "application/json")
-	h.Set("User-Agent", userAgent)
+	h.Set("User-Agent", s.userAgent)
 	// An entry without values is not sent. It tells net/http that the request may be repeated when a kept-alive
 	// connection turns out to be closed, as Transport documents: receivers tell repetitions by the webhook-id.
 	if _, ok := h[headerXIdempotencyKey]; !ok {

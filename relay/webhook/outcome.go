@@ -10,29 +10,32 @@ type Class string
 
 // The classes, and what they say about the attempt.
 const (
-	ClassDelivered       Class = "delivered"        // 2xx
-	ClassHTTP3xx         Class = "http_3xx"         // redirects are not followed
-	ClassHTTP4xx         Class = "http_4xx"         // those without a class of their own
-	ClassHTTP408         Class = "http_408"         // Request Timeout
-	ClassHTTP410         Class = "http_410"         // Gone: the receiver wants no more events
-	ClassHTTP429         Class = "http_429"         // Too Many Requests
-	ClassHTTP5xx         Class = "http_5xx"         //
-	ClassHTTPOther       Class = "http_other"       // 101, or a status that HTTP does not have
-	ClassTimeout         Class = "timeout"          // no connection, or no answer, in time
-	ClassDNSError        Class = "dns_error"        // the name did not resolve
-	ClassConnectRefused  Class = "connect_refused"  // nothing listens there
-	ClassConnectError    Class = "connect_error"    // unreachable, or reset while connecting
-	ClassTLSError        Class = "tls_error"        // no handshake, or a certificate that does not verify
-	ClassSSRFBlocked     Class = "ssrf_blocked"     // the address is internal and not allowed
-	ClassInvalidEndpoint Class = "invalid_endpoint" // the URL, a header or the secret cannot be used
-	ClassTransportError  Class = "transport_error"  // the connection broke, or the answer was no HTTP
-	ClassCanceled        Class = "canceled"         // the relay itself stopped; says nothing about the endpoint
+	ClassDelivered        Class = "delivered"         // 2xx
+	ClassHTTP3xx          Class = "http_3xx"          // redirects are not followed
+	ClassHTTP4xx          Class = "http_4xx"          // those without a class of their own
+	ClassHTTP408          Class = "http_408"          // Request Timeout
+	ClassHTTP410          Class = "http_410"          // Gone: the receiver wants no more events
+	ClassHTTP429          Class = "http_429"          // Too Many Requests
+	ClassHTTP5xx          Class = "http_5xx"          //
+	ClassHTTPOther        Class = "http_other"        // 101, or a status that HTTP does not have
+	ClassTimeout          Class = "timeout"           // no connection, or no answer, in time
+	ClassDNSError         Class = "dns_error"         // the name did not resolve
+	ClassConnectRefused   Class = "connect_refused"   // nothing listens there
+	ClassConnectError     Class = "connect_error"     // unreachable, or reset while connecting
+	ClassTLSError         Class = "tls_error"         // no handshake, or a certificate that does not verify
+	ClassSSRFBlocked      Class = "ssrf_blocked"      // the address is internal and not allowed
+	ClassInvalidEndpoint  Class = "invalid_endpoint"  // the URL, a header or the secret cannot be used
+	ClassTransportError   Class = "transport_error"   // the connection broke, or the answer was no HTTP
+	ClassTokenError       Class = "token_error"       // the token server gave no token
+	ClassPayloadTooLarge  Class = "payload_too_large" // the body is larger than the relay sends
+	ClassHandshakeRefused Class = "handshake_refused" // the endpoint did not agree to deliveries
+	ClassCanceled         Class = "canceled"          // the relay itself stopped; says nothing about the endpoint
 )
 
 var classes = []Class{
 	ClassDelivered, ClassHTTP3xx, ClassHTTP4xx, ClassHTTP408, ClassHTTP410, ClassHTTP429, ClassHTTP5xx, ClassHTTPOther,
 	ClassTimeout, ClassDNSError, ClassConnectRefused, ClassConnectError, ClassTLSError, ClassSSRFBlocked,
-	ClassInvalidEndpoint, ClassTransportError, ClassCanceled,
+	ClassInvalidEndpoint, ClassTransportError, ClassTokenError, ClassPayloadTooLarge, ClassHandshakeRefused, ClassCanceled,
 }
 
 // Classes returns every Class.
@@ -69,7 +72,7 @@ func (c Class) Verdict() Verdict {
 	switch c {
 	case ClassDelivered:
 		return Delivered
-	case ClassHTTP410, ClassSSRFBlocked, ClassInvalidEndpoint:
+	case ClassHTTP410, ClassSSRFBlocked, ClassInvalidEndpoint, ClassPayloadTooLarge:
 		return Permanent
 	default:
 		return Retry
@@ -82,8 +85,12 @@ type Outcome struct {
 	// Status is the HTTP status, 0 where there was no answer.
 	Status   int
 	Duration time.Duration
+	// Phases are what Duration consists of, as far as it was spent on the endpoint itself.
+	Phases Phases
 	// RetryAfter is how long the receiver asked to be left alone, at most MaxRetryAfter; 0 if it did not ask.
 	RetryAfter time.Duration
+	// AllowedRate is how many requests a minute the endpoint allowed in a handshake; 0 if it named no limit.
+	AllowedRate int
 	// Snippet is the beginning of a bad answer's body, at most MaxSnippetBytes of valid UTF-8 without NUL. It is the receiver's
 	// text: show it to nobody but the relay's administrators.
 	Snippet []byte

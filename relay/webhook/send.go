@@ -21,6 +21,9 @@ const (
 	// A connection is used again if its answer ends within this many bytes and this time; else it is closed.
 	drainBytes = 4 << 10
 	drainTime  = time.Second
+
+	// variableHeaders is how many headers differ from delivery to delivery.
+	variableHeaders = 10
 )
 
 // Send makes one attempt. It returns within the Sender's timeout, or soon after ctx ends. The first answer counts as soon
@@ -32,19 +35,59 @@ func (s *Sender) Send(ctx context.Context, t *Target, m *Message) Outcome {
 	return o
 }
 
-func (s *Sender) send(parent context.Context, t *Target, m *Message, now time.Time) Outcome {
+func (s *Sender) send(ctx context.Context, t *Target, m *Message, now time.Time) Outcome {
+	if s.maxPayload > 0 && int64(len(m.Body)) > s.maxPayload {
+		return Outcome{
+			Class: ClassPayloadTooLarge,
+			Err:   fmt.Errorf("the body has %d bytes; delivery.max_payload allows %d", len(m.Body), s.maxPayload),
+		}
+	}
+	return s.exchange(ctx, t, classify, func(ctx context.Context) *http.Request { return t.request(ctx, m, now) })
+}
+
+// classify judges the answer to a delivery by its status alone.
+func classify(res *http.Response) Outcome {
+	o := Outcome{Class: classOf(res.StatusCode), Status: res.StatusCode}
+	if o.Class != ClassDelivered {
+		o.Err = fmt.Errorf("the receiver answered with status %d", res.StatusCode)
+	}
+	return o
+}
+
+// exchange makes one request and judges its answer.
+func (s *Sender) exchange(
+	parent context.Context, t *Target, judge func(*http.Response) Outcome, request func(context.Context) *http.Request,
+) Outcome {
 	ctx, cancel := context.WithTimeout(parent, s.timeout)
 	defer cancel()
+	token := ""
+	if t.tokens != nil {
+		var err error
+		if token, err = t.tokens.get(ctx); err != nil {
+			return tokenFailure(parent, ctx, s.timeout, err)
+		}
+	}
+	traced, timing := measure(ctx)
+	req := request(traced)
+	if token != "" {
+		req.Header[headerAuthorization] = []string{"Bearer " + token}
+	}
 	// The transport itself, without http.Client: no redirects, no cookies, no errors that contain the URL.
-	res, err := s.transport.RoundTrip(t.request(ctx, m, now))
+	res, err := t.transport.RoundTrip(req)
+	phases := timing.phases()
 	if err != nil {
-		return failure(parent, ctx, s.timeout, err)
+		o := failure(parent, ctx, s.timeout, err)
+		o.Phases = phases
+		return o
 	}
 	defer res.Body.Close()
-	o := Outcome{Class: classOf(res.StatusCode), Status: res.StatusCode}
+	if token != "" && res.StatusCode == http.StatusUnauthorized {
+		t.tokens.refuse(token)
+	}
+	o := judge(res)
+	o.Phases = phases
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		o.Err = fmt.Errorf("the receiver answered with status %d", res.StatusCode)
-		return o
+		return o // its body is the connection
 	}
 	if res.ContentLength != 0 {
 		// A deadline of its own: the verdict is known, and a body that drips in would hold the place of another delivery.
@@ -60,17 +103,20 @@ func (s *Sender) send(parent context.Context, t *Target, m *Message, now time.Ti
 	// As much as came in time is worth showing.
 	body, _ := io.ReadAll(io.LimitReader(res.Body, drainBytes+1))
 	o.Snippet = snippet(body)
-	o.RetryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
-	o.Err = fmt.Errorf("the receiver answered with status %d", res.StatusCode)
+	o.RetryAfter = retryAfter(res.Header, time.Now())
 	return o
 }
 
 // request builds the request as bytes of t and m alone, but for the timestamp.
 func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.Request {
-	header := make(http.Header, len(t.header)+10)
+	variable := variableHeaders
+	if t.source != "" {
+		variable += cloudEventHeaders
+	}
+	header := make(http.Header, len(t.header)+variable)
 	maps.Copy(header, t.header)
 	// One array holds the values of all the headers below.
-	values := make([]string, 0, 10)
+	values := make([]string, 0, variable)
 	set := func(name, value string) {
 		values = append(values, value)
 		header[name] = values[len(values)-1 : len(values) : len(values)]
@@ -84,8 +130,10 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 	set(headerTimestamp, timestamp)
 	set(headerFKTimestamp, timestamp)
 	set(headerFKDelivery, deliveryID)
-	if t.signatures.ferriskey != nil {
+	if len(t.signatures.standard) > 0 {
 		set(headerSignature, t.signatures.webhookSignature(m.ID, timestamp, m.Body))
+	}
+	if t.signatures.ferriskey != nil {
 		set(headerFKSignature, t.signatures.ferriskeySignature(timestamp, m.Body))
 	}
 	if headerSafe(m.Event) {
@@ -96,6 +144,9 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 	}
 	set(headerAttempt, strconv.Itoa(m.Attempt))
 	set(headerAttemptsLeft, strconv.Itoa(m.Left))
+	if t.source != "" {
+		t.setCloudEvent(m, set)
+	}
 
 	req := &http.Request{
 		Method:        http.MethodPost,
@@ -125,13 +176,23 @@ func snippet(body []byte) []byte {
 	return []byte(text)
 }
 
-// retryAfter reads a Retry-After header (RFC 9110, section 10.2.3), seconds or a date; 0 if it is neither or past.
-func retryAfter(value string, now time.Time) time.Duration {
-	var d time.Duration
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		d = time.Duration(seconds) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		d = at.Sub(now)
+// retryAfter reads the Retry-After header (RFC 9110, section 10.2.3), seconds or a date; 0 if it is neither or past. A date is one
+// of the receiver's clock, so it is compared with what that clock said when it answered.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseUint(value, 10, 64)
+		if err != nil || seconds > uint64(MaxRetryAfter/time.Second) {
+			return MaxRetryAfter // too many digits for a number are still a wish
+		}
+		return time.Duration(seconds) * time.Second
 	}
-	return min(max(d, 0), MaxRetryAfter)
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if sent, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = sent
+	}
+	return min(max(at.Sub(now), 0), MaxRetryAfter)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -247,14 +248,46 @@ func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
-		"": 0, "0": 0, "30": 30 * time.Second, "-5": 0, "soon": 0, "1.5": 0,
-		"99999999": MaxRetryAfter, "99999999999999999999": 0,
-		"Sun, 01 Nov 2026 12:10:00 GMT": 10 * time.Minute,
-		"Sun, 01 Nov 2026 11:00:00 GMT": 0,
-		"Fri, 01 Jan 2100 00:00:00 GMT": MaxRetryAfter,
+		"": 0, "0": 0, "30": 30 * time.Second, "-5": 0, "+5": 0, "soon": 0, "1.5": 0, "86400": MaxRetryAfter,
+		"99999999": MaxRetryAfter, "99999999999999999999": MaxRetryAfter,
+		"Sun, 01 Nov 2026 12:10:00 GMT":   10 * time.Minute,
+		"Sunday, 01-Nov-26 12:10:00 GMT":  10 * time.Minute, // the two obsolete forms of a date
+		"Sun Nov  1 12:10:00 2026":        10 * time.Minute,
+		"Sun, 01 Nov 2026 11:00:00 GMT":   0,
+		"Fri, 01 Jan 2100 00:00:00 GMT":   MaxRetryAfter,
+		"Sun, 01 Nov 2026 12:10:00 +0100": 0,
 	} {
-		if got := retryAfter(value, now); got != want {
+		if got := retryAfter(http.Header{"Retry-After": {value}}, now); got != want {
 			t.Errorf("retryAfter(%q) = %s, want %s", value, got, want)
+		}
+	}
+	// A receiver whose clock is two hours behind.
+	skewed := http.Header{"Retry-After": {"Sun, 01 Nov 2026 10:10:00 GMT"}, "Date": {"Sun, 01 Nov 2026 10:00:00 GMT"}}
+	if got := retryAfter(skewed, now); got != 10*time.Minute {
+		t.Errorf("with another clock: %s", got)
+	}
+}
+
+// Retry-After counts in every answer that is not 2xx.
+func TestSend_RetryAfter(t *testing.T) {
+	t.Parallel()
+	srv := receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		status, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		if err != nil {
+			return
+		}
+		w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+		w.WriteHeader(status)
+	})
+	s := sender(t, nil)
+	for _, status := range []int{200, 202, 301, 307, 400, 401, 404, 408, 410, 413, 429, 500, 502, 503, 504, 799} {
+		want := time.Hour
+		if status < 300 {
+			want = 0
+		}
+		o := s.Send(t.Context(), target(t, s, Endpoint{URL: srv.URL + "/" + strconv.Itoa(status)}), message())
+		if o.RetryAfter < want-time.Second || o.RetryAfter > want+time.Second {
+			t.Errorf("status %d: %s", status, o.RetryAfter)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -10,15 +11,27 @@ import (
 	"sync"
 )
 
-// signer makes HMAC-SHA256 sums under one key. Keyed states are pooled: setting one up costs as much as a short body.
-type signer struct{ states sync.Pool }
+// The versions of signatures that Standard Webhooks knows.
+const (
+	schemeHMAC    = "v1"
+	schemeEd25519 = "v1a"
+)
 
-func newSigner(key []byte) *signer {
-	return &signer{states: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+// signer makes the signatures of one secret.
+type signer interface {
+	// appendSignature appends the signature of prefix and body to header, with its version in front.
+	appendSignature(header []byte, prefix string, body []byte) []byte
+}
+
+// hmacSigner makes HMAC-SHA256 sums under one key. Keyed states are pooled: setting one up costs as much as a short body.
+type hmacSigner struct{ states sync.Pool }
+
+func newHMACSigner(key []byte) *hmacSigner {
+	return &hmacSigner{states: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
 }
 
 // sum returns the HMAC of prefix and body.
-func (s *signer) sum(prefix string, body []byte) [sha256.Size]byte {
+func (s *hmacSigner) sum(prefix string, body []byte) [sha256.Size]byte {
 	h := s.states.Get().(hash.Hash)
 	defer s.states.Put(h)
 	h.Reset()
@@ -30,29 +43,50 @@ func (s *signer) sum(prefix string, body []byte) [sha256.Size]byte {
 	return sum
 }
 
+func (s *hmacSigner) appendSignature(header []byte, prefix string, body []byte) []byte {
+	sum := s.sum(prefix, body)
+	return base64.StdEncoding.AppendEncode(append(header, schemeHMAC+","...), sum[:])
+}
+
+// ed25519Signer signs with a private key. Ed25519 reads its message twice, so prefix and body are put together first.
+type ed25519Signer struct{ key ed25519.PrivateKey }
+
+func (s ed25519Signer) appendSignature(header []byte, prefix string, body []byte) []byte {
+	message := append(append(make([]byte, 0, len(prefix)+len(body)), prefix...), body...)
+	return base64.StdEncoding.AppendEncode(append(header, schemeEd25519+","...), ed25519.Sign(s.key, message))
+}
+
 // signatures are what a Target signs with.
 type signatures struct {
-	standard  []*signer
-	ferriskey *signer
+	standard  []signer
+	ferriskey *hmacSigner // nil without a symmetric secret
 }
 
 func newSignatures(secrets []Secret) (signatures, error) {
 	var s signatures
 	for _, secret := range secrets {
+		if secret.asymmetric() {
+			key, err := secret.privateKey()
+			if err != nil {
+				return signatures{}, err
+			}
+			s.standard = append(s.standard, ed25519Signer{key})
+			continue
+		}
 		key, err := secret.key()
 		if err != nil {
 			return signatures{}, err
 		}
-		s.standard = append(s.standard, newSigner(key))
-	}
-	if len(secrets) > 0 {
-		s.ferriskey = newSigner([]byte(secrets[0]))
+		s.standard = append(s.standard, newHMACSigner(key))
+		if s.ferriskey == nil {
+			s.ferriskey = newHMACSigner([]byte(secret))
+		}
 	}
 	return s, nil
 }
 
-// webhookSignature is the webhook-signature header of Standard Webhooks: "v1," and the base64 of the HMAC over
-// id.timestamp.body, once per secret, separated by spaces. Timestamp is in Unix seconds.
+// webhookSignature is the webhook-signature header of Standard Webhooks: over id.timestamp.body, once per secret, separated by
+// spaces, "v1," and the base64 of the HMAC or "v1a," and that of the ed25519 signature. Timestamp is in Unix seconds.
 func (s *signatures) webhookSignature(id, timestamp string, body []byte) string {
 	prefix := id + "." + timestamp + "."
 	header := make([]byte, 0, len(s.standard)*48)
@@ -60,9 +94,7 @@ func (s *signatures) webhookSignature(id, timestamp string, body []byte) string 
 		if i > 0 {
 			header = append(header, ' ')
 		}
-		sum := key.sum(prefix, body)
-		header = append(header, "v1,"...)
-		header = base64.StdEncoding.AppendEncode(header, sum[:])
+		header = key.appendSignature(header, prefix, body)
 	}
 	return string(header)
 }

@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -14,7 +16,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The symmetric test vectors of the Standard Webhooks specification.
+// The key pair of the specification's third vector.
+const (
+	vectorPrivate = Secret("whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==")
+	vectorPublic  = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+)
+
+// The test vectors of the Standard Webhooks specification.
 func TestWebhookSignature_PublishedVectors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -29,6 +37,10 @@ func TestWebhookSignature_PublishedVectors(t *testing.T) {
 		{
 			"whsec_plJ3nmyCDGBKInavdOK15jsl", "msg_loFOjxBNrRLzqYUf", "1731705121",
 			`{"event_type":"ping","data":{"success":true}}`, "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
+		},
+		{
+			vectorPrivate, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", `{"test": 2432232314}`,
+			"v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==",
 		},
 	} {
 		s, err := newSignatures([]Secret{tt.secret})
@@ -45,7 +57,8 @@ func TestWebhookSignature_PublishedVectors(t *testing.T) {
 
 func TestFerrisKeySignature_Vector(t *testing.T) {
 	t.Parallel()
-	s, err := newSignatures([]Secret{Secret(strings.Repeat("0123456789abcdef", 4)), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
+	// The first symmetric secret makes it, wherever it stands.
+	s, err := newSignatures([]Secret{vectorPrivate, Secret(strings.Repeat("0123456789abcdef", 4)), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +106,55 @@ func TestWebhookSignature_VerifiedIndependently(t *testing.T) {
 	})
 }
 
+// Secrets of both kinds sign together, in the order of the list.
+func TestWebhookSignature_BothKinds(t *testing.T) {
+	t.Parallel()
+	const symmetric = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	s, err := newSignatures([]Secret{vectorPrivate, symmetric, testSecret, vectorPrivate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	timestamp, body := strconv.FormatInt(time.Now().Unix(), 10), []byte("body")
+	signature := s.webhookSignature("evt_1", timestamp, body)
+	parts := strings.Split(signature, " ")
+	if len(parts) != 4 {
+		t.Fatalf("signature = %s", signature)
+	}
+	for i, scheme := range []string{"v1a,", "v1,", "v1,", "v1a,"} {
+		if !strings.HasPrefix(parts[i], scheme) {
+			t.Errorf("part %d is %s, want %s", i, parts[i], scheme)
+		}
+	}
+	public, err := Secret(vectorPublic).publicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(parts[0], "v1a,"))
+	if err != nil || !ed25519.Verify(public, []byte("evt_1."+timestamp+".body"), sum) {
+		t.Errorf("the public key does not verify %s (%v)", parts[0], err)
+	}
+	verifier, err := standardwebhooks.NewWebhook(symmetric)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := http.Header{"Webhook-Id": {"evt_1"}, "Webhook-Timestamp": {timestamp}, "Webhook-Signature": {signature}}
+	if err := verifier.Verify(body, header); err != nil {
+		t.Errorf("not accepted: %v", err)
+	}
+}
+
+func TestPublicKey(t *testing.T) {
+	t.Parallel()
+	if got, err := PublicKey(vectorPrivate); err != nil || got != vectorPublic {
+		t.Errorf("PublicKey = %s, %v", got, err)
+	}
+	for _, s := range []Secret{testSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", vectorPublic, "whsk_sesame"} {
+		if got, err := PublicKey(s); err == nil || strings.Contains(err.Error(), "sesame") {
+			t.Errorf("PublicKey(%q) = %s, %v", string(s), got, err)
+		}
+	}
+}
+
 func TestSecret_Check(t *testing.T) {
 	t.Parallel()
 	for secret, want := range map[Secret]string{
@@ -102,7 +164,13 @@ func TestSecret_Check(t *testing.T) {
 		"whsec_not base64!!": "base64",
 		"whsec_c2hvcnQ=":     "shorter",
 		"sesame":             "shorter",
-		"":                   "shorter",
+		vectorPrivate:        "",
+		vectorPublic:         "is public",
+		"whsk_sesame":        "64 bytes",
+		"whsk_":              "64 bytes",
+		// The public half of another key.
+		Secret(string(vectorPrivate[:48]) + strings.Repeat("A", 43) + "=="): "belong together",
+		"": "shorter",
 	} {
 		err := secret.Check()
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

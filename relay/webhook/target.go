@@ -16,28 +16,66 @@ type Target struct {
 	header     http.Header
 	signatures signatures
 	identity   string
+	transport  *http.Transport
+	tokens     *tokens // nil without OAuth2
+	// source begins the source of CloudEvents; it is empty where the endpoint wants none.
+	source string
+	// origin asks for permission to deliver; it is empty where none is needed.
+	origin string
+	rate   float64
 }
 
 // Target prepares the endpoint. An error says why nothing can be sent to it; the Outcome of a delivery is then
 // Invalid(err).
 func (s *Sender) Target(e *Endpoint) (*Target, error) {
-	u, err := parseURL(e.URL, s.allowHTTP, s.guard)
+	t, err := s.target(e)
 	if err != nil {
 		return nil, fmt.Errorf("webhook %q: %w", e.Name, err)
 	}
+	return t, nil
+}
+
+func (s *Sender) target(e *Endpoint) (*Target, error) {
+	u, err := parseURL(e.URL, s.allowHTTP, s.guard)
+	if err != nil {
+		return nil, err
+	}
 	if err := CheckHeaders(e.Headers); err != nil {
-		return nil, fmt.Errorf("webhook %q: %w", e.Name, err)
+		return nil, err
+	}
+	if err := joined(e.checkCredentials(s.allowHTTP, s.guard)); err != nil {
+		return nil, err
 	}
 	keys, err := newSignatures(e.Secrets)
 	if err != nil {
-		return nil, fmt.Errorf("webhook %q: %w", e.Name, err)
+		return nil, err
 	}
-	return &Target{
+	transport, err := s.transportFor(&e.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	t := &Target{
 		url:        u,
-		header:     fixedHeader(e.Headers, s.userAgent),
+		header:     s.fixedHeader(e),
 		signatures: keys,
 		identity:   e.Origin + "\x00" + e.Key,
-	}, nil
+		transport:  transport,
+		rate:       e.Options.Rate,
+	}
+	if e.Options.CloudEvents {
+		t.source = s.source
+	}
+	if e.Options.Handshake {
+		t.origin = s.origin
+	}
+	if o := e.Credentials.OAuth2; o != nil {
+		tokenURL, err := parseURL(o.TokenURL, s.allowHTTP, s.guard)
+		if err != nil {
+			return nil, err
+		}
+		t.tokens = s.tokens.get(o.fingerprint(e.Credentials.profile()), func() *tokens { return newTokens(o, tokenURL, transport) })
+	}
+	return t, nil
 }
 
 // deliveryID makes a UUID of version 7 (RFC 9562, section 5.7) whose random part is a hash of the event and the endpoint:
