@@ -26,19 +26,22 @@ type Webhook struct {
 	Origin string
 	// Key identifies it within its origin: the IAM's row key, or the configured name.
 	Key string
-	// Tenant is the key of the tenant whose events it gets, or "*"; for a configured one it may also be the tenant's name.
+	// Tenant is the key of the tenant whose events it gets, or "*"; for one that is not the IAM's it may also be the tenant's name.
 	Tenant      string
 	Name        string
 	Description string
 	URL         string
 	Headers     map[string]string
-	// Secrets all sign what is sent; without one it is sent unsigned.
+	// Secrets all sign what is sent, unless they have expired: see ValidSecrets. Without one it is sent unsigned.
 	Secrets []string
-	Events  []string
-	Enabled bool
+	// SecretsCreated and SecretsExpire go with Secrets; the zero time is unknown, and never. They may be shorter.
+	SecretsCreated, SecretsExpire []time.Time
+	Events                        []string
+	Enabled                       bool
 	// Cursor is set while the webhook reads the log by itself: the last event that it is done with.
 	Cursor *int64
-	// DisabledFor says why the relay itself stopped delivering, for example that the endpoint answered 410 Gone.
+	// DisabledFor says why delivering was stopped, for example that the endpoint answered 410 Gone, or by hand: see ByHand. It is
+	// empty for one that its definition switches off.
 	DisabledFor string
 	// RemovedAfter is set once the subscription is gone: events up to it are still delivered.
 	RemovedAfter *int64
@@ -52,6 +55,8 @@ type Webhook struct {
 	Version int64
 	// Lease is the member that serves it while it has a Cursor; 0 for none.
 	Lease int64
+	// Created is when it was first stored, Changed when its definition changed, or its state by hand.
+	Created, Changed time.Time
 	Health
 }
 
@@ -64,29 +69,52 @@ type Health struct {
 	FailedAt     time.Time // the last failure that began a span
 }
 
+// webhookColumns are what scanWebhook reads.
+const webhookColumns = `id, origin, key, tenant, name, description, url, headers::text, secrets, secrets_created, secrets_expire, events, enabled,
+	cursor, disabled_for, removed_after, options, credentials, exclusive, agreed, version, coalesce(lease, 0), created, changed,
+	coalesce(rest_until, '0001-01-01Z'), rests, coalesce(failing_since, '0001-01-01Z'), failing_spans, coalesce(failed_at, '0001-01-01Z')`
+
 // LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
 func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, origin, key, tenant, name, description, url, headers::text, secrets, events, enabled, cursor, disabled_for, removed_after,
-			options, credentials, exclusive, agreed, version, coalesce(lease, 0), coalesce(rest_until, '0001-01-01Z'), rests,
-			coalesce(failing_since, '0001-01-01Z'), failing_spans, coalesce(failed_at, '0001-01-01Z')
-		FROM webhook ORDER BY id`)
+	return collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook ORDER BY id`))
+}
+
+// ChangedWebhooks reads the subscriptions that were changed from outside the leader's ingestion after a version, and the
+// version that this brings the reader to.
+func (s *Store) ChangedWebhooks(ctx context.Context, since int64) ([]Webhook, int64, error) {
+	webhooks, err := collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE version > $1 ORDER BY id`, since))
+	for i := range webhooks {
+		since = max(since, webhooks[i].Version)
+	}
+	return webhooks, since, err
+}
+
+func collectWebhooks(rows pgx.Rows, err error) ([]Webhook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read webhooks: %w", err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Webhook, error) {
-		var w Webhook
-		var headers string
-		err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &w.Events,
-			&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.Version, &w.Lease,
-			&w.RestUntil, &w.Rests, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
-		if err != nil {
-			return w, err
-		}
-		if err := json.Unmarshal([]byte(headers), &w.Headers); err != nil {
-			return w, fmt.Errorf("headers of webhook %d: %w", w.ID, err)
-		}
-		return w, nil
-	})
+	webhooks, err := pgx.CollectRows(rows, scanWebhook)
+	if err != nil {
+		return nil, fmt.Errorf("read webhooks: %w", err)
+	}
+	return webhooks, nil
+}
+
+func scanWebhook(row pgx.CollectableRow) (Webhook, error) {
+	var w Webhook
+	var headers string
+	var created, expire []*time.Time
+	err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &created, &expire, &w.Events,
+		&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.Version, &w.Lease,
+		&w.Created, &w.Changed, &w.RestUntil, &w.Rests, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
+	if err != nil {
+		return w, err
+	}
+	if err := json.Unmarshal([]byte(headers), &w.Headers); err != nil {
+		return w, fmt.Errorf("headers of webhook %d: %w", w.ID, err)
+	}
+	w.SecretsCreated, w.SecretsExpire = orZero(created), orZero(expire)
+	return w, nil
 }
 
 // SaveWebhooks stores subscriptions that changed outside the IAM's log, fenced like every other write.
@@ -103,31 +131,49 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 	return nil
 }
 
-// queueWebhooks writes what defines a subscription. Its cursor belongs to delivery and stays as it is.
+// queueWebhooks writes what defines a subscription. Its cursor belongs to delivery and stays as it is. So does whether it was
+// stopped by hand: the row knows it, the ingest that writes may not know it yet.
 func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
 	for i := range webhooks {
 		w := &webhooks[i]
-		headers, err := json.Marshal(w.Headers)
-		if err != nil { // a map of strings always marshals
-			panic(err)
+		if w.Origin == OriginRelay {
+			continue // defined by its row alone
 		}
-		if w.Headers == nil {
-			headers = []byte("{}")
-		}
-		events := w.Events
-		if events == nil {
-			events = []string{}
-		}
-		batch.Queue(`INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after,
+		batch.Queue(`INSERT INTO webhook AS w (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after,
 				options, credentials, exclusive)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, $13, $14, $15, $16)
 			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, description = excluded.description, url = excluded.url,
-				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events, enabled = excluded.enabled,
-				disabled_for = excluded.disabled_for, removed_after = excluded.removed_after,
-				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive`,
-			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, string(headers), append([]string{}, w.Secrets...), events, w.Enabled, w.DisabledFor, w.RemovedAfter,
-			cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive)
+				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events,
+				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
+				removed_after = excluded.removed_after, changed = now(),
+				enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled
+					WHEN starts_with(w.disabled_for, '`+byHand+`') THEN false
+					ELSE excluded.enabled OR excluded.disabled_for <> '' END,
+				disabled_for = CASE WHEN excluded.removed_after IS NOT NULL
+						OR starts_with(w.disabled_for, '`+byHand+`') AND (excluded.enabled OR excluded.disabled_for <> '') THEN w.disabled_for
+					ELSE '' END`,
+			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, headersJSON(w), orEmpty(w.Secrets), orEmpty(w.Events),
+			w.Enabled, w.DisabledFor, w.RemovedAfter, cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive)
 	}
+}
+
+func headersJSON(w *Webhook) string {
+	if w.Headers == nil {
+		return "{}"
+	}
+	headers, err := json.Marshal(w.Headers)
+	if err != nil { // a map of strings always marshals
+		panic(err)
+	}
+	return string(headers)
+}
+
+// orEmpty keeps a null out of a column that has none.
+func orEmpty(texts []string) []string {
+	if texts == nil {
+		return []string{}
+	}
+	return texts
 }
 
 // ForgetWebhooks deletes removed subscriptions that have nothing left to deliver, with what was given up of theirs. It
