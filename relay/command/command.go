@@ -48,6 +48,7 @@ var commands = []command{
 	{"setup", "make what the relay needs in the IAM's database, or print the SQL for it", setupCommand},
 	{"check", "try every precondition, and say how to mend what fails", checkCommand},
 	{"status", "show how far the relay has come, and how each webhook stands", statusCommand},
+	{"webhooks", "list, make, change, stop and try webhooks", webhooksCommand},
 	{"init", "write a configuration file", initCommand},
 	{"presets", "list the built-in mappings, or print one", presetsCommand},
 	{"teardown", "drop the slot, the publication and the relay's tables", teardownCommand},

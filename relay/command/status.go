@@ -96,19 +96,11 @@ func statusCommand(flags *flag.FlagSet) func(context.Context, *environment, []st
 }
 
 func readStatus(ctx context.Context, cfg *config.Config) (*status, error) {
-	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema)
+	store, err := openOutbox(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	setting, err := store.Setting(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if setting.Migration == 0 {
-		return nil, fmt.Errorf("database %s has no outbox in schema %s that role %s can read; run or setup makes it, check tells what is missing",
-			setting.Database, cfg.Outbox.Schema, setting.Role)
-	}
 	position, err := store.Position(ctx)
 	if err != nil {
 		return nil, err

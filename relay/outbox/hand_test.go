@@ -153,7 +153,10 @@ func TestSaveWebhooks_KeepsWhatWasDoneByHand(t *testing.T) {
 	}
 	byHandNow := func(enabled bool, reason string) {
 		t.Helper()
-		if _, err := store.ChangeWebhook(ctx, 1, func(w *Webhook) error { w.Enabled, w.DisabledFor, w.URL = enabled, reason, "not ours to change"; return nil }); err != nil {
+		if _, err := store.ChangeWebhook(ctx, 1, func(w *Webhook) error {
+			w.Enabled, w.DisabledFor, w.URL = enabled, reason, "not ours to change"
+			return nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

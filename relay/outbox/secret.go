@@ -54,6 +54,11 @@ func (w *Webhook) Rotate(now time.Time, grace time.Duration, secrets ...string) 
 	}
 }
 
+// SecretTimes are when a secret was made and when it ends; the zero time is unknown, and never.
+func (w *Webhook) SecretTimes(i int) (created, expires time.Time) {
+	return at(w.SecretsCreated, i), at(w.SecretsExpire, i)
+}
+
 func (w *Webhook) expires(i int) time.Time { return at(w.SecretsExpire, i) }
 
 func at(times []time.Time, i int) time.Time {

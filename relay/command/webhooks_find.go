@@ -1,0 +1,121 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// find returns the webhook that is meant. One that was removed is found only where no other has the name.
+func (w *webhooks) find(ctx context.Context, which string) (*outbox.Webhook, error) {
+	all, err := w.store.LoadWebhooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*outbox.Webhook
+	for _, removed := range []bool{false, true} {
+		for i := range all {
+			if one := &all[i]; (one.RemovedAfter != nil) == removed && isMeant(one, which) {
+				found = append(found, one)
+			}
+		}
+		if len(found) > 0 {
+			break
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("there is no webhook %q; iam-relay webhooks list shows them", which)
+	case 1:
+		return found[0], nil
+	}
+	ids := make([]string, len(found))
+	for i, one := range found {
+		ids[i] = address(one)
+	}
+	return nil, &usageError{fmt.Sprintf("%q may be %s; give one of these", which, strings.Join(ids, " or "))}
+}
+
+func isMeant(one *outbox.Webhook, which string) bool {
+	return which == address(one) || which == nameOf(one) || which == strconv.FormatInt(one.ID, 10)
+}
+
+// address is the form that names a webhook for certain.
+func address(one *outbox.Webhook) string { return one.Origin + ":" + one.Key }
+
+// nameOf is what a webhook is called: an IAM's may have no name.
+func nameOf(one *outbox.Webhook) string {
+	if one.Name == "" {
+		return one.Key
+	}
+	return one.Name
+}
+
+// printable keeps what others have written from steering the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}
+
+// findOwn returns the webhook that is meant, if its definition may be changed here.
+func (w *webhooks) findOwn(ctx context.Context, which string) (*outbox.Webhook, error) {
+	one, err := w.find(ctx, which)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case one.Origin == outbox.OriginIAM:
+		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is defined in the IAM, in tenant %s: change it there, and the relay follows at once", printable(nameOf(one)), address(one), one.Tenant)}
+	case one.Origin == outbox.OriginConfig:
+		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is defined in the configuration: change its [[webhook]] in %s, and restart the relay", printable(nameOf(one)), address(one), w.config)}
+	case one.RemovedAfter != nil:
+		return nil, removedError(one)
+	}
+	return one, nil
+}
+
+func removedError(one *outbox.Webhook) error {
+	return fmt.Errorf("webhook %s (%s) was removed", printable(nameOf(one)), address(one))
+}
+
+// change changes a webhook, and says so with its new state.
+func (w *webhooks) change(ctx context.Context, one *outbox.Webhook, done string, change func(*outbox.Webhook) error) error {
+	changed, err := w.store.ChangeWebhook(ctx, one.ID, change)
+	if err != nil {
+		return fmt.Errorf("webhook %s: %w", printable(nameOf(one)), err)
+	}
+	return w.say(ctx, &changed, done)
+}
+
+// say writes what was done, or as JSON what there is now.
+func (w *webhooks) say(ctx context.Context, one *outbox.Webhook, done string) error {
+	if !w.json {
+		fmt.Fprintf(w.env.out, "webhook %s (%s): %s\n", printable(nameOf(one)), address(one), done)
+		return nil
+	}
+	return w.writeDetail(ctx, one.ID, "")
+}
+
+// writeDetail writes all about one webhook as JSON.
+func (w *webhooks) writeDetail(ctx context.Context, id int64, secret string) error {
+	standing, err := w.standing(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(standing.webhooks, func(one outbox.Webhook) bool { return one.ID == id })
+	if i < 0 {
+		return outbox.ErrWebhookGone
+	}
+	detail := standing.detail(&standing.webhooks[i])
+	detail.Secret = secret
+	return writeJSON(w.env.out, detail)
+}
