@@ -61,6 +61,11 @@ func (l *loader) loadWebhooks(document *node) {
 	}
 	w.url, w.name, w.description = column("url"), column("name"), column("description")
 	w.headers, w.secret = column("headers"), column("secret")
+	for _, i := range []int{w.url, w.headers, w.secret} { // a URL may hold a token
+		if i >= w.table.cdc.KeyColumns {
+			w.table.cdc.Columns[i].Secret = true
+		}
+	}
 	if source.get("url") == nil {
 		l.problems.add(source.at, "webhooks needs url, the column that holds the endpoint")
 	}

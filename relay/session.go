@@ -158,6 +158,13 @@ func (t *term) firstCopy(ctx context.Context, server cdc.Server, catalog *cdc.Ca
 
 // newIngest builds the state of ingest from the store.
 func (t *term) newIngest(ctx context.Context, conn *pgx.Conn, server cdc.Server, mapper *mapping.Mapper, owners map[*cdc.Table]int) (*ingest, error) {
+	resealed, err := t.store.Reseal(ctx, t.rules.Tables())
+	if err != nil {
+		return nil, err
+	}
+	if resealed > 0 {
+		t.log.Info("sealed anew what was not sealed with the first key of outbox.key_file", "rows", resealed)
+	}
 	position, err := t.store.Position(ctx)
 	if err != nil {
 		return nil, err

@@ -102,7 +102,7 @@ func (c *check) lines(what string, err error) {
 
 // outbox looks at where events are kept.
 func (c *check) outbox(ctx context.Context) {
-	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema)
+	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.SealingKeys())
 	if err != nil {
 		c.fail("outbox", "%s", err)
 		return

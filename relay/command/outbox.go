@@ -10,7 +10,7 @@ import (
 
 // openOutbox opens an outbox whose tables are those that this program knows.
 func openOutbox(ctx context.Context, cfg *config.Config) (*outbox.Store, error) {
-	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema)
+	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.SealingKeys())
 	if err != nil {
 		return nil, err
 	}

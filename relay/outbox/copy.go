@@ -59,12 +59,15 @@ func (s *Store) mirrored(ctx context.Context) (map[string][]string, error) {
 	return held, nil
 }
 
-// columnTag names a column in the registry. A table read from another schema, or a column that is hashed from now on, is
-// another one, and is read again.
+// columnTag names a column in the registry. A table read from another schema, or a column that is hashed or secret from now on,
+// or no longer, is another one, and is read again.
 func columnTag(t *cdc.Table, i int) string {
 	tag := t.Schema + "." + t.Columns[i].Name
 	if t.Columns[i].Hash {
 		tag += "#"
+	}
+	if t.Columns[i].Secret {
+		tag += "!"
 	}
 	return tag
 }
@@ -101,7 +104,7 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 		if err != nil {
 			return err
 		}
-		c.chunk.Upsert(t, key, row, c.owners)
+		c.chunk.upsert(t, key, row, c.owners, c.leader.store.keys)
 		if n++; n%copyChunk == 0 {
 			return c.flush(ctx)
 		}
@@ -128,7 +131,7 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 
 func (c *Copy) flush(ctx context.Context) error {
 	batch := &pgx.Batch{}
-	c.chunk.queue(batch)
+	c.chunk.queue(batch, c.leader.store.keys)
 	c.chunk = Chunk{}
 	if batch.Len() == 0 {
 		return nil
@@ -204,7 +207,7 @@ func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Ke
 			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
 		}
 		for _, p := range pairs {
-			row, err := parseRow(t, []byte(p.row))
+			row, err := parseRow(t, cdc.Key(p.key), []byte(p.row), m.keys)
 			if err != nil {
 				return err
 			}

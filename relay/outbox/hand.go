@@ -51,7 +51,7 @@ func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
 			VALUES ($1, $2, $3, '', '', '', '', '{}', '{}', '{}', true)`, w.ID, w.Origin, w.Key); err != nil {
 			return fmt.Errorf("store the webhook: %w", err)
 		}
-		return define(ctx, tx, w)
+		return s.define(ctx, tx, w)
 	})
 }
 
@@ -74,7 +74,7 @@ func (s *Store) RemoveWebhook(ctx context.Context, id int64) (Webhook, error) {
 func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx, *Webhook) error) (Webhook, error) {
 	var w Webhook
 	err := s.byHand(ctx, func(tx pgx.Tx) error {
-		found, err := collectWebhooks(tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE id = $1 AND removed_after IS NULL FOR UPDATE`, id))
+		found, err := s.collectWebhooks(tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE id = $1 AND removed_after IS NULL FOR UPDATE`, id))
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx,
 			if err := checkName(ctx, tx, &w); err != nil {
 				return err
 			}
-			if err := define(ctx, tx, &w); err != nil {
+			if err := s.define(ctx, tx, &w); err != nil {
 				return err
 			}
 		}
@@ -128,11 +128,12 @@ func checkName(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 }
 
 // define writes a webhook's definition.
-func define(ctx context.Context, tx pgx.Tx, w *Webhook) error {
+func (s *Store) define(ctx context.Context, tx pgx.Tx, plain *Webhook) error {
+	w := s.keys.sealed(plain)
 	_, err := tx.Exec(ctx, `UPDATE webhook SET tenant = $2, name = $3, description = $4, url = $5, headers = $6::text::json, secrets = $7,
 			secrets_created = $8, secrets_expire = $9, events = $10, options = $11, credentials = $12, exclusive = $13, removed_after = $14,
 			changed = now(), version = nextval('webhook_version') WHERE id = $1`,
-		w.ID, w.Tenant, w.Name, w.Description, w.URL, headersJSON(w), orEmpty(w.Secrets), orNull(w.SecretsCreated), orNull(w.SecretsExpire),
+		w.ID, w.Tenant, w.Name, w.Description, w.URL, headersJSON(&w), orEmpty(w.Secrets), orNull(w.SecretsCreated), orNull(w.SecretsExpire),
 		orEmpty(w.Events), cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive, w.RemovedAfter)
 	if err != nil {
 		return fmt.Errorf("store the webhook: %w", err)

@@ -30,9 +30,10 @@ func migrated(t *testing.T) (context.Context, *Store, *Leader) {
 	return ctx, store, leader
 }
 
-func opened(t *testing.T, url string) *Store {
+// opened is a store with the keys that seal, if any.
+func opened(t *testing.T, url string, sealing ...[]byte) *Store {
 	t.Helper()
-	store, err := Open(url, "iam_relay")
+	store, err := Open(url, "iam_relay", sealing)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,20 +76,32 @@ const webhookColumns = `id, origin, key, tenant, name, description, url, headers
 
 // LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
 func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
-	return collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook ORDER BY id`))
+	return s.collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook ORDER BY id`))
 }
 
 // ChangedWebhooks reads the subscriptions that were changed from outside the leader's ingestion after a version, and the
 // version that this brings the reader to.
 func (s *Store) ChangedWebhooks(ctx context.Context, since int64) ([]Webhook, int64, error) {
-	webhooks, err := collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE version > $1 ORDER BY id`, since))
+	webhooks, err := s.collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE version > $1 ORDER BY id`, since))
 	for i := range webhooks {
 		since = max(since, webhooks[i].Version)
 	}
 	return webhooks, since, err
 }
 
-func collectWebhooks(rows pgx.Rows, err error) ([]Webhook, error) {
+// collectWebhooks reads the answer to a query of webhookColumns.
+func (s *Store) collectWebhooks(rows pgx.Rows, err error) ([]Webhook, error) {
+	webhooks, err := scanWebhooks(rows, err)
+	for i := range webhooks {
+		if webhooks[i], err = s.keys.opened(&webhooks[i]); err != nil {
+			return nil, err
+		}
+	}
+	return webhooks, err
+}
+
+// scanWebhooks leaves them sealed.
+func scanWebhooks(rows pgx.Rows, err error) ([]Webhook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read webhooks: %w", err)
 	}
@@ -123,7 +135,7 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 		return nil
 	}
 	batch := &pgx.Batch{}
-	queueWebhooks(batch, webhooks)
+	queueWebhooks(batch, webhooks, l.store.keys)
 	batch.Queue(`SELECT advance(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
 	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("store webhooks: %w", fenced(err))
@@ -133,12 +145,12 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 
 // queueWebhooks writes what defines a subscription. Its cursor belongs to delivery and stays as it is. So does whether it was
 // stopped by hand: the row knows it, the ingest that writes may not know it yet.
-func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
+func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
 	for i := range webhooks {
-		w := &webhooks[i]
-		if w.Origin == OriginRelay {
+		if webhooks[i].Origin == OriginRelay {
 			continue // defined by its row alone
 		}
+		w := k.sealed(&webhooks[i])
 		batch.Queue(`INSERT INTO webhook AS w (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after,
 				options, credentials, exclusive)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, $13, $14, $15, $16)
@@ -152,7 +164,7 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook) {
 				disabled_for = CASE WHEN excluded.removed_after IS NOT NULL
 						OR starts_with(w.disabled_for, '`+byHand+`') AND (excluded.enabled OR excluded.disabled_for <> '') THEN w.disabled_for
 					ELSE '' END`,
-			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, headersJSON(w), orEmpty(w.Secrets), orEmpty(w.Events),
+			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, headersJSON(&w), orEmpty(w.Secrets), orEmpty(w.Events),
 			w.Enabled, w.DisabledFor, w.RemovedAfter, cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive)
 	}
 }
