@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -69,6 +70,32 @@ func (s *Store) RemoveWebhook(ctx context.Context, id int64) (Webhook, error) {
 		}
 		return nil
 	})
+}
+
+// DropExpiredSecrets forgets the secrets that sign no longer. It returns of how many webhooks it did; they have a new version.
+func (s *Store) DropExpiredSecrets(ctx context.Context) (int, error) {
+	now := time.Now()
+	rows, err := s.pool.Query(ctx, `SELECT id FROM webhook WHERE origin = $1 AND removed_after IS NULL
+		AND EXISTS (SELECT FROM unnest(secrets_expire) AS e(t) WHERE t <= $2) ORDER BY id`, OriginRelay, now)
+	if err != nil {
+		return 0, fmt.Errorf("look for expired secrets: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, fmt.Errorf("look for expired secrets: %w", err)
+	}
+	n := 0
+	for _, id := range ids {
+		_, err := s.ChangeWebhook(ctx, id, func(w *Webhook) error { w.dropExpired(now); return nil })
+		if errors.Is(err, ErrWebhookGone) {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx, *Webhook) error) (Webhook, error) {

@@ -219,3 +219,38 @@ func TestChangeWebhook_EnabledStartsAfresh(t *testing.T) {
 		t.Errorf("enabled: %+v", got.Health)
 	}
 }
+
+func TestDropExpiredSecrets(t *testing.T) {
+	t.Parallel()
+	ctx, store, _ := migrated(t)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	rotated, fresh := Webhook{Name: "rotated"}, Webhook{Name: "fresh"}
+	rotated.SetSecrets(now.Add(-3*time.Hour), "first")
+	rotated.Rotate(now.Add(-2*time.Hour), time.Hour, "second")
+	rotated.Rotate(now, time.Hour, "third")
+	rotated.Secrets, rotated.SecretsExpire = append(rotated.Secrets, "ended"), append(rotated.SecretsExpire, now)
+	rotated.SecretsCreated = append(rotated.SecretsCreated, time.Time{})
+	fresh.SetSecrets(now, "only")
+	if err := errors.Join(store.AddWebhook(ctx, &rotated), store.AddWebhook(ctx, &fresh)); err != nil {
+		t.Fatal(err)
+	}
+	_, version, err := store.ChangedWebhooks(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 0} {
+		if n, err := store.DropExpiredSecrets(ctx); err != nil || n != want {
+			t.Errorf("of %d webhooks, want %d (%v)", n, want, err)
+		}
+	}
+	changed, _, err := store.ChangedWebhooks(ctx, version)
+	if err != nil || len(changed) != 1 {
+		t.Fatalf("changed: %v, %v", changed, err)
+	}
+	if diff := cmp.Diff([]string{"third", "second"}, changed[0].Secrets); diff != "" || !changed[0].NextExpiry(now).Equal(now.Add(time.Hour)) {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := store.webhook(t, fresh.ID); len(got.Secrets) != 1 {
+		t.Errorf("the other one has %d", len(got.Secrets))
+	}
+}

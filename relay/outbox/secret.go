@@ -1,6 +1,9 @@
 package outbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ValidSecrets are the secrets that sign at a moment, in their order: those that have expired are left out.
 func (w *Webhook) ValidSecrets(now time.Time) []string {
@@ -35,22 +38,32 @@ func (w *Webhook) SetSecrets(now time.Time, secrets ...string) {
 // Rotate puts new secrets before the others, which sign on until the end of the grace. Those that end earlier stay so; those
 // that have ended are dropped.
 func (w *Webhook) Rotate(now time.Time, grace time.Duration, secrets ...string) {
+	end := now.Add(grace)
+	w.SecretsExpire = slices.Clone(w.SecretsExpire)
+	for i := range w.Secrets {
+		if i >= len(w.SecretsExpire) {
+			w.SecretsExpire = append(w.SecretsExpire, time.Time{})
+		}
+		if until := w.SecretsExpire[i]; until.IsZero() || end.Before(until) {
+			w.SecretsExpire[i] = end
+		}
+	}
+	w.dropExpired(now)
 	old := *w
 	w.SetSecrets(now, secrets...)
-	end := now.Add(grace)
-	if grace <= 0 {
-		return
-	}
+	w.Secrets = append(w.Secrets, old.Secrets...)
+	w.SecretsCreated, w.SecretsExpire = append(w.SecretsCreated, old.SecretsCreated...), append(w.SecretsExpire, old.SecretsExpire...)
+}
+
+// dropExpired forgets the secrets that sign no longer.
+func (w *Webhook) dropExpired(now time.Time) {
+	old := *w
+	w.Secrets, w.SecretsCreated, w.SecretsExpire = nil, nil, nil
 	for i, secret := range old.Secrets {
-		until := old.expires(i)
-		switch {
-		case until.IsZero() || end.Before(until):
-			until = end
-		case !now.Before(until):
-			continue
+		created, until := old.SecretTimes(i)
+		if until.IsZero() || now.Before(until) {
+			w.Secrets, w.SecretsCreated, w.SecretsExpire = append(w.Secrets, secret), append(w.SecretsCreated, created), append(w.SecretsExpire, until)
 		}
-		w.Secrets = append(w.Secrets, secret)
-		w.SecretsCreated, w.SecretsExpire = append(w.SecretsCreated, at(old.SecretsCreated, i)), append(w.SecretsExpire, until)
 	}
 }
 
