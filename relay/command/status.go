@@ -229,9 +229,9 @@ func (s *status) write(out io.Writer) error {
 		for _, h := range s.Webhooks {
 			state := h.State
 			if h.DisabledFor != "" {
-				state += " (" + h.DisabledFor + ")"
+				state += " (" + printable(h.DisabledFor) + ")"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", h.Name, h.Origin, h.Tenant, state, h.Behind, h.Parked, h.Dead)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", printable(h.Name), h.Origin, printable(h.Tenant), state, h.Behind, h.Parked, h.Dead)
 		}
 	}
 	return w.Flush()

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -17,17 +16,7 @@ func (w *webhooks) find(ctx context.Context, which string) (*outbox.Webhook, err
 	if err != nil {
 		return nil, err
 	}
-	var found []*outbox.Webhook
-	for _, removed := range []bool{false, true} {
-		for i := range all {
-			if one := &all[i]; (one.RemovedAfter != nil) == removed && isMeant(one, which) {
-				found = append(found, one)
-			}
-		}
-		if len(found) > 0 {
-			break
-		}
-	}
+	found := meant(all, which)
 	switch len(found) {
 	case 0:
 		return nil, fmt.Errorf("there is no webhook %q; iam-relay webhooks list shows them", which)
@@ -41,8 +30,23 @@ func (w *webhooks) find(ctx context.Context, which string) (*outbox.Webhook, err
 	return nil, &usageError{fmt.Sprintf("%q may be %s; give one of these", which, strings.Join(ids, " or "))}
 }
 
-func isMeant(one *outbox.Webhook, which string) bool {
-	return which == address(one) || which == nameOf(one) || which == strconv.FormatInt(one.ID, 10)
+// meant returns the webhooks that may be meant. An origin:key or an id means that webhook, whatever others are called: names are
+// given by whoever may make webhooks in the IAM.
+func meant(all []outbox.Webhook, which string) []*outbox.Webhook {
+	for _, removed := range []bool{false, true} {
+		for _, form := range []func(*outbox.Webhook) string{address, func(one *outbox.Webhook) string { return strconv.FormatInt(one.ID, 10) }, nameOf} {
+			var found []*outbox.Webhook
+			for i := range all {
+				if one := &all[i]; (one.RemovedAfter != nil) == removed && which == form(one) {
+					found = append(found, one)
+				}
+			}
+			if found != nil {
+				return found
+			}
+		}
+	}
+	return nil
 }
 
 // address is the form that names a webhook for certain.
@@ -102,20 +106,16 @@ func (w *webhooks) say(ctx context.Context, one *outbox.Webhook, done string) er
 		fmt.Fprintf(w.env.out, "webhook %s (%s): %s\n", printable(nameOf(one)), address(one), done)
 		return nil
 	}
-	return w.writeDetail(ctx, one.ID, "")
+	return w.writeDetail(ctx, one, "")
 }
 
 // writeDetail writes all about one webhook as JSON.
-func (w *webhooks) writeDetail(ctx context.Context, id int64, secret string) error {
+func (w *webhooks) writeDetail(ctx context.Context, one *outbox.Webhook, secret string) error {
 	standing, err := w.standing(ctx)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(standing.webhooks, func(one outbox.Webhook) bool { return one.ID == id })
-	if i < 0 {
-		return outbox.ErrWebhookGone
-	}
-	detail := standing.detail(&standing.webhooks[i])
+	detail := standing.detail(one)
 	detail.Secret = secret
 	return writeJSON(w.env.out, detail)
 }

@@ -160,7 +160,7 @@ func webhooksShow(*flag.FlagSet) func(context.Context, *webhooks, []string) erro
 			return err
 		}
 		if w.json {
-			return w.writeDetail(ctx, one.ID, "")
+			return w.writeDetail(ctx, one, "")
 		}
 		s, err := w.standing(ctx)
 		if err != nil {

@@ -34,7 +34,7 @@ func checkSecrets(secrets []string) error {
 // sayWithSecret says what was done, and the new secret, which nobody can ask for later.
 func (w *webhooks) sayWithSecret(ctx context.Context, one *outbox.Webhook, done, secret string) error {
 	if w.json {
-		return w.writeDetail(ctx, one.ID, secret)
+		return w.writeDetail(ctx, one, secret)
 	}
 	if err := w.say(ctx, one, done); err != nil || secret == "" {
 		return err

@@ -151,6 +151,11 @@ func TestWebhooks_DefinedElsewhere(t *testing.T) {
 	}
 	w.webhooks("add", "--name", "crm", "--url", "https://crm2.example.com", "--unsigned").done("webhook crm (relay:4294967296): made\n")
 	w.webhooks("disable", "crm").fails(2, `"crm" may be config:crm or relay:4294967296; give one of these`)
+	w.exec(`UPDATE ` + w.name + `.webhook SET name = 'relay:4294967296' WHERE origin = 'iam'`) // as a tenant may call its own
+	w.webhooks("show", "relay:4294967296").has("name           crm")
+	w.exec(`UPDATE ` + w.name + `.webhook SET name = '4294967296' WHERE origin = 'iam'`)
+	w.webhooks("show", "4294967296").has("name           crm")
+	w.exec(`UPDATE ` + w.name + `.webhook SET name = 'w1' WHERE origin = 'iam'`)
 	w.webhooks("add", "--name", "crm", "--url", "https://crm3.example.com").fails(1, "webhook crm: another webhook that was made here has that name")
 
 	// Whether it is delivered to is another matter.

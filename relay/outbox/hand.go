@@ -38,7 +38,7 @@ func (w *Webhook) StoppedByHand() bool { return strings.HasPrefix(w.DisabledFor,
 // SwitchedOn reports whether the definition wants the webhook to be delivered to, now or, where it is disabled, later.
 func (w *Webhook) SwitchedOn() bool { return w.Enabled || w.DisabledFor != "" }
 
-// AddWebhook stores a new webhook of OriginRelay, and gives it its ID and Key.
+// AddWebhook stores a new webhook of OriginRelay, and gives it its ID, Key and whatever else the row has.
 func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
 	return s.byHand(ctx, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT nextval('webhook_relay_id')`).Scan(&w.ID); err != nil {
@@ -52,7 +52,12 @@ func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
 			VALUES ($1, $2, $3, '', '', '', '', '{}', '{}', '{}', true)`, w.ID, w.Origin, w.Key); err != nil {
 			return fmt.Errorf("store the webhook: %w", err)
 		}
-		return s.define(ctx, tx, w)
+		if err := s.define(ctx, tx, w); err != nil {
+			return err
+		}
+		stored, err := s.lockWebhook(ctx, tx, w.ID)
+		*w = stored
+		return err
 	})
 }
 
@@ -100,15 +105,13 @@ func (s *Store) DropExpiredSecrets(ctx context.Context) (int, error) {
 
 func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx, *Webhook) error) (Webhook, error) {
 	var w Webhook
-	err := s.byHand(ctx, func(tx pgx.Tx) error {
-		found, err := s.collectWebhooks(tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE id = $1 AND removed_after IS NULL FOR UPDATE`, id))
-		if err != nil {
+	err := s.byHand(ctx, func(tx pgx.Tx) (err error) {
+		if w, err = s.lockWebhook(ctx, tx, id); err != nil {
 			return err
 		}
-		if len(found) == 0 {
+		if w.RemovedAfter != nil {
 			return ErrWebhookGone
 		}
-		w = found[0]
 		if err := change(tx, &w); err != nil {
 			return err
 		}
@@ -120,9 +123,25 @@ func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx,
 				return err
 			}
 		}
-		return settle(ctx, tx, &w)
+		if err := settle(ctx, tx, &w); err != nil {
+			return err
+		}
+		w, err = s.lockWebhook(ctx, tx, id)
+		return err
 	})
 	return w, err
+}
+
+// lockWebhook reads a webhook that nobody else changes until tx ends.
+func (s *Store) lockWebhook(ctx context.Context, tx pgx.Tx, id int64) (Webhook, error) {
+	found, err := s.collectWebhooks(tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE id = $1 FOR UPDATE`, id))
+	if err != nil {
+		return Webhook{}, err
+	}
+	if len(found) == 0 {
+		return Webhook{}, ErrWebhookGone
+	}
+	return found[0], nil
 }
 
 // byHand runs a change in a transaction. One at a time: versions must become visible in their order, or those who look for
