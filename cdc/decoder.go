@@ -96,7 +96,7 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 		if table := d.tables[tableName{m.Namespace, m.RelationName}]; table != nil {
 			d.relations[m.RelationID] = project(m, table, d.catalog, d.relations[m.RelationID])
 		} else {
-			d.relations[m.RelationID] = nil
+			d.relations[m.RelationID] = renamed(m, d.relations[m.RelationID])
 		}
 	case *pglogrepl.OriginMessage:
 		d.origin = m.Name
@@ -108,6 +108,19 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 		return nil, fmt.Errorf("unexpected message %s", message.Type())
 	}
 	return nil, nil
+}
+
+// renamed describes a relation whose name is not mapped: nil, unless it had the name of a table that cannot be missing.
+func renamed(m *pglogrepl.RelationMessage, old *projection) *projection {
+	if old == nil || old.relation.Optional {
+		return nil
+	}
+	p := *old
+	p.broken = &SchemaError{
+		Table:  p.relation.Schema + "." + p.relation.Name,
+		Reason: fmt.Sprintf("the table has been renamed to %s.%s; adapt the mapping to the new schema", m.Namespace, m.RelationName),
+	}
+	return &p
 }
 
 // parse turns the parser's panics on truncated input into errors.

@@ -86,15 +86,16 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// PermissionError says that the role may not do something which another one, usually the tables' owner, can do for it.
+// PermissionError says that the role may not do something which another one can do for it.
 type PermissionError struct {
 	Action string
-	SQL    []string // what the owner has to run
+	Who    string   // can do it
+	SQL    []string // what they have to run
 	Err    error
 }
 
 func (e *PermissionError) Error() string {
-	return fmt.Sprintf("%s: %v; let the owner of the tables run: %s", e.Action, e.Err, strings.Join(e.SQL, " "))
+	return fmt.Sprintf("%s: %v; let %s run: %s", e.Action, e.Err, e.Who, strings.Join(e.SQL, " "))
 }
 
 func (e *PermissionError) Unwrap() error { return e.Err }

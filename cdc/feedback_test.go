@@ -166,6 +166,29 @@ func TestStream_EndsWhenTheConsumerTakesNothing(t *testing.T) {
 	diff(t, "changes", []string{"insert users 1 new ('1', null, null)", "insert users 2 new ('2', null, null)"}, got)
 }
 
+// However much room the channel has, the transactions that the consumer has not closed take a bounded amount of memory.
+func TestStream_WaitsWhileMuchIsNotClosed(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, schema, mapped)
+	s.config.MemoryLimit, s.config.StallLimit = 64<<10, 300*time.Millisecond
+	const transactions = 40
+	for i := range transactions {
+		s.exec(fmt.Sprintf(`INSERT INTO users VALUES (%d, repeat('x', 40000))`, i))
+	}
+	r := s.stream(s.start, transactions)
+	if err := r.ended(); !errors.Is(err, cdc.ErrStalled) {
+		t.Errorf("the stream ended with %v, want ErrStalled", err)
+	}
+	if held := len(r.messages) * 40000; held == 0 || held > 8*s.config.MemoryLimit {
+		t.Errorf("the consumer has %d bytes", held)
+	}
+	s.config.StallLimit = 0
+	again := s.stream(s.start, transactions)
+	for range transactions {
+		again.next().Close()
+	}
+}
+
 func TestStream_Refusals(t *testing.T) {
 	t.Parallel()
 	t.Run("slot active", func(t *testing.T) {

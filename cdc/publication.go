@@ -147,6 +147,14 @@ func (p Publication) SQL() []string {
 	return sql
 }
 
+// Who may run SQL. An owner of the tables cannot change a publication that somebody else has made for them.
+func (p Publication) Who() string {
+	if p.Exists {
+		return fmt.Sprintf("role %s, which owns the publication,", p.Owner)
+	}
+	return "the owner of the tables"
+}
+
 // Problems lists what SQL does not put right, because somebody has chosen it.
 func (p Publication) Problems() []string {
 	var problems []string
@@ -186,7 +194,7 @@ func EnsurePublication(ctx context.Context, conn *pgx.Conn, name string, tables 
 	})
 	action := fmt.Sprintf("make publication %s", name)
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == codeNoPrivilege {
-		return Publication{}, &PermissionError{Action: action, SQL: statements, Err: err}
+		return Publication{}, &PermissionError{Action: action, Who: p.Who(), SQL: statements, Err: err}
 	}
 	if err != nil {
 		return Publication{}, fmt.Errorf("%s: %w", action, err)

@@ -77,5 +77,9 @@ func unreachable(where string, err error) string {
 	}
 	// The last of several attempts says as much as all of them.
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
-	return fmt.Sprintf("cannot connect: %s%s", strings.TrimSpace(lines[len(lines)-1]), check)
+	last := strings.TrimSpace(lines[len(lines)-1])
+	if _, reason, ok := strings.Cut(last, "tls error: "); ok { // pgconn has no type for it
+		return fmt.Sprintf("no TLS with %s: %s; check sslmode and sslrootcert in the URL, and the server's ssl and ssl_cert_file", where, reason)
+	}
+	return fmt.Sprintf("cannot connect: %s%s", last, check)
 }

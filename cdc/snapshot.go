@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,13 +130,26 @@ func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateRe
 // Copy calls each for every row of the table, in no order, holding one row at a time. The row may be kept. A table that is
 // optional and missing has none.
 func (s *Snapshot) Copy(ctx context.Context, table *Table, each func(Row) error) error {
-	if err := s.copy(ctx, table, each); err != nil {
+	if err := s.copy(ctx, table, nil, each); err != nil {
 		return fmt.Errorf("copy table %s.%s: %w", table.Schema, table.Name, err)
 	}
 	return nil
 }
 
-func (s *Snapshot) copy(ctx context.Context, table *Table, each func(Row) error) error {
+// Row reads the row whose key columns have the given texts; nil if there is none, or if a key is hashed and so cannot be
+// looked for.
+func (s *Snapshot) Row(ctx context.Context, table *Table, key []string) (row Row, err error) {
+	if slices.ContainsFunc(table.Columns[:table.KeyColumns], func(c Column) bool { return c.Hash }) {
+		return nil, nil
+	}
+	if err := s.copy(ctx, table, key, func(r Row) error { row = r; return nil }); err != nil {
+		return nil, fmt.Errorf("read a row of table %s.%s: %w", table.Schema, table.Name, err)
+	}
+	return row, nil
+}
+
+// copy reads the rows of a table, or the one with a key.
+func (s *Snapshot) copy(ctx context.Context, table *Table, key []string, each func(Row) error) error {
 	catalog, err := Describe(ctx, s.reader, []*Table{table})
 	if err != nil {
 		return err
@@ -157,7 +171,15 @@ func (s *Snapshot) copy(ctx context.Context, table *Table, each func(Row) error)
 			return fmt.Errorf("column %s does not exist", column.Name)
 		}
 	}
-	query := fmt.Sprintf("COPY (SELECT %s FROM %s) TO STDOUT", strings.Join(columns, ", "), quote(table))
+	where := ""
+	for i, text := range key {
+		literal, err := s.reader.PgConn().EscapeString(text)
+		if err != nil {
+			return err
+		}
+		where += fmt.Sprintf("%s %s = '%s'", []string{" WHERE", " AND"}[min(i, 1)], columns[i], literal)
+	}
+	query := fmt.Sprintf("COPY (SELECT %s FROM %s%s) TO STDOUT", strings.Join(columns, ", "), quote(table), where)
 	if _, err := s.reader.PgConn().CopyTo(ctx, w, query); err != nil {
 		return err
 	}

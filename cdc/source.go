@@ -45,6 +45,7 @@ type Message struct {
 type Source struct {
 	config SourceConfig
 
+	handed      atomic.Int64  // the weight of the transactions that the consumer has not closed
 	durable     atomic.Uint64 // what Acknowledge said
 	received    atomic.Uint64
 	lastMessage atomic.Int64 // Unix time in nanoseconds
@@ -95,10 +96,20 @@ func (s *Source) interrupt() {
 		// It fails only for a closed connection, which nobody reads.
 		_ = conn.Conn().SetReadDeadline(time.Unix(1, 0))
 	}
+	s.rouse()
+}
+
+func (s *Source) rouse() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// release notes that the consumer has closed a transaction.
+func (s *Source) release(weight int64) {
+	s.handed.Add(-weight)
+	s.rouse()
 }
 
 // Received is the latest position of the log that the server has sent or skipped.
@@ -116,8 +127,8 @@ func (s *Source) LastMessage() time.Time {
 // fails; see Retryable. from is the End of the last durable transaction, or the consistent point of a new slot. The
 // consumer owns the transactions that are in out when Stream returns.
 //
-// While out is full, Stream reads nothing, but keeps the connection alive with the acknowledged position for up to
-// StallLimit.
+// While out is full, or the consumer has not closed transactions of eight times MemoryLimit, Stream reads nothing, but keeps the
+// connection alive with the acknowledged position for up to StallLimit.
 func (s *Source) Stream(ctx context.Context, from LSN, out chan<- Message) error {
 	if from == 0 {
 		return fmt.Errorf("stream slot %s: there is no position to start from", s.config.Slot)

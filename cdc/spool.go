@@ -29,6 +29,7 @@ type content struct {
 	changes []Change // all of them, as long as there is no file
 	count   int
 	bytes   int
+	moves   bool // some change has From and lacks values
 
 	file *spillFile
 	// truncates concern every part. They are few and stay in memory.
@@ -47,6 +48,7 @@ func NewSpool(dir string, limit int) *Spool {
 
 // Add adds a change. A Truncate may be added again with the same Seq, which changes nothing: it is a part of every part.
 func (s *Spool) Add(c Change) error {
+	s.moves = s.moves || (c.From != "" && slices.ContainsFunc(c.New, func(v Value) bool { return v.Kind == Unchanged }))
 	if s.file != nil {
 		return s.spill(&c)
 	}

@@ -1,6 +1,7 @@
 package cdc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,16 +185,41 @@ func (st *stream) hand(ctx context.Context, t *Transaction) error {
 		return t.Close()
 	}
 	end := t.End
+	t.weight = st.weigh(t)
+	st.source.handed.Add(t.weight)
+	t.closed = st.source.release
 	select {
-	case st.out <- Message{Transaction: t}:
+	case st.outFor(t) <- Message{Transaction: t}:
 	default:
-		if err := st.wait(ctx, Message{Transaction: t}); err != nil {
+		if err := st.wait(ctx, t); err != nil {
 			return errors.Join(err, t.Close())
 		}
 	}
 	st.handed = max(st.handed, end)
 	st.idle.told = max(st.idle.told, end)
 	return nil
+}
+
+// handedLimits is how many transactions of the largest size that stays in memory the consumer may have at a time.
+const handedLimits = 8
+
+// weigh says what a transaction takes as long as it is not closed. A spilled one takes little memory, but an open file.
+func (st *stream) weigh(t *Transaction) int64 {
+	if t.Spilled() {
+		return int64(st.memoryLimit() / 4)
+	}
+	return int64(t.Bytes())
+}
+
+func (st *stream) memoryLimit() int { return cmp.Or(st.config.MemoryLimit, DefaultMemoryLimit) }
+
+// outFor is the channel to the consumer, or nil while it may not have one more transaction. It may always have one.
+func (st *stream) outFor(t *Transaction) chan<- Message {
+	handed := st.source.handed.Load()
+	if handed > t.weight && handed > handedLimits*int64(st.memoryLimit()) {
+		return nil
+	}
+	return st.out
 }
 
 // due reports whether there is something to tell the consumer.

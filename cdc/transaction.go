@@ -25,6 +25,8 @@ type Transaction struct {
 	Origin string
 
 	content content
+	weight  int64
+	closed  func(weight int64) // tells the Source, once
 }
 
 // Len is the number of changes.
@@ -40,6 +42,9 @@ func (t *Transaction) Spilled() bool { return t.content.file != nil }
 func (t *Transaction) Truncates() bool {
 	return len(t.content.truncates) > 0 || slices.ContainsFunc(t.content.changes, func(c Change) bool { return c.Op == Truncate })
 }
+
+// Moves reports whether the key of some row changed, of which the log left values out.
+func (t *Transaction) Moves() bool { return t.content.moves }
 
 // Parts is how many parts the changes are read in: 1 unless Spilled.
 func (t *Transaction) Parts() int {
@@ -147,7 +152,13 @@ func (t *Transaction) merge(yield func(Change) bool) error {
 }
 
 // Close removes the temporary file. It may be called again.
-func (t *Transaction) Close() error { return t.content.close() }
+func (t *Transaction) Close() error {
+	if t.closed != nil {
+		t.closed(t.weight)
+		t.closed = nil
+	}
+	return t.content.close()
+}
 
 // cursor is one sorted input of a merge; cursors is the heap of them.
 type cursor struct {

@@ -13,9 +13,9 @@ import (
 // lookoutDelay is how long the consumer may be busy before the server is watched by other means than the stream.
 const lookoutDelay = 500 * time.Millisecond
 
-// wait hands over a message for which the consumer has no room. Meanwhile the stream is not read, so that the log stays on
+// wait hands over a transaction for which the consumer has no room. Meanwhile the stream is not read, so that the log stays on
 // the server instead of filling the relay's memory, but the server goes on hearing that the relay lives.
-func (st *stream) wait(ctx context.Context, message Message) error {
+func (st *stream) wait(ctx context.Context, t *Transaction) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var lookouts sync.WaitGroup
 	defer lookouts.Wait()
@@ -31,7 +31,7 @@ func (st *stream) wait(ctx context.Context, message Message) error {
 		}
 		report.Reset(time.Until(st.nextReport()))
 		select {
-		case st.out <- message:
+		case st.outFor(t) <- Message{Transaction: t}:
 			st.heardAt = time.Now()
 			return nil
 		case <-ctx.Done():

@@ -92,7 +92,7 @@ func TestBackfill_ColumnIsAdded(t *testing.T) {
 	w := newWorld(t)
 	w.exec(`ALTER TABLE realms ADD COLUMN region text`)
 	w.exec(`UPDATE realms SET region = 'eu-west-1'`)
-	cfg := w.config().webhook(w.hook, "/all")
+	cfg := w.config().webhook(w.hook, "/all").set("source.slot", w.name+strings.Repeat("_", 63-len(w.name))) // the longest name
 	start(t, cfg).stop()
 	const columns = `columns = ["id", "name", "display_name", "region", "created_at", "updated_at"]
 ignore = ["updated_at"]
@@ -150,4 +150,148 @@ func TestBackfill_OptionalTablesAndColumnsComeLater(t *testing.T) {
 		t.Errorf("the new column is not in the event: %s", got[i].Body)
 	}
 	p.stop()
+}
+
+// A large value of a column that the mapping gains is not in the log of an UPDATE that leaves it alone, and not yet in the
+// mirror for one that is read before the column is. That must not stop the relay.
+func TestBackfill_ColumnWithALargeValue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`ALTER TABLE realms ADD COLUMN terms text`)
+	w.exec(`ALTER TABLE realms ALTER COLUMN terms SET STORAGE EXTERNAL`)
+	w.exec(`UPDATE realms SET terms = repeat('x', 10000)`)
+	gone := ferriskey.NewID()
+	w.exec(`INSERT INTO realms (id, name, terms, created_at, updated_at) VALUES ($1, 'gone', repeat('y', 10000), now(), now())`, gone)
+	cfg := w.config().webhook(w.hook, "/all")
+	start(t, cfg).stop()
+	w.exec(`UPDATE realms SET name = 'gone-too' WHERE id = $1`, gone)
+	w.exec(`UPDATE realms SET name = 'acme-2' WHERE id = $1`, w.acme.ID)
+	w.exec(`DELETE FROM realms WHERE id = $1`, gone)
+	const columns = `columns = ["id", "name", "display_name", "terms", "created_at", "updated_at"]
+ignore = ["updated_at"]
+data = ["id", "name", "terms"]
+`
+	cfg.set("mapping.file", mappingFile(t, "[tables.realms]\nkey = [\"id\"]\n"+columns)).set("mapping.preset", "")
+	p := start(t, cfg)
+	var a account
+	a.add(expect("realm.updated", gone, gone), expect("realm.updated", w.acme.ID, w.acme.ID), expect("realm.deleted", gone, gone))
+	for _, d := range a.arrives(t, w.hook, "/all") {
+		want := `"terms":"xxxxx`
+		if d.Resource == gone { // and with it what its terms were
+			want = `"terms":null`
+		}
+		if !strings.Contains(string(d.Body), want) {
+			t.Errorf("the event lacks %s: %.300s", want, d.Body)
+		}
+	}
+	p.stop()
+}
+
+// What a mapping leaves out for a while is not followed meanwhile, so it is read again when the mapping has it again.
+func TestBackfill_TableIsMappedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, a account
+	user := w.createUser(&users, 1)
+	with := mappingFile(t, attributesMapping)
+	cfg := w.config().webhook(w.hook, "/all").set("mapping.file", with).set("mapping.preset", "")
+	set := func(key, value string) string {
+		t.Helper()
+		if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, key, value); err != nil {
+			t.Fatal(err)
+		}
+		return valueOf(t, w, user, key)
+	}
+	changed := set("changed", "1")
+	start(t, cfg).stop()
+	cfg.set("mapping.file", mappingFile(t, ""))
+	p := start(t, cfg)
+	set("changed", "2")
+	missed := set("missed", "1")
+	w.caughtUp()
+	a.add(expect("user.created", value[string](t, w.db, `SELECT id::text FROM users WHERE realm_id = $1 ORDER BY created_at DESC LIMIT 1`, w.iam.Master.ID), w.iam.Master.ID))
+	p.stop()
+	cfg.set("mapping.file", with)
+	p = start(t, cfg)
+	p.waitFor(within(t), "copied the mapped tables into the mirror")
+	w.exec(`DELETE FROM user_attributes WHERE user_id = $1`, user)
+	a.add(expect("user.attribute.deleted", changed, w.acme.ID), expect("user.attribute.deleted", missed, w.acme.ID))
+	got := a.arrives(t, w.hook, "/all")
+	for i := range got {
+		if got[i].Resource == changed && !strings.Contains(string(got[i].Body), `"key":"changed","value":"2"`) {
+			t.Errorf("the deleted row is not what it was: %s", got[i].Body)
+		}
+	}
+}
+
+func valueOf(t *testing.T, w *world, user, key string) string {
+	t.Helper()
+	return value[string](t, w.db, `SELECT id::text FROM user_attributes WHERE user_id = $1 AND key = $2`, user, key)
+}
+
+// Rows are found from their parent by a column that the mirror keeps beside them. A mapping that begins to collect the rows
+// of a table that was mapped before finds also those that were there.
+func TestBackfill_RowsAreCollected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.iam.CreateRole(t.Context(), w.acme.ID, "operator", 1); err != nil {
+		t.Fatal(err)
+	}
+	cfg := w.config().webhook(w.hook, "/all")
+	start(t, cfg).stop()
+	cfg.set("mapping.preset", "").set("mapping.file", mappingFile(t, `[tables.realms]
+key = ["id"]
+columns = ["id", "name", "display_name", "created_at", "updated_at"]
+ignore = ["updated_at"]
+collect = { roles = { table = "roles", by = "realm_id", column = "name" } }
+data = ["id", "roles"]
+`))
+	start(t, cfg)
+	if err := w.iam.UpdateRealm(t.Context(), w.acme.ID, w.acme.Name, "Acme Corporation"); err != nil {
+		t.Fatal(err)
+	}
+	var a account
+	a.add(expect("realm.updated", w.acme.ID, w.acme.ID))
+	for _, d := range a.arrives(t, w.hook, "/all") {
+		if !strings.Contains(string(d.Body), `"operator"`) {
+			t.Errorf("the role is not in the event: %s", d.Body)
+		}
+	}
+}
+
+// Webhooks that the IAM had before the mapping read them are subscribed once they are in the mirror.
+func TestBackfill_WebhooksAreAdded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, secret := w.subscribe("/iam", "user.created")
+	w.exec(`ALTER TABLE webhooks RENAME TO webhooks_later`)
+	cfg := w.config().set("mapping.preset", "").set("mapping.file", mappingFile(t, "[tables.webhooks]\noptional = true\n"))
+	cfg.secrets = append(cfg.secrets, secret)
+	start(t, cfg).stop()
+	w.exec(`ALTER TABLE webhooks_later RENAME TO webhooks`)
+	start(t, cfg).waitFor(within(t), "copied the mapped tables into the mirror")
+	var a account
+	w.createUser(&a, 1)
+	a.arrives(t, w.hook, "/iam")
+}
+
+// What happens in a table while it is not published is lost to receivers. It is said, and the mirror does not go on from
+// before it.
+func TestBackfill_TableThatWasNotPublishedIsReadAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, a account
+	user := w.createUser(&users, 1)
+	cfg := w.config().webhook(w.hook, "/all")
+	start(t, cfg).stop()
+	w.exec(`ALTER PUBLICATION ` + w.name + ` DROP TABLE users`)
+	w.createUser(&users, 2)
+	w.exec(`UPDATE users SET firstname = 'Unheard' WHERE id = $1`, user)
+	p := start(t, cfg)
+	p.waitFor(within(t), "taken out of the publication")
+	p.waitFor(within(t), "copied the mapped tables into the mirror")
+	w.createUser(&a, 3)
+	a.arrives(t, w.hook, "/all")
+	p.stop()
+	w.audit()
 }

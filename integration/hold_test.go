@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
 
@@ -110,4 +111,46 @@ func TestHold_GoesToTheWebhooksOfItsTransaction(t *testing.T) {
 func arrivedNow(r *receiver.Receiver, path string) []receiver.Delivery {
 	s := r.Snapshot()
 	return arrived(&s, path)
+}
+
+// A held event goes also where nothing moves on the IAM's server any more, not even its log: the outbox is elsewhere.
+func TestHold_IsReleasedWhereTheLogStandsStill(t *testing.T) {
+	t.Parallel()
+	w := inhabit(t, newServer(t).URL("postgres"))
+	var users, deleted account
+	user := w.createUser(&users, 1)
+	otp, err := w.iam.AddCredential(t.Context(), user, "otp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	outbox := clustertest.Database(t)
+	p := start(t, w.config().webhook(w.hook, "/all").set("outbox.url", outbox))
+	if err := w.iam.DeleteCredential(t.Context(), otp); err != nil {
+		t.Fatal(err)
+	}
+	deleted.add(expect("user.credentials.deleted", user, w.acme.ID))
+	deleted.arrives(t, w.hook, "/all")
+	p.stop()
+	w.auditIn(connect(t, outbox))
+}
+
+// The connection that asks the server for its clock is idle for hours, and servers and firewalls end such ones. A held event
+// goes all the same.
+func TestHold_SurvivesTheLossOfAnIdleConnection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, deleted account
+	user := w.createUser(&users, 1)
+	otp, err := w.iam.AddCredential(t.Context(), user, "otp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, w.config().webhook(w.hook, "/all"))
+	w.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'iam-relay' AND datname = current_database()
+		AND query LIKE '%pg_replication_slots%'`)
+	if err := w.iam.DeleteCredential(t.Context(), otp); err != nil {
+		t.Fatal(err)
+	}
+	deleted.add(expect("user.credentials.deleted", user, w.acme.ID))
+	deleted.arrives(t, w.hook, "/all")
 }

@@ -7,15 +7,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+	"github.com/iam-relay/iam-relay/relay/command"
 )
 
 // binary is the relay, built once, with the race detector where the tests have it.
 var binary string
 
+// program is never called. It is linked in, so that go test knows the code that a cached result depends on.
+var program = command.Main
+
 func TestMain(m *testing.M) {
+	runtime.KeepAlive(program)
 	dir, err := os.MkdirTemp("", "iam-relay-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

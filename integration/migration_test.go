@@ -79,3 +79,68 @@ func TestMigration_OfWhatIsNeededStopsTheRelay(t *testing.T) {
 		t.Errorf("at the next start the error says %q", message)
 	}
 }
+
+// An UPDATE of a primary key leaves a large value where it is, and out of the log: it is found under the key that the row had
+// first, also if the new key was another row's before.
+func TestKey_ChangesTakeLargeValuesAlong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, a account
+	user := w.createUser(&users, 1)
+	w.exec(`ALTER TABLE user_attributes ALTER COLUMN value SET STORAGE EXTERNAL`)
+	for _, key := range []string{"moved", "replaced", "renamed"} {
+		if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, key, strings.Repeat(key, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved, replaced, renamed := valueOf(t, w, user, "moved"), valueOf(t, w, user, "replaced"), valueOf(t, w, user, "renamed")
+	between, last := ferriskey.NewID(), ferriskey.NewID()
+	start(t, w.config().webhook(w.hook, "/all").set("mapping.preset", "").set("mapping.file", mappingFile(t, attributesMapping)))
+	w.exec(`DO $$ BEGIN DELETE FROM user_attributes WHERE id = '` + replaced + `';
+		UPDATE user_attributes SET id = '` + replaced + `' WHERE id = '` + moved + `'; END $$`)
+	w.exec(`DO $$ BEGIN UPDATE user_attributes SET id = '` + between + `' WHERE id = '` + renamed + `';
+		UPDATE user_attributes SET id = '` + last + `' WHERE id = '` + between + `'; END $$`)
+	a.add(expect("user.attribute.deleted", moved, w.acme.ID), expect("user.attribute.updated", replaced, w.acme.ID),
+		expect("user.attribute.deleted", renamed, w.acme.ID), expect("user.attribute.created", last, w.acme.ID))
+	for _, d := range a.arrives(t, w.hook, "/all") {
+		want := "movedmoved"
+		if d.Resource == renamed || d.Resource == last {
+			want = "renamedrenamed"
+		}
+		if !strings.Contains(string(d.Body), want) {
+			t.Errorf("%s of %s does not say %q: %.300s", d.Event, d.Resource, want, d.Body)
+		}
+	}
+}
+
+// So it is in a transaction that does not fit into memory, where what a row was under its former keys is elsewhere in the file.
+func TestKey_ChangesInALargeTransaction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var users, a account
+	user := w.createUser(&users, 1)
+	w.exec(`ALTER TABLE user_attributes ALTER COLUMN value SET STORAGE EXTERNAL`)
+	for _, key := range []string{"kept", "changed"} {
+		if err := w.iam.SetAttribute(t.Context(), w.acme.ID, user, key, strings.Repeat(key, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, changed := valueOf(t, w, user, "kept"), valueOf(t, w, user, "changed")
+	moved, between, last := ferriskey.NewID(), ferriskey.NewID(), ferriskey.NewID()
+	start(t, w.config().webhook(w.hook, "/all").set("source.memory_limit", "64KiB").
+		set("mapping.preset", "").set("mapping.file", mappingFile(t, attributesMapping)))
+	w.exec(`DO $$ BEGIN
+		UPDATE user_attributes SET id = '` + moved + `' WHERE id = '` + kept + `';
+		UPDATE user_attributes SET value = repeat('newest', 1000) WHERE id = '` + changed + `';
+		UPDATE user_attributes SET id = '` + between + `' WHERE id = '` + changed + `';
+		UPDATE user_attributes SET id = '` + last + `' WHERE id = '` + between + `';
+		FOR i IN 1..500 LOOP UPDATE users SET firstname = repeat('long', 20) || i WHERE id = '` + user + `'; END LOOP; END $$`)
+	a.add(expect("user.attribute.deleted", kept, w.acme.ID), expect("user.attribute.created", moved, w.acme.ID), expect("user.updated", user, w.acme.ID),
+		expect("user.attribute.deleted", changed, w.acme.ID), expect("user.attribute.created", last, w.acme.ID))
+	wants := map[string]string{kept: "keptkept", moved: "keptkept", changed: "changedchanged", last: "newestnewest"}
+	for _, d := range a.arrives(t, w.hook, "/all") {
+		if want := wants[d.Resource]; !strings.Contains(string(d.Body), want) {
+			t.Errorf("%s of %s does not say %q: %.300s", d.Event, d.Resource, want, d.Body)
+		}
+	}
+}

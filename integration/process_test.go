@@ -74,8 +74,13 @@ func launch(t testing.TB, cfg *config) *process {
 		p.err = p.cmd.Wait()
 	}()
 	t.Cleanup(func() {
+		hung := t.Failed() && p.quit() // a relay that hangs tells where
 		p.kill()
 		printed, _ := p.log.read()
+		if hung {
+			t.Logf("relay %d printed:\n%s", p.cmd.Process.Pid, tail(printed, 3000))
+			return
+		}
 		for _, bad := range append([]string{"DATA RACE", "panic:", "goroutine 1 ["}, cfg.secrets...) {
 			if strings.Contains(printed, bad) {
 				t.Errorf("relay %d printed %q", p.cmd.Process.Pid, bad)
@@ -135,6 +140,18 @@ func (p *process) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
 	<-p.exited
+}
+
+// quit lets the runtime print what all goroutines do. It reports whether the relay was still there to do so.
+func (p *process) quit() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+	}
+	p.signal(syscall.SIGQUIT)
+	<-p.exited
+	return true
 }
 
 // stop ends the relay in order, and it must end well.

@@ -90,10 +90,26 @@ func (b *boundTable) checkColumns(p *problems) {
 			p.add(b.table.at, "the table %s.%s has no column %q: if this version of the IAM has none, name it under optional_columns",
 				b.table.cdc.Schema, b.table.name(), b.table.cdc.Columns[i].Name)
 		}
-		if spec := b.table.formats[i]; spec != nil && spec.bits != nil && oid != 0 && b.formats[i].columnType != (columnType{kind: intKind}) {
-			p.add(b.table.at, "format.%s of %s names bits, but the column is no integer", b.table.cdc.Columns[i].Name, b.table.name())
+		if spec := b.table.formats[i]; spec != nil && oid != 0 {
+			if mismatch := spec.mismatch(b.formats[i].columnType); mismatch != "" {
+				p.add(b.table.at, "format.%s of %s %s", b.table.cdc.Columns[i].Name, b.table.name(), mismatch)
+			}
 		}
 	}
+}
+
+// mismatch says what a format asks for that no value of the column's type could ever be, or nothing.
+func (s *formatSpec) mismatch(column columnType) string {
+	integer := columnType{kind: intKind}
+	switch {
+	case s.bits != nil && column != integer:
+		return "names bits, but the column is no integer"
+	case s.min != nil && column != integer:
+		return "has a min, but the column is no integer"
+	case len(s.oneOf) > 0 && column.kind != textKind && column.kind != intKind:
+		return "has one_of, but the column is neither text nor integer"
+	}
+	return ""
 }
 
 // checkConditions type-checks every condition on the table.

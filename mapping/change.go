@@ -39,18 +39,14 @@ func (m *Mapper) see(c *cdc.Change) (seen rowChange, ok bool, err error) {
 
 // softly turns the transition into the deleted state into a delete, and back into an insert.
 func (m *Mapper) softly(seen rowChange) (rowChange, bool, error) {
-	gone := func(row cdc.Row) (bool, error) {
-		m.eval.scope = scope{bound: seen.bound, row: row}
-		return m.eval.holds(seen.bound.table.deleted)
-	}
-	now, err := gone(seen.row)
+	now, err := m.gone(seen.bound, seen.row)
 	if err != nil {
 		return seen, false, err
 	}
 	if seen.op != cdc.Update {
 		return seen, !now, nil
 	}
-	before, err := gone(seen.old)
+	before, err := m.gone(seen.bound, seen.old)
 	switch {
 	case err != nil || (before && now):
 		return seen, false, err
@@ -60,6 +56,15 @@ func (m *Mapper) softly(seen rowChange) (rowChange, bool, error) {
 		seen.op, seen.old = cdc.Insert, nil
 	}
 	return seen, true, nil
+}
+
+// gone reports whether a row is deleted softly.
+func (m *Mapper) gone(b *boundTable, row cdc.Row) (bool, error) {
+	if b.table.deleted == nil {
+		return false, nil
+	}
+	m.eval.scope = scope{bound: b, row: row}
+	return m.eval.holds(b.table.deleted)
 }
 
 // compare notes in m.differs which columns of an update differ. A column that only the new row has was mapped or added

@@ -146,8 +146,12 @@ func (c *conditionCheck) Visit(node *ast.Node) {
 		if !slices.Contains(conditionFunctions, n.Name) {
 			c.report("unknown function %s; there is changed, parent, %s", n.Name, strings.Join(conditionFunctions, ", "))
 		}
+	case *ast.BinaryNode:
+		if _, literal := n.Right.(*ast.StringNode); n.Operator == "matches" && !literal {
+			c.report("the pattern of matches must be a string")
+		}
 	case *ast.NilNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.StringNode, *ast.ConstantNode,
-		*ast.UnaryNode, *ast.BinaryNode, *ast.ChainNode, *ast.ConditionalNode, *ast.ArrayNode:
+		*ast.UnaryNode, *ast.ChainNode, *ast.ConditionalNode, *ast.ArrayNode:
 	default:
 		c.report("it may only compare columns and combine comparisons")
 	}

@@ -48,6 +48,14 @@ func TestCondition_Values(t *testing.T) {
 		{"parent('client_id').name != 'x'", true},
 		{"row.firstname == nil ? row.email_verified : false", true},
 		{`row["username"] == "alice"`, true},
+		{"(row.firstname ?? 'x') == 'x'", true},
+		{"len(row.firstname ?? '') < 1", true},
+		{"(row.firstname ?? row.lastname) == 'x'", false},
+		{"(row.username ?? row.lastname) == 'alice'", true},
+		{"(parent('client_id').enabled ?? true) and row.email_verified", true},
+		{"(row.email_verified ? row.username : row.firstname) == 'alice'", true},
+		{"lower(row.enabled ? row.firstname : row.username) == 'alice'", true},
+		{"(row.email_verified ? lower(row.firstname) : 'x') == 'x'", false},
 	}
 	for _, test := range tests {
 		t.Run(test.condition, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 // single builds the event of one row. followed says that a change in the same transaction cancels it.
 func (t *Transaction) single(r *rule, seen rowChange, tenant cdc.Key) (e Event, followed bool, err error) {
 	e = t.event(r, tenant)
+	e.ToRoot = e.ToRoot && seen.op != cdc.Update
 	if r.hold != nil {
 		t.m.eval.scope = t.scope(seen)
 		held, err := t.m.eval.holds(r.hold.when)

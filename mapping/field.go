@@ -75,6 +75,11 @@ func (l *loader) fields(t *table, items []word, own map[string]field) []field {
 		if !ok {
 			continue
 		}
+		if renamed && f.kind == spliceField {
+			l.problems.add(item.at, "%q writes fields in place, which have no name: include = { %s = \"%s\" } makes an object", source, name,
+				strings.TrimSuffix(source, ".*"))
+			continue
+		}
 		if name == "" {
 			name = f.name
 		}

@@ -23,6 +23,7 @@ func Fold(changes []cdc.Change) []cdc.Change {
 		existed bool
 		out     int     // The row's place in the result.
 		last    cdc.Row // The row as last seen, kept over a delete for the new key that follows it.
+		from    cdc.Key // Where what is Unchanged in last is found, if not under the row's own key; kept likewise.
 	}
 	states := make(map[rowID]*state, len(changes))
 	folded := changes[:0]
@@ -40,12 +41,15 @@ func Fold(changes []cdc.Change) []cdc.Change {
 		if c.From != "" {
 			if from := states[rowID{table, c.From}]; from != nil {
 				fillUnchanged(c.New, from.last)
+				if from.from != "" { // It had come there from elsewhere.
+					c.From = from.from
+				}
 			}
 		}
 		id := rowID{table, c.Key}
 		s := states[id]
 		if s == nil {
-			s = &state{existed: c.Op != cdc.Insert, out: len(folded), last: c.New}
+			s = &state{existed: c.Op != cdc.Insert, out: len(folded), last: c.New, from: c.From}
 			if c.Op == cdc.Delete {
 				s.last = c.Old
 			}
@@ -62,8 +66,8 @@ func Fold(changes []cdc.Change) []cdc.Change {
 		if c.Op == cdc.Update {
 			fillUnchanged(c.New, s.last)
 		}
-		if c.From != "" {
-			net.From = c.From
+		if c.Op == cdc.Insert {
+			net.From, s.from = c.From, c.From
 		}
 		net.New, s.last = c.New, c.New
 		net.Op = cdc.Insert

@@ -31,7 +31,7 @@ func (d *database) record(c cdc.Change) {
 }
 
 func (d *database) step(t *rapid.T) {
-	id := rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "id")
+	id := rapid.SampledFrom([]string{"1", "2", "3", "4", "5"}).Draw(t, "id")
 	value := func(name string) cdc.Value {
 		if i := rapid.IntRange(-1, 2).Draw(t, name); i >= 0 {
 			return cdc.TextValue(strconv.Itoa(i))
@@ -59,7 +59,7 @@ func (d *database) step(t *rapid.T) {
 		next[2] = value("b")
 		logged[2] = next[2]
 	}
-	to := rapid.SampledFrom([]string{id, id, "4", "5"}).Draw(t, "to")
+	to := rapid.SampledFrom([]string{id, id, "1", "4", "5"}).Draw(t, "to")
 	if to == id || d.rows.row(foldTable, cdc.Key(to)) != nil {
 		d.rows.put(foldTable, next)
 		d.record(cdc.Change{Op: cdc.Update, Key: key, New: logged})
@@ -145,5 +145,24 @@ func TestResolve_RowThatTheMirrorLacks(t *testing.T) {
 	want := cdc.Row{cdc.TextValue(`x\`), cdc.TextValue("y\x1fz"), {}}
 	if diff := cmp.Diff(want, c.Old); diff != "" {
 		t.Errorf("old row (-want +got):\n%s", diff)
+	}
+}
+
+// A row whose key changes twice left its large value under the first key.
+func TestFold_KeyThatChangesTwice(t *testing.T) {
+	t.Parallel()
+	row := func(id string) cdc.Row { return cdc.Row{cdc.TextValue(id), cdc.NullValue, {Kind: cdc.Unchanged}} }
+	got := Fold([]cdc.Change{
+		{Seq: 0, Op: cdc.Delete, Relation: foldRelation, Key: "1"},
+		{Seq: 1, Op: cdc.Insert, Relation: foldRelation, Key: "2", New: row("2"), From: "1"},
+		{Seq: 2, Op: cdc.Delete, Relation: foldRelation, Key: "2"},
+		{Seq: 3, Op: cdc.Insert, Relation: foldRelation, Key: "3", New: row("3"), From: "2"},
+	})
+	want := []cdc.Change{
+		{Seq: 0, Op: cdc.Delete, Relation: foldRelation, Key: "1"},
+		{Seq: 3, Op: cdc.Insert, Relation: foldRelation, Key: "3", New: row("3"), From: "1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -18,8 +18,11 @@ type formatSpec struct {
 	bits []string
 	// null is the JSON written in place of null.
 	null string
-	// oneOf are the values that are passed on; any other becomes the JSON in other.
+	// oneOf are the values that are passed on; any other becomes the JSON in other. Of an array they are the elements, others
+	// are dropped.
 	oneOf []string
+	// min is the least integer that is passed on, nil for any; one below becomes other.
+	min   *int64
 	other string
 }
 
@@ -48,14 +51,51 @@ func (f *format) appendSpecial(dst []byte, v cdc.Value) []byte {
 		return append(dst, s.null...)
 	case s.bits != nil:
 		return appendBits(dst, v.Text, s.bits)
-	case v.Kind != cdc.Text && len(s.oneOf) > 0 && s.other != "":
+	case v.Kind != cdc.Text && s.other != "":
 		return append(dst, s.other...)
 	case v.Kind != cdc.Text:
 		return append(dst, "null"...)
+	case s.min != nil:
+		if i, err := strconv.ParseInt(v.Text, 10, 64); err != nil || i < *s.min {
+			return append(dst, s.other...)
+		}
+	case len(s.oneOf) > 0 && f.array:
+		return f.appendSome(dst, v.Text)
 	case len(s.oneOf) > 0 && !slices.Contains(s.oneOf, v.Text):
 		return append(dst, s.other...)
 	}
 	return f.appendText(dst, v.Text)
+}
+
+// appendSome writes those elements of an array that one_of names. An array in which one stands twice, or of which none is
+// left, becomes other.
+func (f *format) appendSome(dst []byte, text string) []byte {
+	list, ok := appendArray(nil, text, textKind)
+	var elements []*string
+	if !ok || json.Unmarshal(list, &elements) != nil {
+		return append(dst, f.spec.other...)
+	}
+	var kept []string
+	for _, e := range elements {
+		switch {
+		case e == nil || !slices.Contains(f.spec.oneOf, *e):
+		case slices.Contains(kept, *e):
+			return append(dst, f.spec.other...)
+		default:
+			kept = append(kept, *e)
+		}
+	}
+	if len(kept) == 0 {
+		return append(dst, f.spec.other...)
+	}
+	dst = append(dst, '[')
+	for i, e := range kept {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendScalar(dst, e, f.kind)
+	}
+	return append(dst, ']')
 }
 
 func (f *format) appendText(dst []byte, text string) []byte {

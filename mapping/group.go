@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -11,14 +12,22 @@ const maxGroup = 10_000
 
 // groupedRows are the rows of one tenant that may become one event.
 type groupedRows struct {
-	rule   *rule
+	rule   *rule // of the first row; other rows may be of another table
 	tenant cdc.Key
 	count  int
 	// items are the rows' data, comma-separated.
 	items    []byte
 	inItems  int
-	withheld []Event
+	withheld []withheld
 }
+
+// withheld is a single event that waits for what becomes of the groups that stand for it.
+type withheld struct {
+	event  Event
+	groups []*groupedRows
+}
+
+func decided(groups []*groupedRows) bool { return slices.ContainsFunc(groups, (*groupedRows).decided) }
 
 // decided: there are enough rows, so that the single events are not wanted.
 func (g *groupedRows) decided() bool { return g.count >= g.rule.event.group }
@@ -34,7 +43,7 @@ func (t *Transaction) group(r *rule, tenant cdc.Key) *groupedRows {
 	return g
 }
 
-func (t *Transaction) addToGroup(g *groupedRows, seen rowChange, emit func(Event) error) error {
+func (t *Transaction) addToGroup(g *groupedRows, r *rule, seen rowChange, emit func(Event) error) error {
 	if g.inItems == maxGroup {
 		if err := t.emitGroup(g, emit); err != nil {
 			return err
@@ -49,7 +58,7 @@ func (t *Transaction) addToGroup(g *groupedRows, seen rowChange, emit func(Event
 	}
 	g.inItems++
 	render := renderer{t: t}
-	g.items = render.data(g.items, g.rule.data, seen.bound, seen.row, seen.op == cdc.Delete)
+	g.items = render.data(g.items, r.data, seen.bound, seen.row, seen.op == cdc.Delete)
 	return render.err
 }
 
@@ -73,8 +82,11 @@ func (t *Transaction) Finish(emit func(Event) error) error {
 			}
 			continue
 		}
-		for _, e := range g.withheld {
-			if err := t.emit(e, emit); err != nil {
+		for _, w := range g.withheld {
+			if decided(w.groups) {
+				continue
+			}
+			if err := t.emit(w.event, emit); err != nil {
 				return err
 			}
 		}

@@ -33,6 +33,9 @@ func (l *loader) loadHold(r *rule, source *node) *hold {
 			return nil
 		}
 	}
+	if h.follower == r.table && r.sharesOperation(h.on) {
+		l.problems.add(source.at, "event %s: its own change would count as the one that follows", r.event.name)
+	}
 	same := l.decoder.words(source, "same", true)
 	if len(same) == 0 {
 		l.problems.add(source.at, "unless_followed needs same: the columns that both rows have in common")

@@ -44,6 +44,12 @@ func FuzzAppendValue(f *testing.F) {
 		if got := column.appendValue(nil, cdc.TextValue(s)); !json.Valid(got) {
 			t.Errorf("%q as kind %d, array %t: %s", s, kind, array, got)
 		}
+		for _, spec := range []formatSpec{{oneOf: []string{"a", "t", "-1"}, other: "[1]"}, {min: new(int64(0)), other: "null"}, {null: `"x"`}, {bits: []string{`"a"`}}} {
+			column.spec = &spec
+			if got := column.appendValue(nil, cdc.TextValue(s)); !json.Valid(got) {
+				t.Errorf("%q as kind %d, array %t, format %+v: %s", s, kind, array, spec, got)
+			}
+		}
 	})
 }
 

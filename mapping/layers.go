@@ -1,7 +1,8 @@
 package mapping
 
 import (
-	"fmt"
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 )
@@ -23,7 +24,7 @@ type Options struct {
 	Drop []string
 }
 
-const optionsFile = "options" // where a problem is with the Options themselves
+const optionsFile = "mapping" // where a problem is with the Options themselves
 
 // readLayers reads the preset and the file and lays them over each other.
 func readLayers(o Options) (*node, error) {
@@ -31,7 +32,10 @@ func readLayers(o Options) (*node, error) {
 	if o.File != "" {
 		source, err := os.ReadFile(o.File)
 		if err != nil {
-			return nil, fmt.Errorf("read mapping: %w", err)
+			if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+				err = pathErr.Err
+			}
+			return nil, &Error{[]Problem{{File: o.File, Text: "cannot be read: " + err.Error()}}}
 		}
 		if own, err = parseTOML(o.File, source); err != nil {
 			return nil, err

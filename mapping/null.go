@@ -52,49 +52,73 @@ func isValue(n ast.Node) bool {
 
 // guardNulls turns "a < b" into "a != nil and b != nil and a < b", for the columns in a and b.
 func guardNulls(node *ast.Node, n *ast.BinaryNode) {
-	var nullable []ast.Node
+	var guard ast.Node
 	for _, side := range []ast.Node{n.Left, n.Right} {
 		if equality := n.Operator == "==" || n.Operator == "!="; !equality || !isValue(side) {
-			nullable = values(side, nullable)
+			guard = both(guard, known(side))
 		}
 	}
-	var guarded ast.Node = n
-	for _, v := range nullable {
-		guarded = &ast.BinaryNode{
-			Operator: "and",
-			Left:     &ast.BinaryNode{Operator: "!=", Left: v, Right: &ast.NilNode{}},
-			Right:    guarded,
-		}
-	}
-	if guarded != ast.Node(n) {
-		ast.Patch(node, guarded)
+	if guard != nil {
+		ast.Patch(node, both(guard, n))
 	}
 }
 
-// values collects copies of the column values in an operand, except those in a comparison of their own.
-func values(n ast.Node, out []ast.Node) []ast.Node {
+// known tests that no column in an operand is null, of those that its value depends on; nil if there are none. Columns in a
+// comparison of their own are guarded there.
+func known(n ast.Node) ast.Node {
 	switch n := n.(type) {
 	case *ast.CallNode:
 		if isValue(n) {
 			again := *n
-			out = append(out, &again)
+			return &ast.BinaryNode{Operator: "!=", Left: &again, Right: &ast.NilNode{}}
 		}
 	case *ast.UnaryNode:
-		out = values(n.Node, out)
+		return known(n.Node)
 	case *ast.BinaryNode:
-		if !isLogical(n.Operator) && !isComparison(n.Operator) {
-			out = values(n.Right, values(n.Left, out))
+		switch {
+		case isLogical(n.Operator) || isComparison(n.Operator):
+		case n.Operator == "??" && isValue(n.Left):
+			if instead := known(n.Right); instead != nil {
+				return &ast.BinaryNode{Operator: "or", Left: known(n.Left), Right: instead}
+			}
+		default:
+			return both(known(n.Left), known(n.Right))
 		}
 	case *ast.BuiltinNode:
-		for _, a := range n.Arguments {
-			out = values(a, out)
-		}
+		return allKnown(n.Arguments)
 	case *ast.ArrayNode:
-		for _, e := range n.Nodes {
-			out = values(e, out)
-		}
+		return allKnown(n.Nodes)
 	case *ast.ConditionalNode:
-		out = values(n.Exp2, values(n.Exp1, out))
+		yes, no := known(n.Exp1), known(n.Exp2)
+		if yes == nil && no == nil {
+			return nil
+		}
+		return &ast.ConditionalNode{Cond: n.Cond, Exp1: orTrue(yes), Exp2: orTrue(no)}
 	}
-	return out
+	return nil
+}
+
+func allKnown(nodes []ast.Node) (all ast.Node) {
+	for _, n := range nodes {
+		all = both(all, known(n))
+	}
+	return all
+}
+
+// both joins two tests, either of which may be nil.
+func both(a, b ast.Node) ast.Node {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return &ast.BinaryNode{Operator: "and", Left: a, Right: b}
+}
+
+func orTrue(n ast.Node) ast.Node {
+	if n == nil {
+		return &ast.BoolNode{Value: true}
+	}
+	return n
 }

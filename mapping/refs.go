@@ -23,8 +23,8 @@ func (m *Mapper) Refs(c *cdc.Change, need func(Ref)) {
 		return // Map returns the error.
 	}
 	t := seen.bound.table
-	if t.isParent && c.New != nil {
-		m.refsOf(t, c.New, need) // Other rows of this transaction may look at it.
+	if (t.isParent || t.embedded) && c.New != nil {
+		m.refsOf(t, c.New, need) // Other rows of this transaction may look at it, or collect it.
 	}
 	if seen.op == cdc.Update {
 		m.compare(seen)

@@ -31,12 +31,12 @@ func (r *renderer) object(dst []byte, fields []field, b *boundTable, row cdc.Row
 func (r *renderer) members(dst []byte, fields []field, b *boundTable, row cdc.Row, before bool) []byte {
 	for i := range fields {
 		f := &fields[i]
-		if f.omitNull && at(row, f.column).Kind != cdc.Text {
+		if v := at(row, f.column); f.omitNull && v.Kind != cdc.Text && v.Kind != cdc.Unchanged {
 			continue
 		}
 		if f.kind == spliceField {
 			if parent, up, deleted := r.parent(b, f.parent, row); up != nil {
-				dst = r.members(separate(dst), parent.table.object, parent, up, deleted)
+				dst = r.members(dst, parent.table.object, parent, up, deleted)
 			}
 			continue
 		}

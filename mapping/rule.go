@@ -121,11 +121,12 @@ func (l *loader) rule(e *event, t *table, source *node, on [cdc.Truncate + 1]boo
 	l.loadChanged(r, source)
 	if w := l.decoder.word(source, "when"); w.given() {
 		r.when = l.condition(w, t, false)
-		if r.when != nil && on[cdc.Insert] && !on[cdc.Update] && !on[cdc.Delete] && (r.when.usesOld || r.when.usesChanged) {
+		switch {
+		case r.when == nil:
+		case on[cdc.Insert] && !on[cdc.Update] && !on[cdc.Delete] && (r.when.usesOld || r.when.usesChanged):
 			l.problems.add(w.at, "event %s is only on insert, where there is no old row: its condition uses old or changed", e.name)
-		}
-		if r.when != nil && on[cdc.Delete] && !on[cdc.Update] && !on[cdc.Insert] && r.when.usesChanged {
-			l.problems.add(w.at, "event %s is only on delete: its condition uses changed", e.name)
+		case !on[cdc.Update] && r.when.usesChanged:
+			l.problems.add(w.at, "event %s is not on update, so everything counts as changed: its condition uses changed", e.name)
 		}
 	}
 	l.loadResource(r, source)
@@ -133,7 +134,10 @@ func (l *loader) rule(e *event, t *table, source *node, on [cdc.Truncate + 1]boo
 	r.absorb[cdc.Delete] = true
 	if absorb, given := l.decoder.bool(source, "absorb"); given {
 		r.absorb[cdc.Insert], r.absorb[cdc.Delete] = absorb, absorb
-		if absorb && len(t.parents) == 0 {
+		switch {
+		case !on[cdc.Insert] && !on[cdc.Delete]:
+			l.problems.add(source.get("absorb").at, "event %s is only on update: parents absorb inserts and deletes", e.name)
+		case absorb && len(t.parents) == 0:
 			l.problems.add(source.get("absorb").at, "event %s: %s has no parents that could absorb it", e.name, t.name())
 		}
 	}
@@ -166,7 +170,10 @@ func (l *loader) loadChanged(r *rule, source *node) {
 		}
 		return
 	}
-	if source.get("changed") != nil {
+	if c := source.get("changed"); c != nil {
+		if c.kind == listNode && len(c.items) == 0 {
+			l.problems.add(c.at, "event %s: changed names no column: leave it out for any", r.event.name)
+		}
 		return
 	}
 	for i := r.table.cdc.KeyColumns; i < len(r.table.payload); i++ {
@@ -244,11 +251,12 @@ func (l *loader) checkInsteadOf() {
 }
 
 func (r *rule) overlaps(other *rule) bool {
-	if r.table != other.table {
-		return false
-	}
+	return r.table == other.table && r.sharesOperation(other.on)
+}
+
+func (r *rule) sharesOperation(other [cdc.Truncate + 1]bool) bool {
 	for op, on := range r.on {
-		if on && other.on[op] {
+		if on && other[op] {
 			return true
 		}
 	}

@@ -1,7 +1,9 @@
 package mapping
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -51,16 +53,19 @@ func (l *loader) loadWebhooks(document *node) {
 	if w.table.cdc.KeyColumns != 1 {
 		l.problems.add(name.at, "the key of %s must have one column", w.table.name())
 	}
-	column := func(key string) int {
+	column := func(key string, secret bool) int {
 		if c := l.decoder.word(source, key); c.given() {
 			if i, ok := l.column(w.table, c); ok {
+				if secret && !w.table.secret[i] {
+					l.problems.add(c.at, "webhooks.%s: name %q under secrets of %s, so that it is never sent", key, c.text, w.table.name())
+				}
 				return i
 			}
 		}
 		return -1
 	}
-	w.url, w.name, w.description = column("url"), column("name"), column("description")
-	w.headers, w.secret = column("headers"), column("secret")
+	w.url, w.name, w.description = column("url", false), column("name", false), column("description", false)
+	w.headers, w.secret = column("headers", true), column("secret", true)
 	for _, i := range []int{w.url, w.headers, w.secret} { // a URL may hold a token
 		if i >= w.table.cdc.KeyColumns {
 			w.table.cdc.Columns[i].Secret = true
@@ -141,8 +146,11 @@ func (m *Mapper) SubscriptionRefs(row cdc.Row, need func(Ref)) {
 	m.collectRefs([]*collect{&w.events}, row, need)
 }
 
-// Subscription reads a row of the webhooks table. It is an error if it has no url, or headers that are no JSON object
-// of strings; the error names the row and no value.
+// ErrDeleted is what Subscription says of a webhook that is deleted softly.
+var ErrDeleted = errors.New("it is deleted")
+
+// Subscription reads a row of the webhooks table. It is an error if it is deleted softly, has no url, or headers that are no
+// JSON object of strings; the error names the row and no value.
 func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 	w := m.rules.webhooks
 	if w == nil {
@@ -151,6 +159,9 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 	key, err := w.table.cdc.KeyOf(row)
 	if err != nil {
 		return Subscription{}, fmt.Errorf("read webhook: %w", err)
+	}
+	if gone, err := m.gone(m.tables[w.table.index], row); err != nil || gone {
+		return Subscription{}, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), cmp.Or(err, ErrDeleted))
 	}
 	s := Subscription{
 		Key: key, Tenant: m.tenantOf(mirrorOnly{m, rows}, w.table, row),
@@ -165,7 +176,11 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 		}
 	}
 	for _, e := range rows.Children(w.events.table.cdc, w.events.by, key) {
-		if name := text(e, w.events.column); name != "" {
+		gone, err := m.gone(m.tables[w.events.table.index], e)
+		if err != nil {
+			return s, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), err)
+		}
+		if name := text(e, w.events.column); name != "" && !gone {
 			s.Events = append(s.Events, name)
 		}
 	}

@@ -1,6 +1,9 @@
 package mapping
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,5 +68,38 @@ func TestSubscription_ErrorsTellNoValue(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "hidden") || !strings.Contains(err.Error(), long("@61")) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestSubscription_DeletedSoftly: a webhook that is gone for the IAM hears nothing, nor does it hear what it no longer subscribes to.
+func TestSubscription_DeletedSoftly(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "own.toml")
+	own := `
+extends = "ferriskey"
+[tables.webhooks]
+deleted = "name == 'gone'"
+[tables.webhook_subscribers]
+deleted = "name startsWith 'old.'"
+`
+	if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, options: Options{File: file}, schema: defaultSchema(t)}
+	w.mirrorRow("webhooks id=@61 realm_id=@a1 endpoint=https://h.example.com/1 name=gone")
+	w.mirrorRow("webhooks id=@62 realm_id=@a1 endpoint=https://h.example.com/2 name=there")
+	w.mirrorRow("webhook_subscribers id=@71 webhook_id=@62 name=old.created")
+	w.mirrorRow("webhook_subscribers id=@72 webhook_id=@62 name=user.created")
+	hooks, _ := w.mapper.WebhookTables()
+	rows := &fetched{w: w, mirror: w.mirror, anything: true}
+	if _, err := w.mapper.Subscription(w.mirror.row(hooks, cdc.Key(long("@61"))), rows); !errors.Is(err, ErrDeleted) {
+		t.Errorf("a webhook that is gone: %v", err)
+	}
+	got, err := w.mapper.Subscription(w.mirror.row(hooks, cdc.Key(long("@62"))), rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"user.created"}, got.Events); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }

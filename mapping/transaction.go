@@ -123,7 +123,7 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 		}
 		g := t.group(r, tenant)
 		groups = append(groups, g)
-		if err := t.addToGroup(g, seen, emit); err != nil {
+		if err := t.addToGroup(g, r, seen, emit); err != nil {
 			return err
 		}
 	}
@@ -131,8 +131,13 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 		if r.event.group > 0 {
 			continue
 		}
-		stead := slices.IndexFunc(groups, func(g *groupedRows) bool { return slices.Contains(g.rule.event.insteadOf, r.event.name) })
-		if stead >= 0 && groups[stead].decided() {
+		var steads []*groupedRows
+		for _, g := range groups {
+			if slices.Contains(g.rule.event.insteadOf, r.event.name) {
+				steads = append(steads, g)
+			}
+		}
+		if decided(steads) {
 			continue
 		}
 		e, followed, err := t.single(r, seen, tenant)
@@ -140,8 +145,8 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 		case err != nil:
 			return err
 		case followed:
-		case stead >= 0:
-			groups[stead].withheld = append(groups[stead].withheld, e)
+		case len(steads) > 0:
+			steads[0].withheld = append(steads[0].withheld, withheld{e, steads})
 		default:
 			if err := t.emit(e, emit); err != nil {
 				return err

@@ -146,12 +146,17 @@ func TestMap_NewlyKnownColumn(t *testing.T) {
 // TestMap_UnknownValueIsAnError: a value that neither the log nor the mirror has never becomes null.
 func TestMap_UnknownValueIsAnError(t *testing.T) {
 	t.Parallel()
-	w := &world{t: t, schema: defaultSchema(t)}
-	r := w.relation("roles")
-	c := cdc.Change{Op: cdc.Insert, Relation: r, Key: cdc.Key(long("@d1")), New: w.row(r, "id=@d1 realm_id=@a1 description=~", nil)}
-	_, err := w.mapOne(c)
-	if err == nil || !strings.Contains(err.Error(), "value of roles.description is not in the log") {
-		t.Errorf("got %v", err)
+	file := filepath.Join(t.TempDir(), "own.toml")
+	if err := os.WriteFile(file, []byte("extends = \"ferriskey\"\n[tables.clients]\nomit_null = [\"maintenance_reason\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, options: Options{File: file}, schema: defaultSchema(t)}
+	for table, column := range map[string]string{"roles": "description", "clients": "maintenance_reason"} {
+		r := w.relation(table)
+		c := cdc.Change{Op: cdc.Insert, Relation: r, Key: cdc.Key(long("@d1")), New: w.row(r, "id=@d1 realm_id=@a1 "+column+"=~", nil)}
+		if _, err := w.mapOne(c); err == nil || !strings.Contains(err.Error(), "value of "+table+"."+column+" is not in the log") {
+			t.Errorf("%s: %v", table, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -38,6 +39,32 @@ func (b *backfill) known(changes []cdc.Change) []cdc.Change {
 	return kept
 }
 
+// complete finds what neither the log nor the mirror has of a new row: large values that an UPDATE left alone, of columns that
+// the mirror is still to gain. The snapshot has them, or a later version; of a row that is gone by then nobody knows them.
+func (b *backfill) complete(ctx context.Context, c *cdc.Change) error {
+	unchanged := func(v cdc.Value) bool { return v.Kind == cdc.Unchanged }
+	if b == nil || !slices.Contains(b.tables, c.Relation.Table) || !slices.ContainsFunc(c.New, unchanged) {
+		return nil
+	}
+	key := make([]string, c.Relation.KeyColumns)
+	for i := range key {
+		key[i] = c.New[i].Text
+	}
+	row, err := b.snapshot.Row(ctx, c.Relation.Table, key)
+	if err != nil {
+		return err
+	}
+	for i := range c.New {
+		if !unchanged(c.New[i]) {
+			continue
+		}
+		if c.New[i] = (cdc.Value{}); row != nil {
+			c.New[i] = row[i]
+		}
+	}
+	return nil
+}
+
 // passBarrier copies what is missing once the stream has reached the snapshot's place.
 func (in *ingest) passBarrier(ctx context.Context, lsn cdc.LSN) error {
 	b := in.barrier
@@ -50,7 +77,7 @@ func (in *ingest) passBarrier(ctx context.Context, lsn cdc.LSN) error {
 	in.mirror.Reset()
 	in.barrier = nil
 	b.snapshot.Close()
-	return nil
+	return in.readSubscriptions(ctx) // their tables may be among those
 }
 
 // copy reads the tables in the snapshot and puts them into the mirror; start is the position of a first copy, else nil.
@@ -61,7 +88,8 @@ func (b *backfill) copy(ctx context.Context, leader *outbox.Leader, log *slog.Lo
 		return err
 	}
 	defer func() {
-		if err := c.Rollback(context.WithoutCancel(ctx)); err != nil {
+		// The end of ctx in a statement closes the connection, and that undoes the copy, too.
+		if err := c.Rollback(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
 			log.Warn("the copy's transaction did not end well", "err", err)
 		}
 	}()
@@ -104,23 +132,33 @@ func hasColumn(catalog *cdc.Catalog, t *cdc.Table, column int) bool {
 }
 
 // newBackfill takes a snapshot for what the mirror misses; nil if it misses nothing.
-func newBackfill(ctx context.Context, url string, store *outbox.Store, slot string, catalog *cdc.Catalog, tables []*cdc.Table) (*backfill, error) {
-	missing, err := store.Missing(ctx, tables, func(t *cdc.Table, c int) bool { return hasColumn(catalog, t, c) })
-	if err != nil || len(missing) == 0 {
-		return nil, err
+func (t *term) newBackfill(ctx context.Context, catalog *cdc.Catalog, owners map[*cdc.Table]int) (*backfill, error) {
+	tables := t.rules.Tables()
+	held, err := t.store.MirroredTables(ctx)
+	if err != nil {
+		return nil, &ingestError{err}
+	}
+	missing, err := t.leader.Missing(ctx, tables, owners, func(t *cdc.Table, c int) bool { return hasColumn(catalog, t, c) })
+	if err != nil {
+		return nil, &ingestError{err}
+	}
+	if len(missing) == 0 {
+		return nil, nil //nolint:nilnil // nothing to copy is no error
 	}
 	b := &backfill{catalog: catalog, tables: missing, mapped: tables, unknown: map[*cdc.Table]bool{}}
-	held, err := store.MirroredTables(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, t := range missing {
 		b.unknown[t] = !held[t.Name]
 	}
-	if b.snapshot, err = cdc.CreateSlot(ctx, url, slot+"_copy", true); err != nil {
+	if b.snapshot, err = cdc.CreateSlot(ctx, string(t.config.Source.URL), copySlot(t.config.Source.Slot), true); err != nil {
 		return nil, fmt.Errorf("snapshot for new tables and columns: %w", err)
 	}
 	return b, nil
+}
+
+// copySlot names the temporary slot beside the relay's own. Names have 63 characters at most.
+func copySlot(slot string) string {
+	const suffix = "_copy"
+	return slot[:min(len(slot), 63-len(suffix))] + suffix
 }
 
 // copyProgress reports a long copy.

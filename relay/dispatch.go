@@ -11,31 +11,37 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// dispatcher delivers the log to the webhooks. After each ingest commit the events go from memory to the queues of their
-// endpoints (live). An endpoint whose queue is full reads the log by itself (behind) until it has caught up. A delivery that
-// fails on a working endpoint is parked and retried on its schedule. No endpoint waits for another, and ingest for none.
+// dispatcher delivers the log to the webhooks. After each ingest commit the leader's hands the events from memory to the
+// queues of their endpoints (live). An endpoint whose queue is full, or that rests, reads the log by itself (behind), at
+// whichever relay has leased it, until it has caught up. A delivery that fails on a working endpoint is parked and retried
+// on its schedule. No endpoint waits for another, and ingest for none.
 type dispatcher struct {
 	deliveryConfig
 
 	mu        sync.Mutex
+	leader    *outbox.Leader // nil while another relay leads
 	endpoints map[int64]*endpoint
-	head      int64 // the newest event of the log
-	delivered int64 // stored: all but the endpoints with a cursor are done up to here
+	head      int64 // the newest event of the log, as far as is known here
+	delivered int64 // stored, by the leader: all but the endpoints with a cursor are done up to here
 	bytes     int   // of bodies in queues
+	active    int   // first attempts on their way
+	turn      []*endpoint
 	ledger    ledger
 	closing   bool
-	sendCtx   context.Context // outlives the term by the drain time
+	sendCtx   context.Context // outlives the shift by the drain time
 	workers   sync.WaitGroup
 }
 
 // deliveryConfig is what delivery works with.
 type deliveryConfig struct {
-	leader   *outbox.Leader
+	member   *outbox.Member
 	store    *outbox.Store
 	sender   *webhook.Sender
 	schedule webhook.Schedule
 	inFlight int // per endpoint
 	queue    int // events per endpoint
+	senders  int // first attempts on their way, to all endpoints together
+	patience patience
 	metrics  *admin.Metrics
 	log      *slog.Logger
 }
@@ -43,26 +49,33 @@ type deliveryConfig struct {
 // queueBytes bounds the bodies waiting in all queues together. Beyond it endpoints read the log instead.
 const queueBytes = 8 << 20
 
-func newDispatcher(ctx context.Context, c deliveryConfig, p outbox.Position, webhooks []outbox.Webhook) *dispatcher {
-	d := &dispatcher{deliveryConfig: c, endpoints: map[int64]*endpoint{}, head: p.LastEvent, delivered: p.Delivered, sendCtx: ctx}
+func newDispatcher(ctx context.Context, c deliveryConfig) *dispatcher {
+	d := &dispatcher{deliveryConfig: c, endpoints: map[int64]*endpoint{}, sendCtx: ctx}
 	d.ledger.init()
-	for i := range webhooks {
-		e := d.newEndpoint(&webhooks[i])
-		// Where nobody knows what the previous relay had sent from memory, the log is read again: same events, same ids.
-		e.readFrom, e.behind, e.own = p.Delivered, p.Delivered < p.LastEvent, p.Delivered < p.LastEvent
-		if w := &webhooks[i]; w.Cursor != nil {
-			e.readFrom, e.behind, e.own, e.stored = *w.Cursor, true, true, w.Cursor
-		}
-	}
 	return d
 }
 
-// start begins reading for the endpoints that are behind.
-func (d *dispatcher) start() {
+// lead takes the leader's part over: from now on this relay serves all webhooks but those that read the log by themselves at
+// another one.
+func (d *dispatcher) lead(leader *outbox.Leader, p outbox.Position, webhooks []outbox.Webhook, blocked map[int64]map[string]int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.leader, d.head, d.delivered = leader, p.LastEvent, p.Delivered
+	for i := range webhooks {
+		w := &webhooks[i]
+		e := d.endpoints[w.ID]
+		if e == nil {
+			e = d.newEndpoint(w)
+		}
+		if w.Cursor != nil || e.served {
+			continue // claimed when nobody else serves it
+		}
+		// Where nobody knows what the previous leader had sent from memory, the log is read again: same events, same ids.
+		e.served, e.readFrom, e.behind, e.own = true, p.Delivered, p.Delivered < p.LastEvent, p.Delivered < p.LastEvent
+		d.restore(e, w, blocked[w.ID])
+	}
 	for _, e := range d.endpoints {
-		d.refill(e)
+		d.advance(e)
 	}
 }
 
@@ -74,12 +87,15 @@ func (d *dispatcher) update(webhooks []outbox.Webhook) {
 		w := &webhooks[i]
 		e := d.endpoints[w.ID]
 		if e == nil {
+			if d.leader == nil {
+				continue // not one that this relay has to do with
+			}
 			e = d.newEndpoint(w)
-			e.readFrom = d.head
+			e.readFrom, e.served = d.head, w.Cursor == nil
 			continue
 		}
 		d.set(e, w)
-		d.refill(e)
+		d.advance(e)
 	}
 }
 
@@ -88,7 +104,10 @@ func (d *dispatcher) forget(webhooks []int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, id := range webhooks {
-		delete(d.endpoints, id)
+		if e := d.endpoints[id]; e != nil {
+			d.drop(e)
+			delete(d.endpoints, id)
+		}
 	}
 }
 
@@ -114,126 +133,199 @@ func (d *dispatcher) skip(head int64, webhooks map[int64]bool) {
 	from := d.head
 	d.head = head
 	for id := range webhooks {
-		if e := d.endpoints[id]; e != nil && !e.behind {
+		if e := d.endpoints[id]; e != nil && e.served && !e.behind {
 			e.fallBehind(from)
-			d.refill(e)
+			d.advance(e)
 		}
 	}
 }
 
 func (d *dispatcher) push(e *endpoint, event *outbox.Event) {
-	if e.behind {
+	if !e.served || e.behind {
 		return
 	}
-	if len(e.queue) >= d.queue || d.bytes > queueBytes || !e.enabled {
+	if len(e.queue) >= d.queue || d.bytes > queueBytes || !e.open() {
 		e.fallBehind(event.ID - 1)
-		d.refill(e) // nothing of its own may be waiting: the memory is full of others' events
+		d.advance(e) // nothing of its own may be waiting: the memory is full of others' events
 		return
 	}
 	d.enqueue(e, event)
+	d.pump(e)
 }
 
 func (d *dispatcher) enqueue(e *endpoint, event *outbox.Event) {
+	if e.sentAhead(event.ID) {
+		return
+	}
+	if key := e.key(event); e.blocked[key] > 0 && e.options.Ordering == webhook.OrderingResource {
+		d.parkBehind(e, event, key)
+		return
+	}
 	e.queue = append(e.queue, event)
 	d.bytes += len(event.Body)
-	d.hire(e)
 }
 
-// hire starts one more worker, if the endpoint may have one and there is something to do.
-func (d *dispatcher) hire(e *endpoint) {
-	if len(e.queue) > 0 && e.workers < e.mayWork(d.inFlight) && e.enabled && !d.closing {
-		e.workers++
-		d.workers.Go(func() { d.work(e) })
-	}
+// advance does what there is to do for an endpoint: read on in its log, send what waits.
+func (d *dispatcher) advance(e *endpoint) {
+	d.refill(e)
+	d.pump(e)
 }
 
-// work sends an endpoint's events, one at a time, until its queue is empty.
-func (d *dispatcher) work(e *endpoint) {
-	for {
-		event := d.next(e)
+// pump starts as many requests as the endpoint may have. Where all senders are taken, it waits for its turn.
+func (d *dispatcher) pump(e *endpoint) {
+	for !e.inTurn {
+		if d.active >= d.senders {
+			if len(e.queue) > 0 {
+				d.awaitTurn(e)
+			}
+			return
+		}
+		event := d.take(e)
 		if event == nil {
 			return
 		}
-		began := time.Now()
-		outcome := d.send(e, event, 1)
-		d.finish(e, event, 1, began, outcome)
+		d.active++
+		d.workers.Go(func() { d.work(e, event) })
 	}
 }
 
-// next takes the oldest waiting event, or ends the worker.
-func (d *dispatcher) next(e *endpoint) *outbox.Event {
+func (d *dispatcher) awaitTurn(e *endpoint) {
+	if !e.inTurn {
+		e.inTurn = true
+		d.turn = append(d.turn, e)
+	}
+}
+
+// work makes one request after the other. Between them it gives its place to the endpoint whose turn it is.
+func (d *dispatcher) work(e *endpoint, event *outbox.Event) {
+	for event != nil {
+		began := time.Now()
+		outcome := d.send(e, event, 1)
+		e, event = d.next(e, event, began, outcome)
+	}
+}
+
+func (d *dispatcher) next(e *endpoint, event *outbox.Event, began time.Time, o webhook.Outcome) (*endpoint, *outbox.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(e.queue) == 0 || d.closing || !e.enabled || e.workers > e.mayWork(d.inFlight) {
-		e.workers--
+	d.finish(e, event, began, o)
+	for len(d.turn) > 0 {
+		other := d.turn[0]
+		d.turn[0] = nil
+		d.turn = d.turn[1:]
+		other.inTurn = false
+		taken := d.take(other)
+		if taken == nil {
+			continue
+		}
+		if len(other.queue) > 0 {
+			d.awaitTurn(other)
+		}
+		if len(e.queue) > 0 {
+			d.awaitTurn(e)
+		}
+		return other, taken
+	}
+	if taken := d.take(e); taken != nil {
+		d.pump(e)
+		return e, taken
+	}
+	d.active--
+	return nil, nil
+}
+
+// take returns the next event that may be sent now, or nil.
+func (d *dispatcher) take(e *endpoint) *outbox.Event {
+	if d.closing || !e.served || !e.open() || e.letGo || e.workers >= e.mayWork() || !d.member.Alive() {
 		return nil
 	}
-	event := e.queue[0]
-	e.queue[0] = nil
-	e.queue = e.queue[1:]
+	at := e.pick()
+	if at < 0 {
+		return nil
+	}
+	if wait := e.limiter.wait(time.Now()); wait > 0 {
+		d.wake(e, wait)
+		return nil
+	}
+	event := e.unqueue(at)
 	d.bytes -= len(event.Body)
-	e.sending[event.ID] = struct{}{}
-	d.hire(e)
+	e.workers++
+	e.sending[event.ID] = e.key(event)
 	d.refill(e)
 	return event
 }
 
 func (d *dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook.Outcome {
 	d.mu.Lock()
-	target, err := e.target, e.invalid
+	target, err, left := e.target, e.invalid, max(e.schedule.Attempts()-attempt, 0)
 	d.mu.Unlock()
 	if err != nil {
 		return webhook.Invalid(err)
 	}
 	return d.sender.Send(d.sendCtx, target, &webhook.Message{
 		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Body: event.Body, Occurred: event.Occurred,
-		Attempt: attempt, Left: max(d.schedule.Attempts()-attempt, 0),
+		Attempt: attempt, Left: left,
 	})
 }
 
-// finish books an attempt: done, parked for its next one, or dead.
-func (d *dispatcher) finish(e *endpoint, event *outbox.Event, number int, began time.Time, o webhook.Outcome) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// finish books a first attempt: done, parked for its next one, dead, or, if it only was to show whether the endpoint is
+// back, undone.
+func (d *dispatcher) finish(e *endpoint, event *outbox.Event, began time.Time, o webhook.Outcome) {
+	e.workers--
 	if o.Class == webhook.ClassCanceled {
 		// The relay itself stopped. The event stays undone: it is sent again by whoever reads the log next.
 		return
 	}
-	d.metrics.Attempt(string(o.Class), o.Duration)
-	e.answered(o.Duration)
-	d.ledger.attempt(e.id, event.ID, number, began, o)
-	switch o.Class.Verdict() {
-	case webhook.Delivered:
-		d.metrics.Delivered(time.Since(event.Occurred))
-		if number > 1 {
-			d.ledger.unpark(e.id, event.ID)
-		}
-	default:
-		d.park(e, event.ID, number, o)
-	}
+	d.book(e, event, 1, began, o)
+	probe := e.half
 	delete(e.sending, event.ID)
-	if o.Class == webhook.ClassHTTP410 {
-		d.disable(e)
-		d.ledger.disable(e.id, "the endpoint answered 410 Gone")
-		d.log.Warn("webhook disabled", "webhook", e.name, "reason", "410 Gone")
+	if o.Class.Verdict() == webhook.Delivered {
+		d.metrics.Delivered(time.Since(event.Occurred))
+		d.succeeded(e)
+		return
 	}
+	if probe && o.Class.Verdict() == webhook.Retry {
+		e.putBack(event)
+		d.clear(e)
+	} else {
+		d.park(e, event, 1, o, false)
+	}
+	d.failed(e, o)
 }
 
-func (d *dispatcher) park(e *endpoint, event int64, attempts int, o webhook.Outcome) {
-	p := outbox.Parked{Event: event, Webhook: e.id, Attempts: attempts, Class: string(o.Class), Status: o.Status}
-	delay, again := d.schedule.Next(attempts, d.ledger.random())
-	if again && o.Class.Verdict() == webhook.Retry {
+// book records an attempt, and what it says about how much the endpoint can take.
+func (d *dispatcher) book(e *endpoint, event *outbox.Event, number int, began time.Time, o webhook.Outcome) {
+	d.metrics.Attempt(string(o.Class), o.Duration)
+	e.window.answered(o, began)
+	d.ledger.attempt(e.id, event.ID, number, began, o)
+}
+
+// park keeps a failed delivery for its next attempt, or as a dead one.
+func (d *dispatcher) park(e *endpoint, event *outbox.Event, attempts int, o webhook.Outcome, again bool) {
+	p := outbox.Parked{
+		Event: event.ID, Webhook: e.id, Attempts: attempts, Class: string(o.Class), Status: o.Status, Key: e.key(event), Again: again,
+	}
+	delay, more := e.schedule.Next(attempts, d.ledger.random())
+	dead := !more || o.Class.Verdict() == webhook.Permanent
+	if !dead {
 		p.Due = time.Now().Add(max(delay, o.RetryAfter))
 	} else {
-		d.log.Warn("delivery given up", "webhook", e.name, "event", event, "attempts", attempts, "class", o.Class)
+		d.log.Warn("delivery given up", "webhook", e.name, "event", event.ID, "attempts", attempts, "class", o.Class)
+		d.exhausted(e, event, attempts, o)
 	}
 	d.ledger.park(p)
+	d.hold(e, p.Key, dead, again)
 }
 
 // close stops sending: what is in flight may end until sendCtx is cancelled, what waits is left in the log.
 func (d *dispatcher) close() {
 	d.mu.Lock()
 	d.closing = true
+	for _, e := range d.endpoints {
+		if e.timer != nil {
+			e.timer.Stop()
+		}
+	}
 	d.mu.Unlock()
 	d.workers.Wait()
 }

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,19 +12,31 @@ import (
 
 // endpoint is one webhook as the dispatcher sees it. Everything in it is guarded by the dispatcher's mutex.
 type endpoint struct {
-	id      int64
-	name    string
-	enabled bool
-	removed *int64
-	target  *webhook.Target
-	invalid error // why there is no target
+	id       int64
+	name     string
+	origin   string
+	key_     string //nolint:revive // the webhook's own key; key is that of an event
+	tenant   string
+	enabled  bool
+	removed  *int64
+	version  int64
+	target   *webhook.Target
+	invalid  error // why there is no target
+	options  webhook.Options
+	schedule webhook.Schedule
 
+	// served: this relay sends the log to it. Otherwise another relay does, or soon will; of such a webhook this one may
+	// still send parked deliveries.
+	served  bool
+	letGo   bool // no longer, once nothing of it is on its way
 	queue   []*outbox.Event
-	sending map[int64]struct{} // taken from the queue, not booked yet
-	workers int
-	retries int // parked deliveries being sent
-	// answers is how long the endpoint takes to answer, smoothed.
-	answers time.Duration
+	sending map[int64]string // taken from the queue, not booked yet, with what they are ordered by
+	workers int              // first attempts on their way
+	retries int              // parked deliveries on their way
+	inTurn  bool             // waits for a sender
+	window  window
+	limiter limiter
+	timer   *time.Timer
 
 	// behind: what comes after readFrom is not in the queue; the endpoint reads it from the log.
 	behind   bool
@@ -32,10 +45,13 @@ type endpoint struct {
 	// own: the endpoint has a place of its own in the store instead of sharing the common mark; stored is that place.
 	own    bool
 	stored *int64
+
+	health
+	order
 }
 
 func (d *dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
-	e := &endpoint{id: w.ID, sending: map[int64]struct{}{}}
+	e := &endpoint{id: w.ID, enabled: w.Enabled, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}
 	d.endpoints[w.ID] = e
 	d.set(e, w)
 	return e
@@ -43,76 +59,108 @@ func (d *dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
 
 // set takes the webhook's definition over.
 func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
-	e.name, e.removed = w.Name, w.RemovedAfter
+	e.name, e.origin, e.key_, e.tenant, e.removed, e.version = w.Name, w.Origin, w.Key, w.Tenant, w.RemovedAfter, max(e.version, w.Version)
 	if e.name == "" {
 		e.name = w.Origin + ":" + w.Key
 	}
-	if e.enabled = w.Enabled; !e.enabled {
-		d.disable(e)
+	if w.RemovedAfter == nil { // one that is removed goes on as it was
+		e.enabled = w.Enabled
 	}
+	if !e.enabled {
+		d.disable(e)
+	} else if e.served {
+		e.letGo = false
+	}
+	d.aim(e, w)
+	e.schedule = d.schedule
+	if e.options.Schedule != nil {
+		e.schedule.Delays = e.options.Schedule
+	}
+	e.window.limit(d.inFlight, e.options.InFlight)
+	e.limiter.set(e.options.Rate)
+}
+
+// aim makes the target of the webhook's definition.
+func (d *dispatcher) aim(e *endpoint, w *outbox.Webhook) {
 	secrets := make([]webhook.Secret, len(w.Secrets))
 	for i, s := range w.Secrets {
 		secrets[i] = webhook.Secret(s)
 	}
-	options, err := webhook.ParseOptions(w.Options)
+	var err error
+	if e.options, err = webhook.ParseOptions(w.Options); err != nil {
+		e.options = webhook.Options{}
+	}
 	credentials, credentialsErr := webhook.ParseCredentials(w.Credentials)
 	e.target, e.invalid = d.sender.Target(&webhook.Endpoint{
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: e.name, URL: w.URL, Headers: w.Headers, Secrets: secrets, Tenant: w.Tenant,
-		Options: options, Credentials: credentials,
+		Options: e.options, Credentials: credentials,
 	})
-	e.invalid = errors.Join(e.invalid, err, credentialsErr)
-	if e.invalid != nil {
+	if e.invalid = errors.Join(e.invalid, err, credentialsErr); e.invalid != nil {
 		d.log.Warn("webhook cannot be delivered to", "webhook", e.name, "err", e.invalid)
 	}
 }
 
-// disable leaves the endpoint's events in the log: it reads on from there should it be enabled again.
-func (d *dispatcher) disable(e *endpoint) {
-	e.enabled = false
-	switch {
-	case len(e.queue) > 0:
-		e.fallBehind(e.queue[0].ID - 1)
-	case !e.behind:
-		e.fallBehind(d.head)
+// open reports whether anything may be sent to it now, as far as it is itself concerned.
+func (e *endpoint) open() bool {
+	return e.enabled && !e.resting() && !e.halted()
+}
+
+// mayWork is how many first attempts may be on their way.
+func (e *endpoint) mayWork() int {
+	if e.half || e.options.Ordering == webhook.OrderingStrict {
+		return 1
 	}
+	return e.window.size()
+}
+
+// unqueue takes an event out of the queue.
+func (e *endpoint) unqueue(at int) *outbox.Event {
+	event := e.queue[at]
+	if at == 0 {
+		e.queue[0] = nil
+		e.queue = e.queue[1:]
+		return event
+	}
+	e.queue = slices.Delete(e.queue, at, at+1)
+	e.ahead[event.ID] = struct{}{}
+	return event
+}
+
+// putBack leaves an event in the log that was taken to show whether the endpoint is back. Nothing else is on its way.
+func (e *endpoint) putBack(event *outbox.Event) {
+	e.behind, e.own = true, true
+	e.readFrom = event.ID - 1
+	delete(e.ahead, event.ID)
+}
+
+// clear takes everything out of the queue: it is read again from the log. Another endpoint gets the memory.
+func (d *dispatcher) clear(e *endpoint) {
+	if len(e.queue) == 0 {
+		return
+	}
+	e.fallBehind(min(e.queue[0].ID-1, e.readUpTo()))
 	for _, event := range e.queue {
 		d.bytes -= len(event.Body)
 	}
 	e.queue = nil
 }
 
-// fallBehind: from the event after the given one on, the endpoint reads the log.
-func (e *endpoint) fallBehind(after int64) {
-	e.behind, e.own, e.readFrom = true, true, after
-}
-
-// done is the event up to which the endpoint has nothing left to do but parked deliveries.
-func (e *endpoint) done(head int64) int64 {
-	place := head
+// readUpTo is the place that reading goes on from, or no limit.
+func (e *endpoint) readUpTo() int64 {
 	if e.behind {
-		place = e.readFrom
+		return e.readFrom
 	}
-	if len(e.queue) > 0 {
-		place = min(place, e.queue[0].ID-1)
-	}
-	for id := range e.sending {
-		place = min(place, id-1)
-	}
-	return place
+	return 1<<63 - 1
 }
 
-const (
-	// An endpoint that answers at once is served fastest over few connections: more of them only take turns on the
-	// processor. One that takes its time gets more, one for each stepAnswer of it.
-	baseWorkers = 8
-	stepAnswer  = 250 * time.Microsecond
-)
-
-// mayWork is how many requests the endpoint may have in flight.
-func (e *endpoint) mayWork(limit int) int { return min(limit, baseWorkers+int(e.answers/stepAnswer)) }
-
-// answered takes the time of one attempt into account.
-func (e *endpoint) answered(took time.Duration) { e.answers += (took - e.answers) / 8 }
+// drop forgets what waits for an endpoint that another relay serves from now on, or nobody.
+func (d *dispatcher) drop(e *endpoint) {
+	d.clear(e)
+	e.served, e.letGo, e.own, e.stored = false, false, false, nil
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+}
 
 // gone reports whether nobody wants anything of the endpoint any more. One that was only removed is not: an event that was
 // held when it went, or a parked one, may still be its own.
@@ -121,48 +169,17 @@ func (e *endpoint) gone() bool { return e.removed != nil && !e.enabled }
 // label is what metrics call the endpoint: unique, and readable where it has a name.
 func (e *endpoint) label() string { return e.name + "#" + strconv.FormatInt(e.id, 10) }
 
-// readSlice is how many events an endpoint that is behind takes from the log at a time.
-const readSlice = 250
-
-// refill reads on in the log for an endpoint that is behind, as its queue runs low. Called with the mutex held; the reading
-// itself is done without it.
-func (d *dispatcher) refill(e *endpoint) {
-	if !e.behind || e.reading || !e.enabled || d.closing || len(e.queue) > readSlice/2 || (d.bytes > queueBytes && len(e.queue) > 0) {
-		return
+// wake looks at the endpoint again after a while.
+func (d *dispatcher) wake(e *endpoint, after time.Duration) {
+	if e.timer != nil {
+		e.timer.Stop()
 	}
-	if e.readFrom >= d.head {
-		e.behind = false // caught up: what comes next is pushed
-		return
-	}
-	e.reading = true
-	d.workers.Go(func() { d.readLog(e) })
-}
-
-func (d *dispatcher) readLog(e *endpoint) {
-	for {
+	e.timer = time.AfterFunc(after, func() {
 		d.mu.Lock()
-		if d.closing || !e.behind || !e.enabled || len(e.queue) > readSlice/2 || e.readFrom >= d.head {
-			e.behind = e.behind && e.readFrom < d.head
-			e.reading = false
-			d.mu.Unlock()
+		defer d.mu.Unlock()
+		if d.closing || !e.served {
 			return
 		}
-		from, head := e.readFrom, d.head
-		d.mu.Unlock()
-		events, through, err := d.store.ReadEvents(d.sendCtx, e.id, from, head, readSlice)
-		d.mu.Lock()
-		if err != nil {
-			e.reading = false
-			d.ledger.fail(err)
-			d.mu.Unlock()
-			return
-		}
-		if e.enabled && e.readFrom == from { // else it was disabled meanwhile, and may go on from another place
-			for i := range events {
-				d.enqueue(e, &events[i])
-			}
-			e.readFrom = through
-		}
-		d.mu.Unlock()
-	}
+		d.awake(e)
+	})
 }

@@ -30,16 +30,21 @@ func (h *held) due() time.Time {
 	return first
 }
 
-// releasePoll is how often a due event asks whether the log has been read far enough.
-const releasePoll = 50 * time.Millisecond
+// releasePoll is how often a due event asks whether the log has been read far enough, releaseLook how often one that does not
+// seem to be due asks the IAM's clock.
+const (
+	releasePoll = 50 * time.Millisecond
+	releaseLook = 5 * time.Second
+)
 
-// wait is how long until the next event is due, as this machine's clock guesses.
+// wait is how long until the next event is due, as this machine's clock guesses. It may be wrong by hours, so the guess is
+// trusted for a few seconds only.
 func (h *held) wait(now time.Time) time.Duration {
 	due := h.due()
 	if due.IsZero() {
 		return time.Hour
 	}
-	return max(due.Sub(now), releasePoll)
+	return min(max(due.Sub(now), releasePoll), releaseLook)
 }
 
 // releaseHeld moves the events whose time has passed into the log.
@@ -81,13 +86,14 @@ type logClock struct {
 	ping func()
 	log  *slog.Logger
 
-	at  cdc.LSN
-	now time.Time
+	at    cdc.LSN
+	now   time.Time
+	again time.Time // not to be asked before, because it did not answer
 }
 
 // sample asks the server, if its clock is needed. A server that does not answer will be noticed by whoever streams from it.
 func (c *logClock) sample(ctx context.Context, due time.Time) {
-	if due.IsZero() {
+	if due.IsZero() || time.Now().Before(c.again) {
 		return
 	}
 	if c.at == 0 {
@@ -96,6 +102,7 @@ func (c *logClock) sample(ctx context.Context, due time.Time) {
 		at, now, err := c.ask(ctx)
 		if err != nil {
 			c.log.Warn("the source did not tell its clock", "err", err)
+			c.again = time.Now().Add(askPause)
 			return
 		}
 		if now.After(due) {
@@ -105,7 +112,10 @@ func (c *logClock) sample(ctx context.Context, due time.Time) {
 	c.ping()
 }
 
-const askTimeout = 5 * time.Second
+const (
+	askTimeout = 5 * time.Second
+	askPause   = time.Second
+)
 
 // reached reports whether everything up to a sampled time has been read.
 func (c *logClock) reached(lsn cdc.LSN) bool { return c.at != 0 && lsn >= c.at }

@@ -16,6 +16,7 @@ import (
 // while there is a backlog; a single one is committed at once.
 type ingest struct {
 	leader   *outbox.Leader
+	store    *outbox.Store
 	owners   map[*cdc.Table]int
 	mapper   *mapping.Mapper
 	mirror   *outbox.Mirror
@@ -52,8 +53,9 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 	if in.barrier != nil {
 		in.clock.ping() // an idle source must say how far its log is
 	}
-	release := time.NewTimer(time.Hour)
+	release, notices := time.NewTimer(time.Hour), time.NewTicker(noticePoll)
 	defer release.Stop()
+	defer notices.Stop()
 	for {
 		release.Reset(in.held.wait(time.Now()))
 		var first cdc.Message
@@ -62,6 +64,11 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 			return nil
 		case <-release.C:
 			in.clock.sample(working, in.held.due())
+			continue
+		case <-notices.C:
+			if err := in.takeNotices(working); err != nil {
+				return err
+			}
 			continue
 		case m, open := <-messages:
 			if !open {
@@ -73,6 +80,19 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 			return err
 		}
 	}
+}
+
+// readSubscriptions brings the subscriptions in line with the mirror as it is.
+func (in *ingest) readSubscriptions(ctx context.Context) error {
+	changed, err := in.subs.read(ctx, in.mapper, in.mirror, in.lastEvent)
+	if err != nil {
+		return err
+	}
+	if err := in.leader.SaveWebhooks(ctx, changed); err != nil {
+		return err
+	}
+	in.dispatch.update(changed)
+	return nil
 }
 
 // take ingests one message and, as far as they are waiting already and fit into the same commit, those behind it.
@@ -152,7 +172,7 @@ func (in *ingest) commit(ctx context.Context, batch []*cdc.Transaction) error {
 	last := in.lastEvent
 	for i, tx := range batch {
 		var err error
-		if last, err = in.transact(tx, parts[i], chunk, last); err != nil {
+		if last, err = in.transact(ctx, tx, parts[i], chunk, last); err != nil {
 			return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 		}
 	}
@@ -253,11 +273,14 @@ func (in *ingest) loadAll() error {
 }
 
 // transact maps one small transaction and makes it visible to the next. It returns the id of the last event.
-func (in *ingest) transact(tx *cdc.Transaction, changes []cdc.Change, chunk *outbox.Chunk, last int64) (int64, error) {
+func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []cdc.Change, chunk *outbox.Chunk, last int64) (int64, error) {
 	if len(changes) == 0 {
 		return last, nil
 	}
-	net := in.resolve(mapping.Fold(changes))
+	net, err := in.resolve(ctx, mapping.Fold(changes))
+	if err != nil {
+		return last, err
+	}
 	last = in.releaseHeld(tx.Time, chunk, last)
 	mapped := in.mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
 	mapped.Observe(net)
@@ -278,19 +301,23 @@ func (in *ingest) transact(tx *cdc.Transaction, changes []cdc.Change, chunk *out
 }
 
 // resolve completes net changes from the mirror and drops those that change nothing.
-func (in *ingest) resolve(net []cdc.Change) []cdc.Change {
+func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, error) {
 	kept := net[:0]
 	for i := range net {
 		c := &net[i]
 		old := in.mirror.Row(c.Relation.Table, c.Key)
-		if old == nil && c.From != "" {
+		if c.From != "" { // also where the key was another row's before
 			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.From))
 		}
-		if mapping.Resolve(c, old) {
-			kept = append(kept, *c)
+		if !mapping.Resolve(c, old) {
+			continue
 		}
+		if err := in.barrier.complete(ctx, c); err != nil {
+			return nil, err
+		}
+		kept = append(kept, *c)
 	}
-	return kept
+	return kept, nil
 }
 
 // emit gives an event its identity and its receivers, and a place in the log unless it is held.
@@ -320,9 +347,11 @@ func (in *ingest) idle(ctx context.Context, lsn cdc.LSN) error {
 	if in.clock.reached(lsn) {
 		last = in.releaseHeld(in.clock.time(), chunk, last)
 	}
-	if lsn <= in.stored || (last == in.lastEvent && time.Since(in.idleSince) < idleStore) {
+	// What is released must be stored even where the log stands still: it is held no more.
+	if last == in.lastEvent && (lsn <= in.stored || time.Since(in.idleSince) < idleStore) {
 		return nil
 	}
+	lsn = max(lsn, in.stored)
 	began := time.Now()
 	if err := in.leader.Commit(ctx, chunk, lsn, last); err != nil {
 		return err

@@ -22,6 +22,12 @@ const largeChunk = 500
 //	delete what was deleted
 func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err error) {
 	began := time.Now()
+	if tx.Spilled() && tx.Moves() {
+		if tx, err = in.settleMoves(ctx, tx); err != nil {
+			return err
+		}
+		defer in.discard(tx)
+	}
 	if tx.Truncates() {
 		if tx, err = in.expandTruncates(ctx, tx); err != nil {
 			return err
@@ -53,6 +59,50 @@ func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err err
 	in.metrics.OutboxCommit(time.Since(began))
 	in.metrics.Transaction(time.Since(tx.Time))
 	return nil
+}
+
+// settleMoves gives rows whose key changed the values that the log left out. All changes of one key are in one part; what the row
+// was under its former key may be in another, and the mirror knows it only as long as nothing of the transaction is written.
+func (in *ingest) settleMoves(ctx context.Context, tx *cdc.Transaction) (*cdc.Transaction, error) {
+	spool := cdc.NewSpool(in.spillDir, in.spillAt)
+	failed := func(err error) error {
+		return errors.Join(fmt.Errorf("follow changed keys in transaction %s: %w", tx.Commit, err), spool.Close())
+	}
+	former := map[mapping.Ref]cdc.Row{} // as last seen
+	for c, err := range tx.All() {
+		if err != nil {
+			return nil, failed(err)
+		}
+		if c.From != "" {
+			former[mapping.Ref{Table: c.Relation.Table, Key: c.From}] = nil
+		}
+	}
+	in.mirror.Begin(ctx)
+	for c, err := range tx.All() {
+		if err != nil {
+			return nil, failed(err)
+		}
+		if c.From != "" {
+			mapping.ResolveFrom(&c, former[mapping.Ref{Table: c.Relation.Table, Key: c.From}])
+			mapping.ResolveFrom(&c, in.mirror.Row(c.Relation.Table, c.From))
+		}
+		row := mapping.Ref{Table: c.Relation.Table, Key: c.Key}
+		if last, moves := former[row]; moves && c.New != nil {
+			if c.Op == cdc.Update {
+				mapping.ResolveFrom(&c, last)
+			}
+			former[row] = c.New
+		}
+		if err := errors.Join(in.mirror.Err(), spool.Add(c)); err != nil {
+			return nil, failed(err)
+		}
+	}
+	settled, err := spool.Transaction()
+	if err != nil {
+		return nil, failed(err)
+	}
+	settled.Commit, settled.End, settled.Time = tx.Commit, tx.End, tx.Time
+	return settled, nil
 }
 
 // expandTruncates replaces a TRUNCATE by the deletion of every mirrored row of its table. The Truncate itself stays in its
@@ -128,8 +178,8 @@ func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.
 		return err
 	}
 	chunk := &outbox.Chunk{}
-	net := in.resolve(folded)
-	if err := in.mirror.Err(); err != nil {
+	net, err := in.resolve(ctx, folded)
+	if err := errors.Join(err, in.mirror.Err()); err != nil {
 		return err
 	}
 	for i := range net {

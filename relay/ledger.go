@@ -13,8 +13,9 @@ import (
 // ledger collects what delivery has done until it is recorded. Guarded by the dispatcher's mutex.
 type ledger struct {
 	pending outbox.Delivery
+	writing bool          // what was taken last is not in the store yet
 	full    chan struct{} // many entries wait: record now
-	broken  chan error    // the log could not be read
+	broken  chan error    // the store could not be read
 }
 
 const (
@@ -33,6 +34,9 @@ func (l *ledger) attempt(webhookID, event int64, number int, began time.Time, o 
 		Event: event, Webhook: webhookID, Number: number, At: began, Duration: o.Duration, Class: string(o.Class), Status: o.Status,
 		Response: string(o.Snippet),
 	}
+	if o.Err != nil {
+		a.Error = o.Err.Error()
+	}
 	l.pending.Attempts = append(l.pending.Attempts, a)
 	if len(l.pending.Attempts) >= recordAt {
 		select {
@@ -48,11 +52,25 @@ func (l *ledger) unpark(webhookID, event int64) {
 	l.pending.Unpark = append(l.pending.Unpark, outbox.DeliveryKey{Event: event, Webhook: webhookID})
 }
 
-func (l *ledger) disable(webhookID int64, reason string) {
+func (l *ledger) disable(webhookID int64, d outbox.Disabling) {
 	if l.pending.Disable == nil {
-		l.pending.Disable = map[int64]string{}
+		l.pending.Disable = map[int64]outbox.Disabling{}
 	}
-	l.pending.Disable[webhookID] = reason
+	l.pending.Disable[webhookID] = d
+}
+
+func (l *ledger) health(webhookID int64, h outbox.Health) {
+	if l.pending.Health == nil {
+		l.pending.Health = map[int64]outbox.Health{}
+	}
+	l.pending.Health[webhookID] = h
+}
+
+func (l *ledger) notice(n outbox.Notice) { l.pending.Notices = append(l.pending.Notices, n) }
+
+// unwritten reports whether the store does not know yet what was parked or delivered.
+func (l *ledger) unwritten() bool {
+	return l.writing || len(l.pending.Park) > 0 || len(l.pending.Unpark) > 0
 }
 
 func (l *ledger) fail(err error) {
@@ -64,8 +82,8 @@ func (l *ledger) fail(err error) {
 
 func (l *ledger) random() float64 { return rand.Float64() }
 
-// record writes the ledger to the store now and then, until ctx ends. An error ends the term: the outbox is gone, or another
-// relay has taken over.
+// record writes the ledger to the store now and then, until ctx ends. An error ends the shift: the outbox is gone, or
+// another relay has taken over.
 func (d *dispatcher) record(ctx context.Context) error {
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
@@ -88,60 +106,81 @@ func (d *dispatcher) record(ctx context.Context) error {
 const recordTimeout = 20 * time.Second
 
 func (d *dispatcher) flush(ctx context.Context) error {
-	pending := d.take()
+	pending, leader := d.collect()
 	if pending == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	if err := d.leader.Record(ctx, pending); err != nil {
+	lost, err := d.member.Record(ctx, leader, pending)
+	if err != nil {
 		return fmt.Errorf("deliveries that were made will be repeated: %w", err)
 	}
+	d.mu.Lock()
+	d.ledger.writing = false
+	d.mu.Unlock()
+	d.lost(lost)
 	return nil
 }
 
-// take returns what is to be written together, or nil: outcomes, and the places that follow from exactly these outcomes.
-func (d *dispatcher) take() *outbox.Delivery {
+// collect returns what is to be written together, or nil: outcomes, and the places that follow from exactly these outcomes.
+func (d *dispatcher) collect() (*outbox.Delivery, *outbox.Leader) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	pending := d.ledger.pending
 	d.ledger.pending = outbox.Delivery{}
-	pending.Cursors = map[int64]*int64{}
-	mark := d.head
+	pending.Places = map[int64]outbox.Place{}
+	mark := d.mark()
 	for _, e := range d.endpoints {
-		if !e.own && !e.gone() {
-			mark = min(mark, e.done(d.head))
-		}
-	}
-	mark = max(mark, d.delivered)
-	for _, e := range d.endpoints {
-		d.place(e, mark, pending.Cursors)
+		d.place(e, mark, pending.Places)
 	}
 	moved := mark != d.delivered
 	pending.Delivered, d.delivered = mark, mark
-	if !moved && len(pending.Attempts) == 0 && len(pending.Park) == 0 && len(pending.Unpark) == 0 && len(pending.Cursors) == 0 && len(pending.Disable) == 0 {
-		return nil
+	if !moved && len(pending.Attempts) == 0 && len(pending.Park) == 0 && len(pending.Unpark) == 0 && len(pending.Places) == 0 &&
+		len(pending.Health) == 0 && len(pending.Agreed) == 0 && len(pending.Disable) == 0 && len(pending.Notices) == 0 {
+		return nil, nil
 	}
-	return &pending
+	d.ledger.writing = true
+	return &pending, d.leader
 }
 
-// place keeps the stored cursor of an endpoint that has one of its own. It gives the cursor up once it has caught up with the
-// common mark, so that the mark never moves back.
-func (d *dispatcher) place(e *endpoint, mark int64, cursors map[int64]*int64) {
-	if !e.own {
+// mark is the event up to which all endpoints without a place of their own are done. Only the leader has such.
+func (d *dispatcher) mark() int64 {
+	if d.leader == nil {
+		return d.delivered
+	}
+	mark := d.head
+	for _, e := range d.endpoints {
+		if e.served && !e.own && !e.gone() {
+			mark = min(mark, e.done(d.head))
+		}
+	}
+	return max(mark, d.delivered)
+}
+
+// place keeps the stored cursor of an endpoint that has one of its own. The leader gives the cursor up once the endpoint has
+// caught up with the common mark, so that the mark never moves back; another relay gives the whole endpoint up.
+func (d *dispatcher) place(e *endpoint, mark int64, places map[int64]outbox.Place) {
+	if !e.own || !e.served {
 		return
 	}
-	done := e.done(d.head)
-	if e.gone() || (!e.behind && done >= mark) {
+	done, idle := e.done(d.head), len(e.sending) == 0 && len(e.queue) == 0 && !e.reading && e.retries == 0 && !e.probing
+	e.settled(done)
+	switch {
+	case d.leader != nil && (e.gone() || !e.behind && done >= mark):
 		e.own = false
 		if e.stored != nil {
 			e.stored = nil
-			cursors[e.id] = nil
+			places[e.id] = outbox.Place{Live: true}
 		}
+		return
+	case idle && (e.letGo || d.leader == nil && e.readFrom >= d.head && e.open() && !e.half):
+		places[e.id] = outbox.Place{Cursor: done, Free: true}
+		d.drop(e)
 		return
 	}
 	if e.stored == nil || *e.stored != done {
 		e.stored = &done
-		cursors[e.id] = &done
+		places[e.id] = outbox.Place{Cursor: done}
 	}
 }

@@ -34,10 +34,17 @@ type monitor struct {
 
 func newMonitor() *monitor { return &monitor{streaming: make(chan struct{})} }
 
-func (m *monitor) leads(l *outbox.Leader, d *dispatcher) {
+// works: the relay shares in delivering.
+func (m *monitor) works(d *dispatcher) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.leader, m.dispatch, m.standby = l, d, false
+	m.dispatch = d
+}
+
+func (m *monitor) leads(l *outbox.Leader) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leader, m.standby = l, false
 	if l == nil {
 		m.source = nil
 	} else {
@@ -149,11 +156,14 @@ func (r *Relay) watchSlot(ctx context.Context) error {
 	tick := time.NewTicker(slotPoll)
 	defer tick.Stop()
 	warned := ""
+	streaming := r.monitor.streaming
 	for {
 		conn = r.pollSlot(ctx, conn, &warned)
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-streaming: // a first start has made the slot since, which must not show as missing
+			streaming = nil
 		case <-tick.C:
 		}
 	}
@@ -204,8 +214,11 @@ func (d *dispatcher) stats(parked map[int64]outbox.ParkedCount) []admin.WebhookS
 	defer d.mu.Unlock()
 	stats := make([]admin.WebhookStats, 0, len(d.endpoints))
 	for id, e := range d.endpoints {
+		if d.leader == nil && !e.served {
+			continue // another relay shows how it stands
+		}
 		s := admin.WebhookStats{Webhook: e.label(), Queue: len(e.queue) + len(e.sending), Parked: parked[id].Waiting, Dead: parked[id].Dead}
-		if e.behind {
+		if e.served && e.behind {
 			s.Behind = int(d.head - e.readFrom)
 		}
 		stats = append(stats, s)

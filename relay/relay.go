@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -22,7 +21,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// Relay is one running relay. Any number may share an outbox: one leads, the others stand by.
+// Relay is one running relay. Any number may share an outbox: one leads and ingests, all deliver.
 type Relay struct {
 	config  *config.Config
 	rules   *mapping.Rules
@@ -31,6 +30,7 @@ type Relay struct {
 	admin   *admin.Server // nil without a listener
 	metrics *admin.Metrics
 	monitor *monitor
+	version string
 	log     *slog.Logger
 }
 
@@ -44,7 +44,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (*Relay, error) {
 	if err := KnownEvents(cfg, rules); err != nil {
 		return nil, err
 	}
-	r := &Relay{config: cfg, rules: rules, log: log, monitor: newMonitor()}
+	r := &Relay{config: cfg, rules: rules, log: log, monitor: newMonitor(), version: version}
 	if r.sender, err = webhook.NewSender(cfg.Delivery.Sender(version)); err != nil {
 		return nil, err
 	}
@@ -106,60 +106,18 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.admin != nil {
 		group.Go(func() error { return r.admin.Run(ctx) })
 	}
-	group.Go(func() error { return r.terms(ctx) })
+	group.Go(func() error { return r.shifts(ctx) })
 	group.Go(func() error { return r.watchSlot(ctx) })
 	return group.Wait()
-}
-
-// terms leads again and again: a term ends when the outbox fails or another relay takes over.
-func (r *Relay) terms(ctx context.Context) error {
-	if err := r.store.Migrate(ctx); err != nil {
-		return err
-	}
-	pause := newPause()
-	for {
-		began := time.Now()
-		err := r.term(ctx)
-		r.monitor.leads(nil, nil)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !passing(err) {
-			return err
-		}
-		r.monitor.outboxFailed(err)
-		r.log.Warn("the outbox failed, trying again", "err", err)
-		if err := pause.wait(ctx, time.Since(began)); err != nil {
-			return nil //nolint:nilerr // ctx ended
-		}
-	}
-}
-
-// webhooks are the configured subscriptions as the outbox keeps them.
-func (r *Relay) webhooks() []outbox.Webhook {
-	var webhooks []outbox.Webhook
-	for _, e := range r.config.Endpoints() {
-		w := outbox.Webhook{
-			Origin: outbox.OriginConfig, Key: e.Key, Tenant: e.Tenant, Name: e.Name, Description: e.Description, URL: e.URL,
-			Headers: e.Headers, Events: e.Events, Enabled: !e.Disabled,
-			Options: e.Options.JSON(), Credentials: e.Credentials.JSON(), Exclusive: e.Options.Exclusive(),
-		}
-		for _, s := range e.Secrets {
-			w.Secrets = append(w.Secrets, string(s))
-		}
-		webhooks = append(webhooks, w)
-	}
-	return webhooks
 }
 
 // KnownEvents checks that the configured webhooks ask for events that the mapping has. The error is a *config.Error.
 func KnownEvents(cfg *config.Config, rules *mapping.Rules) error {
 	var unknown config.Error
+	known := append(rules.EventNames(), OperationalEvents()...)
 	for i, e := range cfg.Endpoints() {
-		if err := webhook.CheckPatterns(e.Events, rules.EventNames()); err != nil {
-			unknown.Problems = append(unknown.Problems, config.Problem{
-				Key: fmt.Sprintf("webhook[%d].events", i), Text: strings.ReplaceAll(err.Error(), "\n", "; "),
-			})
+		if err := webhook.CheckPatterns(e.Events, known); err != nil {
+			unknown.Problems = append(unknown.Problems, cfg.Problem(fmt.Sprintf("webhook[%d].events", i), strings.ReplaceAll(err.Error(), "\n", "; ")))
 		}
 	}
 	if unknown.Problems != nil {

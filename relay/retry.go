@@ -12,34 +12,33 @@ const (
 	// retrySlots bounds the parked deliveries being sent at a time, retriesPerEndpoint those of one endpoint: first attempts
 	// never wait behind them, and one hanging endpoint does not take all of them.
 	retrySlots         = 64
-	retriesPerEndpoint = 4
+	retriesPerEndpoint = 8
 	// retryPoll is how often the store is asked for due deliveries, retryAgain how soon after it had some: an endpoint that is
 	// back after an hour has many.
 	retryPoll  = time.Second
 	retryAgain = 50 * time.Millisecond
 )
 
-// retry sends parked deliveries as they become due, until ctx ends.
+// retry sends parked deliveries as they become due, until ctx ends. Any relay may send them, but for those of webhooks that
+// keep an order or a rate.
 func (d *dispatcher) retry(ctx context.Context) error {
 	timer := time.NewTimer(retryPoll)
 	defer timer.Stop()
 	for {
+		due, err := d.claimDue(ctx)
+		if err == nil {
+			err = d.meet(ctx, due)
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		d.retryAll(due)
 		wait := retryPoll
-		free, busy := d.retryRoom()
-		if free > 0 {
-			due, err := d.leader.ClaimDue(ctx, free, retriesPerEndpoint, busy)
-			if err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return err
-			}
-			for i := range due {
-				d.retryOne(&due[i])
-			}
-			if len(due) > 0 {
-				wait = retryAgain
-			}
+		if len(due) > 0 {
+			wait = retryAgain
 		}
 		timer.Reset(wait)
 		select {
@@ -50,43 +49,121 @@ func (d *dispatcher) retry(ctx context.Context) error {
 	}
 }
 
+func (d *dispatcher) claimDue(ctx context.Context) ([]outbox.Due, error) {
+	free, busy, leads := d.retryRoom()
+	if free <= 0 || !d.member.Alive() {
+		return nil, nil
+	}
+	return d.member.ClaimDue(ctx, leads, free, retriesPerEndpoint, busy)
+}
+
 // retryRoom returns how many more may be sent, and the webhooks that have no room of their own.
-func (d *dispatcher) retryRoom() (free int, busy []int64) {
+func (d *dispatcher) retryRoom() (free int, busy []int64, leads bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	free, busy = retrySlots, []int64{}
 	for id, e := range d.endpoints {
 		free -= e.retries
-		if e.retries >= retriesPerEndpoint || !e.enabled {
+		full := e.retries >= retriesPerEndpoint || e.limiter.bucket != nil && e.retries > 0
+		if full || !e.enabled || e.resting() || e.half || e.letGo {
 			busy = append(busy, id)
 		}
 	}
 	if d.closing {
 		free = 0
 	}
-	return free, busy
+	return free, busy, d.leader != nil
 }
 
-func (d *dispatcher) retryOne(due *outbox.Due) {
+// meet learns of the webhooks that another relay serves and that have deliveries due.
+func (d *dispatcher) meet(ctx context.Context, due []outbox.Due) error {
+	var unknown []int64
+	d.mu.Lock()
+	for i := range due {
+		if d.endpoints[due[i].Webhook] == nil {
+			unknown = append(unknown, due[i].Webhook)
+		}
+	}
+	d.mu.Unlock()
+	if len(unknown) == 0 {
+		return nil
+	}
+	webhooks, err := d.store.LoadWebhooksByID(ctx, unknown)
+	if err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e := d.endpoints[due.Webhook]
-	switch {
-	case d.closing: // the lease ends with the epoch
-	case e == nil:
-		d.ledger.unpark(due.Webhook, due.ID) // nobody wants it any more
-	case due.Expired:
+	for i := range webhooks {
+		if d.endpoints[webhooks[i].ID] == nil {
+			d.newEndpoint(&webhooks[i])
+		}
+	}
+	return nil
+}
+
+func (d *dispatcher) retryAll(due []outbox.Due) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range due {
+		e := d.endpoints[due[i].Webhook]
+		if e == nil {
+			d.ledger.unpark(due[i].Webhook, due[i].ID) // nobody wants it any more
+			continue
+		}
+		d.retryOne(e, &due[i])
+	}
+}
+
+// retryOne sends a parked delivery. The lease of one that is not sent ends with the member.
+func (d *dispatcher) retryOne(e *endpoint, due *outbox.Due) {
+	if d.closing {
+		return
+	}
+	if due.Expired {
 		d.log.Warn("parked delivery has outlived its event", "webhook", e.name, "event", due.ID)
-		d.ledger.park(outbox.Parked{Event: due.ID, Webhook: due.Webhook, Attempts: due.Attempts, Class: string(webhook.ClassCanceled)})
-	default:
-		e.retries++
-		d.workers.Go(func() {
-			began := time.Now()
-			outcome := d.send(e, &due.Event, due.Attempts+1)
-			d.finish(e, &due.Event, due.Attempts+1, began, outcome)
-			d.mu.Lock()
-			e.retries--
-			d.mu.Unlock()
+		d.ledger.park(outbox.Parked{Event: due.ID, Webhook: due.Webhook, Attempts: due.Attempts, Class: string(webhook.ClassCanceled), Again: true})
+		d.hold(e, due.Key, true, true)
+		return
+	}
+	e.retries++
+	limiter := e.limiter
+	d.workers.Go(func() {
+		if err := limiter.await(d.sendCtx); err != nil {
+			return // the relay stops
+		}
+		began := time.Now()
+		outcome := d.send(e, &due.Event, due.Attempts+1)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.retried(e, due, began, outcome)
+	})
+}
+
+// retried books a further attempt.
+func (d *dispatcher) retried(e *endpoint, due *outbox.Due, began time.Time, o webhook.Outcome) {
+	e.retries--
+	if o.Class == webhook.ClassCanceled {
+		return
+	}
+	number := due.Attempts + 1
+	d.book(e, &due.Event, number, began, o)
+	if o.Class.Verdict() == webhook.Delivered {
+		d.metrics.Delivered(time.Since(due.Occurred))
+		d.ledger.unpark(e.id, due.ID)
+		d.release(e, due.Key)
+		d.succeeded(e)
+		d.advance(e)
+		return
+	}
+	if e.half && o.Class.Verdict() == webhook.Retry { // a probe uses no attempt up
+		d.ledger.park(outbox.Parked{
+			Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now(), Class: string(o.Class), Status: o.Status, Again: true,
 		})
+	} else {
+		d.park(e, &due.Event, number, o, true)
+	}
+	if e.served || o.Class == webhook.ClassHTTP410 {
+		d.failed(e, o)
 	}
 }

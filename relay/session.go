@@ -32,7 +32,8 @@ func (t *term) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	clock := &sourceClock{url: string(t.config.Source.URL), conn: conn}
+	defer clock.close(context.WithoutCancel(ctx))
 	server, catalog, err := t.inspect(ctx, conn)
 	if err != nil {
 		return err
@@ -45,11 +46,11 @@ func (t *term) session(ctx context.Context) error {
 	if err := t.begin(ctx, conn, server, catalog, owners); err != nil {
 		return err
 	}
-	in, err := t.newIngest(ctx, conn, server, mapper, owners)
+	in, err := t.newIngest(ctx, clock, server, mapper, owners)
 	if err != nil {
 		return &ingestError{err}
 	}
-	if in.barrier, err = newBackfill(ctx, string(t.config.Source.URL), t.store, t.config.Source.Slot, catalog, t.rules.Tables()); err != nil {
+	if in.barrier, err = t.newBackfill(ctx, catalog, owners); err != nil {
 		return err
 	}
 	if in.barrier != nil {
@@ -93,6 +94,14 @@ func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
 	sql := status.SQL()
 	if len(sql) == 0 {
 		return nil
+	}
+	doubted, err := t.leader.Doubt(ctx, status.Missing)
+	if err != nil {
+		return &ingestError{err}
+	}
+	if len(doubted) > 0 {
+		t.log.Error("tables were taken out of the publication or made anew: what was committed in them meanwhile is not told, they are read again",
+			"publication", name, "tables", strings.Join(doubted, ", "))
 	}
 	if !t.config.Source.CreatePublication {
 		return fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
@@ -157,7 +166,7 @@ func (t *term) firstCopy(ctx context.Context, server cdc.Server, catalog *cdc.Ca
 }
 
 // newIngest builds the state of ingest from the store.
-func (t *term) newIngest(ctx context.Context, conn *pgx.Conn, server cdc.Server, mapper *mapping.Mapper, owners map[*cdc.Table]int) (*ingest, error) {
+func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Server, mapper *mapping.Mapper, owners map[*cdc.Table]int) (*ingest, error) {
 	resealed, err := t.store.Reseal(ctx, t.rules.Tables())
 	if err != nil {
 		return nil, err
@@ -178,22 +187,14 @@ func (t *term) newIngest(ctx context.Context, conn *pgx.Conn, server cdc.Server,
 		return nil, err
 	}
 	in := &ingest{
-		leader: t.leader, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
+		leader: t.leader, store: t.store, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
 		held: &held{events: heldEvents}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,
 	}
-	in.clock = &logClock{log: t.log, ask: func(ctx context.Context) (cdc.LSN, time.Time, error) { return askClock(ctx, conn) }}
+	in.clock = &logClock{log: t.log, ask: clock.ask}
 	in.subs.fromIAM, in.subs.log = t.config.Delivery.IAMWebhooks, t.log
-	changed, err := in.subs.read(ctx, mapper, in.mirror, position.LastEvent)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.leader.SaveWebhooks(ctx, changed); err != nil {
-		return nil, err
-	}
-	t.dispatch.update(changed)
-	return in, nil
+	return in, in.readSubscriptions(ctx)
 }
 
 // stream runs the source and ingest side by side until one of them ends.

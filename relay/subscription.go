@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"regexp"
@@ -88,6 +89,22 @@ func (s *subscriptions) match(e *mapping.Event) []int64 {
 	for _, w := range s.others {
 		if hears(w.Tenant, e) && s.wanted(w, e.Name) {
 			ids = append(ids, w.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// matchOperational returns the webhooks that an operational event about another webhook goes to: those of the same tenant,
+// and those of all tenants. None hears about itself.
+func (s *subscriptions) matchOperational(name string, about *outbox.Webhook) []int64 {
+	ids := []int64{}
+	for id, w := range s.byID {
+		if id == about.ID || w.RemovedAfter != nil || !w.Enabled && w.DisabledFor == "" {
+			continue
+		}
+		if (w.Tenant == about.Tenant || w.Tenant == everyTenant && w.Origin != outbox.OriginIAM) && asksForOperational(w.Events, name) {
+			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
@@ -240,7 +257,9 @@ func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cd
 		if err == nil {
 			return s.put(sub)
 		}
-		s.log.Warn("a webhook of the IAM cannot be used", "webhook", string(key), "err", err)
+		if !errors.Is(err, mapping.ErrDeleted) {
+			s.log.Warn("a webhook of the IAM cannot be used", "webhook", string(key), "err", err)
+		}
 	}
 	if old == nil {
 		return nil

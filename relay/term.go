@@ -3,57 +3,49 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// term is the time for which this relay leads.
+// term is the time for which this relay leads: it alone ingests, and serves the webhooks that are live.
 type term struct {
-	*Relay
-	leader   *outbox.Leader
-	dispatch *dispatcher
+	*shift
+	leader *outbox.Leader
 }
 
-const (
-	// drainTime is how long what is being sent may take to end at shutdown; after a failure, when it cannot be recorded
-	// anyway, failTime.
-	failTime = time.Second
-	// housekeeping is how often removed webhooks are forgotten and old partitions dropped.
-	housekeeping = time.Minute
-)
+// housekeeping is how often removed webhooks are forgotten and old partitions dropped.
+const housekeeping = time.Minute
 
-// term waits for the leadership and holds it until something fails or ctx ends.
-func (r *Relay) term(ctx context.Context) (err error) {
-	leader, err := r.store.Lead(ctx, func() { r.log.Info("another relay leads, standing by"); r.monitor.standsBy() })
+// lead waits for the leadership and holds it until something fails or ctx ends.
+func (s *shift) lead(ctx context.Context) error {
+	leader, err := s.member.Lead(ctx, func() { s.log.Info("another relay leads, standing by"); s.monitor.standsBy() })
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	defer leader.Close()
-	t := &term{Relay: r, leader: leader}
-	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopSending()
-	if err := t.open(ctx, sending); err != nil {
+	t := &term{shift: s, leader: leader}
+	if err := t.open(ctx); err != nil {
 		return err
 	}
-	r.log.Info("leading", "epoch", leader.Epoch())
-	r.monitor.leads(leader, t.dispatch)
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return leader.Watch(groupCtx) })
-	group.Go(func() error { return t.dispatch.record(groupCtx) })
-	group.Go(func() error { return t.dispatch.retry(groupCtx) })
-	group.Go(func() error { return t.keepHouse(groupCtx) })
-	group.Go(func() error { return t.follow(groupCtx) })
-	err = group.Wait()
-	return errors.Join(err, t.drain(ctx, err, stopSending))
+	s.log.Info("leading", "epoch", leader.Epoch())
+	s.monitor.leads(leader)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return leader.Watch(ctx) })
+	group.Go(func() error { return t.keepHouse(ctx) })
+	group.Go(func() error { return t.follow(ctx) })
+	return group.Wait()
 }
 
 // open reads where the previous leader stopped.
-func (t *term) open(ctx, sending context.Context) error {
+func (t *term) open(ctx context.Context) error {
 	if err := t.leader.EnsurePartitions(ctx); err != nil {
 		return err
 	}
@@ -68,11 +60,11 @@ func (t *term) open(ctx, sending context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.dispatch = newDispatcher(sending, deliveryConfig{
-		leader: t.leader, store: t.store, sender: t.sender, schedule: t.config.Delivery.RetrySchedule(),
-		inFlight: t.config.Delivery.InFlight, queue: t.config.Delivery.Queue, metrics: t.metrics, log: t.log,
-	}, position, webhooks)
-	t.dispatch.start()
+	blocked, err := t.dispatch.blockedOf(ctx, webhooks)
+	if err != nil {
+		return err
+	}
+	t.dispatch.lead(t.leader, position, webhooks, blocked)
 	return nil
 }
 
@@ -87,6 +79,28 @@ func (t *term) configure(ctx context.Context) error {
 		return err
 	}
 	return t.leader.SaveWebhooks(ctx, newSubscriptions(webhooks).configure(t.webhooks(), position.LastEvent))
+}
+
+// webhooks are the configured subscriptions as the outbox keeps them.
+func (r *Relay) webhooks() []outbox.Webhook {
+	endpoints := r.config.Endpoints()
+	webhooks := make([]outbox.Webhook, len(endpoints))
+	for i := range endpoints {
+		webhooks[i] = stored(&endpoints[i])
+	}
+	return webhooks
+}
+
+func stored(e *webhook.Endpoint) outbox.Webhook {
+	w := outbox.Webhook{
+		Origin: outbox.OriginConfig, Key: e.Key, Tenant: e.Tenant, Name: e.Name, Description: e.Description, URL: e.URL,
+		Headers: e.Headers, Events: e.Events, Enabled: !e.Disabled,
+		Options: e.Options.JSON(), Credentials: e.Credentials.JSON(), Exclusive: e.Options.Exclusive(),
+	}
+	for _, s := range e.Secrets {
+		w.Secrets = append(w.Secrets, string(s))
+	}
+	return w
 }
 
 // follow reads the source's log, session after session, as long as what ends one may pass.
@@ -110,24 +124,6 @@ func (t *term) follow(ctx context.Context) error {
 			return nil //nolint:nilerr // ctx ended
 		}
 	}
-}
-
-// drain lets what is being sent end, and records it.
-func (t *term) drain(ctx context.Context, failed error, stopSending func()) error {
-	patience := t.config.Delivery.Timeout.Duration
-	if failed != nil {
-		patience = failTime
-	}
-	timer := time.AfterFunc(patience, stopSending)
-	t.dispatch.close()
-	timer.Stop()
-	if failed != nil {
-		return nil
-	}
-	if err := t.dispatch.flush(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("record the last deliveries: %w", err)
-	}
-	return nil
 }
 
 // keepHouse makes partitions ahead of time, drops old ones and forgets removed webhooks.
@@ -162,7 +158,7 @@ func (t *term) tidy(ctx context.Context) error {
 	if keep == 0 {
 		return nil
 	}
-	dropped, err := t.store.DropBefore(ctx, time.Now().UTC().Add(-keep).Truncate(24*time.Hour))
+	dropped, err := t.leader.DropBefore(ctx, time.Now().UTC().Add(-keep).Truncate(24*time.Hour))
 	for _, name := range dropped {
 		t.log.Info("dropped a partition past its retention", "partition", name)
 	}

@@ -87,6 +87,9 @@ var versionText = regexp.MustCompile(`PostgreSQL\) (([0-9]+)\S*)`)
 func binaryVersion(ctx context.Context, binDir string) (version string, major int, err error) {
 	path := filepath.Join(binDir, "postgres")
 	output, err := exec.CommandContext(ctx, path, "--version").Output()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return "", 0, fmt.Errorf("ask %s for its version: %w", path, err)
 	}

@@ -144,7 +144,11 @@ func (c *Cluster) initialise(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.binDir, "initdb"),
 		"--pgdata", c.dataPath(), "--username", Superuser, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync")
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = c.dir, c.environment(), c.account.attributes()
-	if output, err := cmd.CombinedOutput(); err != nil {
+	output, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil: // the program was killed, which says less
+		return fmt.Errorf("make a cluster in %s: %w", c.dir, context.Cause(ctx))
+	case err != nil:
 		return fmt.Errorf("make a cluster in %s: initdb: %w\n%s", c.dir, err, strings.TrimSpace(string(output)))
 	}
 	return nil

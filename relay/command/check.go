@@ -1,11 +1,14 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -45,6 +48,7 @@ func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []str
 		}
 		c := &check{version: env.version, out: env.out}
 		if c.configuration(*path, env.environ) {
+			c.spill()
 			c.outbox(ctx)
 			c.source(ctx)
 			c.checkWebhooks()
@@ -54,7 +58,7 @@ func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []str
 		}
 		switch {
 		case ctx.Err() != nil:
-			return errors.New("interrupted")
+			return errInterrupted
 		case c.failed == 1:
 			return errors.New("1 precondition is not met")
 		case c.failed > 0:
@@ -100,6 +104,25 @@ func (c *check) lines(what string, err error) {
 	}
 }
 
+// spill makes the file that a large transaction needs: in a container or under a supervisor's protection, no directory may
+// be writable, which would otherwise show only when such a transaction comes, and stop the relay.
+func (c *check) spill() {
+	dir := cmp.Or(c.cfg.Source.SpillDir, os.TempDir())
+	file, err := os.CreateTemp(dir, "iam-relay-check-*")
+	if err != nil {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+			err = pathErr.Err
+		}
+		c.fail("spill", "no temporary file for large transactions can be made in %s: %s; make it writable, or set source.spill_dir to another directory", dir, err)
+		return
+	}
+	if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
+		c.fail("spill", "%s", err)
+		return
+	}
+	c.ok("spill", "large transactions go into temporary files in %s", dir)
+}
+
 // outbox looks at where events are kept.
 func (c *check) outbox(ctx context.Context) {
 	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.SealingKeys())
@@ -116,11 +139,12 @@ func (c *check) outbox(ctx context.Context) {
 	schema := c.cfg.Outbox.Schema
 	switch {
 	case o.ReadOnly:
-		c.fail("outbox", "the server is a read-only standby; name the primary")
+		c.fail("outbox", "database %s is read-only for role %s: name the primary if this is a standby, or see to default_transaction_read_only", o.Database, o.Role)
 	case !o.SchemaExists && o.MayCreateSchema:
 		c.none("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
 	case !o.SchemaExists:
-		c.fail("outbox", "schema %s does not exist, and role %s may not make it; let the owner of database %s run: %s", schema, o.Role, o.Database, createSchema(schema, o.Role))
+		c.fail("outbox", "schema %s does not exist, and role %s may not make it; let a superuser run: %s or the owner of the database: GRANT CREATE ON DATABASE %s TO %s",
+			schema, o.Role, createSchema(schema, o.Role), quote(o.Database), quote(o.Role))
 	case !o.SchemaUsable:
 		c.fail("outbox", "role %s may not make tables in schema %s; let its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s", o.Role, schema, quote(schema), quote(o.Role))
 	case len(o.Foreign) > 0:

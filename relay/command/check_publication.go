@@ -42,7 +42,7 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 	if may && c.cfg.Source.CreatePublication {
 		c.none("publication", "%s %s; run mends that", p.Name, state)
 	} else {
-		c.fail("publication", "%s %s; let the owner of the tables run: %s", p.Name, state, strings.Join(sql, " "))
+		c.fail("publication", "%s %s; let %s run: %s", p.Name, state, p.Who(), strings.Join(sql, " "))
 	}
 	return nil
 }

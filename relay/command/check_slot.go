@@ -21,6 +21,11 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 	}
 	switch {
 	case state == outbox.StateStreaming:
+		if slot.Active {
+			if err := c.askAgain(ctx); err != nil {
+				return err
+			}
+		}
 		if err := cdc.CheckPosition(c.server, slot, c.position.Position); err != nil {
 			c.fail("slot", "%s", err)
 			break
@@ -38,6 +43,23 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 		c.fail("slot", "%s exists, but this outbox has never read from it; drop it (SELECT pg_drop_replication_slot('%s')) if nobody uses it, or choose another source.slot", name, name)
 	}
 	return c.capacity(ctx, slot)
+}
+
+// askAgain reads the stored position after the slot, and the end of the log after both: a relay that runs has moved all three
+// since they were read, and a slot ahead of its position would be somebody else's doing.
+func (c *sourceCheck) askAgain(ctx context.Context) error {
+	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.SealingKeys())
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	position, err := store.Position(ctx)
+	if err != nil {
+		return err
+	}
+	c.position = &position
+	c.server, err = cdc.Inspect(ctx, c.conn)
+	return err
 }
 
 // capacity looks whether the server has room for the slot and for its reader.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ func TestCheck_BeforeTheFirstStart(t *testing.T) {
 	w := worldOn(t, c, url)
 	w.run("check").done(`✓ config       CONFIG
 ✓ mapping      35 events of 16 tables
+✓ spill        large transactions go into temporary files in /tmp
 — outbox       schema NAME of database NAME does not exist yet; run makes it
 ✓ source       PostgreSQL VERSION, database NAME, role postgres
 ✓ wal_level    logical
@@ -31,6 +33,17 @@ func TestCheck_BeforeTheFirstStart(t *testing.T) {
 ✓ retention    the server keeps up to SIZE of log for a relay that is away
 ✓ webhooks     0 in the configuration; those of the IAM are read on the first start
 `)
+}
+
+func TestCheck_NoPlaceForLargeTransactions(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), binary, "check", "--config", newWorld(t).config)
+	cmd.Env = []string{"TMPDIR=/nowhere"}
+	out, _ := cmd.Output() // The exit code tells.
+	want := "\n✗ spill        no temporary file for large transactions can be made in /nowhere: no such file or directory; make it writable, or set source.spill_dir to another directory\n"
+	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) {
+		t.Errorf("exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
+	}
 }
 
 func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
@@ -130,10 +143,13 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("REPLICATION")
 	w.configure(w.as(role, password))
-	missing := `schema NAME does not exist, and role ROLE may not make it; let the owner of database NAME run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE";`
+	missing := `schema NAME does not exist, and role ROLE may not make it; let a superuser run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE"; or the owner of the database: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`
 	w.run("check").has("✗ outbox       " + missing)
+	w.run("run").fails(1, `create schema NAME: permission denied for database NAME; let a superuser run: CREATE SCHEMA "NAME" AUTHORIZATION "ROLE"; or the owner of the database: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`)
 	w.exec("CREATE SCHEMA " + w.name)
-	w.run("check").has(`✗ outbox       role ROLE may not make tables in schema NAME; let its owner run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`)
+	const unusable = `role ROLE may not make tables in schema NAME; let its owner run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`
+	w.run("check").has("✗ outbox       " + unusable)
+	w.run("run").fails(1, unusable)
 	w.exec(fmt.Sprintf("GRANT USAGE, CREATE ON SCHEMA %s TO %s; CREATE TABLE %s.event ()", w.name, role, w.name))
 	w.run("check").has(`✗ outbox       tables of schema NAME belong to another role (event); let that run: ALTER TABLE … OWNER TO "ROLE"`)
 	w.exec(fmt.Sprintf("DROP TABLE %s.event", w.name))

@@ -55,6 +55,8 @@ var commands = []command{
 	{"version", "print the version", versionCommand},
 }
 
+var errInterrupted = errors.New("interrupted")
+
 // usageError is a wrong command line.
 type usageError struct{ text string }
 
@@ -70,6 +72,10 @@ func Main(version string, args, environ []string, out, errOut io.Writer) int {
 	err := dispatch(ctx, env, args)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitDone
+	}
+	// What a signal has cut short fails in words that nobody needs who has sent it.
+	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
+		err = errInterrupted
 	}
 	fmt.Fprintln(errOut, "iam-relay:", err)
 	if isUsage(err) {

@@ -42,7 +42,7 @@ func load(path string, env *environment) (*config.Config, *mapping.Rules, error)
 func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	c, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, &usageError{"the URL is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database"}
+		return nil, &usageError{"the URL is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database, and check that the files it names exist"}
 	}
 	c.ConnectTimeout = connectTimeout
 	c.RuntimeParams["application_name"] = "iam-relay"

@@ -51,10 +51,13 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
-	if _, missing := cluster.FindBinaries(); missing != nil {
+	switch _, err := cluster.FindBinaries(); {
+	case errors.Is(err, cluster.ErrNoBinaries):
 		if err := cluster.Install(ctx, d.err); err != nil {
 			return err
 		}
+	case err != nil: // a wrong variable; to install does not mend it
+		return err
 	}
 	fmt.Fprintln(d.out, "Starting a private PostgreSQL with wal_level = logical …")
 	if d.server, err = cluster.Start(ctx, cluster.Options{}); err != nil {
@@ -112,12 +115,7 @@ func (d *demo) prepare(ctx context.Context) (*ferriskey.IAM, *pgx.Conn, error) {
 
 // startRelay runs the relay from a configuration file, and returns when it reads the log.
 func (d *demo) startRelay(ctx context.Context) (stop func() error, err error) {
-	dir, err := os.MkdirTemp("", "iam-relay-demo-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory for the demo: %w", err)
-	}
-	remove := func() error { return os.RemoveAll(dir) }
-	path := filepath.Join(dir, "config.toml")
+	path := filepath.Join(d.server.Dir(), "config.toml") // it goes with the server, whatever ends the demo
 	text := fmt.Sprintf(`[source]
 url = %q
 [delivery]
@@ -133,23 +131,23 @@ url = %q
 secret = %q
 `, d.server.URL(demoDatabase), d.receiver.URL(demoPath), demoSecret)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("write the demo's configuration: %w", err), remove())
+		return nil, fmt.Errorf("write the demo's configuration: %w", err)
 	}
 	cfg, err := config.Load(path, nil)
 	if err != nil {
-		return nil, errors.Join(err, remove())
+		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(d.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	r, err := relay.New(cfg, d.version, log)
 	if err != nil {
-		return nil, errors.Join(err, remove())
+		return nil, err
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(running) }()
 	stop = func() error {
 		cancel()
-		return errors.Join(<-ended, remove())
+		return <-ended
 	}
 	select {
 	case <-r.Streaming():
@@ -157,7 +155,7 @@ secret = %q
 		return stop, nil
 	case err := <-ended:
 		cancel()
-		return nil, errors.Join(err, remove())
+		return nil, err
 	case <-ctx.Done():
 		return nil, errors.Join(context.Cause(ctx), stop())
 	}

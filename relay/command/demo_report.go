@@ -26,7 +26,7 @@ type demoReport struct {
 
 func newDemoReport(out io.Writer) *demoReport { return &demoReport{out: out} }
 
-const demoLine = "%-15s %-26s %-36s %-36s %9s  %s\n"
+const demoLine = "%-15s %-27s %-36s %-36s %9s  %s\n"
 
 func (r *demoReport) header() {
 	fmt.Fprintf(r.out, demoLine, "time", "event", "resource_id", "realm", "ms", "signature")

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/iam-relay/iam-relay/integration/cluster"
@@ -27,6 +28,15 @@ func TestFailure_UnknownHost(t *testing.T) {
 	w := newWorld(t)
 	w.configure("postgres://relay:" + password + "@no-such-host.invalid/iam")
 	w.run("run").fails(1, `connect to the outbox: the host "no-such-host.invalid" cannot be looked up; check it in the URL`)
+}
+
+func TestFailure_TLS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(strings.Replace(w.as("postgres", password), "sslmode=disable", "sslmode=require", 1))
+	w.run("run").fails(1, "connect to the outbox: no TLS with 127.0.0.1:PORT: server refused TLS connection; check sslmode and sslrootcert in the URL, and the server's ssl and ssl_cert_file")
+	w.run("setup", "--url", "postgres://relay:"+password+"@db/iam?sslrootcert=/nowhere.pem").fails(2,
+		"the URL is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database, and check that the files it names exist")
 }
 
 func TestFailure_UnknownDatabase(t *testing.T) {
@@ -56,7 +66,19 @@ func TestFailure_MisspeltEvent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.configure(w.url, "[[webhook]]", `name = "crm"`, `url = "https://crm.example.com/"`, `unsigned = true`, `events = ["user.craeted"]`)
-	w.run("run").fails(2, `webhook[0].events: event pattern "user.craeted" matches no event; did you mean "user.created"?`)
+	w.run("run").fails(2, `CONFIG:14: webhook[0].events: event pattern "user.craeted" matches no event; did you mean "user.created"?`)
+}
+
+func TestFailure_Mapping(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.configure(w.url, "[mapping]", `preset = "keycloak"`)
+	w.run("run").fails(2, `mapping: unknown preset "keycloak"; there is ferriskey`)
+	w.configure(w.url, "[mapping]", `drop = ["user.craeted"]`)
+	w.run("run").fails(2, `mapping: drop names the unknown event "user.craeted"; did you mean "user.created"?`)
+	w.configure(w.url, "[mapping]", `file = "/nowhere/mine.toml"`)
+	w.run("run").fails(2, "/nowhere/mine.toml: cannot be read: no such file or directory")
+	w.run("check").has("✗ mapping      /nowhere/mine.toml: cannot be read: no such file or directory")
 }
 
 func TestFailure_NoConfiguration(t *testing.T) {
@@ -118,8 +140,21 @@ func TestFailure_RoleMayNotReplicate(t *testing.T) {
 	}
 	w.run("run").fails(1, "create slot NAME: "+refusal+"; the role needs replication: ALTER ROLE \"ROLE\" REPLICATION (on managed services: the provider's replication role)")
 	r := w.run("check")
-	r.has(`✗ replication  role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`)
+	const advice = `role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`
+	r.has("✗ replication  " + advice)
 	r.fails(1, "1 precondition is not met")
+	w.run("setup").fails(1, advice)
+}
+
+func TestFailure_ReadOnlyOutbox(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	role := w.role("REPLICATION")
+	w.exec(fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; CREATE SCHEMA %s AUTHORIZATION %s; ALTER ROLE %s SET default_transaction_read_only = on", role, w.name, role, role))
+	w.configure(w.as(role, password))
+	const reason = "database NAME is read-only for role ROLE: name the primary if this is a standby, or see to default_transaction_read_only"
+	w.run("run").fails(1, "the outbox's "+reason)
+	w.run("check").has("✗ outbox       " + reason)
 }
 
 // startCluster starts a server with settings of its own.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster"
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
+	"github.com/iam-relay/iam-relay/relay/command"
 )
 
 // patience bounds every step of a test.
@@ -32,7 +34,11 @@ const password = "pw-never-to-be-printed"
 // binary is the program as users have it, built once.
 var binary string
 
+// program is never called. It is linked in, so that go test knows the code that a cached result depends on.
+var program = command.Main
+
 func TestMain(m *testing.M) {
+	runtime.KeepAlive(program)
 	dir, err := os.MkdirTemp("", "iam-relay-command-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -24,6 +24,13 @@ type running struct {
 // start runs the relay and returns when it reads the log. It is stopped with the test at the latest.
 func (w *world) start() *running {
 	w.t.Helper()
+	p := w.launch()
+	p.waitFor("reading the log")
+	return p
+}
+
+func (w *world) launch() *running {
+	w.t.Helper()
 	p := &running{t: w.t, cmd: exec.Command(binary, "run", "--config", w.config), lines: make(chan string, 1000)}
 	log, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -40,7 +47,6 @@ func (w *world) start() *running {
 		_ = p.cmd.Wait() // How it ends shows in what it prints and does.
 	}()
 	w.t.Cleanup(p.stop)
-	p.waitFor("reading the log")
 	return p
 }
 

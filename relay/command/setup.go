@@ -85,9 +85,12 @@ func (s *setup) run(ctx context.Context) error {
 		return fmt.Errorf("ask for the current role: %w", err)
 	}
 	if current != s.role {
-		if err := s.grant(ctx, conn, server, catalog); err != nil {
-			return err
-		}
+		err = s.grant(ctx, conn, server, catalog)
+	} else {
+		err = s.replicates(ctx, conn)
+	}
+	if err != nil {
+		return err
 	}
 	return s.migrate(ctx)
 }
@@ -131,6 +134,18 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
+// replicates makes sure of what no role can give itself.
+func (s *setup) replicates(ctx context.Context, conn *pgx.Conn) error {
+	role, err := lookUpRole(ctx, conn, s.role)
+	if err != nil {
+		return err
+	}
+	if !role.replicates {
+		return fmt.Errorf("role %s may not replicate; let an administrator run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", s.role, quote(s.role), quote(s.role))
+	}
+	return nil
+}
+
 // grant gives the relay's role what it needs, where somebody else runs setup.
 func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, catalog *cdc.Catalog) error {
 	role, err := lookUpRole(ctx, conn, s.role)
@@ -141,23 +156,32 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 		return fmt.Errorf("role %s does not exist; let an administrator run CREATE ROLE %s LOGIN REPLICATION, give it a password (in psql: \\password %s), and run setup again",
 			s.role, quote(s.role), s.role)
 	}
-	var sql []string
+	type step struct{ who, sql string }
+	var steps []step
 	if !role.replicates {
-		sql = append(sql, fmt.Sprintf("ALTER ROLE %s REPLICATION;", quote(s.role)))
+		steps = append(steps, step{"an administrator", fmt.Sprintf("ALTER ROLE %s REPLICATION;", quote(s.role))})
 	}
 	if !role.connects {
-		sql = append(sql, fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", quote(server.Database), quote(s.role)))
+		steps = append(steps, step{"the owner of the database", fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", quote(server.Database), quote(s.role))})
 	}
-	sql = append(sql, grants(s.role, s.tables, catalog)...)
+	for _, sql := range grants(s.role, s.tables, catalog) {
+		steps = append(steps, step{"the owner of the tables", sql})
+	}
 	if s.cfg.Outbox.URL == "" {
-		sql = append(sql, createSchema(s.cfg.Outbox.Schema, s.role))
+		exists, err := schemaExists(ctx, conn, s.cfg.Outbox.Schema)
+		if err != nil {
+			return err
+		}
+		if !exists { // to make it again fails where the role may not, although there is nothing to do
+			steps = append(steps, step{"a superuser, or a member of the role,", createSchema(s.cfg.Outbox.Schema, s.role)})
+		}
 	}
-	for _, statement := range sql {
-		if _, err := conn.Exec(ctx, statement); err != nil {
+	for _, step := range steps {
+		if _, err := conn.Exec(ctx, step.sql); err != nil {
 			if hasCode(err, codeNoPrivilege) {
-				return &cdc.PermissionError{Action: "give role " + s.role + " its rights", SQL: []string{statement}, Err: err}
+				return &cdc.PermissionError{Action: "give role " + s.role + " its rights", Who: step.who, SQL: []string{step.sql}, Err: err}
 			}
-			return fmt.Errorf("%s %w", statement, err)
+			return fmt.Errorf("%s %w", step.sql, err)
 		}
 	}
 	if role, err = lookUpRole(ctx, conn, s.role); err != nil {
@@ -215,6 +239,13 @@ func lookUpRole(ctx context.Context, conn *pgx.Conn, name string) (relayRole, er
 		return role, fmt.Errorf("look up role %s: %w", name, err)
 	}
 	return role, nil
+}
+
+func schemaExists(ctx context.Context, conn *pgx.Conn, name string) (exists bool, err error) {
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, name).Scan(&exists); err != nil {
+		return false, fmt.Errorf("look for schema %s: %w", name, err)
+	}
+	return exists, nil
 }
 
 // optional are the tables that a database need not have.

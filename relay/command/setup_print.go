@@ -20,6 +20,7 @@ type found struct {
 	catalog     *cdc.Catalog // nil without a connection
 	publication cdc.Publication
 	role        relayRole
+	schema      bool // the outbox's is in this database
 }
 
 // print writes the SQL that somebody with more rights has to run. It runs as it is, also a second time where the database
@@ -40,19 +41,24 @@ func (s *setup) print(ctx context.Context, errOut io.Writer) error {
 	if f.catalog == nil {
 		s.say("--\n-- The database could not be looked at, so what it may lack is commented out below.")
 	}
-	isLogical := ""
-	if f.server.WALLevel == "logical" {
-		isLogical = "; it is"
+	switch f.server.WALLevel {
+	case "logical":
+		s.say("\n-- wal_level is logical, as it must be.")
+	case "":
+		s.say("\n-- wal_level must be logical. If SHOW wal_level says otherwise:")
+	default:
+		s.say("\n-- PROBLEM: wal_level must be logical, and is %s:", f.server.WALLevel)
 	}
-	s.say("\n-- wal_level must be logical%s. If SHOW wal_level says otherwise:", isLogical)
-	s.say("--   ALTER SYSTEM SET wal_level = 'logical';   -- and restart the server; managed services have a parameter for it")
+	if f.server.WALLevel != "logical" {
+		s.say("--   ALTER SYSTEM SET wal_level = 'logical';   -- and restart the server; managed services have a parameter for it")
+	}
 	s.say("-- pg_hba.conf must let the role connect to the database by its name. A line for \"replication\" is not needed:")
 	s.say("--   hostssl %s %s 192.0.2.10/32 scram-sha-256", database, s.role)
 	s.say("\nSET lock_timeout = '10s';   -- rather fail than wait behind a migration")
 	s.printRole(f, database)
 	s.printGrants(f)
 	s.printPublication(f)
-	s.printOutbox(database)
+	s.printOutbox(f, database)
 	return nil
 }
 
@@ -73,6 +79,11 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 	}
 	if f.role, err = lookUpRole(ctx, conn, s.role); err != nil {
 		return nil, err
+	}
+	if s.cfg.Outbox.URL == "" {
+		if f.schema, err = schemaExists(ctx, conn, s.cfg.Outbox.Schema); err != nil {
+			return nil, err
+		}
 	}
 	if f.catalog, err = cdc.Describe(ctx, conn, s.tables); err != nil {
 		return nil, err
@@ -154,8 +165,12 @@ func (s *setup) printPublication(f *found) {
 }
 
 // printOutbox makes the schema for the role, which then needs no right to create anything else.
-func (s *setup) printOutbox(database string) {
+func (s *setup) printOutbox(f *found, database string) {
 	schema, comment := s.cfg.Outbox.Schema, ""
+	if f.schema {
+		s.say("\n-- Schema %s, for the relay's own tables, is there.", schema)
+		return
+	}
 	s.say("\n-- The relay's own tables go into a schema of its own. Only a superuser or a member of the role can make it for the role;")
 	role := s.role
 	if s.cfg.Outbox.URL != "" {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
@@ -65,7 +66,7 @@ func TestSetupPrint_WithoutDatabase_IsEnoughForTheRelay(t *testing.T) {
 	w.exec(fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password))
 	// The optional tables are in this database: what was commented out for them is what check asks for.
 	missing := w.run("check")
-	missing.has(`✗ publication  NAME lacks mapped tables or operations; let the owner of the tables run: ALTER PUBLICATION "NAME" ADD TABLE "public"."email_templates", "public"."user_required_actions", "public"."password_reset_tokens", "public"."post_logout_redirect_uris", "public"."client_web_origins", "public"."device_auth_sessions";`)
+	missing.has(`✗ publication  NAME lacks mapped tables or operations; let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE "public"."email_templates", "public"."user_required_actions", "public"."password_reset_tokens", "public"."post_logout_redirect_uris", "public"."client_web_origins", "public"."device_auth_sessions";`)
 	for line := range strings.Lines(strings.ReplaceAll(r.out, "NAME", w.name)) {
 		if sql, ok := strings.CutPrefix(line, "-- "); ok && (strings.HasPrefix(sql, "GRANT SELECT") || strings.HasPrefix(sql, "ALTER PUBLICATION")) {
 			w.runSQL(w.conn, sql)
@@ -148,6 +149,51 @@ func TestSetup_WithoutTheRightsOfTheOwner(t *testing.T) {
 			t.Errorf("%s: exit code %d, stderr %q", command, r.code, r.err)
 		}
 	}
+}
+
+// An owner of the IAM's tables is no superuser as a rule. What an administrator has made must not stop it from giving the
+// relay what an upgrade of the IAM has added.
+func TestSetup_RepeatedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	role := w.role("REPLICATION")
+	owner := w.name + "_owner"
+	w.exec(fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", owner, password))
+	w.forget(owner)
+	w.replaces = append([]string{owner, "OWNER"}, w.replaces...)
+	w.exec(fmt.Sprintf(`DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT c.oid FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
+		EXECUTE format('ALTER TABLE %%s OWNER TO %s', t); END LOOP; END $$`, owner))
+	w.exec(fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; ALTER SCHEMA public OWNER TO %s", w.name, owner, owner))
+	w.configure(w.as(role, password))
+
+	refusal := "must be member of role \"ROLE\""
+	if clustertest.Cluster(t).Major >= 16 {
+		refusal = "must be able to SET ROLE \"ROLE\""
+	}
+	asOwner := w.as(owner, password)
+	w.run("setup", "--url", asOwner).fails(1, `give role ROLE its rights: ERROR: `+refusal+` (SQLSTATE 42501); let a superuser, or a member of the role, run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE";`)
+	w.exec(fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s", w.name, role))
+	w.run("setup", "--url", asOwner).done(`wal_level is logical
+publication NAME: has all mapped tables
+role ROLE: may replicate, connect, and read the mapped columns
+schema NAME: made, or brought up to date
+`)
+
+	w.exec(fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE users; REVOKE SELECT (email) ON users FROM %s", w.name, role))
+	r := w.run("setup", "--print", "--url", asOwner)
+	if r.code != 0 || r.err != "" {
+		t.Fatalf("exit code %d, stderr %q", r.code, r.err)
+	}
+	conn, err := pgx.Connect(t.Context(), asOwner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	w.runSQL(conn, strings.NewReplacer("ROLE", role, "NAME", w.name).Replace(r.out))
+	w.worksWith(role)
+
+	w.exec(fmt.Sprintf("ALTER PUBLICATION %s OWNER TO postgres; ALTER PUBLICATION %s DROP TABLE users", w.name, w.name))
+	w.run("setup", "--url", asOwner).fails(1, `make publication NAME: ERROR: must be owner of publication NAME (SQLSTATE 42501); let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE "public"."users";`)
 }
 
 func TestSetup_AfterAMigrationOfTheIAM(t *testing.T) {

@@ -168,7 +168,7 @@ func (d *definition) applyEvents(given map[string]bool, w *webhooks, one *outbox
 		return err
 	}
 	one.Events = d.events
-	return webhook.CheckPatterns(one.Events, rules.EventNames())
+	return webhook.CheckPatterns(one.Events, append(rules.EventNames(), relay.OperationalEvents()...))
 }
 
 func (d *definition) applyOptions(given map[string]bool, _ *webhooks, one *outbox.Webhook) error {

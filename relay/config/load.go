@@ -19,7 +19,11 @@ func Load(path string, environ []string) (*Config, error) {
 	if path != "" {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			ps.add("", "%s", readReason(err)+"; iam-relay init writes a new one")
+			advice := ""
+			if errors.Is(err, fs.ErrNotExist) {
+				advice = "; iam-relay init writes a new one"
+			}
+			ps.add("", "%s%s", readReason(err), advice)
 			return nil, ps.err()
 		}
 		if err := toml.Unmarshal(data, &tree); err != nil {

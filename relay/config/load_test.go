@@ -79,6 +79,29 @@ func TestLoad_KeysOfTheOutbox(t *testing.T) {
 	}
 }
 
+func TestLoad_FileOfTheMapping(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for given, want := range map[string]string{"mine.toml": filepath.Join(dir, "mine.toml"), "/etc/mine.toml": "/etc/mine.toml"} {
+		file := filepath.Join(dir, "config.toml")
+		text := fmt.Sprintf("[source]\nurl = \"postgres://localhost/iam\"\n[mapping]\nfile = %q\n", given)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := Load(file, nil); err != nil || c.Mapping.File != want {
+			t.Errorf("%s became %s, %v; want %s", given, c.Mapping.File, err, want)
+		}
+	}
+}
+
+func TestLoad_UnreadableFile(t *testing.T) {
+	t.Parallel()
+	_, err := Load("testdata", nil)
+	if want := "testdata: cannot be read: is a directory"; err == nil || err.Error() != want {
+		t.Errorf("error = %v, want %s", err, want)
+	}
+}
+
 func TestLoad_FilesOfSecrets(t *testing.T) {
 	t.Parallel()
 	c, err := Load("testdata/valid/files.toml", nil)

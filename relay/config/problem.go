@@ -33,6 +33,11 @@ func (p Problem) String() string {
 	return strings.Join(parts, ": ")
 }
 
+// Problem is one with an option, for those who find it only when they use the option.
+func (c *Config) Problem(key, text string) Problem {
+	return Problem{Place: c.places.of(key), Key: key, Text: text}
+}
+
 // Place is where an option was set.
 type Place struct {
 	// File is the configuration file, or empty.

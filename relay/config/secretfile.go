@@ -13,6 +13,9 @@ import (
 // readFiles fills the options that have a twin named *_file. A relative path starts from the configuration file's
 // directory.
 func (c *Config) readFiles(ps *problems) {
+	if c.Mapping.File != "" { // it is read by those who know what a mapping is
+		c.Mapping.File = c.fromHere(c.Mapping.File)
+	}
 	if text := c.readTwin(ps, "source.url", string(c.Source.URL), c.Source.URLFile); text != nil {
 		c.Source.URL = DSN(trimNewline(text))
 	}
@@ -58,6 +61,14 @@ func (o *Outbox) readKeys(ps *problems, text []byte) {
 	}
 }
 
+// fromHere is a path that, if it is relative, starts from the configuration file's directory.
+func (c *Config) fromHere(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.places[""].File), path)
+}
+
 // readTwin returns the content of the file that the option's twin names, or nil.
 func (c *Config) readTwin(ps *problems, key, plain, path string) []byte {
 	if path == "" {
@@ -67,9 +78,7 @@ func (c *Config) readTwin(ps *problems, key, plain, path string) []byte {
 		ps.add(key+"_file", "set it or %s, not both", key)
 		return nil
 	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(c.places[""].File), path)
-	}
+	path = c.fromHere(path)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		ps.add(key+"_file", "%s %s", path, readReason(err))

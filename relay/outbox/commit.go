@@ -43,6 +43,8 @@ type Chunk struct {
 	Webhooks []Webhook
 	Hold     []Held
 	Unhold   []Held
+	// Notices that the chunk's events were made of.
+	Notices []int64
 
 	upsertTables, upsertKeys, upsertRows []string
 	upsertOwners                         []*string
@@ -154,6 +156,9 @@ func (c *Chunk) queue(batch *pgx.Batch, k *keys) {
 		batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until)
 			VALUES ($1::text::pg_lsn, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11)`,
 			h.LSN.String(), h.Ordinal, h.WebhookID, h.Name, h.Tenant, h.Resource, h.Occurred, h.Body, h.Webhooks, h.Match, h.Until)
+	}
+	if len(c.Notices) > 0 {
+		batch.Queue(`DELETE FROM notice WHERE id = ANY ($1)`, c.Notices)
 	}
 	for i := range c.Unhold {
 		h := &c.Unhold[i]

@@ -11,22 +11,67 @@ import (
 )
 
 // Missing returns the tables that the mirror does not hold with all their columns, as far as the database has them: has
-// reports whether a column exists.
-func (s *Store) Missing(ctx context.Context, tables []*cdc.Table, has func(t *cdc.Table, column int) bool) ([]*cdc.Table, error) {
-	held, err := s.mirrored(ctx)
+// reports whether a column exists. owners are the columns by which rows must be found.
+//
+// What is not mapped, or not in the database, is not followed: it is struck off, so that it is missing when it is back.
+func (l *Leader) Missing(ctx context.Context, tables []*cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) ([]*cdc.Table, error) {
+	held, err := l.store.mirrored(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var missing []*cdc.Table
+	followed := map[string][]string{}
 	for _, t := range tables {
-		for i := range t.Columns {
-			if has(t, i) && !slices.Contains(held[t.Name], columnTag(t, i)) {
-				missing = append(missing, t)
-				break
-			}
+		want := columnTags(t, owners, has)
+		lacking := slices.ContainsFunc(want, func(tag string) bool { return !slices.Contains(held[t.Name], tag) })
+		if lacking {
+			missing = append(missing, t)
+		}
+		followed[t.Name] = slices.DeleteFunc(want, func(tag string) bool { return !slices.Contains(held[t.Name], tag) })
+	}
+	return missing, l.strike(ctx, held, followed)
+}
+
+// strike takes off the registry what is not followed.
+func (l *Leader) strike(ctx context.Context, held, followed map[string][]string) error {
+	batch := &pgx.Batch{}
+	for name, columns := range held {
+		switch follow, mapped := followed[name]; {
+		case !mapped:
+			batch.Queue(`DELETE FROM mirror WHERE tbl = $1`, name)
+			batch.Queue(`DELETE FROM mirror_table WHERE tbl = $1`, name)
+		case len(follow) < len(columns): // the rows stay: the log may still have changes of them
+			batch.Queue(`UPDATE mirror_table SET columns = $2 WHERE tbl = $1`, name, follow)
 		}
 	}
-	return missing, nil
+	if batch.Len() == 0 {
+		return nil
+	}
+	l.queueFence(batch)
+	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("strike off what the mirror no longer follows: %w", fenced(err))
+	}
+	return nil
+}
+
+// Doubt has tables read again because changes of them may be missing from the log. It returns those that the mirror held.
+func (l *Leader) Doubt(ctx context.Context, tables []*cdc.Table) ([]string, error) {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.Name
+	}
+	var held []string
+	batch := &pgx.Batch{}
+	batch.Queue(`UPDATE mirror_table SET columns = '{}' WHERE tbl = ANY ($1) AND columns <> '{}' RETURNING tbl`, names).
+		Query(func(rows pgx.Rows) (err error) {
+			held, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			return err
+		})
+	l.queueFence(batch)
+	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("note what the mirror must read again: %w", fenced(err))
+	}
+	return held, nil
 }
 
 // MirroredTables returns the names of the tables that the mirror holds, with whatever columns.
@@ -59,17 +104,27 @@ func (s *Store) mirrored(ctx context.Context) (map[string][]string, error) {
 	return held, nil
 }
 
-// columnTag names a column in the registry. A table read from another schema, or a column that is hashed or secret from now on,
-// or no longer, is another one, and is read again.
-func columnTag(t *cdc.Table, i int) string {
-	tag := t.Schema + "." + t.Columns[i].Name
-	if t.Columns[i].Hash {
-		tag += "#"
+// columnTags name a table's columns in the registry, as far as the database has them. A table read from another schema, or a
+// column that is hashed or secret from now on, or no longer, or by which rows are found, is another one, and is read again.
+func columnTags(t *cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) []string {
+	tags := []string{}
+	for i := range t.Columns {
+		if !has(t, i) {
+			continue
+		}
+		tag := t.Schema + "." + t.Columns[i].Name
+		if t.Columns[i].Hash {
+			tag += "#"
+		}
+		if t.Columns[i].Secret {
+			tag += "!"
+		}
+		if owner, owned := owners[t]; owned && owner == i {
+			tag += "^"
+		}
+		tags = append(tags, tag)
 	}
-	if t.Columns[i].Secret {
-		tag += "!"
-	}
-	return tag
+	return tags
 }
 
 // Copy fills the mirror with whole tables, in one transaction.
@@ -116,12 +171,7 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 	if err != nil {
 		return n, fmt.Errorf("copy %s: %w", t.Name, err)
 	}
-	columns := []string{}
-	for i := range t.Columns {
-		if has(t, i) {
-			columns = append(columns, columnTag(t, i))
-		}
-	}
+	columns := columnTags(t, c.owners, has)
 	if _, err := c.tx.Exec(ctx, `INSERT INTO mirror_table (tbl, columns) VALUES ($1, $2)
 		ON CONFLICT (tbl) DO UPDATE SET columns = excluded.columns`, t.Name, columns); err != nil {
 		return n, fmt.Errorf("record what the mirror holds of %s: %w", t.Name, err)

@@ -2,10 +2,14 @@ package outbox
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Attempt is one try to deliver an event to a webhook.
@@ -17,7 +21,12 @@ type Attempt struct {
 	Class          string
 	Status         int    // HTTP status, 0 without an answer
 	Response       string // the first bytes of a bad answer
+	Error          string // why it failed, without anything secret
+	Phases         Phases
 }
+
+// Phases is where the time of an attempt went; 0 for a phase that there was not.
+type Phases struct{ DNS, Connect, TLS, FirstByte time.Duration }
 
 // Parked is a delivery that failed on a working endpoint and has a time of its own.
 type Parked struct {
@@ -26,10 +35,38 @@ type Parked struct {
 	Due            time.Time // the zero time: dead, never due again
 	Class          string
 	Status         int
+	// Key is what it is ordered by; empty for no order.
+	Key string
+	// Again: it was parked before, and claimed by this member.
+	Again bool
 }
 
 // DeliveryKey names one delivery.
 type DeliveryKey struct{ Event, Webhook int64 }
+
+// Place is how far a webhook that reads the log by itself has come. Live means that it has caught up and shares the common
+// mark again; Free that this relay serves it no longer.
+type Place struct {
+	Cursor     int64
+	Live, Free bool
+}
+
+// Notice is something that happened to a webhook or a delivery, and that webhooks may want to hear of.
+type Notice struct {
+	ID      int64
+	At      time.Time
+	Webhook int64
+	Name    string
+	Event   int64 // of a delivery; 0 for none
+	Data    json.RawMessage
+}
+
+// Disabling says why the relay stops delivering to a webhook. It is void if the webhook is not the same version any more: its
+// owner has changed it meanwhile.
+type Disabling struct {
+	Reason  string
+	Version int64
+}
 
 // Delivery is a batch of what delivery has done, written in one transaction. Losing it in a crash repeats deliveries with
 // the same ids, so it does not wait for the disk.
@@ -37,31 +74,74 @@ type Delivery struct {
 	Attempts []Attempt
 	Park     []Parked      // new or put off again
 	Unpark   []DeliveryKey // delivered at last
-	// Cursors: webhooks that read the log by themselves, with the event up to which they are done; nil for one that no longer does.
-	Cursors map[int64]*int64
-	// Disable: webhooks that the relay stops delivering to, with the reason.
-	Disable map[int64]string
-	// Delivered is the event up to which all other webhooks are done.
+	Places   map[int64]Place
+	Health   map[int64]Health
+	Agreed   map[int64]string // webhooks that have passed a handshake, with what they have agreed to
+	Disable  map[int64]Disabling // webhooks that the relay stops delivering to
+	Notices  []Notice
+	// Delivered is the event up to which all webhooks without a place of their own are done. Only the leader knows.
 	Delivered int64
 }
 
-// Record writes a delivery batch.
-func (l *Leader) Record(ctx context.Context, d *Delivery) error {
+// mayServe is true of a webhook that the member $1 serves: the leader, $2, those that are live, others what they have leased.
+const mayServe = `(lease = $1 OR $2 AND cursor IS NULL)`
+
+// Record writes a delivery batch; leader is nil unless this member leads. It returns the webhooks that the member no longer
+// serves: what it knows of them is void.
+func (m *Member) Record(ctx context.Context, leader *Leader, d *Delivery) ([]int64, error) {
 	batch := &pgx.Batch{}
+	var lost []int64
+	leads := leader != nil
 	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
-	batch.Queue(`SELECT delivered_through($1, $2)`, l.epoch, d.Delivered)
+	if leads {
+		batch.Queue(`SELECT delivered_through($1, $2)`, leader.epoch, d.Delivered)
+	}
 	d.queueAttempts(batch)
-	d.queueParked(batch)
-	for id, cursor := range d.Cursors {
-		batch.Queue(`UPDATE webhook SET cursor = $2 WHERE id = $1`, id, cursor)
+	d.queueParked(batch, m.id, leads)
+	// In the order of their ids, as everybody does who changes several.
+	for _, id := range slices.Sorted(maps.Keys(d.Places)) {
+		p := d.Places[id]
+		cursor, lease := &p.Cursor, &m.id
+		if p.Live {
+			cursor = nil
+		}
+		if p.Live || p.Free {
+			lease = nil
+		}
+		batch.Queue(`UPDATE webhook SET cursor = $4, lease = $5 WHERE id = $3 AND `+mayServe, m.id, leads, id, cursor, lease).Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() == 0 {
+				lost = append(lost, id)
+			}
+			return nil
+		})
 	}
-	for id, reason := range d.Disable {
-		batch.Queue(`UPDATE webhook SET enabled = false, disabled_for = $2 WHERE id = $1`, id, reason)
+	for _, id := range slices.Sorted(maps.Keys(d.Health)) {
+		h := d.Health[id]
+		batch.Queue(`UPDATE webhook SET rest_until = $2, rests = $3, failing_since = $4, failing_spans = $5, failed_at = $6 WHERE id = $1`,
+			id, timeOrNull(h.RestUntil), h.Rests, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt))
 	}
-	if err := l.store.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("record deliveries: %w", fenced(err))
+	for _, id := range slices.Sorted(maps.Keys(d.Agreed)) {
+		batch.Queue(`UPDATE webhook SET agreed = $2 WHERE id = $1`, id, d.Agreed[id])
 	}
-	return nil
+	for _, id := range slices.Sorted(maps.Keys(d.Disable)) {
+		batch.Queue(`UPDATE webhook SET enabled = false, disabled_for = $2, version = nextval('webhook_version')
+			WHERE id = $1 AND enabled AND version = $3`, id, d.Disable[id].Reason, d.Disable[id].Version)
+	}
+	for i := range d.Notices {
+		n := &d.Notices[i]
+		batch.Queue(`INSERT INTO notice (webhook, name, event, data) VALUES ($1, $2, nullif($3::bigint, 0), $4::text::json)`, n.Webhook, n.Name, n.Event, string(n.Data))
+	}
+	if err := m.store.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("record deliveries: %w", fenced(err))
+	}
+	return lost, nil
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 func (d *Delivery) queueAttempts(batch *pgx.Batch) {
@@ -71,23 +151,41 @@ func (d *Delivery) queueAttempts(batch *pgx.Batch) {
 	}
 	events, webhooks, micros := make([]int64, n), make([]int64, n), make([]int64, n)
 	numbers, statuses := make([]int32, n), make([]int32, n)
-	at, classes, responses := make([]time.Time, n), make([]string, n), make([]*string, n)
+	at, classes, responses, errs := make([]time.Time, n), make([]string, n), make([]*string, n), make([]*string, n)
+	dns, connect, tls, first := make([]*int32, n), make([]*int32, n), make([]*int32, n), make([]*int32, n)
 	for i := range d.Attempts {
 		a := &d.Attempts[i]
 		events[i], webhooks[i], micros[i] = a.Event, a.Webhook, a.Duration.Microseconds()
 		numbers[i], statuses[i], at[i], classes[i] = int32(a.Number), int32(a.Status), a.At, a.Class
-		if a.Response != "" {
-			responses[i] = &a.Response
-		}
+		responses[i], errs[i] = textOrNull(&a.Response), textOrNull(&a.Error)
+		dns[i], connect[i], tls[i], first[i] = phase(a.Phases.DNS), phase(a.Phases.Connect), phase(a.Phases.TLS), phase(a.Phases.FirstByte)
 	}
-	batch.Queue(`INSERT INTO attempt (day, event, webhook, number, at, micros, class, status, response)
-		SELECT $9::date, * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::timestamptz[], $5::bigint[], $6::text[], $7::int[], $8::text[])`,
-		events, webhooks, numbers, at, micros, classes, statuses, responses, today())
+	batch.Queue(`INSERT INTO attempt (day, event, webhook, number, at, micros, class, status, response, error, dns, connect, tls, first_byte)
+		SELECT $14::date, * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::timestamptz[], $5::bigint[], $6::text[], $7::int[], $8::text[],
+			$9::text[], $10::int[], $11::int[], $12::int[], $13::int[])`,
+		events, webhooks, numbers, at, micros, classes, statuses, responses, errs, dns, connect, tls, first, today())
 }
 
-func (d *Delivery) queueParked(batch *pgx.Batch) {
+func textOrNull(text *string) *string {
+	if *text == "" {
+		return nil
+	}
+	return text
+}
+
+func phase(d time.Duration) *int32 {
+	if d <= 0 {
+		return nil
+	}
+	micros := int32(min(d.Microseconds(), 1<<31-1))
+	return &micros
+}
+
+// queueParked writes only what the member may still say: of a delivery that another relay has claimed, or of a webhook that
+// another one serves, it knows nothing any more.
+func (d *Delivery) queueParked(batch *pgx.Batch, member int64, leads bool) {
 	for i := range d.Unpark {
-		batch.Queue(`DELETE FROM parked WHERE event = $1 AND webhook = $2`, d.Unpark[i].Event, d.Unpark[i].Webhook)
+		batch.Queue(`DELETE FROM parked WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unpark[i].Event, d.Unpark[i].Webhook, member)
 	}
 	for i := range d.Park {
 		p := &d.Park[i]
@@ -95,50 +193,17 @@ func (d *Delivery) queueParked(batch *pgx.Batch) {
 		if p.Due.IsZero() {
 			due = "infinity"
 		}
-		batch.Queue(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (event, webhook) DO UPDATE SET attempts = excluded.attempts, due = excluded.due, class = excluded.class,
-				status = excluded.status, lease = NULL`, p.Event, p.Webhook, p.Attempts, due, p.Class, p.Status)
+		if p.Again {
+			batch.Queue(`UPDATE parked SET attempts = $4, due = $5, class = $6, status = $7, lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`,
+				p.Event, p.Webhook, member, p.Attempts, due, p.Class, p.Status)
+			continue
+		}
+		batch.Queue(`INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT $4, $3, $5, $6, $7, $8, nullif($9, '')
+			WHERE EXISTS (SELECT FROM webhook WHERE id = $3 AND `+mayServe+`)
+			ON CONFLICT (event, webhook) DO UPDATE SET attempts = greatest(parked.attempts, excluded.attempts), due = excluded.due,
+				class = excluded.class, status = excluded.status, lease = NULL`,
+			member, leads, p.Webhook, p.Event, p.Attempts, due, p.Class, p.Status, p.Key)
 	}
-}
-
-// Due is a parked delivery whose time has come.
-type Due struct {
-	Event
-	Webhook  int64
-	Attempts int
-	// Expired: retention has dropped the event, there is nothing left to send.
-	Expired bool
-}
-
-// ClaimDue leases up to limit parked deliveries that are due, at most perWebhook of one webhook, none of those in except,
-// earliest first. A lease of an earlier epoch is void.
-func (l *Leader) ClaimDue(ctx context.Context, limit, perWebhook int, except []int64) ([]Due, error) {
-	rows, err := l.store.pool.Query(ctx, `WITH due AS (
-			SELECT event, webhook, due FROM parked
-			WHERE due <= now() AND (lease IS NULL OR lease <> $1) AND webhook <> ALL ($4)
-			ORDER BY due LIMIT 1000 FOR UPDATE SKIP LOCKED
-		), fair AS (
-			SELECT event, webhook FROM (SELECT *, row_number() OVER (PARTITION BY webhook ORDER BY due) AS n FROM due) AS d
-			WHERE n <= $3 ORDER BY due LIMIT $2
-		), claimed AS (
-			UPDATE parked p SET lease = $1 FROM fair WHERE p.event = fair.event AND p.webhook = fair.webhook
-			RETURNING p.event, p.webhook, p.attempts, p.due
-		)
-		SELECT c.webhook, c.attempts, e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''), coalesce(e.tenant, ''),
-			coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, '')
-		FROM claimed c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`, l.epoch, limit, perWebhook, except)
-	if err != nil {
-		return nil, fmt.Errorf("claim parked deliveries: %w", err)
-	}
-	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Due, error) {
-		var d Due
-		err := row.Scan(&d.Webhook, &d.Attempts, &d.Expired, &d.ID, &d.WebhookID, &d.Name, &d.Tenant, &d.Resource, &d.Occurred, &d.Body)
-		return d, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claim parked deliveries: %w", err)
-	}
-	return due, nil
 }
 
 // readSpan bounds how much of the log one read looks at.
@@ -167,21 +232,16 @@ func (s *Store) ReadEvents(ctx context.Context, webhook, after, through int64, l
 	return events, through, nil
 }
 
-// ParkedCount is how many deliveries of a webhook wait for their next attempt, and how many were given up.
-type ParkedCount struct{ Waiting, Dead int }
-
-// ParkedCounts counts the parked deliveries by webhook.
-func (s *Store) ParkedCounts(ctx context.Context) (map[int64]ParkedCount, error) {
-	rows, err := s.pool.Query(ctx, `SELECT webhook, count(*) FILTER (WHERE due < 'infinity'), count(*) FILTER (WHERE due = 'infinity')
-		FROM parked GROUP BY webhook`)
+// Notices returns the oldest of what happened and was not yet made an event of.
+func (s *Store) Notices(ctx context.Context, limit int) ([]Notice, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, at, webhook, name, coalesce(event, 0), data::text FROM notice ORDER BY id LIMIT $1`, limit)
 	if err != nil {
-		return nil, fmt.Errorf("count parked deliveries: %w", err)
+		return nil, fmt.Errorf("read notices: %w", err)
 	}
-	counts := map[int64]ParkedCount{}
-	var id int64
-	var c ParkedCount
-	if _, err := pgx.ForEachRow(rows, []any{&id, &c.Waiting, &c.Dead}, func() error { counts[id] = c; return nil }); err != nil {
-		return nil, fmt.Errorf("count parked deliveries: %w", err)
-	}
-	return counts, nil
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (n Notice, err error) {
+		var data string
+		err = row.Scan(&n.ID, &n.At, &n.Webhook, &n.Name, &n.Event, &data)
+		n.Data = json.RawMessage(data)
+		return n, err
+	})
 }

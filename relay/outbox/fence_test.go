@@ -27,7 +27,15 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 	if err := store.Migrate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	former, err := store.Lead(ctx, func() {})
+	join := func() *Member {
+		member, err := store.Join(ctx, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return member
+	}
+	formerMember := join()
+	former, err := formerMember.Lead(ctx, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +46,7 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 	if err := former.lock.Close(ctx); err != nil { // what it does not notice
 		t.Fatal(err)
 	}
-	leader, err := store.Lead(ctx, func() {})
+	leader, err := join().Lead(ctx, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +62,8 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 	for name, write := range map[string]func() error{
 		"Commit": func() error { return former.Commit(ctx, chunk(), 99, 1) },
 		"Record": func() error {
-			return former.Record(ctx, &Delivery{Park: []Parked{{Event: 1, Webhook: 1, Attempts: 1}}, Delivered: 1})
+			_, err := formerMember.Record(ctx, former, &Delivery{Park: []Parked{{Event: 1, Webhook: 1, Attempts: 1}}, Delivered: 1})
+			return err
 		},
 		"SaveWebhooks": func() error {
 			return former.SaveWebhooks(ctx, []Webhook{{ID: 1, Origin: OriginConfig, Key: "k", Tenant: "*", Enabled: true}})

@@ -134,9 +134,13 @@ func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx,
 
 // lockWebhook reads a webhook that nobody else changes until tx ends.
 func (s *Store) lockWebhook(ctx context.Context, tx pgx.Tx, id int64) (Webhook, error) {
-	found, err := s.collectWebhooks(tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE id = $1 FOR UPDATE`, id))
+	rows, err := tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE id = $1 FOR UPDATE`, id)
 	if err != nil {
-		return Webhook{}, err
+		return Webhook{}, fmt.Errorf("read the webhook: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, s.scanWebhook)
+	if err != nil {
+		return Webhook{}, fmt.Errorf("read the webhook: %w", err)
 	}
 	if len(found) == 0 {
 		return Webhook{}, ErrWebhookGone
@@ -144,8 +148,8 @@ func (s *Store) lockWebhook(ctx context.Context, tx pgx.Tx, id int64) (Webhook, 
 	return found[0], nil
 }
 
-// byHand runs a change in a transaction. One at a time: versions must become visible in their order, or those who look for
-// changes after a version would miss one.
+// byHand runs a change in a transaction. One at a time: names are unique, and the versions of such changes become visible in
+// their order.
 func (s *Store) byHand(ctx context.Context, change func(pgx.Tx) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,25 +14,32 @@ import (
 // Leader is the one relay that may write. It holds an advisory lock on a connection of its own; what it writes is checked
 // against its epoch besides, because a paused process does not notice that its connection is gone.
 type Leader struct {
-	store *Store
-	lock  *pgx.Conn
+	store  *Store
+	member *Member
+	lock   *pgx.Conn
 	// write is the connection of ingest: one writer, one connection, statements prepared once.
 	write *pgx.Conn
 	epoch int64
 }
 
-// lockPoll is how often a standby asks for the lock.
-const lockPoll = 500 * time.Millisecond
+const (
+	// lockPoll is how often a standby asks for the lock, and the leader whether it still has it.
+	lockPoll = 500 * time.Millisecond
+	// lockIdle is after what silence of the leader the server ends its session, and with it the lock: another relay has
+	// taken over within five seconds of its death.
+	lockIdle = 4 * time.Second
+)
 
-// Lead waits until it can take the leadership; waiting is called once if it has to.
-func (s *Store) Lead(ctx context.Context, waiting func()) (*Leader, error) {
+// Lead waits until m can take the leadership; waiting is called once if it has to.
+func (m *Member) Lead(ctx context.Context, waiting func()) (*Leader, error) {
+	s := m.store
 	lock, err := pgx.ConnectConfig(ctx, s.config.ConnConfig.Copy())
 	if err != nil {
 		return nil, fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
 	}
-	l := &Leader{store: s, lock: lock}
-	// From version 14 on the server itself takes the lock from a process that is frozen while its machine answers for it.
-	if _, err := lock.Exec(ctx, `SELECT set_config('idle_session_timeout', '10s', false) WHERE current_setting('server_version_num')::int >= 140000`); err != nil {
+	l := &Leader{store: s, member: m, lock: lock}
+	// The server itself takes the lock from a process that is frozen, or whose network is gone, while somebody answers for it.
+	if _, err := lock.Exec(ctx, `SELECT set_config('idle_session_timeout', $1, false)`, strconv.Itoa(int(lockIdle.Milliseconds()))); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("limit the leader lock's session: %w", err)
 	}
@@ -76,7 +84,11 @@ func (l *Leader) begin(ctx context.Context) error {
 		return fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
 	}
 	return pgx.BeginFunc(ctx, l.write, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `UPDATE position SET epoch = epoch + 1 RETURNING epoch`).Scan(&l.epoch); err != nil {
+		// Whatever the former leader has leased is free: it will learn of it from its next beat.
+		if _, err := tx.Exec(ctx, `DELETE FROM member USING position WHERE id = leader AND id <> $1`, l.member.id); err != nil {
+			return fmt.Errorf("begin an epoch: %w", err)
+		}
+		if err := tx.QueryRow(ctx, `UPDATE position SET epoch = epoch + 1, leader = $1 RETURNING epoch`, l.member.id).Scan(&l.epoch); err != nil {
 			return fmt.Errorf("begin an epoch: %w", err)
 		}
 		if _, err := tx.Exec(ctx, `UPDATE progress SET epoch = $1`, l.epoch); err != nil {
@@ -91,7 +103,7 @@ func (l *Leader) Epoch() int64 { return l.epoch }
 
 // Watch blocks until the lock's connection is lost or ctx ends.
 func (l *Leader) Watch(ctx context.Context) error {
-	tick := time.NewTicker(2 * time.Second)
+	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
 	for {
 		select {
@@ -150,6 +162,11 @@ func (s *Store) Position(ctx context.Context) (Position, error) {
 	}
 	p.LSN, err = cdc.ParseLSN(lsn)
 	return p, err
+}
+
+// queueFence ends a batch that does not move the position: it fails if another relay has taken over.
+func (l *Leader) queueFence(batch *pgx.Batch) {
+	batch.Queue(`SELECT advance(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
 }
 
 // StartCopy records, before the slot is made, that a first copy is under way: a slot of that name is then known to be ours.

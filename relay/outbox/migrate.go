@@ -51,17 +51,28 @@ func (s *Store) Migrate(ctx context.Context) error {
 }
 
 func (s *Store) createSchema(ctx context.Context, tx pgx.Tx) error {
-	var exists bool
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)`, s.schema).Scan(&exists); err != nil {
+	var exists, usable, readOnly bool
+	var database, role string
+	err := tx.QueryRow(ctx, `SELECT n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), false),
+			current_database(), current_user, current_setting('transaction_read_only')::bool FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = $1`, s.schema).
+		Scan(&exists, &usable, &database, &role, &readOnly)
+	if err != nil {
 		return fmt.Errorf("look for schema %s: %w", s.schema, err)
+	}
+	schema, quotedRole := pgx.Identifier{s.schema}.Sanitize(), pgx.Identifier{role}.Sanitize()
+	if readOnly {
+		return fmt.Errorf("the outbox's database %s is read-only for role %s: name the primary if this is a standby, or see to default_transaction_read_only", database, role)
+	}
+	if exists && !usable { // PostgreSQL would only say that there is no schema to create in
+		return fmt.Errorf("role %s may not make tables in schema %s; let its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s", role, s.schema, schema, quotedRole)
 	}
 	if exists {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, `CREATE SCHEMA `+pgx.Identifier{s.schema}.Sanitize()); err != nil {
+	if _, err := tx.Exec(ctx, `CREATE SCHEMA `+schema); err != nil {
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" {
-			return fmt.Errorf("create schema %s: %s; let its owner run: CREATE SCHEMA %s AUTHORIZATION %s", s.schema, pg.Message,
-				pgx.Identifier{s.schema}.Sanitize(), pgx.Identifier{s.config.ConnConfig.User}.Sanitize())
+			return fmt.Errorf("create schema %s: %s; let a superuser run: CREATE SCHEMA %s AUTHORIZATION %s; or the owner of the database: GRANT CREATE ON DATABASE %s TO %s",
+				s.schema, pg.Message, schema, quotedRole, pgx.Identifier{database}.Sanitize(), quotedRole)
 		}
 		return fmt.Errorf("create schema %s: %w", s.schema, err)
 	}

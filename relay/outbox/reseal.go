@@ -49,9 +49,13 @@ func hasSecrets(t *cdc.Table) bool {
 }
 
 func (s *Store) resealWebhooks(ctx context.Context, tx pgx.Tx) (int, error) {
-	stored, err := scanWebhooks(tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook ORDER BY id FOR UPDATE`))
+	rows, err := tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook w ORDER BY id FOR UPDATE`)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("read webhooks: %w", err)
+	}
+	stored, err := pgx.CollectRows(rows, scanSealed)
+	if err != nil {
+		return 0, fmt.Errorf("read webhooks: %w", err)
 	}
 	n := 0
 	for i := range stored {
@@ -61,7 +65,7 @@ func (s *Store) resealWebhooks(ctx context.Context, tx pgx.Tx) (int, error) {
 		}
 		opened, err := s.keys.opened(w)
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("read webhooks: %w", err)
 		}
 		sealed := s.keys.sealed(&opened)
 		if _, err := tx.Exec(ctx, `UPDATE webhook SET url = $2, headers = $3::text::json, secrets = $4, credentials = $5 WHERE id = $1`,

@@ -234,7 +234,7 @@ func TestReseal_FromPlainToKeyToNextKey(t *testing.T) {
 	holds("with that key alone", alone, leads(alone), 4*resealPage)
 
 	_, err := keyed.LoadWebhooks(ctx)
-	const lacks = "webhook iam:1 is sealed with key "
+	const lacks = "read webhooks: webhook iam:1 is sealed with key "
 	if err == nil || !strings.HasPrefix(err.Error(), lacks) || !strings.HasSuffix(err.Error(), "put it there again, below the first line") {
 		t.Errorf("with the former key alone: %v", err)
 	}

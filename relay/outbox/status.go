@@ -14,7 +14,7 @@ import (
 // Setting is what the outbox's database has and lets the role do.
 type Setting struct {
 	Database, Role string
-	// ReadOnly: the server is a standby.
+	// ReadOnly: the server is a standby, or the role may only read there.
 	ReadOnly bool
 	// SchemaExists, and the role may make tables in it: partitions are made as days go by.
 	SchemaExists, SchemaUsable bool
@@ -39,7 +39,7 @@ func (s *Store) Setting(ctx context.Context) (Setting, error) {
 	}
 	defer conn.Release()
 	var migrated bool
-	err = conn.QueryRow(ctx, `SELECT current_database(), current_user, pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE'),
+	err = conn.QueryRow(ctx, `SELECT current_database(), current_user, current_setting('transaction_read_only')::bool, has_database_privilege(current_database(), 'CREATE'),
 			n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), false),
 			EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'migration'),
 			ARRAY(SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1)

@@ -70,49 +70,21 @@ type Health struct {
 }
 
 // webhookColumns are what scanWebhook reads.
-const webhookColumns = `id, origin, key, tenant, name, description, url, headers::text, secrets, secrets_created, secrets_expire, events, enabled,
-	cursor, disabled_for, removed_after, options, credentials, exclusive, agreed, version, coalesce(lease, 0), created, changed,
-	coalesce(rest_until, '0001-01-01Z'), rests, coalesce(failing_since, '0001-01-01Z'), failing_spans, coalesce(failed_at, '0001-01-01Z')`
+const webhookColumns = `w.id, w.origin, w.key, w.tenant, w.name, w.description, w.url, w.headers::text, w.secrets, w.secrets_created, w.secrets_expire,
+	w.events, w.enabled, w.cursor, w.disabled_for, w.removed_after, w.options, w.credentials, w.exclusive, w.agreed, w.version, coalesce(w.lease, 0),
+	w.created, w.changed, coalesce(w.rest_until, '0001-01-01Z'), w.rests, coalesce(w.failing_since, '0001-01-01Z'), w.failing_spans,
+	coalesce(w.failed_at, '0001-01-01Z')`
 
-// LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
-func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
-	return s.collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook ORDER BY id`))
-}
-
-// ChangedWebhooks reads the subscriptions that were changed from outside the leader's ingestion after a version, and the
-// version that this brings the reader to.
-func (s *Store) ChangedWebhooks(ctx context.Context, since int64) ([]Webhook, int64, error) {
-	webhooks, err := s.collectWebhooks(s.pool.Query(ctx, `SELECT `+webhookColumns+` FROM webhook WHERE version > $1 ORDER BY id`, since))
-	for i := range webhooks {
-		since = max(since, webhooks[i].Version)
-	}
-	return webhooks, since, err
-}
-
-// collectWebhooks reads the answer to a query of webhookColumns.
-func (s *Store) collectWebhooks(rows pgx.Rows, err error) ([]Webhook, error) {
-	webhooks, err := scanWebhooks(rows, err)
-	for i := range webhooks {
-		if webhooks[i], err = s.keys.opened(&webhooks[i]); err != nil {
-			return nil, err
-		}
-	}
-	return webhooks, err
-}
-
-// scanWebhooks leaves them sealed.
-func scanWebhooks(rows pgx.Rows, err error) ([]Webhook, error) {
+// scanWebhook reads a webhook and opens what is sealed of it.
+func (s *Store) scanWebhook(row pgx.CollectableRow) (Webhook, error) {
+	w, err := scanSealed(row)
 	if err != nil {
-		return nil, fmt.Errorf("read webhooks: %w", err)
+		return w, err
 	}
-	webhooks, err := pgx.CollectRows(rows, scanWebhook)
-	if err != nil {
-		return nil, fmt.Errorf("read webhooks: %w", err)
-	}
-	return webhooks, nil
+	return s.keys.opened(&w)
 }
 
-func scanWebhook(row pgx.CollectableRow) (Webhook, error) {
+func scanSealed(row pgx.CollectableRow) (Webhook, error) {
 	var w Webhook
 	var headers string
 	var created, expire []*time.Time
@@ -129,6 +101,34 @@ func scanWebhook(row pgx.CollectableRow) (Webhook, error) {
 	return w, nil
 }
 
+// LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
+func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
+	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w ORDER BY id`)
+}
+
+// LoadWebhooksByID reads some of them.
+func (s *Store) LoadWebhooksByID(ctx context.Context, ids []int64) ([]Webhook, error) {
+	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE id = ANY ($1) ORDER BY id`, ids)
+}
+
+// ChangedWebhooks reads those that were changed by hand, or by another relay, after the given version, in the order of the
+// versions.
+func (s *Store) ChangedWebhooks(ctx context.Context, since int64) ([]Webhook, error) {
+	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE version > $1 ORDER BY version`, since)
+}
+
+func (s *Store) loadWebhooks(ctx context.Context, sql string, args ...any) ([]Webhook, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read webhooks: %w", err)
+	}
+	webhooks, err := pgx.CollectRows(rows, s.scanWebhook)
+	if err != nil {
+		return nil, fmt.Errorf("read webhooks: %w", err)
+	}
+	return webhooks, nil
+}
+
 // SaveWebhooks stores subscriptions that changed outside the IAM's log, fenced like every other write.
 func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 	if len(webhooks) == 0 {
@@ -136,7 +136,7 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 	}
 	batch := &pgx.Batch{}
 	queueWebhooks(batch, webhooks, l.store.keys)
-	batch.Queue(`SELECT advance(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
+	l.queueFence(batch)
 	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("store webhooks: %w", fenced(err))
 	}
@@ -157,7 +157,8 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
 			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, description = excluded.description, url = excluded.url,
 				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events,
 				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
-				removed_after = excluded.removed_after, changed = now(),
+				removed_after = excluded.removed_after, changed = now(), version = nextval('webhook_version'),
+				-- What is owed to a removed one is delivered, or not, as before.
 				enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled
 					WHEN starts_with(w.disabled_for, '`+byHand+`') THEN false
 					ELSE excluded.enabled OR excluded.disabled_for <> '' END,
@@ -189,11 +190,13 @@ func orEmpty(texts []string) []string {
 }
 
 // ForgetWebhooks deletes removed subscriptions that have nothing left to deliver, with what was given up of theirs. It
-// returns their ids.
+// returns their ids. The newest subscription that the leader has numbered stays whatever it is, so that its id is not given to
+// another, which would get what is still held for it.
 func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH gone AS (
 			DELETE FROM webhook w USING progress
 			WHERE w.removed_after <= progress.delivered AND w.cursor IS NULL
+				AND (w.origin = 'relay' OR w.id < (SELECT max(id) FROM webhook WHERE origin <> 'relay'))
 				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM parked p WHERE p.webhook = w.id AND p.due < 'infinity')
 					AND NOT EXISTS (SELECT FROM held h WHERE w.id = ANY (h.webhooks)))
 			RETURNING w.id

@@ -1,0 +1,199 @@
+package relay
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+// patience is how much failure is put up with.
+type patience struct {
+	restAfter     int // failures in a row
+	rest, restMax time.Duration
+	disableAfter  time.Duration // 0: never
+	disableSpread time.Duration
+}
+
+// spans is in how many parts of disableSpread an endpoint must have failed to be disabled.
+const spans = 12
+
+// health is how an endpoint fares. An endpoint that fails again and again rests: nothing is sent to it, and what it gets
+// meanwhile stays in the log. Then it is half open: one request, with the oldest event that it has not got, shows whether it
+// is back.
+type health struct {
+	outbox.Health
+	inARow  int
+	half    bool
+	told    bool // that it is failing, so that its recovery is worth telling
+	probing bool // the probe is being looked for
+}
+
+// restore takes over what the previous relay knew. It lets nothing through that blocked holds up.
+func (d *dispatcher) restore(e *endpoint, w *outbox.Webhook, blocked map[string]int) {
+	e.health = health{Health: w.Health, told: w.Rests > 0}
+	e.order = order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}
+	for key, n := range blocked {
+		e.blocked[key] = n
+	}
+	if e.resting() {
+		d.wake(e, time.Until(e.RestUntil))
+	} else if e.Rests > 0 {
+		d.probe(e)
+	}
+}
+
+func (e *endpoint) resting() bool { return e.probing || time.Now().Before(e.RestUntil) }
+
+// succeeded: the endpoint works.
+func (d *dispatcher) succeeded(e *endpoint) {
+	e.inARow = 0
+	if e.half {
+		e.half = false
+		e.window.narrow()
+	}
+	if e.FailingSince.IsZero() && e.Rests == 0 {
+		return
+	}
+	if e.told {
+		d.notify(e, EndpointRecovered, nil, map[string]any{"failing_since": e.FailingSince.UTC()})
+		d.log.Info("webhook has recovered", "webhook", e.name, "failing_since", e.FailingSince)
+	}
+	stored := e.Rests > 0 || e.FailingSpans > 1
+	e.told, e.Health = false, outbox.Health{}
+	if stored {
+		d.ledger.health(e.id, e.Health)
+	}
+}
+
+// failed: the endpoint did not take an event.
+func (d *dispatcher) failed(e *endpoint, o webhook.Outcome) {
+	now := time.Now()
+	e.inARow++
+	if e.FailingSince.IsZero() {
+		e.FailingSince = now
+	}
+	if e.FailedAt.IsZero() || now.Sub(e.FailedAt) >= d.patience.disableSpread/spans {
+		e.FailingSpans++
+		e.FailedAt = now
+		if e.FailingSpans > 1 { // a single hiccup is not worth a write
+			d.ledger.health(e.id, e.Health)
+		}
+	}
+	switch {
+	case o.Class == webhook.ClassHTTP410:
+		d.giveUp(e, "the endpoint answered 410 Gone")
+	case d.hopeless(e, now):
+		d.giveUp(e, "nothing but failures since "+e.FailingSince.UTC().Format(time.RFC3339)+", the last one: "+string(o.Class))
+	case o.RetryAfter > 0:
+		d.rest(e, o.RetryAfter)
+	case e.options.Ordering == webhook.OrderingStrict:
+		// Its one parked delivery has a schedule, and nothing else is sent.
+	case e.half || e.inARow >= d.patience.restAfter && !e.resting():
+		d.breakOff(e, o)
+	}
+}
+
+func (d *dispatcher) hopeless(e *endpoint, now time.Time) bool {
+	return d.patience.disableAfter > 0 && now.Sub(e.FailingSince) >= d.patience.disableAfter && e.FailingSpans >= spans
+}
+
+// breakOff lets the endpoint rest, each time for twice as long.
+func (d *dispatcher) breakOff(e *endpoint, o webhook.Outcome) {
+	pause := min(d.patience.rest<<min(e.Rests, 20), d.patience.restMax)
+	pause += time.Duration(float64(pause) * 0.2 * (2*rand.Float64() - 1))
+	e.Rests++
+	e.half = false
+	d.rest(e, pause)
+	d.log.Warn("webhook rests: it fails again and again", "webhook", e.name, "class", o.Class, "for", pause.Round(time.Millisecond).String())
+	if !e.told {
+		e.told = true
+		d.notify(e, EndpointFailing, nil, map[string]any{"failing_since": e.FailingSince.UTC(), "class": o.Class, "status": o.Status})
+	}
+}
+
+// rest sends nothing for a while. What waits goes back to the log.
+func (d *dispatcher) rest(e *endpoint, pause time.Duration) {
+	until := time.Now().Add(pause)
+	if until.Before(e.RestUntil) {
+		return
+	}
+	e.RestUntil = until
+	d.ledger.health(e.id, e.Health)
+	if !e.served {
+		return // whoever serves it is told by the store
+	}
+	d.clear(e)
+	if !e.behind {
+		e.fallBehind(d.head)
+	}
+	d.wake(e, pause)
+}
+
+// awake goes on with an endpoint whose time has come.
+func (d *dispatcher) awake(e *endpoint) {
+	switch {
+	case e.resting():
+		d.wake(e, max(time.Until(e.RestUntil), time.Millisecond))
+	case e.Rests > 0 && !e.half:
+		d.probe(e)
+	default:
+		if !e.RestUntil.IsZero() && e.Rests == 0 {
+			e.RestUntil = time.Time{}
+			d.ledger.health(e.id, e.Health)
+		}
+		d.advance(e)
+	}
+}
+
+// probe sends the oldest event that the endpoint has not got: a parked one, or else the next of the log.
+func (d *dispatcher) probe(e *endpoint) {
+	if e.probing || d.closing || !e.enabled {
+		return
+	}
+	e.probing = true
+	d.workers.Go(func() {
+		due, err := d.member.ClaimOldest(d.sendCtx, e.id)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		e.probing = false
+		if err != nil {
+			d.ledger.fail(err)
+			return
+		}
+		if d.closing || !e.served || !e.enabled {
+			return // the lease ends with the member
+		}
+		e.half = true
+		if due != nil {
+			d.retryOne(e, due)
+			return
+		}
+		d.advance(e)
+	})
+}
+
+// giveUp stops delivering until somebody enables the webhook again. It goes on collecting events.
+func (d *dispatcher) giveUp(e *endpoint, reason string) {
+	if !e.enabled {
+		return
+	}
+	d.disable(e)
+	d.ledger.disable(e.id, outbox.Disabling{Reason: reason, Version: e.version})
+	d.log.Warn("webhook disabled", "webhook", e.name, "reason", reason)
+	d.notify(e, EndpointDisabled, nil, map[string]any{"reason": reason, "failing_since": e.FailingSince.UTC()})
+}
+
+// disable leaves the endpoint's events in the log: it reads on from there should it be enabled again.
+func (d *dispatcher) disable(e *endpoint) {
+	e.enabled = false
+	if !e.served {
+		return
+	}
+	d.clear(e)
+	if !e.behind {
+		e.fallBehind(d.head)
+	}
+	e.letGo = true
+}

@@ -1,0 +1,208 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// fallBehind: from the event after the given one on, the endpoint reads the log.
+func (e *endpoint) fallBehind(after int64) {
+	e.behind, e.own, e.readFrom = true, true, after
+}
+
+// done is the event up to which the endpoint has nothing left to do but parked deliveries.
+func (e *endpoint) done(head int64) int64 {
+	place := head
+	if e.behind {
+		place = e.readFrom
+	}
+	if len(e.queue) > 0 {
+		place = min(place, e.queue[0].ID-1)
+	}
+	for id := range e.sending {
+		place = min(place, id-1)
+	}
+	return place
+}
+
+// readSlice is how many events an endpoint that is behind takes from the log at a time.
+const readSlice = 250
+
+// mayRead reports whether an endpoint that is behind should take more events into its queue.
+func (d *dispatcher) mayRead(e *endpoint) bool {
+	return e.behind && e.served && e.open() && !e.letGo && !d.closing && len(e.queue) <= readSlice/2 && (d.bytes <= queueBytes || len(e.queue) == 0)
+}
+
+// refill reads on in the log for an endpoint that is behind, as its queue runs low. Called with the mutex held; the reading
+// itself is done without it.
+func (d *dispatcher) refill(e *endpoint) {
+	if e.reading || !d.mayRead(e) || d.caughtUp(e) {
+		return
+	}
+	e.reading = true
+	d.workers.Go(func() { d.readLog(e) })
+}
+
+// caughtUp reports whether the log has nothing more for the endpoint. At the leader it is live from then on: what comes next
+// is pushed.
+func (d *dispatcher) caughtUp(e *endpoint) bool {
+	if e.readFrom < d.head {
+		return false
+	}
+	if d.leader != nil {
+		e.behind = false
+	}
+	return true
+}
+
+func (d *dispatcher) readLog(e *endpoint) {
+	for {
+		d.mu.Lock()
+		if !d.mayRead(e) || d.caughtUp(e) {
+			e.reading = false
+			d.mu.Unlock()
+			return
+		}
+		from, head := e.readFrom, d.head
+		d.mu.Unlock()
+		events, through, err := d.store.ReadEvents(d.sendCtx, e.id, from, head, readSlice)
+		d.mu.Lock()
+		if err != nil {
+			e.reading = false
+			d.ledger.fail(err)
+			d.mu.Unlock()
+			return
+		}
+		if e.served && e.open() && e.readFrom == from { // else it is to go on from another place, or elsewhere
+			e.readFrom = through
+			for i := range events {
+				d.enqueue(e, &events[i])
+			}
+			d.pump(e)
+		}
+		d.mu.Unlock()
+	}
+}
+
+const (
+	// handOver is by how many events a webhook must be behind to be served by a relay that does not lead. The leader takes it
+	// back when it has caught up: only there it can be live.
+	handOver = 2000
+	// lanePoll is how often the relays look for webhooks that are behind and served by nobody.
+	lanePoll = time.Second
+	// claimAtOnce bounds the webhooks that are claimed at a time.
+	claimAtOnce = 100
+)
+
+// share takes this relay's part of the webhooks that are behind, and gives up what is beyond it, until ctx ends.
+func (d *dispatcher) share(ctx context.Context) error {
+	tick := time.NewTicker(lanePoll)
+	defer tick.Stop()
+	for {
+		if err := d.balance(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (d *dispatcher) balance(ctx context.Context) error {
+	lagging, err := d.member.Lagging(ctx, handOver)
+	if err != nil {
+		return err
+	}
+	leads := d.follow(lagging)
+	room := min(lagging.Share()-lagging.Mine, claimAtOnce)
+	claimed, err := d.member.Claim(ctx, room, handOver, 1<<62)
+	if err != nil {
+		return err
+	}
+	if leads {
+		nearby, err := d.member.Claim(ctx, claimAtOnce, 0, handOver)
+		if err != nil {
+			return err
+		}
+		claimed = append(claimed, nearby...)
+	}
+	blocked, err := d.blockedOf(ctx, claimed)
+	if err != nil {
+		return err
+	}
+	d.serve(claimed, blocked)
+	return d.unblock(ctx)
+}
+
+// follow notes how far the log has come, lets the endpoints that are behind read on, and gives up those beyond the share.
+func (d *dispatcher) follow(lagging outbox.Lagging) (leads bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.leader == nil {
+		d.head = max(d.head, lagging.LastEvent)
+	}
+	surplus := 0
+	if lagging.Members > 1 {
+		surplus = lagging.Mine - lagging.Share()
+	}
+	for _, e := range d.endpoints {
+		if !e.served {
+			continue
+		}
+		if surplus > 0 && e.behind && !e.letGo && !e.resting() && d.head-e.readFrom >= handOver {
+			d.clear(e)
+			e.letGo = true
+			surplus--
+		}
+		d.advance(e)
+	}
+	return d.leader != nil
+}
+
+// serve takes webhooks over that this relay has leased.
+func (d *dispatcher) serve(webhooks []outbox.Webhook, blocked map[int64]map[string]int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range webhooks {
+		w := &webhooks[i]
+		e := d.endpoints[w.ID]
+		switch {
+		case e == nil:
+			e = d.newEndpoint(w)
+		case e.served: // leased by this very relay, whose record of it was lost: it knows better
+			continue
+		default:
+			e.enabled = true // or it could not have been leased
+			d.set(e, w)
+		}
+		e.served, e.letGo, e.behind, e.own = true, false, true, true
+		e.readFrom, e.stored = *w.Cursor, w.Cursor
+		e.window.narrow()
+		e.window.open = baseWorkers
+		d.restore(e, w, blocked[w.ID])
+		d.log.Debug("serving a webhook that is behind", "webhook", e.name, "from", e.readFrom, "head", d.head)
+		d.advance(e)
+	}
+}
+
+// lost forgets webhooks that another relay serves by now.
+func (d *dispatcher) lost(ids []int64) {
+	if len(ids) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range ids {
+		if e := d.endpoints[id]; e != nil {
+			d.drop(e)
+			d.log.Warn("another relay serves the webhook now", "webhook", e.name)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// StrictKey is what all deliveries of a webhook are ordered by that keeps the order of all events.
+const StrictKey = "*"
+
+// ResourceKey is what deliveries are ordered by where the order of one resource's events is kept.
+func ResourceKey(resource string) string { return "r:" + resource }
+
+// Due is a parked delivery whose time has come.
+type Due struct {
+	Event
+	Webhook  int64
+	Attempts int
+	Key      string
+	// Expired: retention has dropped the event, there is nothing left to send.
+	Expired bool
+}
+
+// claimable is true of a parked delivery p that nobody is sending, and that no earlier one of its order holds up. A dead one
+// holds up those behind it only where all events are in order.
+const claimable = `(p.lease IS NULL OR NOT EXISTS (SELECT FROM member m WHERE m.id = p.lease))
+	AND (p.key IS NULL OR NOT EXISTS (SELECT FROM parked q WHERE q.webhook = p.webhook AND q.key = p.key AND q.event < p.event
+		AND (q.due < 'infinity' OR q.key = '` + StrictKey + `')))`
+
+const dueColumns = `c.webhook, c.attempts, coalesce(c.key, ''), e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''),
+	coalesce(e.tenant, ''), coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, '')`
+
+// ClaimDue leases up to limit parked deliveries that are due, at most perWebhook of one webhook, none of those in except,
+// earliest first. Those of a webhook that keeps an order or a rate, and of one that rests, go only to the relay that serves it.
+func (m *Member) ClaimDue(ctx context.Context, leads bool, limit, perWebhook int, except []int64) ([]Due, error) {
+	rows, err := m.store.pool.Query(ctx, `WITH due AS (
+			SELECT p.event, p.webhook, p.due FROM parked p JOIN webhook w ON w.id = p.webhook
+			WHERE p.due <= now() AND p.webhook <> ALL ($4) AND w.enabled
+				AND (w.lease = $1 OR $5 AND w.cursor IS NULL OR NOT w.exclusive AND w.rest_until IS NULL) AND `+claimable+`
+			ORDER BY p.due LIMIT 1000 FOR UPDATE OF p SKIP LOCKED
+		), fair AS (
+			SELECT event, webhook FROM (SELECT *, row_number() OVER (PARTITION BY webhook ORDER BY due) AS n FROM due) AS d
+			WHERE n <= $3 ORDER BY due LIMIT $2
+		), c AS (
+			UPDATE parked p SET lease = $1 FROM fair WHERE p.event = fair.event AND p.webhook = fair.webhook
+			RETURNING p.event, p.webhook, p.attempts, p.due, p.key
+		)
+		SELECT `+dueColumns+` FROM c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`, m.id, limit, perWebhook, except, leads)
+	return collectDue(rows, err)
+}
+
+// ClaimOldest leases the oldest delivery of a webhook that waits, due or not; nil if none does.
+func (m *Member) ClaimOldest(ctx context.Context, webhook int64) (*Due, error) {
+	rows, err := m.store.pool.Query(ctx, `WITH oldest AS (
+			SELECT p.event, p.webhook FROM parked p WHERE p.webhook = $2 AND p.due < 'infinity' AND `+claimable+`
+			ORDER BY p.event LIMIT 1 FOR UPDATE OF p SKIP LOCKED
+		), c AS (
+			UPDATE parked p SET lease = $1 FROM oldest WHERE p.event = oldest.event AND p.webhook = oldest.webhook
+			RETURNING p.event, p.webhook, p.attempts, p.due, p.key
+		)
+		SELECT `+dueColumns+` FROM c LEFT JOIN event e ON e.id = c.event`, m.id, webhook)
+	due, err := collectDue(rows, err)
+	if err != nil || len(due) == 0 {
+		return nil, err
+	}
+	return &due[0], nil
+}
+
+func collectDue(rows pgx.Rows, err error) ([]Due, error) {
+	if err != nil {
+		return nil, fmt.Errorf("claim parked deliveries: %w", err)
+	}
+	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Due, error) {
+		var d Due
+		err := row.Scan(&d.Webhook, &d.Attempts, &d.Key, &d.Expired, &d.ID, &d.WebhookID, &d.Name, &d.Tenant, &d.Resource, &d.Occurred, &d.Body)
+		return d, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim parked deliveries: %w", err)
+	}
+	return due, nil
+}
+
+// Blocked returns, of webhooks that keep an order, how many deliveries hold up later ones, by webhook and key.
+func (s *Store) Blocked(ctx context.Context, webhooks []int64) (map[int64]map[string]int, error) {
+	rows, err := s.pool.Query(ctx, `SELECT webhook, key, count(*) FROM parked WHERE webhook = ANY ($1)
+		AND (key LIKE 'r:%' AND due < 'infinity' OR key = '`+StrictKey+`') GROUP BY webhook, key`, webhooks)
+	if err != nil {
+		return nil, fmt.Errorf("look for deliveries that hold up others: %w", err)
+	}
+	blocked := map[int64]map[string]int{}
+	var id int64
+	var key string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&id, &key, &n}, func() error {
+		if blocked[id] == nil {
+			blocked[id] = map[string]int{}
+		}
+		blocked[id][key] = n
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("look for deliveries that hold up others: %w", err)
+	}
+	return blocked, nil
+}
+
+// ParkedCount is how many deliveries of a webhook wait for their next attempt, and how many were given up.
+type ParkedCount struct{ Waiting, Dead int }
+
+// ParkedCounts counts the parked deliveries by webhook.
+func (s *Store) ParkedCounts(ctx context.Context) (map[int64]ParkedCount, error) {
+	rows, err := s.pool.Query(ctx, `SELECT webhook, count(*) FILTER (WHERE due < 'infinity'), count(*) FILTER (WHERE due = 'infinity')
+		FROM parked GROUP BY webhook`)
+	if err != nil {
+		return nil, fmt.Errorf("count parked deliveries: %w", err)
+	}
+	counts := map[int64]ParkedCount{}
+	var id int64
+	var c ParkedCount
+	if _, err := pgx.ForEachRow(rows, []any{&id, &c.Waiting, &c.Dead}, func() error { counts[id] = c; return nil }); err != nil {
+		return nil, fmt.Errorf("count parked deliveries: %w", err)
+	}
+	return counts, nil
+}
