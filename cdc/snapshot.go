@@ -171,15 +171,15 @@ func (s *Snapshot) copy(ctx context.Context, table *Table, key []string, each fu
 			return fmt.Errorf("column %s does not exist", column.Name)
 		}
 	}
-	where := ""
+	var where strings.Builder
 	for i, text := range key {
 		literal, err := s.reader.PgConn().EscapeString(text)
 		if err != nil {
 			return err
 		}
-		where += fmt.Sprintf("%s %s = '%s'", []string{" WHERE", " AND"}[min(i, 1)], columns[i], literal)
+		where.WriteString(fmt.Sprintf("%s %s = '%s'", []string{" WHERE", " AND"}[min(i, 1)], columns[i], literal))
 	}
-	query := fmt.Sprintf("COPY (SELECT %s FROM %s%s) TO STDOUT", strings.Join(columns, ", "), quote(table), where)
+	query := fmt.Sprintf("COPY (SELECT %s FROM %s%s) TO STDOUT", strings.Join(columns, ", "), quote(table), where.String())
 	if _, err := s.reader.PgConn().CopyTo(ctx, w, query); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ type endpoint struct {
 	id       int64
 	name     string
 	origin   string
-	key_     string //nolint:revive // the webhook's own key; key is that of an event
+	ownKey   string // within its origin; key is that of an event
 	tenant   string
 	enabled  bool
 	removed  *int64
@@ -59,7 +59,7 @@ func (d *dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
 
 // set takes the webhook's definition over.
 func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
-	e.name, e.origin, e.key_, e.tenant, e.removed, e.version = w.Name, w.Origin, w.Key, w.Tenant, w.RemovedAfter, max(e.version, w.Version)
+	e.name, e.origin, e.ownKey, e.tenant, e.removed, e.version = w.Name, w.Origin, w.Key, w.Tenant, w.RemovedAfter, max(e.version, w.Version)
 	if e.name == "" {
 		e.name = w.Origin + ":" + w.Key
 	}

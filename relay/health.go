@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -34,9 +35,7 @@ type health struct {
 func (d *dispatcher) restore(e *endpoint, w *outbox.Webhook, blocked map[string]int) {
 	e.health = health{Health: w.Health, told: w.Rests > 0}
 	e.order = order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}
-	for key, n := range blocked {
-		e.blocked[key] = n
-	}
+	maps.Copy(e.blocked, blocked)
 	if e.resting() {
 		d.wake(e, time.Until(e.RestUntil))
 	} else if e.Rests > 0 {

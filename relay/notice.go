@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"time"
@@ -44,15 +45,13 @@ func asksForOperational(patterns []string, name string) bool {
 
 // notify keeps what happened to an endpoint, until the leader makes an event of it.
 func (d *dispatcher) notify(e *endpoint, name string, event *outbox.Event, more map[string]any) {
-	data := map[string]any{"webhook": map[string]any{"id": e.id, "name": e.name, "origin": e.origin, "key": e.key_, "tenant": e.tenant}}
+	data := map[string]any{"webhook": map[string]any{"id": e.id, "name": e.name, "origin": e.origin, "key": e.ownKey, "tenant": e.tenant}}
 	n := outbox.Notice{Webhook: e.id, Name: name}
 	if event != nil {
 		n.Event = event.ID
 		data["event"] = map[string]any{"id": event.ID, "webhook_id": event.WebhookID, "name": event.Name, "resource_id": event.Resource}
 	}
-	for key, value := range more {
-		data[key] = value
-	}
+	maps.Copy(data, more)
 	var err error
 	if n.Data, err = json.Marshal(data); err != nil {
 		d.log.Error("a notice was lost", "name", name, "webhook", e.name, "err", err)

@@ -80,7 +80,7 @@ func (o *Outbox) validate(ps *problems) {
 	if o.Retention.Duration != 0 {
 		checkDuration(ps, "outbox.retention", o.Retention, time.Hour, 100*365*24*time.Hour)
 	}
-	checkRange(ps, "outbox.batch", o.Batch, 1, 10_000)
+	checkCount(ps, "outbox.batch", o.Batch, 10_000)
 }
 
 func (d *Delivery) validate(ps *problems) {
@@ -89,16 +89,16 @@ func (d *Delivery) validate(ps *problems) {
 	if d.ConnectTimeout.Duration > d.Timeout.Duration {
 		ps.add("delivery.connect_timeout", "must not exceed delivery.timeout, which is %s", d.Timeout)
 	}
-	checkRange(ps, "delivery.in_flight", d.InFlight, 1, 10_000)
-	checkRange(ps, "delivery.queue", d.Queue, 1, 1_000_000)
+	checkCount(ps, "delivery.in_flight", d.InFlight, 10_000)
+	checkCount(ps, "delivery.queue", d.Queue, 1_000_000)
 	for i, delay := range d.Schedule {
 		checkDuration(ps, element("delivery.schedule", i), delay, 10*time.Millisecond, 30*24*time.Hour)
 	}
 	if !(d.Jitter >= 0 && d.Jitter <= 1) {
 		ps.add("delivery.jitter", "must be from 0 to 1")
 	}
-	checkRange(ps, "delivery.senders", d.Senders, 1, 100_000)
-	checkRange(ps, "delivery.rest_after", d.RestAfter, 1, 10_000)
+	checkCount(ps, "delivery.senders", d.Senders, 100_000)
+	checkCount(ps, "delivery.rest_after", d.RestAfter, 10_000)
 	checkDuration(ps, "delivery.rest", d.Rest, 10*time.Millisecond, 24*time.Hour)
 	checkDuration(ps, "delivery.rest_max", d.RestMax, d.Rest.Duration, 24*time.Hour)
 	if d.DisableAfter.Duration != 0 {
@@ -149,9 +149,9 @@ func checkDuration(ps *problems, key string, d Duration, low, high time.Duration
 	}
 }
 
-func checkRange(ps *problems, key string, n, low, high int) {
-	if n < low || n > high {
-		ps.add(key, "must be from %d to %d", low, high)
+func checkCount(ps *problems, key string, n, high int) {
+	if n < 1 || n > high {
+		ps.add(key, "must be from 1 to %d", high)
 	}
 }
 

@@ -76,7 +76,7 @@ type Delivery struct {
 	Unpark   []DeliveryKey // delivered at last
 	Places   map[int64]Place
 	Health   map[int64]Health
-	Agreed   map[int64]string // webhooks that have passed a handshake, with what they have agreed to
+	Agreed   map[int64]string    // webhooks that have passed a handshake, with what they have agreed to
 	Disable  map[int64]Disabling // webhooks that the relay stops delivering to
 	Notices  []Notice
 	// Delivered is the event up to which all webhooks without a place of their own are done. Only the leader knows.
