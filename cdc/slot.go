@@ -8,6 +8,7 @@ import (
 	"regexp"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const outputPlugin = "pgoutput"
@@ -80,6 +81,22 @@ func DropSlot(ctx context.Context, conn *pgx.Conn, name string) error {
 		return fmt.Errorf("drop slot %s: %w", name, explain(err, ErrSlotMissing))
 	}
 	return nil
+}
+
+// EndStream ends the session that streams from a slot, and reports whether it could: that needs to be the same role, or a
+// member of pg_signal_backend. The slot is free a moment later.
+// https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+func EndStream(ctx context.Context, conn *pgx.Conn, slot SlotStatus) (bool, error) {
+	var ended bool
+	err := conn.QueryRow(ctx, `SELECT coalesce((SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid = $2), false)`,
+		slot.Name, slot.ActivePID).Scan(&ended)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("end the session that streams from slot %s: %w", slot.Name, err)
+	}
+	return ended, nil
 }
 
 // slotNames are the names that PostgreSQL allows.

@@ -135,7 +135,10 @@ func (t *term) begin(ctx context.Context, conn *pgx.Conn, server cdc.Server, cat
 		return err
 	}
 	if position.State == outbox.StateStreaming {
-		return cdc.CheckPosition(server, slot, position.Position)
+		if err := cdc.CheckPosition(server, slot, position.Position); err != nil || !slot.Active {
+			return err
+		}
+		return t.evict(ctx, conn, slot)
 	}
 	if slot.Exists {
 		if position.State != outbox.StateCopying || position.Slot != slot.Name {
@@ -146,6 +149,16 @@ func (t *term) begin(ctx context.Context, conn *pgx.Conn, server cdc.Server, cat
 		}
 	}
 	return t.firstCopy(ctx, server, catalog, owners)
+}
+
+// evict ends the stream of a former leader that is frozen or cut off: it can write nothing any more, and the server would
+// notice only after wal_sender_timeout.
+func (t *term) evict(ctx context.Context, conn *pgx.Conn, slot cdc.SlotStatus) error {
+	ended, err := cdc.EndStream(ctx, conn, slot)
+	if ended {
+		t.log.Info("ended the stream of the relay that led before", "slot", slot.Name)
+	}
+	return err
 }
 
 // firstCopy makes the slot and fills the mirror from its snapshot. It emits nothing.
