@@ -64,6 +64,8 @@ type Column struct {
 	// Hash replaces the value by the lower-case hex SHA-256 of it before it leaves: of the 16 raw bytes of a uuid, of the
 	// text of anything else. For secrets that are keys.
 	Hash bool
+	// Secret columns are read for the relay's own use and never sent. Whoever stores them should seal them.
+	Secret bool
 	// Optional columns may be missing from the database; their values are then Absent. A key column cannot be optional.
 	Optional bool
 }

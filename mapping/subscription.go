@@ -66,6 +66,11 @@ func (l *loader) loadWebhooks(document *node) {
 	}
 	w.url, w.name, w.description = column("url", false), column("name", false), column("description", false)
 	w.headers, w.secret = column("headers", true), column("secret", true)
+	for _, i := range []int{w.url, w.headers, w.secret} { // a URL may hold a token
+		if i >= w.table.cdc.KeyColumns {
+			w.table.cdc.Columns[i].Secret = true
+		}
+	}
 	if source.get("url") == nil {
 		l.problems.add(source.at, "webhooks needs url, the column that holds the endpoint")
 	}

@@ -122,7 +122,7 @@ func (l *loader) guardSecrets(t *table, named columnLists) {
 		}
 	}
 	for _, w := range named.secrets {
-		t.secret[t.columns[w.text]] = true
+		t.secret[t.columns[w.text]], t.cdc.Columns[t.columns[w.text]].Secret = true, true
 	}
 	for _, w := range slices.Concat(named.key, named.columns, named.parents) {
 		i := t.columns[w.text]

@@ -167,6 +167,7 @@ func (d *dispatcher) enqueue(e *endpoint, event *outbox.Event) {
 
 // advance does what there is to do for an endpoint: read on in its log, send what waits.
 func (d *dispatcher) advance(e *endpoint) {
+	d.greet(e)
 	d.refill(e)
 	d.pump(e)
 }
@@ -288,7 +289,7 @@ func (d *dispatcher) finish(e *endpoint, event *outbox.Event, began time.Time, o
 		e.putBack(event)
 		d.clear(e)
 	} else {
-		d.park(e, event, 1, o, false)
+		d.park(e, event, 1, o, e.key(event), false)
 	}
 	d.failed(e, o)
 }
@@ -301,9 +302,9 @@ func (d *dispatcher) book(e *endpoint, event *outbox.Event, number int, began ti
 }
 
 // park keeps a failed delivery for its next attempt, or as a dead one.
-func (d *dispatcher) park(e *endpoint, event *outbox.Event, attempts int, o webhook.Outcome, again bool) {
+func (d *dispatcher) park(e *endpoint, event *outbox.Event, attempts int, o webhook.Outcome, key string, again bool) {
 	p := outbox.Parked{
-		Event: event.ID, Webhook: e.id, Attempts: attempts, Class: string(o.Class), Status: o.Status, Key: e.key(event), Again: again,
+		Event: event.ID, Webhook: e.id, Attempts: attempts, Class: string(o.Class), Status: o.Status, Key: key, Again: again,
 	}
 	delay, more := e.schedule.Next(attempts, d.ledger.random())
 	dead := !more || o.Class.Verdict() == webhook.Permanent

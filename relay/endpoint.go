@@ -36,6 +36,7 @@ type endpoint struct {
 	inTurn  bool             // waits for a sender
 	window  window
 	limiter limiter
+	agreed  agreement
 	timer   *time.Timer
 
 	// behind: what comes after readFrom is not in the queue; the endpoint reads it from the log.
@@ -77,14 +78,17 @@ func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
 		e.schedule.Delays = e.options.Schedule
 	}
 	e.window.limit(d.inFlight, e.options.InFlight)
-	e.limiter.set(e.options.Rate)
+	if w.Agreed != "" {
+		e.agreed = agreement(w.Agreed)
+	}
+	e.limitRate()
 }
 
 // aim makes the target of the webhook's definition.
 func (d *dispatcher) aim(e *endpoint, w *outbox.Webhook) {
-	secrets := make([]webhook.Secret, len(w.Secrets))
-	for i, s := range w.Secrets {
-		secrets[i] = webhook.Secret(s)
+	var secrets []webhook.Secret
+	for _, s := range w.ValidSecrets(time.Now()) {
+		secrets = append(secrets, webhook.Secret(s))
 	}
 	var err error
 	if e.options, err = webhook.ParseOptions(w.Options); err != nil {
@@ -102,7 +106,7 @@ func (d *dispatcher) aim(e *endpoint, w *outbox.Webhook) {
 
 // open reports whether anything may be sent to it now, as far as it is itself concerned.
 func (e *endpoint) open() bool {
-	return e.enabled && !e.resting() && !e.halted()
+	return e.enabled && !e.resting() && !e.halted() && e.agreed.covers(e.target)
 }
 
 // mayWork is how many first attempts may be on their way.

@@ -38,7 +38,7 @@ func (d *dispatcher) restore(e *endpoint, w *outbox.Webhook, blocked map[string]
 	maps.Copy(e.blocked, blocked)
 	if e.resting() {
 		d.wake(e, time.Until(e.RestUntil))
-	} else if e.Rests > 0 {
+	} else if e.Rests > 0 || !e.agreed.covers(e.target) {
 		d.probe(e)
 	}
 }
@@ -146,16 +146,25 @@ func (d *dispatcher) awake(e *endpoint) {
 	}
 }
 
-// probe sends the oldest event that the endpoint has not got: a parked one, or else the next of the log.
+// probe asks the endpoint whether it agrees, if it has to be asked. If it was resting, it then sends the oldest event that the
+// endpoint has not got: a parked one, or else the next of the log.
 func (d *dispatcher) probe(e *endpoint) {
 	if e.probing || d.closing || !e.enabled {
 		return
 	}
 	e.probing = true
 	d.workers.Go(func() {
-		due, err := d.member.ClaimOldest(d.sendCtx, e.id)
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		agreed := d.shake(e)
+		if !agreed || e.Rests == 0 {
+			e.probing = false
+			d.advance(e)
+			return
+		}
+		d.mu.Unlock()
+		due, err := d.member.ClaimOldest(d.sendCtx, e.id)
+		d.mu.Lock()
 		e.probing = false
 		if err != nil {
 			d.ledger.fail(err)

@@ -38,6 +38,7 @@ type ingest struct {
 	dispatch    *dispatcher
 	barrier     *backfill // nil when the mirror holds everything
 	clock       *logClock
+	changes     changes
 	monitor     *monitor
 	metrics     *admin.Metrics
 	log         *slog.Logger
@@ -53,9 +54,10 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 	if in.barrier != nil {
 		in.clock.ping() // an idle source must say how far its log is
 	}
-	release, notices := time.NewTimer(time.Hour), time.NewTicker(noticePoll)
+	release, notices, changes := time.NewTimer(time.Hour), time.NewTicker(noticePoll), time.NewTicker(watchPoll)
 	defer release.Stop()
 	defer notices.Stop()
+	defer changes.Stop()
 	for {
 		release.Reset(in.held.wait(time.Now()))
 		var first cdc.Message
@@ -67,6 +69,11 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 			continue
 		case <-notices.C:
 			if err := in.takeNotices(working); err != nil {
+				return err
+			}
+			continue
+		case <-changes.C:
+			if err := in.reload(working); err != nil {
 				return err
 			}
 			continue

@@ -32,7 +32,7 @@ func (l *ledger) init() {
 func (l *ledger) attempt(webhookID, event int64, number int, began time.Time, o webhook.Outcome) {
 	a := outbox.Attempt{
 		Event: event, Webhook: webhookID, Number: number, At: began, Duration: o.Duration, Class: string(o.Class), Status: o.Status,
-		Response: string(o.Snippet),
+		Response: string(o.Snippet), Phases: outbox.Phases(o.Phases),
 	}
 	if o.Err != nil {
 		a.Error = o.Err.Error()
@@ -64,6 +64,13 @@ func (l *ledger) health(webhookID int64, h outbox.Health) {
 		l.pending.Health = map[int64]outbox.Health{}
 	}
 	l.pending.Health[webhookID] = h
+}
+
+func (l *ledger) agreed(webhookID int64, to string) {
+	if l.pending.Agreed == nil {
+		l.pending.Agreed = map[int64]string{}
+	}
+	l.pending.Agreed[webhookID] = to
 }
 
 func (l *ledger) notice(n outbox.Notice) { l.pending.Notices = append(l.pending.Notices, n) }

@@ -37,7 +37,7 @@ func (d *dispatcher) retry(ctx context.Context) error {
 		}
 		d.retryAll(due)
 		wait := retryPoll
-		if len(due) > 0 {
+		if len(due) > 0 || d.retrying() {
 			wait = retryAgain
 		}
 		timer.Reset(wait)
@@ -47,6 +47,21 @@ func (d *dispatcher) retry(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// retrying reports whether what is being done may set others free: those that are ordered behind it.
+func (d *dispatcher) retrying() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ledger.unwritten() {
+		return true
+	}
+	for _, e := range d.endpoints {
+		if e.retries > 0 && len(e.blocked) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *dispatcher) claimDue(ctx context.Context) ([]outbox.Due, error) {
@@ -65,7 +80,7 @@ func (d *dispatcher) retryRoom() (free int, busy []int64, leads bool) {
 	for id, e := range d.endpoints {
 		free -= e.retries
 		full := e.retries >= retriesPerEndpoint || e.limiter.bucket != nil && e.retries > 0
-		if full || !e.enabled || e.resting() || e.half || e.letGo {
+		if full || !e.enabled || e.resting() || e.half || e.letGo || !e.agreed.covers(e.target) {
 			busy = append(busy, id)
 		}
 	}
@@ -126,6 +141,10 @@ func (d *dispatcher) retryOne(e *endpoint, due *outbox.Due) {
 		d.hold(e, due.Key, true, true)
 		return
 	}
+	if !e.agreed.covers(e.target) {
+		d.putOff(e, due)
+		return
+	}
 	e.retries++
 	limiter := e.limiter
 	d.workers.Go(func() {
@@ -161,7 +180,7 @@ func (d *dispatcher) retried(e *endpoint, due *outbox.Due, began time.Time, o we
 			Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now(), Class: string(o.Class), Status: o.Status, Again: true,
 		})
 	} else {
-		d.park(e, &due.Event, number, o, true)
+		d.park(e, &due.Event, number, o, due.Key, true)
 	}
 	if e.served || o.Class == webhook.ClassHTTP410 {
 		d.failed(e, o)

@@ -180,6 +180,13 @@ func (t *term) firstCopy(ctx context.Context, server cdc.Server, catalog *cdc.Ca
 
 // newIngest builds the state of ingest from the store.
 func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Server, mapper *mapping.Mapper, owners map[*cdc.Table]int) (*ingest, error) {
+	resealed, err := t.store.Reseal(ctx, t.rules.Tables())
+	if err != nil {
+		return nil, err
+	}
+	if resealed > 0 {
+		t.log.Info("sealed anew what was not sealed with the first key of outbox.key_file", "rows", resealed)
+	}
 	position, err := t.store.Position(ctx)
 	if err != nil {
 		return nil, err
@@ -199,6 +206,7 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,
 	}
 	in.clock = &logClock{log: t.log, ask: clock.ask}
+	in.changes.store = t.store
 	in.subs.fromIAM, in.subs.log = t.config.Delivery.IAMWebhooks, t.log
 	return in, in.readSubscriptions(ctx)
 }

@@ -120,8 +120,8 @@ func hears(tenant string, e *mapping.Event) bool {
 var uuidShape = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func (s *subscriptions) wanted(w *outbox.Webhook, event string) bool {
-	if !w.Enabled && w.DisabledFor == "" {
-		return false // switched off by its owner; one that the relay disabled goes on collecting
+	if !w.SwitchedOn() {
+		return false // switched off by its owner; one that the relay disabled, or somebody by hand, goes on collecting
 	}
 	key := wanted{w.ID, event}
 	yes, known := s.wants[key]
@@ -148,13 +148,17 @@ func secrets(one string) []string {
 	return []string{one}
 }
 
-// replace stores w over the subscription it succeeds, or as a new one where that is nil.
+// replace stores w over the subscription it succeeds, or as a new one where that is nil. One that was stopped by hand stays so,
+// whatever else changes.
 func (s *subscriptions) replace(old *outbox.Webhook, w outbox.Webhook) *outbox.Webhook {
 	if old == nil {
 		s.lastID++
 		w.ID = s.lastID
 	} else {
-		w.ID, w.Cursor = old.ID, old.Cursor
+		w.ID, w.Cursor, w.Version = old.ID, old.Cursor, old.Version
+		if old.StoppedByHand() && w.Enabled {
+			w.Enabled, w.DisabledFor = false, old.DisabledFor
+		}
 		if same(*old, w) {
 			return nil
 		}
@@ -169,7 +173,26 @@ func (s *subscriptions) replace(old *outbox.Webhook, w outbox.Webhook) *outbox.W
 func same(a, b outbox.Webhook) bool {
 	return a.Tenant == b.Tenant && a.Name == b.Name && a.Description == b.Description && a.URL == b.URL && maps.Equal(a.Headers, b.Headers) &&
 		slices.Equal(a.Secrets, b.Secrets) && slices.Equal(a.Events, b.Events) && a.Options == b.Options && a.Credentials == b.Credentials &&
-		(a.Enabled == b.Enabled || a.DisabledFor != "")
+		a.SwitchedOn() == b.SwitchedOn()
+}
+
+// reload takes over what was changed from outside: the definitions of the webhooks made by hand, and of all others whether
+// they are enabled. Nothing of it is stored: it comes from the store.
+func (s *subscriptions) reload(changed []outbox.Webhook) {
+	for i := range changed {
+		w := changed[i]
+		old := s.byID[w.ID]
+		switch {
+		case old != nil && w.Version < old.Version: // read before what is known
+		case w.Origin == outbox.OriginRelay:
+			s.byID[w.ID] = &w
+		case old != nil:
+			state := *old
+			state.Enabled, state.DisabledFor, state.Version = w.Enabled, w.DisabledFor, w.Version
+			s.byID[w.ID] = &state
+		}
+	}
+	s.index()
 }
 
 // remove ends a subscription after the given event: those up to it are still delivered.

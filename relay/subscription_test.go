@@ -83,6 +83,80 @@ func TestSubscriptions_Configure(t *testing.T) {
 	}
 }
 
+func TestSubscriptions_ReloadDefinitions(t *testing.T) {
+	t.Parallel()
+	subs := newSubscriptions([]outbox.Webhook{
+		{ID: 7, Origin: outbox.OriginConfig, Key: "crm", Tenant: "*", Events: []string{"*"}, Enabled: true},
+		{ID: outbox.FirstRelayID, Origin: outbox.OriginRelay, Key: "a", Tenant: "*", Events: []string{"user.*"}, Enabled: true, Version: 1},
+		{ID: outbox.FirstRelayID + 1, Origin: outbox.OriginRelay, Key: "b", Tenant: "*", Events: []string{"user.*"}, Enabled: true, Version: 2},
+	})
+	event := mapping.Event{Name: "user.created", Tenant: acme, TenantName: "acme"}
+	const a, b, c = outbox.FirstRelayID, outbox.FirstRelayID + 1, outbox.FirstRelayID + 2
+	hears := func(when string, want ...int64) {
+		t.Helper()
+		if diff := cmp.Diff(want, subs.match(&event)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	hears("before", 7, a, b)
+	gone := int64(3)
+	subs.reload([]outbox.Webhook{
+		{ID: a, Origin: outbox.OriginRelay, Key: "a", Tenant: "*", Events: []string{"role.*"}, Enabled: true, Version: 3},
+		{ID: b, Origin: outbox.OriginRelay, Key: "b", Tenant: "*", Events: []string{"user.*"}, Enabled: true, RemovedAfter: &gone, Version: 4},
+		{ID: c, Origin: outbox.OriginRelay, Key: "c", Tenant: "acme", Events: []string{"*"}, Enabled: true, Version: 5},
+	})
+	hears("one changed, one removed, one new", 7, c)
+	subs.reload([]outbox.Webhook{{ID: a, Origin: outbox.OriginRelay, Key: "a", Tenant: "*", Events: []string{"user.*"}, Enabled: true, Version: 1}})
+	hears("an older version than the one that is known", 7, c)
+	if subs.lastID != 7 {
+		t.Errorf("the IAM's next webhook would be %d: those made by hand are not its own", subs.lastID+1)
+	}
+	if changed := subs.configure(nil, 9); len(changed) != 1 || changed[0].ID != 7 {
+		t.Errorf("an empty configuration removes %v", changed)
+	}
+	hears("without a configuration", c)
+}
+
+// What somebody stopped by hand is not started by the IAM, nor by the configuration, and stays stopped by nobody but them.
+func TestSubscriptions_ReloadState(t *testing.T) {
+	t.Parallel()
+	subs := newSubscriptions([]outbox.Webhook{
+		{ID: 1, Origin: outbox.OriginIAM, Key: "a", Tenant: acme, URL: "https://a.example", Events: []string{"*"}, Enabled: true, Options: "{}"},
+		{ID: 2, Origin: outbox.OriginConfig, Key: "crm", Tenant: "*", URL: "https://b.example", Events: []string{"*"}, Enabled: true},
+	})
+	event := mapping.Event{Name: "user.created", Tenant: acme}
+	stored := func(when string, w *outbox.Webhook, enabled bool, reason string) {
+		t.Helper()
+		if w == nil || w.Enabled != enabled || w.DisabledFor != reason {
+			t.Errorf("%s: %+v", when, w)
+		}
+	}
+	row := func(url string) mapping.Subscription {
+		return mapping.Subscription{Key: "a", Tenant: acme, URL: url, Events: []string{"*"}}
+	}
+	moved := outbox.Webhook{ID: 1, Origin: outbox.OriginIAM, Key: "a", Tenant: other, URL: "https://old.example", DisabledFor: outbox.ByHand("pager"), Version: 1}
+	subs.reload([]outbox.Webhook{moved, {ID: 2, Origin: outbox.OriginConfig, Key: "crm", DisabledFor: outbox.ByHand(""), Version: 2}, {ID: 9, Origin: outbox.OriginIAM, Key: "z", Tenant: acme, Version: 3}})
+	if diff := cmp.Diff([]int64{1, 2}, subs.match(&event)); diff != "" {
+		t.Errorf("stopped by hand, they still collect what is theirs as the log says (-want +got):\n%s", diff)
+	}
+	if w := subs.put(row("https://a.example")); w != nil {
+		t.Errorf("an unchanged row stores %+v", w)
+	}
+	stored("its URL changed", subs.put(row("https://a2.example")), false, "by hand: pager")
+	configured := outbox.Webhook{Origin: outbox.OriginConfig, Key: "crm", Tenant: "*", URL: "https://b2.example", Events: []string{"*"}, Enabled: true}
+	stored("the configuration changed", &subs.configure([]outbox.Webhook{configured}, 0)[0], false, "by hand")
+	configured.Enabled = false
+	stored("the configuration switches it off", &subs.configure([]outbox.Webhook{configured}, 0)[0], false, "")
+	if diff := cmp.Diff([]int64{1}, subs.match(&event)); diff != "" {
+		t.Errorf("switched off by its owner, it collects nothing (-want +got):\n%s", diff)
+	}
+
+	subs.reload([]outbox.Webhook{{ID: 1, Origin: outbox.OriginIAM, Key: "a", Enabled: true, Version: 4}})
+	stored("enabled, then its URL changed", subs.put(row("https://a3.example")), true, "")
+	subs.reload([]outbox.Webhook{{ID: 1, Origin: outbox.OriginIAM, Key: "a", DisabledFor: "the endpoint answered 410 Gone", Version: 5}})
+	stored("disabled by the relay, then its URL changed", subs.put(row("https://a4.example")), true, "")
+}
+
 func TestWebhookID(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

@@ -155,6 +155,9 @@ func (t *term) tidy(ctx context.Context) error {
 		return err
 	}
 	t.dispatch.forget(forgotten)
+	if _, err := t.store.DropExpiredSecrets(ctx); err != nil {
+		return err
+	}
 	keep := t.config.Outbox.Retention.Duration
 	if keep == 0 {
 		return nil

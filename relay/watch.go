@@ -3,42 +3,72 @@ package relay
 import (
 	"context"
 	"time"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// watchPoll is how often a relay looks for webhooks that were changed by hand, or by another relay.
-const watchPoll = time.Second
+const (
+	// watchPoll is how often a relay looks for webhooks that were changed by hand, or by another relay.
+	watchPoll = time.Second
+	// versionOverlap is how many versions are looked at again: they are not committed in their own order.
+	versionOverlap = 100
+)
 
-// versionOverlap is how many versions are looked at again: they are not committed in their own order.
-const versionOverlap = 100
+// changes finds the webhooks that have changed since it last looked.
+type changes struct {
+	store  *outbox.Store
+	newest int64
+	seen   map[int64]int64 // version by webhook
+}
+
+func (c *changes) look(ctx context.Context) ([]outbox.Webhook, error) {
+	changed, err := c.store.ChangedWebhooks(ctx, max(c.newest-versionOverlap, 0))
+	if err != nil {
+		return nil, err
+	}
+	if c.seen == nil {
+		c.seen = map[int64]int64{}
+	}
+	fresh := changed[:0]
+	for i := range changed {
+		if w := &changed[i]; c.seen[w.ID] < w.Version {
+			c.seen[w.ID], c.newest = w.Version, max(c.newest, w.Version)
+			fresh = append(fresh, *w)
+		}
+	}
+	return fresh, nil
+}
 
 // watch takes over what was changed by hand, until ctx ends.
 func (d *dispatcher) watch(ctx context.Context) error {
 	tick := time.NewTicker(watchPoll)
 	defer tick.Stop()
-	newest, seen := int64(0), map[int64]int64{}
-	for first := true; ; first = false {
-		changed, err := d.store.ChangedWebhooks(ctx, max(newest-versionOverlap, 0))
+	since := changes{store: d.store}
+	for {
+		changed, err := since.look(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return err
 		}
-		fresh := changed[:0]
-		for i := range changed {
-			w := &changed[i]
-			if seen[w.ID] < w.Version {
-				seen[w.ID], newest = w.Version, max(newest, w.Version)
-				fresh = append(fresh, *w)
-			}
-		}
-		if len(fresh) > 0 && !first {
-			d.update(fresh)
-		}
+		d.update(changed)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// reload takes webhooks that were made or changed by hand into the matching of events. Their endpoints come first: an event
+// for one that the dispatcher does not know would wait for the next start.
+func (in *ingest) reload(ctx context.Context) error {
+	changed, err := in.changes.look(ctx)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	in.dispatch.update(changed)
+	in.subs.reload(changed)
+	return nil
 }

@@ -48,7 +48,7 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 // askAgain reads the stored position after the slot, and the end of the log after both: a relay that runs has moved all three
 // since they were read, and a slot ahead of its position would be somebody else's doing.
 func (c *sourceCheck) askAgain(ctx context.Context) error {
-	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema)
+	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.SealingKeys())
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w.run("setup")
 	w.run("check").has("✓ outbox       schema NAME of database NAME")
 	w.exec(fmt.Sprintf("INSERT INTO %s.migration (number) VALUES (999)", w.name))
-	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 2); run that version")
+	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 3); run that version")
 }
 
 func TestCheck_RowLevelSecurity(t *testing.T) {

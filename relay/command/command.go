@@ -52,6 +52,7 @@ var commands = []command{
 	{"deliveries", "list and show deliveries, and retry or skip those that failed", deliveriesCommand},
 	{"replay", "deliver events of the log once more", replayCommand},
 	{"erase", "erase one resource's data from the log", eraseCommand},
+	{"webhooks", "list, make, change, stop and try webhooks", webhooksCommand},
 	{"init", "write a configuration file", initCommand},
 	{"presets", "list the built-in mappings, or print one", presetsCommand},
 	{"verify", "check the signature of a captured request, as a receiver should", verifyCommand},

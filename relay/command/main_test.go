@@ -65,6 +65,7 @@ type world struct {
 	url      string // of its superuser
 	conn     *pgx.Conn
 	config   string // path of the file
+	keys     string // path of the file with the keys that seal, if any
 	replaces []string
 }
 
@@ -111,8 +112,12 @@ func (w *world) outboxOnly() {
 
 func (w *world) write(source, outbox, listen string, more ...string) {
 	w.t.Helper()
-	text := fmt.Sprintf("[source]\nurl = %q\nslot = %q\npublication = %q\n[outbox]\nurl = %q\nschema = %q\n[admin]\nlisten = %q\n%s\n",
-		source, w.name, w.name, outbox, w.name, listen, strings.Join(more, "\n"))
+	keys := ""
+	if w.keys != "" {
+		keys = fmt.Sprintf("key_file = %q\n", w.keys)
+	}
+	text := fmt.Sprintf("[source]\nurl = %q\nslot = %q\npublication = %q\n[outbox]\nurl = %q\nschema = %q\n%s[admin]\nlisten = %q\n%s\n",
+		source, w.name, w.name, outbox, w.name, keys, listen, strings.Join(more, "\n"))
 	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}

@@ -17,27 +17,35 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// openOutbox opens the configured outbox, which must be there and of this version.
+// openOutbox opens an outbox whose tables are those that this program knows.
 func openOutbox(ctx context.Context, cfg *config.Config) (*outbox.Store, error) {
-	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema)
+	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.SealingKeys())
 	if err != nil {
 		return nil, err
 	}
-	setting, err := store.Setting(ctx)
-	switch {
-	case err != nil:
-	case setting.Migration == 0:
-		err = fmt.Errorf("database %s has no outbox in schema %s that role %s can read; run or setup makes it, check tells what is missing",
-			setting.Database, cfg.Outbox.Schema, setting.Role)
-	case setting.Migration != setting.Known:
-		err = fmt.Errorf("schema %s is of another version of iam-relay (migration %d, this one knows %d); use the version that runs the relay",
-			cfg.Outbox.Schema, setting.Migration, setting.Known)
-	}
-	if err != nil {
+	if err := migrated(ctx, store); err != nil {
 		store.Close()
 		return nil, err
 	}
 	return store, nil
+}
+
+func migrated(ctx context.Context, store *outbox.Store) error {
+	setting, err := store.Setting(ctx)
+	switch {
+	case err != nil:
+		return err
+	case setting.Migration == 0:
+		return fmt.Errorf("database %s has no outbox in schema %s that role %s can read; run or setup makes it, check tells what is missing",
+			setting.Database, store.Schema(), setting.Role)
+	case setting.Migration < setting.Known:
+		return fmt.Errorf("schema %s is of an older iam-relay (migration %d, this one knows %d); run or setup brings it up to date",
+			store.Schema(), setting.Migration, setting.Known)
+	case setting.Migration > setting.Known:
+		return fmt.Errorf("schema %s is of a newer iam-relay (migration %d, this one knows %d); run that version",
+			store.Schema(), setting.Migration, setting.Known)
+	}
+	return nil
 }
 
 // opened is what work on the outbox by hand has at hand.

@@ -201,7 +201,7 @@ func (s *setup) migrate(ctx context.Context) error {
 		s.say("schema %s: role %s makes its tables when it runs", name, s.role)
 		return nil
 	}
-	store, err := outbox.Open(string(s.cfg.OutboxURL()), name)
+	store, err := outbox.Open(string(s.cfg.OutboxURL()), name, s.cfg.Outbox.SealingKeys())
 	if err != nil {
 		return err
 	}

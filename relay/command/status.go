@@ -96,19 +96,11 @@ func statusCommand(flags *flag.FlagSet) func(context.Context, *environment, []st
 }
 
 func readStatus(ctx context.Context, cfg *config.Config) (*status, error) {
-	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema)
+	store, err := openOutbox(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	setting, err := store.Setting(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if setting.Migration == 0 {
-		return nil, fmt.Errorf("database %s has no outbox in schema %s that role %s can read; run or setup makes it, check tells what is missing",
-			setting.Database, cfg.Outbox.Schema, setting.Role)
-	}
 	position, err := store.Position(ctx)
 	if err != nil {
 		return nil, err
@@ -237,9 +229,9 @@ func (s *status) write(out io.Writer) error {
 		for _, h := range s.Webhooks {
 			state := h.State
 			if h.DisabledFor != "" {
-				state += " (" + h.DisabledFor + ")"
+				state += " (" + visible(h.DisabledFor) + ")"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", h.Name, h.Origin, h.Tenant, state, h.Behind, h.Parked, h.Dead)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, visible(h.Tenant), state, h.Behind, h.Parked, h.Dead)
 		}
 	}
 	return w.Flush()

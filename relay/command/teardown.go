@@ -52,7 +52,7 @@ func teardownCommand(flags *flag.FlagSet) func(context.Context, *environment, []
 			return err
 		}
 		defer closeConn(ctx, t.conn)
-		if t.store, err = outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema); err != nil {
+		if t.store, err = outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.SealingKeys()); err != nil {
 			return err
 		}
 		defer t.store.Close()

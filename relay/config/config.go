@@ -56,9 +56,12 @@ const (
 type Outbox struct {
 	// URL is empty where the source's database is meant; see Config.OutboxURL. It holds the file's content where URLFile is
 	// set.
-	URL       DSN      `toml:"url"`
-	URLFile   string   `toml:"url_file"`
-	Schema    string   `toml:"schema"`
+	URL     DSN    `toml:"url"`
+	URLFile string `toml:"url_file"`
+	Schema  string `toml:"schema"`
+	// KeyFile names the file with Keys.
+	KeyFile   string   `toml:"key_file"`
+	Keys      []Key    `toml:"-"`
 	Retention Duration `toml:"retention"`
 	Batch     int      `toml:"batch"`
 }

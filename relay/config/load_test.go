@@ -64,6 +64,21 @@ func TestLoad_MissingFile(t *testing.T) {
 	}
 }
 
+func TestLoad_KeysOfTheOutbox(t *testing.T) {
+	t.Parallel()
+	c, err := Load("example.toml", []string{"IAM_RELAY__OUTBOX__KEY_FILE=testdata/secrets/keys"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := c.Outbox.SealingKeys()
+	if len(keys) != 2 || !strings.HasPrefix(string(keys[0]), "sesame11") || !strings.HasPrefix(string(keys[1]), "sesame22") {
+		t.Errorf("%d keys, or not in their order", len(keys))
+	}
+	if text := fmt.Sprintf("%v %+v %#v %v", c.Outbox.Keys, c.Outbox, c.Outbox.Keys, c.Redacted()); strings.Contains(text, "115 101 115") || strings.Contains(text, "0x73, 0x65") || !strings.Contains(text, "[redacted]") {
+		t.Errorf("a key shows: %s", text)
+	}
+}
+
 func TestLoad_FileOfTheMapping(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

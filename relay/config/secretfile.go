@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,9 @@ func (c *Config) readFiles(ps *problems) {
 	}
 	if text := c.readTwin(ps, "delivery.proxy", string(c.Delivery.Proxy), c.Delivery.ProxyFile); text != nil {
 		c.Delivery.Proxy = URL(trimNewline(text))
+	}
+	if text := c.readTwin(ps, "outbox.key", "", c.Outbox.KeyFile); text != nil {
+		c.Outbox.readKeys(ps, text)
 	}
 	for i := range c.Webhooks {
 		w, key := &c.Webhooks[i], element("webhook", i)
@@ -56,6 +60,21 @@ func (c *Config) readFiles(ps *problems) {
 				*file.into = webhook.Secret(trimNewline(text))
 			}
 		}
+	}
+}
+
+// readKeys reads one key a line.
+func (o *Outbox) readKeys(ps *problems, text []byte) {
+	for i, line := range strings.Split(string(text), "\n") {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || len(key) != len(Key{}) {
+			ps.add("outbox.key_file", "line %d of the file is not the base64 of 32 bytes; make a key with: openssl rand -base64 32", i+1)
+			return
+		}
+		o.Keys = append(o.Keys, Key(key))
 	}
 }
 

@@ -15,6 +15,15 @@ func (c *Config) OutboxURL() DSN {
 	return c.Source.URL
 }
 
+// SealingKeys are the outbox's keys as bytes, the one that seals first.
+func (o *Outbox) SealingKeys() [][]byte {
+	var keys [][]byte
+	for i := range o.Keys {
+		keys = append(keys, o.Keys[i][:])
+	}
+	return keys
+}
+
 // RetrySchedule returns when failed deliveries are tried again.
 func (d *Delivery) RetrySchedule() webhook.Schedule {
 	s := webhook.Schedule{Jitter: d.Jitter}

@@ -81,6 +81,21 @@ func (s Size) String() string {
 	return "0B"
 }
 
+// Key is a key that seals what the outbox keeps secret. It prints, marshals and logs as "[redacted]".
+type Key [32]byte
+
+// String redacts.
+func (k Key) String() string { return "[redacted]" }
+
+// GoString keeps %#v from printing the bytes.
+func (k Key) GoString() string { return k.String() }
+
+// MarshalText implements encoding.TextMarshaler: it redacts.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// LogValue implements slog.LogValuer: it redacts.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
 // DSN is a PostgreSQL connection string, as a URL or as keywords and values. It prints, marshals and logs as "[redacted]",
 // because either form may hold a password anywhere; string(d) is the text.
 type DSN string

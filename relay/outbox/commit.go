@@ -52,9 +52,9 @@ type Chunk struct {
 	buffer                               []byte
 }
 
-// Upsert adds a mirror row.
-func (c *Chunk) Upsert(table *cdc.Table, key cdc.Key, row cdc.Row, owners map[*cdc.Table]int) {
-	c.buffer = appendRow(c.buffer[:0], table, row)
+// upsert adds a mirror row.
+func (c *Chunk) upsert(table *cdc.Table, key cdc.Key, row cdc.Row, owners map[*cdc.Table]int, k *keys) {
+	c.buffer = appendRow(c.buffer[:0], table, key, row, k)
 	c.upsertTables = append(c.upsertTables, table.Name)
 	c.upsertKeys = append(c.upsertKeys, string(key))
 	c.upsertRows = append(c.upsertRows, string(c.buffer))
@@ -74,7 +74,7 @@ func (c *Chunk) Delete(table *cdc.Table, key cdc.Key) {
 // Commit writes a chunk and the position that it brings the outbox to, in one transaction and one round trip.
 func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEvent int64) error {
 	batch := &pgx.Batch{} // without BEGIN, a batch is one implicit transaction
-	chunk.queue(batch)
+	chunk.queue(batch, l.store.keys)
 	batch.Queue(`SELECT advance($1, $2::text::pg_lsn, $3)`, l.epoch, lsn.String(), lastEvent)
 	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("commit to the outbox at %s: %w", lsn, fenced(err))
@@ -101,7 +101,7 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 // Write adds a chunk.
 func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 	batch := &pgx.Batch{}
-	chunk.queue(batch)
+	chunk.queue(batch, t.leader.store.keys)
 	if batch.Len() == 0 {
 		return nil
 	}
@@ -134,9 +134,9 @@ func (t *Large) End(m *Mirror) error {
 	return nil
 }
 
-func (c *Chunk) queue(batch *pgx.Batch) {
+func (c *Chunk) queue(batch *pgx.Batch, k *keys) {
 	if len(c.Webhooks) > 0 {
-		queueWebhooks(batch, c.Webhooks)
+		queueWebhooks(batch, c.Webhooks, k)
 	}
 	if len(c.Events) > 0 {
 		c.queueEvents(batch)

@@ -105,7 +105,7 @@ func (s *Store) mirrored(ctx context.Context) (map[string][]string, error) {
 }
 
 // columnTags name a table's columns in the registry, as far as the database has them. A table read from another schema, or a
-// column that is hashed from now on, or by which rows are found, is another one, and is read again.
+// column that is hashed or secret from now on, or no longer, or by which rows are found, is another one, and is read again.
 func columnTags(t *cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) []string {
 	tags := []string{}
 	for i := range t.Columns {
@@ -115,6 +115,9 @@ func columnTags(t *cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, 
 		tag := t.Schema + "." + t.Columns[i].Name
 		if t.Columns[i].Hash {
 			tag += "#"
+		}
+		if t.Columns[i].Secret {
+			tag += "!"
 		}
 		if owner, owned := owners[t]; owned && owner == i {
 			tag += "^"
@@ -156,7 +159,7 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 		if err != nil {
 			return err
 		}
-		c.chunk.Upsert(t, key, row, c.owners)
+		c.chunk.upsert(t, key, row, c.owners, c.leader.store.keys)
 		if n++; n%copyChunk == 0 {
 			return c.flush(ctx)
 		}
@@ -178,7 +181,7 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 
 func (c *Copy) flush(ctx context.Context) error {
 	batch := &pgx.Batch{}
-	c.chunk.queue(batch)
+	c.chunk.queue(batch, c.leader.store.keys)
 	c.chunk = Chunk{}
 	if batch.Len() == 0 {
 		return nil
@@ -254,7 +257,7 @@ func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Ke
 			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
 		}
 		for _, p := range pairs {
-			row, err := parseRow(t, []byte(p.row))
+			row, err := parseRow(t, cdc.Key(p.key), []byte(p.row), m.keys)
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	store, err := Open(clustertest.Database(t), "iam_relay")
+	store, err := Open(clustertest.Database(t), "iam_relay", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 	event := Event{ID: 1, WebhookID: "evt_1", Name: "user.created", Resource: "r", Occurred: time.Now(), LSN: 1, Body: []byte("{}"), Webhooks: []int64{1}}
 	chunk := func() *Chunk {
 		c := &Chunk{Events: []Event{event}}
-		c.Upsert(users, "1", cdc.Row{cdc.TextValue("1"), cdc.NullValue, cdc.NullValue}, nil)
+		c.upsert(users, "1", cdc.Row{cdc.TextValue("1"), cdc.NullValue, cdc.NullValue}, nil, nil)
 		return c
 	}
 	for name, write := range map[string]func() error{

@@ -23,6 +23,7 @@ var migrations embed.FS
 const (
 	lockMigrate = 0x1a3e1a
 	lockLeader  = 0x1a3e1b
+	lockHand    = 0x1a3e1c
 )
 
 func (s *Store) lockKey() int32 {

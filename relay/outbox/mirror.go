@@ -35,6 +35,7 @@ type ownerID struct {
 type Mirror struct {
 	query  querier
 	owners map[*cdc.Table]int // the column by which a table's rows are found from their parent
+	keys   *keys
 
 	ctx      context.Context // of the batch: mapping.Rows has no place for it
 	hot      rowCache
@@ -54,7 +55,7 @@ const mirrorCache = 6 << 20
 // NewMirror returns the mirror that l ingests into. owners names, for each table whose rows are collected into their
 // parent's data, the index of the column that holds the parent's key.
 func (l *Leader) NewMirror(owners map[*cdc.Table]int) *Mirror {
-	m := &Mirror{query: l.write, owners: owners, hot: rowCache{limit: mirrorCache / 2}}
+	m := &Mirror{query: l.write, owners: owners, keys: l.store.keys, hot: rowCache{limit: mirrorCache / 2}}
 	m.Reset()
 	return m
 }
@@ -141,11 +142,11 @@ func (m *Mirror) readRows(results pgx.BatchResults, wanted map[rowID]struct{}, t
 	for rows.Next() {
 		raw := rows.RawValues()
 		table := tables[string(raw[0])]
-		row, err := parseRow(table, raw[2])
+		id := rowID{table, cdc.Key(raw[1])}
+		row, err := parseRow(table, id.key, raw[2], m.keys)
 		if err != nil {
 			return err
 		}
-		id := rowID{table, cdc.Key(raw[1])}
 		delete(wanted, id)
 		m.hot.put(id, row)
 		found(table, row)
@@ -171,7 +172,7 @@ func (m *Mirror) queueChildren(batch *pgx.Batch) (map[ownerID]struct{}, map[stri
 	}
 	m.wantChildren = m.wantChildren[:0]
 	if len(wanted) > 0 {
-		batch.Queue(`SELECT m.tbl, m.owner, m.fields::text FROM unnest($1::text[], $2::text[]) AS w(tbl, owner)
+		batch.Queue(`SELECT m.tbl, m.owner, m.fields::text, m.key FROM unnest($1::text[], $2::text[]) AS w(tbl, owner)
 			JOIN mirror m ON m.tbl = w.tbl COLLATE "C" AND m.owner = w.owner COLLATE "C" WHERE m.owner IS NOT NULL ORDER BY m.tbl, m.key`, names, owners)
 	}
 	return wanted, tables
@@ -189,7 +190,7 @@ func (m *Mirror) readChildren(results pgx.BatchResults, wanted map[ownerID]struc
 	for rows.Next() {
 		raw := rows.RawValues()
 		table := tables[string(raw[0])]
-		row, err := parseRow(table, raw[2])
+		row, err := parseRow(table, cdc.Key(raw[3]), raw[2], m.keys)
 		if err != nil {
 			return err
 		}
@@ -294,7 +295,7 @@ func (m *Mirror) Write(chunk *Chunk) {
 			}
 			continue
 		}
-		chunk.Upsert(id.table, id.key, row, m.owners)
+		chunk.upsert(id.table, id.key, row, m.owners, m.keys)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // newLeader makes an outbox in a database of its own and leads it.
 func newLeader(ctx context.Context, t *testing.T) *Leader {
 	t.Helper()
-	store, err := Open(clustertest.Database(t), "iam_relay")
+	store, err := Open(clustertest.Database(t), "iam_relay", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,9 +65,6 @@ const (
 	replayBurst = 2 * time.Second
 )
 
-// ErrWebhookGone says that a webhook was removed.
-var ErrWebhookGone = errors.New("the webhook does not exist any more")
-
 // replaySelect chooses events e of a span of the log for a webhook. Tenants come first: an event whose tenant is unknown is for
 // nobody, and a webhook gets those of its own tenant only; if it names that by name, those that it was subscribed to while the
 // tenant has had, and still has, the name. What was subscribed and is not done yet comes by itself, as does what

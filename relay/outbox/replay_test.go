@@ -33,7 +33,7 @@ type shelf struct {
 
 func newShelf(t *testing.T) *shelf {
 	t.Helper()
-	store, err := Open(clustertest.Database(t), "iam_relay")
+	store, err := Open(clustertest.Database(t), "iam_relay", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

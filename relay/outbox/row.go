@@ -8,8 +8,8 @@ import (
 )
 
 // appendRow writes a row as the mirror stores it: a JSON object of the known columns, each a string or null. The object names
-// its columns, so that rows written under an older mapping can still be read.
-func appendRow(dst []byte, t *cdc.Table, row cdc.Row) []byte {
+// its columns, so that rows written under an older mapping can still be read. Secret columns are sealed.
+func appendRow(dst []byte, t *cdc.Table, key cdc.Key, row cdc.Row, k *keys) []byte {
 	dst = append(dst, '{')
 	for i, v := range row {
 		if !v.Known() {
@@ -20,13 +20,20 @@ func appendRow(dst []byte, t *cdc.Table, row cdc.Row) []byte {
 		}
 		dst = appendString(dst, t.Columns[i].Name)
 		dst = append(dst, ':')
-		if v.Kind == cdc.Null {
+		switch {
+		case v.Kind == cdc.Null:
 			dst = append(dst, "null"...)
-		} else {
+		case t.Columns[i].Secret:
+			dst = appendString(dst, k.seal(v.Text, mirrorPlace(t, key, i)))
+		default:
 			dst = appendString(dst, v.Text)
 		}
 	}
 	return append(dst, '}')
+}
+
+func mirrorPlace(t *cdc.Table, key cdc.Key, column int) place {
+	return place{"mirror " + t.Name, string(key), t.Columns[column].Name}
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -45,7 +52,7 @@ func appendString(dst []byte, s string) []byte {
 }
 
 // parseRow reads a stored row. Columns that it does not name are absent; columns the table no longer has are dropped.
-func parseRow(t *cdc.Table, data []byte) (cdc.Row, error) {
+func parseRow(t *cdc.Table, key cdc.Key, data []byte, k *keys) (cdc.Row, error) {
 	var values map[string]*string
 	if err := json.Unmarshal(data, &values); err != nil {
 		return nil, fmt.Errorf("mirrored row of %s: %w", t.Name, err)
@@ -56,6 +63,12 @@ func parseRow(t *cdc.Table, data []byte) (cdc.Row, error) {
 		case !ok:
 		case v == nil:
 			row[i] = cdc.NullValue
+		case t.Columns[i].Secret:
+			text, err := k.open(*v, mirrorPlace(t, key, i))
+			if err != nil {
+				return nil, fmt.Errorf("mirrored row %s of %s %w", key, t.Name, err)
+			}
+			row[i] = cdc.TextValue(text)
 		default:
 			row[i] = cdc.TextValue(*v)
 		}

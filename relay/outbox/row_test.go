@@ -25,7 +25,7 @@ func TestRow_ComesBack(t *testing.T) {
 				row[i] = cdc.TextValue(rapid.String().Draw(t, "text"))
 			}
 		}
-		got, err := parseRow(users, appendRow(nil, users, row))
+		got, err := parseRow(users, "7", appendRow(nil, users, "7", row, nil), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,14 +37,14 @@ func TestRow_ComesBack(t *testing.T) {
 
 func TestRow_IsReadByName(t *testing.T) {
 	t.Parallel()
-	got, err := parseRow(users, []byte(`{"email":null,"gone":"x","id":"7"}`))
+	got, err := parseRow(users, "7", []byte(`{"email":null,"gone":"x","id":"7"}`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(cdc.Row{cdc.TextValue("7"), {}, cdc.NullValue}, got); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := parseRow(users, []byte(`["7"]`)); err == nil {
+	if _, err := parseRow(users, "7", []byte(`["7"]`), nil); err == nil {
 		t.Error("a row that is no object was read")
 	}
 }

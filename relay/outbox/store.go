@@ -30,12 +30,18 @@ type Store struct {
 	pool   *pgxpool.Pool
 	config *pgxpool.Config
 	schema string
+	keys   *keys
 }
 
-// Open prepares a pool; it connects on first use. The URL may hold a password and is never part of an error.
-func Open(url, schema string) (*Store, error) {
+// Open prepares a pool; it connects on first use. The URL may hold a password and is never part of an error. The sealing keys, of KeyBytes
+// each, seal what webhooks keep secret: the first one seals, all of them open. Without any nothing is sealed.
+func Open(url, schema string, sealing [][]byte) (*Store, error) {
 	if !schemaName.MatchString(schema) {
 		return nil, fmt.Errorf("outbox schema %q: use lower-case letters, digits and underscores", schema)
+	}
+	keys, err := newKeys(sealing)
+	if err != nil {
+		return nil, err
 	}
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -48,7 +54,7 @@ func Open(url, schema string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox pool: %w", err)
 	}
-	return &Store{pool: pool, config: config, schema: schema}, nil
+	return &Store{pool: pool, config: config, schema: schema, keys: keys}, nil
 }
 
 // session pins what the outbox relies on in each of its connections.

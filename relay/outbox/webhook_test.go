@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 )
@@ -16,6 +17,20 @@ func TestForgetWebhooks_KeepsTheNewestID(t *testing.T) {
 	if err := leader.SaveWebhooks(ctx, []Webhook{
 		{ID: 1, Origin: OriginIAM, Key: "a", RemovedAfter: &removed}, {ID: 2, Origin: OriginIAM, Key: "b", RemovedAfter: &removed},
 	}); err != nil {
+		t.Fatal(err)
+	}
+	// Those made by hand are numbered by a sequence, which gives nothing twice.
+	made, ended := Webhook{Name: "made", Enabled: true}, Webhook{Name: "ended"}
+	if err := errors.Join(leader.store.AddWebhook(ctx, &made), leader.store.AddWebhook(ctx, &ended)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leader.store.RemoveWebhook(ctx, ended.ID); err != nil {
+		t.Fatal(err)
+	}
+	if forgotten, err := leader.ForgetWebhooks(ctx); err != nil || len(forgotten) != 2 || forgotten[0]+forgotten[1] != 1+ended.ID {
+		t.Fatalf("forgotten are %v (%v), want 1 and %d", forgotten, err, ended.ID)
+	}
+	if err := leader.SaveWebhooks(ctx, []Webhook{{ID: 1, Origin: OriginIAM, Key: "a", RemovedAfter: &removed}}); err != nil {
 		t.Fatal(err)
 	}
 	forgotten, err := leader.ForgetWebhooks(ctx)

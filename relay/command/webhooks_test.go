@@ -1,0 +1,324 @@
+package command_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iam-relay/iam-relay/integration/ferriskey"
+)
+
+// webhooks runs one of the commands for webhooks.
+func (w *world) webhooks(command string, arguments ...string) result {
+	w.t.Helper()
+	r := run(w.t, append([]string{"webhooks", command, "--config", w.config}, arguments...)...)
+	r.out, r.err = w.plain(r.out), w.plain(r.err)
+	return r
+}
+
+// file writes a file of the test's own.
+func (w *world) file(lines ...string) string {
+	w.t.Helper()
+	name := filepath.Join(w.t.TempDir(), "file")
+	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return name
+}
+
+var (
+	shownSecret = regexp.MustCompile(`whsec_[A-Za-z0-9+/]{43}=`)
+	rfcTimes    = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z`)
+)
+
+// steady replaces what differs from run to run.
+func steady(text string) string {
+	return rfcTimes.ReplaceAllString(shownSecret.ReplaceAllString(text, "SECRET"), "TIME")
+}
+
+// newOutbox is a world whose outbox is made, with a webhook of the IAM and one of the configuration.
+func newOutbox(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.configure(w.url, "[[webhook]]", `name = "crm"`, `url = "https://crm.example.com/hook?token=conf-url-token"`, "unsigned = true", `events = ["realm.created"]`)
+	iam := ferriskey.New(w.conn)
+	realm, err := iam.Bootstrap(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook, _, err := iam.CreateWebhook(t.Context(), realm.ID, ferriskey.Webhook{Endpoint: "https://iam.example.com/hook", Name: "w1", Events: []string{"user.created"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.replaces = append(w.replaces, hook, "HOOK", realm.ID, "REALM")
+	w.start().stop()
+	return w
+}
+
+func TestWebhooks_FromFirstToLast(t *testing.T) {
+	t.Parallel()
+	w := newOutbox(t)
+	r := w.webhooks("add", "--name", "erp", "--url-file", w.file("https://erp.example.com/hook?k=1"), "--description", "the ERP", "--event", "user.*", "--event", "role.created",
+		"--tenant", "acme", "--header-file", w.file("X-Key: one", "", "Authorization: Bearer two"), "--ordering", "resource", "--schedule", "5s, 1m", "--in-flight", "3",
+		"--rate", "2.5", "--cloudevents", "--handshake")
+	r.out = steady(r.out)
+	r.done("webhook erp (relay:4294967296): made\nits secret, which is shown only now:\nSECRET\n")
+	const made = `{
+  "id": 4294967296,
+  "origin": "relay",
+  "key": "4294967296",
+  "name": "erp",
+  "tenant": "acme",
+  "url": "https://erp.example.com/…",
+  "state": "live",
+  "behind": 0,
+  "parked": 0,
+  "dead": 0,
+  "description": "the ERP",
+  "headers": [
+    "Authorization",
+    "X-Key"
+  ],
+  "events": [
+    "user.*",
+    "role.created"
+  ],
+  "secrets": 1,
+  "options": {
+    "ordering": "resource",
+    "schedule": [
+      "5s",
+      "1m0s"
+    ],
+    "in_flight": 3,
+    "rate": 2.5,
+    "cloudevents": true,
+    "handshake": true
+  },
+  "created": "TIME",
+  "changed": "TIME"
+}
+`
+	r = w.webhooks("show", "erp", "--json")
+	r.out = steady(r.out)
+	r.done(made)
+	r = w.webhooks("update", "relay:4294967296", "--json", "--name", "erp2", "--event", "*", "--ordering", "none", "--schedule", "default", "--in-flight", "0", "--rate", "0",
+		"--cloudevents=false", "--handshake=false", "--header-file", "", "--tenant", "*")
+	r.out = steady(r.out)
+	changed := strings.NewReplacer("erp\"", "erp2\"", "acme", "*").Replace(made)
+	changed = regexp.MustCompile(`(?s)"headers": .*"secrets"`).ReplaceAllString(changed, "\"headers\": [],\n  \"events\": [\n    \"*\"\n  ],\n  \"secrets\"")
+	changed = regexp.MustCompile(`(?s)"options": .*"created"`).ReplaceAllString(changed, "\"options\": {},\n  \"created\"")
+	r.done(changed)
+	w.webhooks("show", "4294967296").has("name           erp2", "description    the ERP", "url            https://erp.example.com/…", "events         *", "signed         with 1 secret", "state          live")
+
+	r = w.webhooks("list")
+	r.out = spaces.ReplaceAllString(r.out, "  ")
+	r.done(`webhook  origin:key  tenant  state  failing since  rests until  behind  parked  dead
+crm  config:crm  *  live  -  -  0  0  0
+w1  iam:HOOK  REALM  live  -  -  0  0  0
+erp2  relay:4294967296  *  live  -  -  0  0  0
+`)
+	w.webhooks("update", "erp2", "--unsigned", "--url", "https://erp.example.net").done("webhook erp2 (relay:4294967296): changed\n")
+	w.webhooks("secrets", "erp2").done("it has no secret: it is sent to without a signature\n")
+	w.webhooks("remove", "erp2").done("webhook erp2 (relay:4294967296): removed; what it is owed is still delivered\n")
+	w.webhooks("remove", "erp2").fails(1, "webhook erp2 (relay:4294967296) was removed")
+	if !w.exists(`SELECT FROM ` + w.name + `.webhook, ` + w.name + `.position WHERE name = 'erp2' AND removed_after = last_event AND url = 'https://erp.example.net'`) {
+		t.Error("it does not end at the last event")
+	}
+	r = w.webhooks("list")
+	r.out = spaces.ReplaceAllString(r.out, "  ")
+	r.has("erp2  relay:4294967296  *  removed  -  -  0  0  0")
+}
+
+func TestWebhooks_DefinedElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newOutbox(t)
+	const (
+		inIAM    = "webhook w1 (iam:HOOK) is defined in the IAM, in tenant REALM: change it there, and the relay follows at once"
+		inConfig = "webhook crm (config:crm) is defined in the configuration: change its [[webhook]] in CONFIG, and restart the relay"
+	)
+	for _, command := range [][]string{{"update", "--description", "x"}, {"remove"}, {"rotate"}, {"secrets"}} {
+		w.webhooks(command[0], append(command[1:], "w1")...).fails(2, inIAM)
+		w.webhooks(command[0], append(command[1:], "config:crm")...).fails(2, inConfig)
+		w.webhooks(command[0], append(command[1:], "nobody")...).fails(1, `there is no webhook "nobody"; iam-relay webhooks list shows them`)
+	}
+	w.webhooks("add", "--name", "crm", "--url", "https://crm2.example.com", "--unsigned").done("webhook crm (relay:4294967296): made\n")
+	w.webhooks("disable", "crm").fails(2, `"crm" may be config:crm or relay:4294967296; give one of these`)
+	w.exec(`UPDATE ` + w.name + `.webhook SET name = 'relay:4294967296' WHERE origin = 'iam'`) // as a tenant may call its own
+	w.webhooks("show", "relay:4294967296").has("name           crm")
+	w.exec(`UPDATE ` + w.name + `.webhook SET name = '4294967296' WHERE origin = 'iam'`)
+	w.webhooks("show", "4294967296").has("name           crm")
+	w.exec(`UPDATE ` + w.name + `.webhook SET name = 'w1' WHERE origin = 'iam'`)
+	w.webhooks("add", "--name", "crm", "--url", "https://crm3.example.com").fails(1, "webhook crm: another webhook that was made here has that name")
+
+	// Whether it is delivered to is another matter.
+	w.webhooks("disable", "w1", "--reason", "pager").done("webhook w1 (iam:HOOK): disabled; its events are kept, and it goes on from there once it is enabled\n")
+	w.webhooks("disable", "config:crm").done("webhook crm (config:crm): disabled; its events are kept, and it goes on from there once it is enabled\n")
+	w.webhooks("show", "w1").has("state          disabled (by hand: pager)")
+	w.start().stop() // the configuration is read again
+	w.webhooks("show", "config:crm").has("state          disabled (by hand)")
+	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): enabled; it goes on from where it stopped\n")
+	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): is enabled already\n")
+	w.webhooks("enable", "config:crm", "--json")
+	w.webhooks("show", "config:crm").has("state          live")
+
+	w.configure(w.url, "[[webhook]]", `name = "crm"`, `url = "https://crm.example.com/"`, "unsigned = true", "enabled = false")
+	w.start().stop()
+	const off = "webhook crm (config:crm) is switched off by the configuration: set enabled = true in its [[webhook]] in CONFIG, and restart the relay"
+	w.webhooks("enable", "config:crm").fails(2, off)
+	w.webhooks("disable", "config:crm").fails(2, off)
+	w.webhooks("show", "config:crm").has("state          off")
+}
+
+func TestWebhooks_Mistakes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.webhooks("list").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; run or setup makes it, check tells what is missing")
+	w.run("setup")
+	w.webhooks("list").done("there are no webhooks\n")
+	w.webhooks("list", "--json").done("[]\n")
+	const secret = "whsec_sesame" // malformed
+	ok := []string{"--name", "a", "--url", "https://a.example.com"}
+	for _, test := range []struct {
+		arguments []string
+		want      string
+	}{
+		{[]string{"--url", "https://a.example.com"}, "--name is missing; a name tells webhooks apart"},
+		{[]string{"--name", "7", "--url", "https://a.example.com"}, "--name must not be a number: that is an id"},
+		{[]string{"--name", "iam:7", "--url", "https://a.example.com"}, "--name must not begin with iam:, which is an origin"},
+		{[]string{"--name", "a\x1b[2J", "--url", "https://a.example.com"}, "--name must be up to 200 bytes of printable characters"},
+		{[]string{"--name", "a"}, "--url or --url-file is missing"},
+		{[]string{"--name", "a", "--url", "http://sesame.example.com"}, "the URL must begin with https://; plain http needs delivery.allow_http = true"},
+		{[]string{"--name", "a", "--url", "https://10.0.0.1/"}, "10.0.0.1 is an internal or special-purpose address; delivery.allow_networks can allow it"},
+		{[]string{"--name", "a", "--url-file", w.file("https://a.example.com", "https://b.example.com")}, "--url-file: the file has more than one line"},
+		{append(ok, "--url-file", "x"), "give --url or --url-file, not both"},
+		{append(ok, "--event", "user.craeted"), `event pattern "user.craeted" matches no event; did you mean "user.created"?`},
+		{append(ok, "--tenant", ""), `--tenant is empty; "*" stands for all tenants`},
+		{append(ok, "--tenant", "a\xff"), "name, description and tenant must be UTF-8"},
+		{append(ok, "--header-file", w.file("Host: sesame", "A b: sesame")), `header "A b": a name consists of letters, digits and -; header "Host" is reserved: the relay or HTTP itself sets it`},
+		{append(ok, "--header-file", w.file("X: sesame", "X: sesame")), `header "X" is given twice`},
+		{append(ok, "--header-file", w.file("sesame")), "--header-file: header 1 is not of the form Name: value"},
+		{append(ok, "--header-file", "/nowhere"), "--header-file: open /nowhere: no such file or directory"},
+		{append(ok, "--ordering", "odd", "--rate", "-1"), `ordering "odd" is none of "none", "resource", "strict"; rate must be from 0 (no limit) to 1000000 requests per second`},
+		{append(ok, "--rate", "NaN"), "rate must be from 0 (no limit) to 1000000 requests per second"},
+		{append(ok, "--schedule", "5"), `--schedule: "5" is not a duration; write them as 5s,1m,10m`},
+		{append(ok, "--schedule", "1ms"), "each delay of the schedule must be from 10ms to 720h"},
+		{append(ok, "--secret-file", w.file(secret)), `--secret-file: a secret that begins with "whsec_" must go on with padded base64; make one with: echo whsec_$(openssl rand -base64 32)`},
+		{append(ok, "--secret-file", w.file("sesame")), "--secret-file: the secret is shorter than 16 bytes; make one with: echo whsec_$(openssl rand -base64 32)"},
+		{append(ok, "--secret-file", w.file("")), "--secret-file: FILE is empty"},
+		{append(ok, "--secret-file", w.file("sesame"), "--unsigned"), "give --unsigned or --secret-file, not both"},
+		{append(ok, "--reveal"), "flag provided but not defined: -reveal"},
+		{append(ok, "more"), `unexpected argument "more"`},
+	} {
+		r := w.webhooks("add", test.arguments...)
+		r.err = regexp.MustCompile(`(?s)\nUsage of.*\niam-relay: `).ReplaceAllString("\n"+r.err, "iam-relay: ") // of the flag package
+		r.err = regexp.MustCompile(`/\S+/file`).ReplaceAllString(strings.TrimPrefix(r.err, "\n"), "FILE")
+		if _, message, ok := strings.Cut(r.err, "\nUsage"); ok {
+			r.err = message
+		}
+		if i := strings.Index(r.err, "iam-relay: "); i > 0 {
+			r.err = r.err[i:]
+		}
+		r.fails(2, test.want)
+		if strings.Contains(r.err+r.out, "sesame") {
+			t.Errorf("%q: a secret shows in %q", test.arguments, r.err)
+		}
+	}
+	w.webhooks("list").done("there are no webhooks\n")
+	run(t, "webhooks", "--config", w.config, "lists").fails(2, `there is no command "lists" for webhooks; iam-relay webhooks --help lists them`)
+	if r := run(t, "webhooks", "--config", w.config, "list"); r.out != "there are no webhooks\n" {
+		t.Errorf("the configuration before the command: %q, %q", r.out, r.err)
+	}
+	w.webhooks("show").fails(2, "which webhook? Give its name, its origin:key or its id, as iam-relay webhooks list shows them")
+	if r := run(t, "webhooks", "--help"); r.code != 0 || !strings.Contains(r.err, "  rotate W ") {
+		t.Errorf("exit code %d, stderr %q", r.code, r.err)
+	}
+}
+
+func TestWebhooks_RotatedSecretsEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run("setup")
+	first := shownSecret.FindString(w.webhooks("add", "--name", "a", "--url", "https://a.example.com").out)
+	r := w.webhooks("rotate", "a")
+	second := shownSecret.FindString(r.out)
+	r.out = steady(r.out)
+	r.done("webhook a (relay:4294967296): signs with a new secret, and with the old ones until TIME\nits secret, which is shown only now:\nSECRET\n")
+	if first == "" || second == "" || first == second {
+		t.Errorf("secrets %q and %q", first, second)
+	}
+	if !w.exists(`SELECT FROM `+w.name+`.webhook WHERE secrets = $1 AND secrets_expire[1] IS NULL AND secrets_expire[2] BETWEEN now() + '23 hours' AND now() + '24 hours'
+		AND cardinality(secrets_created) = 2`, []string{second, first}) {
+		t.Error("they are not stored in that order, or do not end")
+	}
+	r = w.webhooks("secrets", "a")
+	r.out = steady(r.out)
+	r.done("kind   created               expires\nwhsec  TIME  -\nwhsec  TIME  TIME\n")
+	r = w.webhooks("show", "a")
+	r.out = steady(r.out)
+	r.has("signed         with 2 secrets, the next ends at TIME")
+	w.exec(`UPDATE ` + w.name + `.webhook SET secrets_expire[2] = now() - interval '1 second'`)
+	r = w.webhooks("secrets", "a", "--json")
+	r.out = steady(r.out)
+	r.done("[\n  {\n    \"kind\": \"whsec\",\n    \"created\": \"TIME\",\n    \"expires\": null\n  }\n]\n")
+	w.webhooks("rotate", "a", "--grace", "0s", "--secret-file", w.file("a text of one's own")).done("webhook a (relay:4294967296): signs with a new secret alone\n")
+	r = w.webhooks("secrets", "a")
+	r.out = steady(r.out)
+	r.done("kind  created               expires\ntext  TIME  -\n")
+	var got struct{ Secret string }
+	if err := json.Unmarshal([]byte(w.webhooks("rotate", "a", "--json").out), &got); err != nil || !shownSecret.MatchString(got.Secret) {
+		t.Errorf("JSON has secret %q (%v)", got.Secret, err)
+	}
+	w.webhooks("rotate", "a", "--grace", "-1s").fails(2, "--grace must be from 0s to 8760h")
+	w.webhooks("update", "a", "--secret-file", w.file("whsk_an asymmetric key")).done("webhook a (relay:4294967296): changed\n")
+	w.webhooks("rotate", "a").fails(2, "the webhook signs with an asymmetric key, and its receivers know the public half: give the new one by --secret-file")
+}
+
+func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run("setup")
+	w.webhooks("add", "--name", "a", "--url", "https://a.example.com", "--unsigned")
+	stop := func(reason string) {
+		w.exec(fmt.Sprintf(`UPDATE %s.webhook SET enabled = false, disabled_for = '%s', cursor = 0, failing_since = '2026-11-25 12:00Z', rest_until = now() + interval '1 hour'`, w.name, reason))
+	}
+	stop("the endpoint answered 410 Gone")
+	r := w.webhooks("list", "--json")
+	r.out = steady(r.out)
+	r.done(`[
+  {
+    "id": 4294967296,
+    "origin": "relay",
+    "key": "4294967296",
+    "name": "a",
+    "tenant": "*",
+    "url": "https://a.example.com/…",
+    "state": "disabled",
+    "disabled_for": "the endpoint answered 410 Gone",
+    "failing_since": "TIME",
+    "rests_until": "TIME",
+    "behind": 0,
+    "parked": 0,
+    "dead": 0
+  }
+]
+`)
+	w.webhooks("update", "a", "--description", "x").done("webhook a (relay:4294967296): changed, and enabled again\n")
+	w.webhooks("show", "a").has("state          behind", "failing since  -", "rests until    -")
+	w.webhooks("disable", "a", "--reason", "pager")
+	w.webhooks("update", "a", "--description", "y").done("webhook a (relay:4294967296): changed\n")
+	r = w.webhooks("show", "a")
+	r.has("state          disabled (by hand: pager)")
+	if diff := cmp.Diff("", r.err); diff != "" {
+		t.Error(diff)
+	}
+	w.webhooks("update", "a").fails(2, "what is to change? iam-relay webhooks update --help lists the options")
+	w.webhooks("update", "a", "--unsigned=false").fails(2, "it has no secret; make one with iam-relay webhooks rotate")
+	w.webhooks("remove", "a").done("webhook a (relay:4294967296): removed; it was disabled, so what it was owed is dropped\n")
+}

@@ -1,0 +1,206 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+var (
+	// ErrNameTaken says that another webhook made by hand has the name.
+	ErrNameTaken = errors.New("another webhook that was made here has that name")
+	// ErrWebhookGone says that there is no such webhook any more.
+	ErrWebhookGone = errors.New("the webhook was removed")
+)
+
+// byHand begins the DisabledFor of a webhook that somebody stopped.
+const byHand = "by hand"
+
+// ByHand is the DisabledFor of a webhook that somebody stops, for a reason that may be empty.
+func ByHand(reason string) string {
+	if reason == "" {
+		return byHand
+	}
+	return byHand + ": " + reason
+}
+
+// StoppedByHand reports whether somebody has stopped the webhook. It stays so until somebody enables it.
+func (w *Webhook) StoppedByHand() bool { return strings.HasPrefix(w.DisabledFor, byHand) }
+
+// SwitchedOn reports whether the definition wants the webhook to be delivered to, now or, where it is disabled, later.
+func (w *Webhook) SwitchedOn() bool { return w.Enabled || w.DisabledFor != "" }
+
+// AddWebhook stores a new webhook of OriginRelay, and gives it its ID, Key and whatever else the row has.
+func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
+	return s.byHand(ctx, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `SELECT nextval('webhook_relay_id')`).Scan(&w.ID); err != nil {
+			return fmt.Errorf("number the webhook: %w", err)
+		}
+		w.Origin, w.Key = OriginRelay, strconv.FormatInt(w.ID, 10)
+		if err := checkName(ctx, tx, w); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled)
+			VALUES ($1, $2, $3, '', '', '', '', '{}', '{}', '{}', true)`, w.ID, w.Origin, w.Key); err != nil {
+			return fmt.Errorf("store the webhook: %w", err)
+		}
+		if err := s.define(ctx, tx, w); err != nil {
+			return err
+		}
+		stored, err := s.lockWebhook(ctx, tx, w.ID)
+		*w = stored
+		return err
+	})
+}
+
+// ChangeWebhook lets change have the webhook as it is now, and stores what it leaves: of one of OriginRelay its definition,
+// and of any whether it is enabled, and why not.
+func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(*Webhook) error) (Webhook, error) {
+	return s.changeWebhook(ctx, id, func(_ pgx.Tx, w *Webhook) error { return change(w) })
+}
+
+// RemoveWebhook ends a webhook of OriginRelay: what it was owed by now is still delivered.
+func (s *Store) RemoveWebhook(ctx context.Context, id int64) (Webhook, error) {
+	return s.changeWebhook(ctx, id, func(tx pgx.Tx, w *Webhook) error {
+		if err := tx.QueryRow(ctx, `SELECT last_event FROM position`).Scan(&w.RemovedAfter); err != nil {
+			return fmt.Errorf("read the last event: %w", err)
+		}
+		return nil
+	})
+}
+
+// DropExpiredSecrets forgets the secrets that sign no longer. It returns of how many webhooks it did; they have a new version.
+func (s *Store) DropExpiredSecrets(ctx context.Context) (int, error) {
+	now := time.Now()
+	rows, err := s.pool.Query(ctx, `SELECT id FROM webhook WHERE origin = $1 AND removed_after IS NULL
+		AND EXISTS (SELECT FROM unnest(secrets_expire) AS e(t) WHERE t <= $2) ORDER BY id`, OriginRelay, now)
+	if err != nil {
+		return 0, fmt.Errorf("look for expired secrets: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, fmt.Errorf("look for expired secrets: %w", err)
+	}
+	n := 0
+	for _, id := range ids {
+		_, err := s.ChangeWebhook(ctx, id, func(w *Webhook) error { w.dropExpired(now); return nil })
+		if errors.Is(err, ErrWebhookGone) {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx, *Webhook) error) (Webhook, error) {
+	var w Webhook
+	err := s.byHand(ctx, func(tx pgx.Tx) (err error) {
+		if w, err = s.lockWebhook(ctx, tx, id); err != nil {
+			return err
+		}
+		if w.RemovedAfter != nil {
+			return ErrWebhookGone
+		}
+		if err := change(tx, &w); err != nil {
+			return err
+		}
+		if w.Origin == OriginRelay {
+			if err := checkName(ctx, tx, &w); err != nil {
+				return err
+			}
+			if err := s.define(ctx, tx, &w); err != nil {
+				return err
+			}
+		}
+		if err := settle(ctx, tx, &w); err != nil {
+			return err
+		}
+		w, err = s.lockWebhook(ctx, tx, id)
+		return err
+	})
+	return w, err
+}
+
+// lockWebhook reads a webhook that nobody else changes until tx ends.
+func (s *Store) lockWebhook(ctx context.Context, tx pgx.Tx, id int64) (Webhook, error) {
+	rows, err := tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE id = $1 FOR UPDATE`, id)
+	if err != nil {
+		return Webhook{}, fmt.Errorf("read the webhook: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, s.scanWebhook)
+	if err != nil {
+		return Webhook{}, fmt.Errorf("read the webhook: %w", err)
+	}
+	if len(found) == 0 {
+		return Webhook{}, ErrWebhookGone
+	}
+	return found[0], nil
+}
+
+// byHand runs a change in a transaction. One at a time: names are unique, and the versions of such changes become visible in
+// their order.
+func (s *Store) byHand(ctx context.Context, change func(pgx.Tx) error) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+	}
+	defer conn.Release()
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockHand, s.lockKey()); err != nil {
+			return fmt.Errorf("wait for other changes of webhooks: %w", err)
+		}
+		return change(tx)
+	})
+}
+
+func checkName(ctx context.Context, tx pgx.Tx, w *Webhook) error {
+	var taken bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM webhook WHERE origin = $1 AND name = $2 AND id <> $3 AND removed_after IS NULL)`,
+		w.Origin, w.Name, w.ID).Scan(&taken)
+	if err != nil {
+		return fmt.Errorf("look for the webhook's name: %w", err)
+	}
+	if taken {
+		return ErrNameTaken
+	}
+	return nil
+}
+
+// define writes a webhook's definition.
+func (s *Store) define(ctx context.Context, tx pgx.Tx, plain *Webhook) error {
+	w := s.keys.sealed(plain)
+	_, err := tx.Exec(ctx, `UPDATE webhook SET tenant = $2, name = $3, description = $4, url = $5, headers = $6::text::json, secrets = $7,
+			secrets_created = $8, secrets_expire = $9, events = $10, options = $11, credentials = $12, exclusive = $13, removed_after = $14,
+			changed = now(), version = nextval('webhook_version') WHERE id = $1`,
+		w.ID, w.Tenant, w.Name, w.Description, w.URL, headersJSON(&w), orEmpty(w.Secrets), orNull(w.SecretsCreated), orNull(w.SecretsExpire),
+		orEmpty(w.Events), cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive, w.RemovedAfter)
+	if err != nil {
+		return fmt.Errorf("store the webhook: %w", err)
+	}
+	return nil
+}
+
+// settle writes whether a webhook is enabled. One that was not and is now starts with a clean record.
+func settle(ctx context.Context, tx pgx.Tx, w *Webhook) error {
+	_, err := tx.Exec(ctx, `UPDATE webhook SET enabled = $2, disabled_for = $3, changed = now(), version = nextval('webhook_version'),
+			rest_until = CASE WHEN $2 AND NOT enabled THEN NULL ELSE rest_until END, rests = CASE WHEN $2 AND NOT enabled THEN 0 ELSE rests END,
+			failing_since = CASE WHEN $2 AND NOT enabled THEN NULL ELSE failing_since END,
+			failing_spans = CASE WHEN $2 AND NOT enabled THEN 0 ELSE failing_spans END,
+			failed_at = CASE WHEN $2 AND NOT enabled THEN NULL ELSE failed_at END
+		WHERE id = $1`, w.ID, w.Enabled, w.DisabledFor)
+	if err != nil {
+		return fmt.Errorf("store the webhook's state: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// resealPage is how many rows of the mirror are sealed anew in one transaction: ingest waits for no more than that.
+const resealPage = 500
+
+// Reseal seals what is not sealed with the first key yet: what was stored before there was a key, and under former keys. It
+// returns in how many rows. Tables are those of the mirror.
+func (s *Store) Reseal(ctx context.Context, tables []*cdc.Table) (int, error) {
+	if s.keys == nil {
+		return 0, nil
+	}
+	n := 0
+	err := s.byHand(ctx, func(tx pgx.Tx) (err error) {
+		n, err = s.resealWebhooks(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range tables {
+		if !hasSecrets(t) {
+			continue
+		}
+		more, err := s.resealMirror(ctx, t)
+		if n += more; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func hasSecrets(t *cdc.Table) bool {
+	for i := range t.Columns {
+		if t.Columns[i].Secret {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) resealWebhooks(ctx context.Context, tx pgx.Tx) (int, error) {
+	rows, err := tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook w ORDER BY id FOR UPDATE`)
+	if err != nil {
+		return 0, fmt.Errorf("read webhooks: %w", err)
+	}
+	stored, err := pgx.CollectRows(rows, scanSealed)
+	if err != nil {
+		return 0, fmt.Errorf("read webhooks: %w", err)
+	}
+	n := 0
+	for i := range stored {
+		w := &stored[i]
+		if s.keys.allCurrent(w) {
+			continue
+		}
+		opened, err := s.keys.opened(w)
+		if err != nil {
+			return 0, fmt.Errorf("read webhooks: %w", err)
+		}
+		sealed := s.keys.sealed(&opened)
+		if _, err := tx.Exec(ctx, `UPDATE webhook SET url = $2, headers = $3::text::json, secrets = $4, credentials = $5 WHERE id = $1`,
+			w.ID, sealed.URL, headersJSON(&sealed), orEmpty(sealed.Secrets), sealed.Credentials); err != nil {
+			return 0, fmt.Errorf("seal webhook %d: %w", w.ID, err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// resealMirror goes through the rows of a table page by page.
+func (s *Store) resealMirror(ctx context.Context, t *cdc.Table) (int, error) {
+	n := 0
+	for after, more := "", true; more; {
+		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `SELECT key, fields::text FROM mirror WHERE tbl = $1 AND key > $2 COLLATE "C" ORDER BY key LIMIT $3 FOR UPDATE`,
+				t.Name, after, resealPage)
+			if err != nil {
+				return err
+			}
+			var keys, fields []string
+			var key, field string
+			read := 0
+			if _, err = pgx.ForEachRow(rows, []any{&key, &field}, func() error {
+				read, after = read+1, key
+				sealed, err := s.resealRow(t, cdc.Key(key), []byte(field))
+				if sealed != nil {
+					keys, fields = append(keys, key), append(fields, string(sealed))
+				}
+				return err
+			}); err != nil {
+				return err
+			}
+			n, more = n+len(keys), read == resealPage
+			_, err = tx.Exec(ctx, `UPDATE mirror m SET fields = w.fields::json FROM unnest($2::text[], $3::text[]) AS w(key, fields)
+				WHERE m.tbl = $1 AND m.key = w.key COLLATE "C"`, t.Name, keys, fields)
+			return err
+		})
+		if err != nil {
+			return n, fmt.Errorf("seal the mirror of %s: %w", t.Name, err)
+		}
+	}
+	return n, nil
+}
+
+// resealRow returns a stored row as it should be stored, nil if it is so.
+func (s *Store) resealRow(t *cdc.Table, key cdc.Key, data []byte) ([]byte, error) {
+	var values map[string]*string
+	if err := json.Unmarshal(data, &values); err != nil {
+		return nil, fmt.Errorf("mirrored row of %s: %w", t.Name, err)
+	}
+	current := true
+	for i := range t.Columns {
+		if v := values[t.Columns[i].Name]; t.Columns[i].Secret && v != nil {
+			current = current && s.keys.current(*v)
+		}
+	}
+	if current {
+		return nil, nil
+	}
+	row, err := parseRow(t, key, data, s.keys)
+	if err != nil {
+		return nil, err
+	}
+	return appendRow(nil, t, key, row, s.keys), nil
+}

@@ -1,0 +1,254 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+var hooks = &cdc.Table{Schema: "public", Name: "hooks", KeyColumns: 1, Columns: []cdc.Column{{Name: "id"}, {Name: "url", Secret: true}, {Name: "name"}}}
+
+func keyOf(b byte) []byte { return bytes.Repeat([]byte{b}, KeyBytes) }
+
+func keysOf(t interface{ Fatal(args ...any) }, texts ...[]byte) *keys {
+	k, err := newKeys(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// Whatever somebody writes into a secret column comes back, with keys and without, also what looks sealed.
+func TestSeal_ComesBack(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var k *keys
+		if rapid.Bool().Draw(t, "sealed") {
+			k = keysOf(t, keyOf(1))
+		}
+		text := rapid.SampledFrom([]string{"", sealedV1, sealedPlain, sealPrefix, "x"}).Draw(t, "prefix") + rapid.String().Draw(t, "text")
+		at := place{"o", "k", "f"}
+		stored := k.seal(text, at)
+		got, err := k.open(stored, at)
+		if err != nil || got != text {
+			t.Fatalf("%q came back as %q (%v)", text, got, err)
+		}
+		if k != nil && text != "" && !strings.HasPrefix(stored, sealedV1+k.list[0].id+":") {
+			t.Fatalf("stored as %q", stored)
+		}
+		// A key that comes later opens it, too.
+		if got, err := keysOf(t, keyOf(2), keyOf(1)).open(stored, at); err != nil || got != text {
+			t.Fatalf("with more keys %q came back as %q (%v)", text, got, err)
+		}
+		row := cdc.Row{cdc.TextValue("7"), cdc.TextValue(text), cdc.NullValue}
+		back, err := parseRow(hooks, "7", appendRow(nil, hooks, "7", row, k), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(row, back); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestSeal_OpensNowhereElse(t *testing.T) {
+	t.Parallel()
+	k, at := keysOf(t, keyOf(1)), place{"iam", "7", "secret"}
+	stored := k.seal("sesame", at)
+	if stored == k.seal("sesame", at) {
+		t.Error("the same text is sealed to the same twice: equal secrets show")
+	}
+	id := k.list[0].id
+	for name, test := range map[string]struct {
+		keys   *keys
+		stored string
+		at     place
+		want   string
+	}{
+		"no key":               {nil, stored, at, "is sealed with key " + id + ", and outbox.key_file is not set: set it to the file that has this key"},
+		"another key":          {keysOf(t, keyOf(2)), stored, at, "is sealed with key " + id + ", which the file of outbox.key_file does not have: put it there again, below the first line"},
+		"of another webhook":   {k, stored, place{"iam", "8", "secret"}, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
+		"of another field":     {k, stored, place{"iam", "7", "url"}, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
+		"of another origin":    {k, stored, place{"relay", "7", "secret"}, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
+		"changed":              {k, stored[:len(stored)-8] + "AAAAAAA=", at, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
+		"cut short":            {k, sealedV1 + id + ":AAAA", at, "is sealed and cut short"},
+		"of a later version":   {k, "sealed:v2:x", at, "is sealed in a form that this version does not know"},
+		"no base64":            {k, sealedV1 + id + ":?", at, "is sealed in a form that this version does not know"},
+		"nothing after sealed": {k, sealPrefix, at, "is sealed in a form that this version does not know"},
+	} {
+		if _, err := test.keys.open(test.stored, test.at); err == nil || err.Error() != test.want {
+			t.Errorf("%s: %v, want %s", name, err, test.want)
+		}
+	}
+	if _, err := newKeys([][]byte{[]byte("short")}); err == nil {
+		t.Error("a short key was taken")
+	}
+}
+
+func connection(ctx context.Context, t *testing.T, s *Store) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.ConnectConfig(ctx, s.config.ConnConfig.Copy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.WithoutCancel(ctx)) })
+	return conn
+}
+
+func epoch(ctx context.Context, t *testing.T, s *Store) (n int64) {
+	t.Helper()
+	if err := s.pool.QueryRow(ctx, `SELECT epoch FROM position`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// dump is all that the schema's tables hold, as text.
+func dump(ctx context.Context, t *testing.T, s *Store) string {
+	t.Helper()
+	var all strings.Builder
+	rows, err := s.pool.Query(ctx, `SELECT c.relname FROM pg_class c WHERE c.relnamespace = $1::regnamespace AND c.relkind = 'r'`, s.schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table string
+	var tables []string
+	for rows.Next() {
+		if err := rows.Scan(&table); err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, table)
+	}
+	for _, table := range tables {
+		var text string
+		if err := s.pool.QueryRow(ctx, fmt.Sprintf(`SELECT coalesce(string_agg(x::text, chr(10)), '') FROM %s x`, table)).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&all, "%s\n%s\n", table, text)
+	}
+	return all.String()
+}
+
+func TestReseal_FromPlainToKeyToNextKey(t *testing.T) {
+	t.Parallel()
+	ctx, plain, _ := migrated(t)
+	secretly := func(w Webhook) Webhook {
+		w.URL, w.Headers, w.Credentials, w.Events = "https://a.example/sesame", map[string]string{"X": "sesame", "Empty": ""}, `{"bearer":"sesame"}`, []string{"*"}
+		w.Secrets, w.Options, w.Enabled = []string{"sesame one", "sealed:v1:sesame two"}, "{}", true
+		return w
+	}
+	want := map[int64]Webhook{}
+	note := func(w Webhook) {
+		want[w.ID] = Webhook{URL: w.URL, Headers: w.Headers, Credentials: w.Credentials, Secrets: w.Secrets}
+	}
+	fill := func(s *Store, l *Leader, id int64) {
+		t.Helper()
+		own := secretly(Webhook{Name: fmt.Sprint("own", id), Tenant: "*"})
+		if err := s.AddWebhook(ctx, &own); err != nil {
+			t.Fatal(err)
+		}
+		note(own)
+		theirs := []Webhook{secretly(Webhook{ID: id, Origin: OriginIAM, Key: fmt.Sprint(id)}), secretly(Webhook{ID: id + 1, Origin: OriginConfig, Key: fmt.Sprint(id)})}
+		chunk := &Chunk{Webhooks: theirs}
+		for i := range 2 * resealPage { // more than one page
+			row := cdc.Row{cdc.TextValue(fmt.Sprint(id, "-", i)), cdc.TextValue("https://sesame/"), cdc.TextValue("name")}
+			chunk.upsert(hooks, cdc.Key(row[0].Text), row, nil, s.keys)
+		}
+		note(theirs[0])
+		note(theirs[1])
+		if err := l.Commit(ctx, chunk, 1, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds := func(when string, s *Store, l *Leader, rows int) {
+		t.Helper()
+		all, err := s.LoadWebhooks(ctx)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		got := map[int64]Webhook{}
+		for _, w := range all {
+			got[w.ID] = Webhook{URL: w.URL, Headers: w.Headers, Credentials: w.Credentials, Secrets: w.Secrets}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+		m := l.NewMirror(nil)
+		if err := m.EachRow(ctx, hooks, func(_ cdc.Key, row cdc.Row) error {
+			if rows--; row[1].Text != "https://sesame/" || row[2].Text != "name" {
+				t.Errorf("%s: mirrored as %v", when, row)
+			}
+			return nil
+		}); err != nil || rows != 0 {
+			t.Errorf("%s: %v, %d rows too few", when, err, rows)
+		}
+	}
+	reseal := func(s *Store, want int) {
+		t.Helper()
+		if n, err := s.Reseal(ctx, []*cdc.Table{users, hooks}); err != nil || n != want {
+			t.Errorf("%d rows were sealed anew, want %d (%v)", n, want, err)
+		}
+	}
+	leads := func(s *Store) *Leader {
+		t.Helper()
+		return &Leader{store: s, write: connection(ctx, t, s), epoch: epoch(ctx, t, s)}
+	}
+
+	first := leads(plain)
+	fill(plain, first, 1)
+	reseal(plain, 0)
+	holds("plain", plain, first, 2*resealPage)
+	if !strings.Contains(dump(ctx, t, plain), "sesame") {
+		t.Fatal("the test does not see what is stored")
+	}
+
+	url := plain.config.ConnString()
+	keyed := opened(t, url, keyOf(1))
+	holds("plain, with a new key", keyed, leads(keyed), 2*resealPage)
+	reseal(keyed, 3+2*resealPage)
+	reseal(keyed, 0)
+	fill(keyed, leads(keyed), 11)
+	reseal(keyed, 0)
+	holds("with a key", keyed, leads(keyed), 4*resealPage)
+	if _, err := keyed.ChangeWebhook(ctx, FirstRelayID, func(w *Webhook) error { w.Description = "changed"; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if text := dump(ctx, t, keyed); strings.Contains(text, "sesame") {
+		t.Errorf("a secret is in the tables:\n%.2000s", text[strings.Index(text, "sesame")-500:])
+	}
+
+	next := opened(t, url, keyOf(2), keyOf(1))
+	reseal(next, 6+4*resealPage)
+	holds("with the next key", next, leads(next), 4*resealPage)
+	alone := opened(t, url, keyOf(2))
+	holds("with that key alone", alone, leads(alone), 4*resealPage)
+
+	_, err := keyed.LoadWebhooks(ctx)
+	const lacks = "read webhooks: webhook iam:1 is sealed with key "
+	if err == nil || !strings.HasPrefix(err.Error(), lacks) || !strings.HasSuffix(err.Error(), "put it there again, below the first line") {
+		t.Errorf("with the former key alone: %v", err)
+	}
+	if _, err := keyed.Reseal(ctx, nil); err == nil || !strings.HasPrefix(err.Error(), lacks) {
+		t.Errorf("with the former key alone: %v", err)
+	}
+	if _, err := plain.LoadWebhooks(ctx); err == nil || !strings.HasSuffix(err.Error(), "outbox.key_file is not set: set it to the file that has this key") {
+		t.Errorf("without a key: %v", err)
+	}
+	err = leads(plain).NewMirror(nil).EachRow(ctx, hooks, func(cdc.Key, cdc.Row) error { return nil })
+	if err == nil || !strings.HasPrefix(err.Error(), "mirrored row 1-0 of hooks is sealed with key ") {
+		t.Errorf("the mirror without a key: %v", err)
+	}
+	if ids := slices.Sorted(maps.Keys(want)); len(ids) != 6 {
+		t.Errorf("webhooks %v", ids)
+	}
+}
