@@ -276,7 +276,7 @@ func TestWebhooks_RotatedSecretsEnd(t *testing.T) {
 		t.Errorf("JSON has secret %q (%v)", got.Secret, err)
 	}
 	w.webhooks("rotate", "a", "--grace", "-1s").fails(2, "--grace must be from 0s to 8760h")
-	w.webhooks("update", "a", "--secret-file", w.file("whsk_an asymmetric key")).done("webhook a (relay:4294967296): changed\n")
+	w.webhooks("update", "a", "--secret-file", w.file("whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==")).done("webhook a (relay:4294967296): changed\n")
 	w.webhooks("rotate", "a").fails(2, "the webhook signs with an asymmetric key, and its receivers know the public half: give the new one by --secret-file")
 }
 
