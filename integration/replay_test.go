@@ -65,6 +65,7 @@ func TestReplay_InOrder(t *testing.T) {
 	const before = 20
 	w.createUsers(&a, 0, before)
 	a.arrives(t, w.hook, "/strict")
+	w.until("all of it is recorded", `SELECT delivered = last_event FROM relay.progress, relay.position`)
 	p.command("replay", "2", "--webhook", "strict", "--wait")
 	w.hook.Respond(badly)
 	p.command("replay", "--webhook", "strict", "--name", "user.*", "--rate", "1000")

@@ -13,9 +13,9 @@ import (
 
 const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-// hook is a [[webhook]] of a configuration; options are further lines.
-func hook(name, url string, options ...string) string {
-	return fmt.Sprintf("\n[[webhook]]\nname = %q\nurl = %q\nsecret = %q\n%s\n", name, url, secret, strings.Join(options, "\n"))
+// hook is a [[webhook]] of a configuration.
+func hook(name, url string) string {
+	return fmt.Sprintf("\n[[webhook]]\nname = %q\nurl = %q\nsecret = %q\n", name, url, secret)
 }
 
 // insertMany commits n transactions of one user each, or one transaction of n.
@@ -96,7 +96,7 @@ func (w *world) mixed(n int) error {
 				return err
 			}
 			defer healthy.Close() //nolint:errcheck // a listener of the benchmark's own
-			config := hook("healthy", healthy.URL())
+			config := []string{hook("healthy", healthy.URL())}
 			if i == 1 {
 				for name, answer := range sick {
 					lean, err := receiver.StartLean(answer)
@@ -104,11 +104,11 @@ func (w *world) mixed(n int) error {
 						return err
 					}
 					defer lean.Close() //nolint:errcheck // a listener of the benchmark's own
-					config += hook(name, lean.URL())
+					config = append(config, hook(name, lean.URL()))
 				}
-				config += hook("refuses", "http://127.0.0.1:9/")
+				config = append(config, hook("refuses", "http://127.0.0.1:9/"))
 			}
-			relay, err := w.withBacklog(conn, url, config, n)
+			relay, err := w.withBacklog(conn, url, strings.Join(config, ""), n)
 			if err != nil {
 				return err
 			}
@@ -141,13 +141,13 @@ func (w *world) relays(n int) error {
 		if err != nil {
 			return err
 		}
-		config := ""
+		var config []string
 		for i := range 12 {
-			config += hook(fmt.Sprintf("slow %d", i), lean.URL())
+			config = append(config, hook(fmt.Sprintf("slow %d", i), lean.URL()))
 		}
 		var running []*process
 		for range relays {
-			p, err := startWith(w.ctx, w.dir, w.binary, url, w.slot(), config, "senders = 32\nqueue = 100\n", len(running) == 0)
+			p, err := startWith(w.ctx, w.dir, w.binary, url, w.slot(), strings.Join(config, ""), "senders = 32\nqueue = 100\n", len(running) == 0)
 			if err != nil {
 				return err
 			}
