@@ -2,12 +2,14 @@ package integration_test
 
 import (
 	"fmt"
+	"net/url"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 	"github.com/iam-relay/iam-relay/integration/receiver"
+	"github.com/iam-relay/iam-relay/integration/wire"
 )
 
 // Relays that do not lead serve webhooks that are far behind, each its share; when one is killed another goes on from the
@@ -93,6 +95,42 @@ func TestShare_TakesOverFromAFrozenLeader(t *testing.T) {
 	frozen.signal(syscall.SIGCONT)
 	frozen.waitFor(within(t), "trying again")
 	w.createUser(&a, 2)
+	a.arrives(t, w.hook, "/all")
+	w.audit()
+}
+
+// A leader whose network is gone, while both machines run on, is replaced within five seconds: nobody closes its connections.
+func TestShare_TakesOverFromALeaderThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	at, err := url.Parse(w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cable, err := wire.Start(at.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cable.Close()
+	straight := w.config().webhook(w.hook, "/all")
+	at.Host = cable.Address()
+	cut := w.config().webhook(w.hook, "/all").set("source.url", at.String())
+	start(t, cut)
+	standby := launch(t, straight)
+	standby.waitFor(within(t), standingBy)
+	var a account
+	w.createUser(&a, 0)
+	a.arrives(t, w.hook, "/all")
+	walsender := value[int](t, w.db, `SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1`, w.name)
+	cable.Freeze()
+	began := time.Now()
+	w.until("another relay has the slot", `SELECT active AND active_pid <> $2 FROM pg_replication_slots WHERE slot_name = $1`, w.name, walsender)
+	took := time.Since(began)
+	t.Logf("taken over after %s", took)
+	if took > 8*time.Second { // five, on a machine that is busy with other tests
+		t.Errorf("another relay has taken over after %s", took)
+	}
+	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")
 	w.audit()
 }

@@ -240,6 +240,44 @@ func (w *world) tenants(realms, n int) error {
 	return relay.stop()
 }
 
+// ingestAlone is how many bytes of log an event costs that nobody gets.
+func (w *world) ingestAlone(n int) (float64, error) {
+	conn, url, err := w.database()
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(w.ctx)
+	relay, err := start(w.ctx, w.dir, w.binary, url, w.slot(), "")
+	if err != nil {
+		return 0, err
+	}
+	if err := relay.stop(); err != nil {
+		return 0, err
+	}
+	if err := w.insertMany(conn, 0, n, false); err != nil {
+		return 0, err
+	}
+	before, _, err := w.storage(conn)
+	if err != nil {
+		return 0, err
+	}
+	if relay, err = start(w.ctx, w.dir, w.binary, url, w.slot(), ""); err != nil {
+		return 0, err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for events := 0; events < n; <-tick.C {
+		if err := conn.QueryRow(w.ctx, `SELECT last_event FROM iam_relay.position`).Scan(&events); err != nil {
+			return 0, err
+		}
+	}
+	if err := relay.stop(); err != nil {
+		return 0, err
+	}
+	after, _, err := w.storage(conn)
+	return float64(after-before) / float64(n), err
+}
+
 // storage is what the relay has written: bytes of log, and dead rows of its tables.
 func (w *world) storage(conn *pgx.Conn) (wal, dead int64, err error) {
 	if _, err := conn.Exec(w.ctx, `SELECT pg_stat_clear_snapshot()`); err != nil {
