@@ -54,6 +54,39 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 	told(t, w.hook, "/ops", "endpoint.failing", "endpoint.recovered")
 }
 
+// The request that shows whether an endpoint is back uses no attempt up, also where it has an event of the log: that is not
+// parked, and stays in its place.
+func TestRest_AProbeFromTheLogIsNoAttempt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := w.config().webhook(w.hook, "/down").set("delivery.rest_after", 1).set("delivery.rest", "50ms").set("delivery.rest_max", "50ms").
+		set("delivery.schedule", []string{"1h"})
+	w.hook.Respond(onPath("/down", receiver.Response{Status: 500}))
+	p := start(t, cfg)
+	var a account
+	first := w.createUser(&a, 0)
+	w.until("the first failure is parked", `SELECT count(*) = 1 FROM relay.parked`)
+	p.command("deliveries", "skip", "1", "--webhook", "down") // so that nothing is parked to probe with
+	for i := range 5 {
+		w.createUser(&a, 1+i)
+	}
+	rests := value[int](t, w.db, w.inOutbox(`SELECT rests FROM relay.webhook`))
+	w.until("it has been asked a few times", `SELECT rests > $1 + 3 FROM relay.webhook`, rests)
+	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.parked`)); n > 0 {
+		t.Errorf("%d deliveries are parked", n)
+	}
+	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
+	got, err := w.hook.Wait(within(t), func(s *receiver.Snapshot) bool { return len(arrived(s, "/down")) >= 5 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range arrived(&got, "/down") {
+		if d.Resource == first || d.Attempt != 1 {
+			t.Errorf("%s has arrived with attempt %d", d.Resource, d.Attempt)
+		}
+	}
+}
+
 // told waits for the operational events, in that order, and checks what they say.
 func told(t *testing.T, r *receiver.Receiver, path string, names ...string) {
 	t.Helper()
