@@ -75,7 +75,7 @@ func (d *dispatcher) readLog(e *endpoint) {
 			d.mu.Unlock()
 			return
 		}
-		if e.served && e.open() && e.readFrom == from { // else it is to go on from another place, or elsewhere
+		if e.served && e.open() && !e.letGo && e.readFrom == from { // else it is to go on from another place, or elsewhere
 			e.readFrom = through
 			for i := range events {
 				d.enqueue(e, &events[i])
