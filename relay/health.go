@@ -175,8 +175,16 @@ func (d *dispatcher) probe(e *endpoint) {
 			d.ledger.fail(err)
 			return
 		}
-		if d.closing || !e.served || !e.enabled {
+		if d.closing {
 			return // the lease ends with the member
+		}
+		if !e.served || !e.enabled {
+			if due != nil { // for when it is enabled again, or for whoever serves it
+				d.ledger.park(outbox.Parked{
+					Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now(), Class: string(webhook.ClassCanceled), Again: true,
+				})
+			}
+			return
 		}
 		e.half = true
 		if due != nil {
