@@ -161,6 +161,11 @@ func (d *dispatcher) follow(lagging outbox.Lagging) (leads bool) {
 			e.letGo = true
 			surplus--
 		}
+		if e.half && len(e.queue) == 0 && e.workers == 0 && e.retries == 0 && !e.reading && (!e.behind || e.readFrom >= d.head) {
+			// Nothing shows whether it is back. A delivery may have been parked since the probe was looked for.
+			e.half = false
+			d.probe(e)
+		}
 		d.advance(e)
 	}
 	return d.leader != nil
