@@ -195,7 +195,9 @@ func orEmpty(texts []string) []string {
 func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH gone AS (
 			DELETE FROM webhook w USING progress
-			WHERE w.removed_after <= progress.delivered AND w.cursor IS NULL
+			WHERE w.removed_after <= progress.delivered
+				-- One that was disabled keeps its place, which nobody serves any more.
+				AND (w.cursor IS NULL OR NOT w.enabled AND NOT EXISTS (SELECT FROM member m WHERE m.id = w.lease))
 				AND (w.origin = 'relay' OR w.id < (SELECT max(id) FROM webhook WHERE origin <> 'relay'))
 				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM parked p WHERE p.webhook = w.id AND p.due < 'infinity')
 					AND NOT EXISTS (SELECT FROM held h WHERE w.id = ANY (h.webhooks)))
