@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -146,6 +147,9 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 // queueWebhooks writes what defines a subscription. Its cursor belongs to delivery and stays as it is. So does whether it was
 // stopped by hand: the row knows it, the ingest that writes may not know it yet.
 func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
+	// In the order of their ids, as everybody does who changes several; of one, its own changes stay in theirs.
+	webhooks = slices.Clone(webhooks)
+	slices.SortStableFunc(webhooks, func(a, b Webhook) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range webhooks {
 		if webhooks[i].Origin == OriginRelay {
 			continue // defined by its row alone
