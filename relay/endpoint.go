@@ -130,10 +130,10 @@ func (e *endpoint) unqueue(at int) *outbox.Event {
 	return event
 }
 
-// putBack leaves an event in the log that was taken to show whether the endpoint is back. Nothing else is on its way.
+// putBack leaves an event in the log that was taken to show whether the endpoint is back. Reading never goes on
+// further than it already was to: a request from before a short rest may end while an older event is still to be read.
 func (e *endpoint) putBack(event *outbox.Event) {
-	e.behind, e.own = true, true
-	e.readFrom = event.ID - 1
+	e.fallBehind(min(event.ID-1, e.readUpTo()))
 	delete(e.ahead, event.ID)
 }
 

@@ -86,9 +86,10 @@ func (d *dispatcher) failed(e *endpoint, o webhook.Outcome) {
 	case d.hopeless(e, now):
 		d.giveUp(e, "nothing but failures since "+e.FailingSince.UTC().Format(time.RFC3339)+", the last one: "+string(o.Class))
 	case o.RetryAfter > 0:
+		e.half = false // another probe follows the rest
 		d.rest(e, o.RetryAfter)
 	case e.options.Ordering == webhook.OrderingStrict:
-		// Its one parked delivery has a schedule, and nothing else is sent.
+		e.half = false // its one parked delivery has a schedule, and nothing else is sent
 	case e.half || e.inARow >= d.patience.restAfter && !e.resting():
 		d.breakOff(e, o)
 	}
@@ -157,6 +158,10 @@ func (d *dispatcher) probe(e *endpoint) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		agreed := d.shake(e)
+		if agreed && e.Rests > 0 && e.options.Ordering == webhook.OrderingStrict { // it rested only until it agreed
+			e.Rests, e.RestUntil = 0, time.Time{}
+			d.ledger.health(e.id, e.Health)
+		}
 		if !agreed || e.Rests == 0 {
 			e.probing = false
 			d.advance(e)
@@ -170,8 +175,16 @@ func (d *dispatcher) probe(e *endpoint) {
 			d.ledger.fail(err)
 			return
 		}
-		if d.closing || !e.served || !e.enabled {
+		if d.closing {
 			return // the lease ends with the member
+		}
+		if !e.served || !e.enabled {
+			if due != nil { // for when it is enabled again, or for whoever serves it
+				d.ledger.park(outbox.Parked{
+					Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now(), Class: string(webhook.ClassCanceled), Again: true,
+				})
+			}
+			return
 		}
 		e.half = true
 		if due != nil {

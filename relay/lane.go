@@ -75,7 +75,7 @@ func (d *dispatcher) readLog(e *endpoint) {
 			d.mu.Unlock()
 			return
 		}
-		if e.served && e.open() && e.readFrom == from { // else it is to go on from another place, or elsewhere
+		if e.served && e.open() && !e.letGo && e.readFrom == from { // else it is to go on from another place, or elsewhere
 			e.readFrom = through
 			for i := range events {
 				d.enqueue(e, &events[i])
@@ -160,6 +160,11 @@ func (d *dispatcher) follow(lagging outbox.Lagging) (leads bool) {
 			d.clear(e)
 			e.letGo = true
 			surplus--
+		}
+		if e.half && len(e.queue) == 0 && e.workers == 0 && e.retries == 0 && !e.reading && (!e.behind || e.readFrom >= d.head) {
+			// Nothing shows whether it is back. A delivery may have been parked since the probe was looked for.
+			e.half = false
+			d.probe(e)
 		}
 		d.advance(e)
 	}

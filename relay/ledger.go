@@ -168,11 +168,15 @@ func (d *dispatcher) mark() int64 {
 // place keeps the stored cursor of an endpoint that has one of its own. The leader gives the cursor up once the endpoint has
 // caught up with the common mark, so that the mark never moves back; another relay gives the whole endpoint up.
 func (d *dispatcher) place(e *endpoint, mark int64, places map[int64]outbox.Place) {
-	if !e.own || !e.served {
+	if !e.served {
 		return
 	}
-	done, idle := e.done(d.head), len(e.sending) == 0 && len(e.queue) == 0 && !e.reading && e.retries == 0 && !e.probing
+	done := e.done(d.head)
 	e.settled(done)
+	if !e.own {
+		return
+	}
+	idle := len(e.sending) == 0 && len(e.queue) == 0 && !e.reading && e.retries == 0 && !e.probing
 	switch {
 	case d.leader != nil && (e.gone() || !e.behind && done >= mark):
 		e.own = false

@@ -136,6 +136,10 @@ func (d *dispatcher) blockedOf(ctx context.Context, webhooks []outbox.Webhook) (
 func (d *dispatcher) unblock(ctx context.Context) error {
 	moves := map[int64]int{}
 	d.mu.Lock()
+	if d.ledger.unwritten() { // not in the store yet; once it is looked at, this may have changed, and moves tells of the rest
+		d.mu.Unlock()
+		return nil
+	}
 	for id, e := range d.endpoints {
 		if e.served && len(e.blocked) > 0 {
 			moves[id] = e.moves
@@ -155,9 +159,6 @@ func (d *dispatcher) unblock(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ledger.unwritten() {
-		return nil // what was parked just now is not in the store yet
-	}
 	for id, seen := range moves {
 		if e := d.endpoints[id]; e != nil && e.served && e.moves == seen && e.retries == 0 && !maps.Equal(e.blocked, blocked[id]) {
 			e.blocked = blocked[id]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -146,6 +147,9 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 // queueWebhooks writes what defines a subscription. Its cursor belongs to delivery and stays as it is. So does whether it was
 // stopped by hand: the row knows it, the ingest that writes may not know it yet.
 func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
+	// In the order of their ids, as everybody does who changes several; of one, its own changes stay in theirs.
+	webhooks = slices.Clone(webhooks)
+	slices.SortStableFunc(webhooks, func(a, b Webhook) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range webhooks {
 		if webhooks[i].Origin == OriginRelay {
 			continue // defined by its row alone
@@ -195,7 +199,9 @@ func orEmpty(texts []string) []string {
 func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH gone AS (
 			DELETE FROM webhook w USING progress
-			WHERE w.removed_after <= progress.delivered AND w.cursor IS NULL
+			WHERE w.removed_after <= progress.delivered
+				-- One that was disabled keeps its place, which nobody serves any more.
+				AND (w.cursor IS NULL OR NOT w.enabled AND NOT EXISTS (SELECT FROM member m WHERE m.id = w.lease))
 				AND (w.origin = 'relay' OR w.id < (SELECT max(id) FROM webhook WHERE origin <> 'relay'))
 				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM parked p WHERE p.webhook = w.id AND p.due < 'infinity')
 					AND NOT EXISTS (SELECT FROM held h WHERE w.id = ANY (h.webhooks)))
