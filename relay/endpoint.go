@@ -64,6 +64,10 @@ func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
 	if e.name == "" {
 		e.name = w.Origin + ":" + w.Key
 	}
+	if !e.enabled && w.Enabled { // whoever switches it on gives it a fresh start
+		e.Health, e.half, e.inARow = outbox.Health{}, false, 0
+		d.ledger.health(e.id, e.Health)
+	}
 	if w.RemovedAfter == nil { // one that is removed goes on as it was
 		e.enabled = w.Enabled
 	}

@@ -22,8 +22,10 @@ func TestWindow_GrowsWithSuccessAndIsHalvedWhenItIsTooMuch(t *testing.T) {
 		t.Fatalf("after 100 successes it is %d", got)
 	}
 	for _, o := range []webhook.Outcome{
-		{Class: webhook.ClassHTTP429, Status: 429, Duration: time.Second}, {Class: webhook.ClassHTTP5xx, Status: 502, Duration: time.Second},
-		{Class: webhook.ClassHTTP5xx, Status: 504, Duration: time.Second}, {Class: webhook.ClassTimeout, Duration: time.Second},
+		{Class: webhook.ClassHTTP429, Status: 429, Duration: time.Second},
+		{Class: webhook.ClassHTTP5xx, Status: 502, Duration: time.Second},
+		{Class: webhook.ClassHTTP5xx, Status: 504, Duration: time.Second},
+		{Class: webhook.ClassTimeout, Duration: time.Second},
 	} {
 		before, began := w.size(), time.Now().Add(time.Millisecond)
 		w.answered(o, began)

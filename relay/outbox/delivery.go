@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -98,34 +99,8 @@ func (m *Member) Record(ctx context.Context, leader *Leader, d *Delivery) ([]int
 	}
 	d.queueAttempts(batch)
 	d.queueParked(batch, m.id, leads)
-	// In the order of their ids, as everybody does who changes several.
-	for _, id := range slices.Sorted(maps.Keys(d.Places)) {
-		p := d.Places[id]
-		cursor, lease := &p.Cursor, &m.id
-		if p.Live {
-			cursor = nil
-		}
-		if p.Live || p.Free {
-			lease = nil
-		}
-		batch.Queue(`UPDATE webhook SET cursor = $4, lease = $5 WHERE id = $3 AND `+mayServe, m.id, leads, id, cursor, lease).Exec(func(tag pgconn.CommandTag) error {
-			if tag.RowsAffected() == 0 {
-				lost = append(lost, id)
-			}
-			return nil
-		})
-	}
-	for _, id := range slices.Sorted(maps.Keys(d.Health)) {
-		h := d.Health[id]
-		batch.Queue(`UPDATE webhook SET rest_until = $2, rests = $3, failing_since = $4, failing_spans = $5, failed_at = $6 WHERE id = $1`,
-			id, timeOrNull(h.RestUntil), h.Rests, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt))
-	}
-	for _, id := range slices.Sorted(maps.Keys(d.Agreed)) {
-		batch.Queue(`UPDATE webhook SET agreed = $2 WHERE id = $1`, id, d.Agreed[id])
-	}
-	for _, id := range slices.Sorted(maps.Keys(d.Disable)) {
-		batch.Queue(`UPDATE webhook SET enabled = false, disabled_for = $2, version = nextval('webhook_version')
-			WHERE id = $1 AND enabled AND version = $3`, id, d.Disable[id].Reason, d.Disable[id].Version)
+	for _, id := range d.webhooks() {
+		d.queueWebhook(batch, m.id, leads, id, &lost)
 	}
 	for i := range d.Notices {
 		n := &d.Notices[i]
@@ -135,6 +110,54 @@ func (m *Member) Record(ctx context.Context, leader *Leader, d *Delivery) ([]int
 		return nil, fmt.Errorf("record deliveries: %w", fenced(err))
 	}
 	return lost, nil
+}
+
+// webhooks are the ids of those that the batch changes, in the order in which everybody changes several.
+func (d *Delivery) webhooks() []int64 {
+	ids := map[int64]struct{}{}
+	for id := range d.Places {
+		ids[id] = struct{}{}
+	}
+	for id := range d.Health {
+		ids[id] = struct{}{}
+	}
+	for id := range d.Agreed {
+		ids[id] = struct{}{}
+	}
+	for id := range d.Disable {
+		ids[id] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(ids))
+}
+
+// queueWebhook writes how one webhook stands; lost gets its id if the member does not serve it any more.
+func (d *Delivery) queueWebhook(batch *pgx.Batch, member int64, leads bool, id int64, lost *[]int64) {
+	if p, ok := d.Places[id]; ok {
+		cursor, lease := &p.Cursor, &member
+		if p.Live {
+			cursor = nil
+		}
+		if p.Live || p.Free {
+			lease = nil
+		}
+		batch.Queue(`UPDATE webhook SET cursor = $4, lease = $5 WHERE id = $3 AND `+mayServe, member, leads, id, cursor, lease).Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() == 0 {
+				*lost = append(*lost, id)
+			}
+			return nil
+		})
+	}
+	if h, ok := d.Health[id]; ok {
+		batch.Queue(`UPDATE webhook SET rest_until = $2, rests = $3, failing_since = $4, failing_spans = $5, failed_at = $6 WHERE id = $1`,
+			id, timeOrNull(h.RestUntil), h.Rests, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt))
+	}
+	if to, ok := d.Agreed[id]; ok {
+		batch.Queue(`UPDATE webhook SET agreed = $2, version = nextval('webhook_version') WHERE id = $1`, id, to)
+	}
+	if stop, ok := d.Disable[id]; ok {
+		batch.Queue(`UPDATE webhook SET enabled = false, disabled_for = $2, version = nextval('webhook_version')
+			WHERE id = $1 AND enabled AND version = $3`, id, stop.Reason, stop.Version)
+	}
 }
 
 func timeOrNull(t time.Time) *time.Time {
@@ -184,6 +207,13 @@ func phase(d time.Duration) *int32 {
 // queueParked writes only what the member may still say: of a delivery that another relay has claimed, or of a webhook that
 // another one serves, it knows nothing any more.
 func (d *Delivery) queueParked(batch *pgx.Batch, member int64, leads bool) {
+	// Of one delivery, what was said last comes last.
+	slices.SortStableFunc(d.Unpark, func(a, b DeliveryKey) int {
+		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
+	})
+	slices.SortStableFunc(d.Park, func(a, b Parked) int {
+		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
+	})
 	for i := range d.Unpark {
 		batch.Queue(`DELETE FROM parked WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unpark[i].Event, d.Unpark[i].Webhook, member)
 	}
