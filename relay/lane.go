@@ -121,6 +121,9 @@ func (d *dispatcher) balance(ctx context.Context) error {
 		return err
 	}
 	leads := d.follow(lagging)
+	if lagging.Others == 0 {
+		return d.unblock(ctx)
+	}
 	room := min(lagging.Share()-lagging.Mine, claimAtOnce)
 	claimed, err := d.member.Claim(ctx, room, handOver, 1<<62)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// replayPoll is how often replays are looked for, and how often a running one goes on.
+// replayPoll is how often replays are looked for, and how often one goes on that may not do more at once.
 const replayPoll = time.Second
 
 // replay works the replays off, step by step, until ctx ends. All of their state is in the store: whoever leads next goes on.

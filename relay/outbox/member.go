@@ -98,6 +98,8 @@ type Lagging struct {
 	Members int
 	// Webhooks is how many webhooks are at least minLag events behind and not resting; Mine of them are this member's.
 	Webhooks, Mine int
+	// Others is how many that read the log by themselves this member does not serve, however far behind they are.
+	Others int
 	// LastEvent is the newest event of the log.
 	LastEvent int64
 }
@@ -108,9 +110,10 @@ func (l Lagging) Share() int { return (l.Webhooks + max(l.Members, 1) - 1) / max
 // Lagging counts.
 func (m *Member) Lagging(ctx context.Context, minLag int64) (Lagging, error) {
 	var l Lagging
-	err := m.store.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM member), count(w.id), count(w.id) FILTER (WHERE w.lease = $1), p.last_event
+	err := m.store.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM member), count(w.id), count(w.id) FILTER (WHERE w.lease = $1), p.last_event,
+			(SELECT count(*) FROM webhook WHERE cursor IS NOT NULL AND enabled AND lease IS DISTINCT FROM $1)
 		FROM position p LEFT JOIN webhook w ON w.cursor <= p.last_event - $2 AND w.enabled AND (w.rest_until IS NULL OR w.rest_until < now())
-		GROUP BY p.last_event`, m.id, minLag).Scan(&l.Members, &l.Webhooks, &l.Mine, &l.LastEvent)
+		GROUP BY p.last_event`, m.id, minLag).Scan(&l.Members, &l.Webhooks, &l.Mine, &l.LastEvent, &l.Others)
 	if err != nil {
 		return l, fmt.Errorf("count the webhooks that are behind: %w", err)
 	}
