@@ -92,7 +92,7 @@ func TestWebhooks_SecretsAreSealedInTheOutbox(t *testing.T) {
 	w.replaces = append(w.replaces, hookID, "HOOK")
 
 	relay := restart(key("first"))
-	secret := shownSecret.FindString(w.webhooks("add", "--name", "own", "--url", receiver.URL+"/sesame", "--header-file", w.file("X-Key: sesame header")).out)
+	secret := shownSecret.FindString(w.webhooks("add", "--name", "own", "--event", "client.created", "--url", receiver.URL+"/sesame", "--header-file", w.file("X-Key: sesame header")).out)
 	rotated := shownSecret.FindString(w.webhooks("rotate", "own").out)
 	// The URL of an IAM's webhook is part of the events that tell of it, as FerrisKey documents them; so the new one is harmless.
 	hook.Endpoint, hook.Description = receiver.URL+"/harmless", "moved"
