@@ -184,7 +184,8 @@ func (t *term) stream(ctx context.Context, in *ingest, server cdc.Server, catalo
 		defer close(messages)
 		return source.Stream(groupCtx, in.stored, messages)
 	})
-	group.Go(func() error { return t.watchSource(groupCtx, prints, in.barrier) })
+	begun := in.barrier
+	group.Go(func() error { return t.watchSource(groupCtx, prints, begun) })
 	var failed error
 	group.Go(func() error {
 		working, cancel := grace(ctx, commitGrace)

@@ -103,24 +103,32 @@ func (c *reconcile) await(ctx context.Context, id int64) error {
 	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()
-	failed := make(chan error, 1)
-	go func() { failed <- r.Reconcile(working, id) }()
-	final, err := c.follow(ctx, id, failed)
+	ended := make(chan struct{})
+	var failed error
+	go func() {
+		defer close(ended)
+		failed = r.Reconcile(working, id)
+	}()
+	final, err := c.follow(ctx, id, ended)
 	stop()
+	<-ended // its slot and its lock are given back
+	if failed != nil && ctx.Err() == nil {
+		err = failed
+	}
 	if err != nil {
 		withdraw, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		return errors.Join(err, c.store.CancelReconciliation(withdraw, id))
 	}
-	<-failed // its slot and its lock are given back
 	return c.report(final)
 }
 
 // follow shows the progress until the end.
-func (c *reconcile) follow(ctx context.Context, id int64, failed <-chan error) (*outbox.Reconciliation, error) {
+func (c *reconcile) follow(ctx context.Context, id int64, ended <-chan struct{}) (*outbox.Reconciliation, error) {
 	tick := time.NewTicker(reconcilePoll)
 	defer tick.Stop()
 	var shown int64
+	again := false
 	for {
 		r, err := c.store.Reconciliation(ctx, id)
 		switch {
@@ -143,11 +151,11 @@ func (c *reconcile) follow(ctx context.Context, id int64, failed <-chan error) (
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case err := <-failed:
-			if err != nil {
-				return nil, err
+		case <-ended: // and so is the record, unless it failed
+			if again {
+				return nil, errors.New("it has stopped before it was finished; see the log")
 			}
-			failed = nil
+			again = true
 		case <-tick.C:
 		}
 	}
