@@ -167,10 +167,11 @@ func (c *comparison) row(t *cdc.Table, key cdc.Key, row cdc.Row) error {
 	old := c.mirror.Row(t, key)
 	if old != nil {
 		c.known++
-		if slices.Equal(old, row) {
+		lacking := c.r.lacking[t]
+		if lacking == nil && slices.Equal(old, row) {
 			return nil
 		}
-		if lacking := c.r.lacking[t]; lacking != nil {
+		if lacking != nil {
 			old = slices.Clone(old)
 			for _, column := range lacking {
 				old[column] = cdc.Value{}

@@ -35,7 +35,7 @@ func (t *term) survey(ctx context.Context, found *source, all bool) (*survey, er
 			continue // optional, and not there
 		}
 		now := s.prints[m.Table.Name]
-		doubted := all || m.Fingerprint != "" && m.Fingerprint != now
+		doubted := all || m.Fingerprint != "" && !cdc.Alike(m.Fingerprint, now)
 		if m.Known && m.Fingerprint == "" {
 			adopted[m.Table.Name] = now // kept by a relay that took none
 		}
