@@ -165,11 +165,7 @@ func (in *ingest) commit(ctx context.Context, batch []*cdc.Transaction) error {
 	in.mirror.Begin(ctx)
 	parts := make([][]cdc.Change, len(batch))
 	for i, tx := range batch {
-		changes, err := tx.Part(0)
-		if err != nil {
-			return fmt.Errorf("read transaction %s: %w", tx.Commit, err)
-		}
-		parts[i] = in.barrier.known(changes)
+		parts[i] = in.barrier.known(tx.Changes())
 	}
 	counts := tally(parts...) // folding changes them
 	if err := in.prefetch(parts); err != nil {
