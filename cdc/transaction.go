@@ -155,8 +155,9 @@ func (t *Transaction) merge(yield func(Change) bool) error {
 	}
 	heap.Init(&sources)
 	for truncates := t.content.truncates; len(sources) > 0; {
-		c, more := sources[0], false
+		c := sources[0]
 		var change Change
+		var more bool
 		var err error
 		if c.records == nil {
 			change, truncates = truncates[0], truncates[1:]

@@ -212,15 +212,16 @@ type largeMapping struct {
 
 func (l *largeMapping) run(ctx context.Context, net *cdc.Transaction) error {
 	mapped := l.mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time}, l.mirror)
-	if err := eachChunk(net.All(), func(changes []cdc.Change) error { mapped.Observe(changes); return nil }); err != nil {
-		return err
-	}
-	first := &outbox.Chunk{}
-	l.last = l.releaseHeld(l.tx.Time, first, l.last)
-	if err := l.write(ctx, first); err != nil {
-		return err
-	}
 	err := eachChunk(net.All(), func(changes []cdc.Change) error {
+		mapped.Observe(changes)
+		chunk := &outbox.Chunk{}
+		l.cancelHeld(mapped.Follows(), l.tx, chunk)
+		return l.write(ctx, chunk)
+	})
+	if err != nil {
+		return err
+	}
+	err = eachChunk(net.All(), func(changes []cdc.Change) error {
 		l.mirror.Begin(ctx)
 		for i := range changes {
 			l.mapper.Refs(&changes[i], l.mirror.Want)
@@ -234,11 +235,6 @@ func (l *largeMapping) run(ctx context.Context, net *cdc.Transaction) error {
 		return err
 	}
 	if err := l.emitting(ctx, mapped.Finish); err != nil {
-		return err
-	}
-	last := &outbox.Chunk{}
-	l.cancelHeld(mapped.Follows(), l.tx, last)
-	if err := l.write(ctx, last); err != nil {
 		return err
 	}
 	return l.settle(ctx, net)
@@ -269,7 +265,11 @@ func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
 		}
 		l.metrics.Event(e.Name, e.Tenant != "")
 	}
-	return l.large.Write(ctx, chunk)
+	if err := l.large.Write(ctx, chunk); err != nil {
+		return err
+	}
+	l.held.drop(chunk.Cancelled)
+	return nil
 }
 
 // settle deletes what was deleted and brings the subscriptions up to date.

@@ -195,13 +195,13 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 	if err != nil {
 		return nil, err
 	}
-	heldEvents, err := t.store.HeldEvents(ctx)
+	holding, due, err := t.store.Holding(ctx)
 	if err != nil {
 		return nil, err
 	}
 	in := &ingest{
 		leader: t.leader, store: t.store, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
-		held: &held{events: heldEvents}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
+		held: &held{count: holding, first: due}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,
 	}
