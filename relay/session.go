@@ -89,7 +89,14 @@ func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if problems := status.Problems(); len(problems) > 0 {
-		return errors.New(strings.Join(problems, "\n"))
+		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
+	}
+	hazards, err := cdc.MappedHazards(ctx, conn, name, tables)
+	if err != nil {
+		return err
+	}
+	for _, h := range hazards {
+		t.log.Warn("a publication that is not the relay's makes statements of the IAM fail", "hazard", h.String())
 	}
 	sql := status.SQL()
 	if len(sql) == 0 {
