@@ -96,7 +96,7 @@ func (f *spillFile) finish() error {
 }
 
 // split writes a part once more, as the parts of a file of its own.
-func (f *spillFile) split(part int) (_ *spillFile, err error) {
+func (f *spillFile) split(part int, busy func() error) (_ *spillFile, err error) {
 	fine, err := newSpillFile(f.dir, f.level+1)
 	if err != nil {
 		return nil, err
@@ -124,6 +124,9 @@ func (f *spillFile) split(part int) (_ *spillFile, err error) {
 			return nil, err
 		}
 		record = append(record[:0], text...)
+		if err := busy(); err != nil {
+			return nil, err
+		}
 		if err := fine.write(seq, key, record); err != nil {
 			return nil, err
 		}

@@ -121,7 +121,7 @@ func check(t *rapid.T, transaction *cdc.Transaction, want []cdc.Change) {
 // eachPart hands over the changes of each part, checks their order, and returns how many parts there are.
 func eachPart(t rapid.TB, transaction *cdc.Transaction, each func(part int, c cdc.Change)) (parts int) {
 	t.Helper()
-	err := transaction.EachPart(func(part iter.Seq2[cdc.Change, error]) error {
+	err := transaction.EachPart(func() error { return nil }, func(part iter.Seq2[cdc.Change, error]) error {
 		seq := -1
 		for c, err := range part {
 			if err != nil {
@@ -235,7 +235,7 @@ func TestSpool_PartsStaySmall(t *testing.T) {
 	defer transaction.Close()
 	peak := newPeak()
 	seen := 0
-	err = transaction.EachPart(func(part iter.Seq2[cdc.Change, error]) error {
+	err = transaction.EachPart(func() error { return nil }, func(part iter.Seq2[cdc.Change, error]) error {
 		last := map[cdc.Key]cdc.Change{}
 		for c, err := range part {
 			if err != nil {

@@ -54,7 +54,9 @@ func (t *Transaction) Changes() []Change { return t.content.changes }
 //
 // A part has little beside the changes of one key that is changed very often: what a reader keeps of each key, in place of
 // each change, stays within four times the memory limit, up to transactions of some thousand times that.
-func (t *Transaction) EachPart(each func(iter.Seq2[Change, error]) error) error {
+//
+// busy is called now and then while the file is worked on and nothing can be handed over.
+func (t *Transaction) EachPart(busy func() error, each func(iter.Seq2[Change, error]) error) error {
 	if !t.Spilled() {
 		return each(t.All())
 	}
@@ -64,7 +66,7 @@ func (t *Transaction) EachPart(each func(iter.Seq2[Change, error]) error) error 
 			if err := each(t.part(file, i)); err != nil {
 				return err
 			}
-		} else if err := t.eachFine(i, each); err != nil {
+		} else if err := t.eachFine(i, busy, each); err != nil {
 			return err
 		}
 	}
@@ -72,8 +74,8 @@ func (t *Transaction) EachPart(each func(iter.Seq2[Change, error]) error) error 
 }
 
 // eachFine hands over a part that is too large as parts of its own.
-func (t *Transaction) eachFine(part int, each func(iter.Seq2[Change, error]) error) (err error) {
-	fine, err := t.content.file.split(part)
+func (t *Transaction) eachFine(part int, busy func() error, each func(iter.Seq2[Change, error]) error) (err error) {
+	fine, err := t.content.file.split(part, busy)
 	if err != nil {
 		return err
 	}

@@ -151,12 +151,13 @@ func (in *ingest) discard(tx *cdc.Transaction) {
 func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *outbox.Large) (*cdc.Transaction, error) {
 	spool := cdc.NewSpool(in.spillDir, in.spillAt)
 	fail := func(err error) (*cdc.Transaction, error) { return nil, errors.Join(err, spool.Close()) }
-	err := tx.EachPart(func(part iter.Seq2[cdc.Change, error]) error {
+	alive := func() error { return large.Ping(ctx) }
+	err := tx.EachPart(alive, func(part iter.Seq2[cdc.Change, error]) error {
 		var folding mapping.Folding
 		err := eachChunk(part, func(changes []cdc.Change) error {
 			in.count(tally(changes))
 			folding.Add(in.barrier.known(changes))
-			return nil
+			return alive()
 		})
 		if err != nil {
 			return err

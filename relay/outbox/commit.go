@@ -83,7 +83,11 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 type Large struct {
 	leader *Leader
 	tx     pgx.Tx
+	used   time.Time
 }
+
+// pingPause is how long the server may hear nothing of a Large: a fifth of the time after which it ends an idle transaction.
+const pingPause = 3 * time.Second
 
 // Begin starts one. Until it ends, the mirror reads through it.
 func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
@@ -92,19 +96,32 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 		return nil, fmt.Errorf("begin an outbox transaction: %w", err)
 	}
 	m.query = tx
-	return &Large{leader: l, tx: tx}, nil
+	return &Large{leader: l, tx: tx, used: time.Now()}, nil
 }
 
-// Write adds a chunk.
+// Write adds a chunk. An empty one is a Ping.
 func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 	batch := &pgx.Batch{}
 	chunk.queue(batch, t.leader.store.keys)
 	if batch.Len() == 0 {
-		return nil
+		return t.Ping(ctx)
 	}
 	if err := t.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
+	t.used = time.Now()
+	return nil
+}
+
+// Ping keeps the transaction alive while nothing is written. It may be called very often.
+func (t *Large) Ping(ctx context.Context) error {
+	if time.Since(t.used) < pingPause {
+		return nil
+	}
+	if err := t.tx.Conn().Ping(ctx); err != nil {
+		return fmt.Errorf("keep the outbox transaction alive: %w", err)
+	}
+	t.used = time.Now()
 	return nil
 }
 
