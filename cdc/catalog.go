@@ -3,6 +3,7 @@ package cdc
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -22,6 +23,7 @@ type description struct {
 	kind, persistence, identity string
 	usage                       bool // the role may use the schema
 	columns                     map[string]column
+	unique                      [][]string // the columns of each index that tells any two rows apart; the primary key's first
 	relation                    *Relation
 }
 
@@ -55,6 +57,15 @@ JOIN pg_namespace n ON n.nspname = want.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped`
 
+// What is unique only in part of the rows, only at COMMIT, or only by an expression, does not count.
+const describeUnique = `
+SELECT want.at, ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want (schema, name, at)
+JOIN pg_namespace n ON n.nspname = want.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind = 'r'
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+ORDER BY want.at, NOT i.indisprimary, i.indexrelid`
+
 const describeDomains = `SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd'`
 
 // Describe looks the tables up. That something is missing is no error: see Problems.
@@ -81,6 +92,13 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 		func() { c.tables[at-1].columns[name] = col })
 	if err != nil {
 		return nil, fmt.Errorf("look up the columns of the mapped tables: %w", err)
+	}
+	var unique []string
+	err = queryEach(ctx, conn, describeUnique, []any{schemas, names}, []any{&at, &unique}, func() {
+		c.tables[at-1].unique = append(c.tables[at-1].unique, slices.Clone(unique))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the unique indexes of the mapped tables: %w", err)
 	}
 	var domain, base uint32
 	err = queryEach(ctx, conn, describeDomains, nil, []any{&domain, &base}, func() { c.domains[domain] = base })

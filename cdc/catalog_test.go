@@ -15,10 +15,14 @@ func TestCatalog_Problems(t *testing.T) {
 		CREATE TABLE good (id int PRIMARY KEY, a text);
 		CREATE TABLE pair (a int, b int, c int, PRIMARY KEY (b, a));
 		CREATE TABLE keyless (id int, a text);
-		CREATE TABLE full_identity (id int, a text); ALTER TABLE full_identity REPLICA IDENTITY FULL;
+		CREATE TABLE full_identity (id int UNIQUE, a text); ALTER TABLE full_identity REPLICA IDENTITY FULL;
 		CREATE TABLE by_index (id int NOT NULL UNIQUE, a text); ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id_key;
 		CREATE TABLE nothing (id int PRIMARY KEY, a text); ALTER TABLE nothing REPLICA IDENTITY NOTHING;
 		CREATE TABLE other_key (pk int PRIMARY KEY, id int UNIQUE NOT NULL, a text);
+		CREATE TABLE twins (id int, a text); ALTER TABLE twins REPLICA IDENTITY FULL;
+		CREATE TABLE nearly (id int, a text, UNIQUE (id) DEFERRABLE, UNIQUE (id, a)); ALTER TABLE nearly REPLICA IDENTITY FULL;
+		CREATE UNIQUE INDEX ON nearly (id) WHERE a IS NULL; CREATE UNIQUE INDEX ON nearly (abs(id));
+		CREATE TABLE covering (id int, a text); ALTER TABLE covering REPLICA IDENTITY FULL; CREATE UNIQUE INDEX ON covering (id) INCLUDE (a);
 		CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY, a text);
 		CREATE TABLE parted (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
 		CREATE VIEW seen AS SELECT * FROM good;
@@ -40,7 +44,10 @@ func TestCatalog_Problems(t *testing.T) {
 	}{
 		{"good", table("good", false, "id", "a"), nil},
 		{"pair", pair, nil},
-		{"part of a key", table("pair", false, "a", "c"), nil},
+		{"part of a key", table("pair", false, "a", "c"), []cdc.Problem{{Table: "public.pair", Text: "two of its rows may have the same key (a): no unique index has only columns of it"}}},
+		{"no unique index", table("twins", false, "id", "a"), []cdc.Problem{{Table: "public.twins", Text: "two of its rows may have the same key (id): no unique index has only columns of it"}}},
+		{"unique at times", table("nearly", false, "id", "a"), []cdc.Problem{{Table: "public.nearly", Text: "two of its rows may have the same key (id): no unique index has only columns of it"}}},
+		{"index with more columns", table("covering", false, "id", "a"), nil},
 		{"full", table("full_identity", false, "id", "a"), nil},
 		{"index", table("by_index", false, "id", "a"), nil},
 		{"optional table", table("missing", true, "id"), nil},

@@ -7,16 +7,15 @@ import (
 
 // The temporary form of a change, in a file that the same process reads again:
 //
-//	op, uvarint seq, uvarint relation, string key, string from, row new, row old
+//	op, uvarint relation, string key, string from, row new, row old
 //
-// where a string is its length and bytes, a row is 0 for nil or its length+1 and values, and a value is its kind,
-// followed by a string if that is Text.
+// It follows its Seq, by which a merge of many parts chooses without reading more. A string is its length and bytes, a row
+// is 0 for nil or its length+1 and values, and a value is its kind, followed by a string if that is Text.
 
 var errSpillFormat = fmt.Errorf("%w: a change in it is damaged", ErrSpill)
 
 func appendChange(dst []byte, c *Change, relation int) []byte {
 	dst = append(dst, byte(c.Op))
-	dst = binary.AppendUvarint(dst, uint64(c.Seq))
 	dst = binary.AppendUvarint(dst, uint64(relation))
 	dst = appendString(dst, string(c.Key))
 	dst = appendString(dst, string(c.From))
@@ -49,9 +48,9 @@ type changeReader struct {
 	bad  bool
 }
 
-func readChange(text string, relations []*Relation) (Change, error) {
+func readChange(seq int, text string, relations []*Relation) (Change, error) {
 	r := changeReader{text: text}
-	c := Change{Op: Op(r.byte()), Seq: int(r.number())}
+	c := Change{Seq: seq, Op: Op(r.byte())}
 	if relation := r.number(); relation < uint64(len(relations)) {
 		c.Relation = relations[relation]
 	} else {
@@ -63,6 +62,18 @@ func readChange(text string, relations []*Relation) (Change, error) {
 		return Change{}, errSpillFormat
 	}
 	return c, nil
+}
+
+// readKey reads no more of a change than its key.
+func readKey(text string) (Key, error) {
+	r := changeReader{text: text}
+	r.byte()
+	r.number()
+	key := Key(r.string())
+	if r.bad {
+		return "", errSpillFormat
+	}
+	return key, nil
 }
 
 func (r *changeReader) byte() byte {

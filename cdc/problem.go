@@ -2,6 +2,7 @@ package cdc
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -79,7 +80,28 @@ func (d *description) problems() []Problem {
 		add("", fmt.Sprintf("its replica identity (%s) does not hold the key column %s, so updates and deletes cannot be told apart", identityNames[d.identity], strings.Join(unkeyed, ", ")),
 			fmt.Sprintf("give it a primary key over the key columns, or, if a unique index over NOT NULL columns is there, ALTER TABLE %s REPLICA IDENTITY USING INDEX that index", quoted))
 	}
+	if unkeyed == nil && !d.keyed() {
+		key := make([]string, d.table.KeyColumns)
+		for i := range key {
+			key[i] = d.table.Columns[i].Name
+		}
+		fix := fmt.Sprintf("give it a unique index over the key columns: CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s)", quoted, strings.Join(key, ", "))
+		if d.unique != nil {
+			fix = fmt.Sprintf("map a key that holds all of (%s), which is unique", strings.Join(d.unique[0], ", "))
+		}
+		add("", fmt.Sprintf("two of its rows may have the same key (%s): no unique index has only columns of it", strings.Join(key, ", ")), fix)
+	}
 	return problems
+}
+
+// keyed reports whether no two rows can have the same mapped key.
+func (d *description) keyed() bool {
+	return slices.ContainsFunc(d.unique, func(columns []string) bool {
+		return !slices.ContainsFunc(columns, func(name string) bool {
+			at := d.table.Index(name)
+			return at < 0 || at >= d.table.KeyColumns
+		})
+	})
 }
 
 var identityNames = map[string]string{"d": "DEFAULT", "i": "INDEX", identityFull: "FULL", "n": "NOTHING"}

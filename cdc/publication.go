@@ -26,6 +26,9 @@ type Publication struct {
 	Extra []string
 	// ColumnLists and RowFilters are the published tables (schema.name) that have one, sorted.
 	ColumnLists, RowFilters []string
+	// Refused says of mapped tables (schema.name) why the server refuses UPDATE and DELETE to the application because of this
+	// publication, or would if it had them.
+	Refused []string
 	// Unpublished are the operations that it leaves out, of insert, update, delete and truncate.
 	Unpublished []string
 }
@@ -90,6 +93,9 @@ func publicationOf(ctx context.Context, conn *pgx.Conn, name string, tables []*T
 		}
 	})
 	if err != nil {
+		return p, err
+	}
+	if err := p.hazards(ctx, conn, tables); err != nil {
 		return p, err
 	}
 	var hasSchemas bool
@@ -160,6 +166,9 @@ func (p Publication) Problems() []string {
 	}
 	if p.RowFilters != nil {
 		add("it has row filters on %s, so changes are missing from the log; take the tables out and add them without", strings.Join(p.RowFilters, ", "))
+	}
+	for _, reason := range p.Refused {
+		add("with it, UPDATE and DELETE fail in the application on %s", reason)
 	}
 	return problems
 }

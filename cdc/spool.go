@@ -11,6 +11,9 @@ import (
 // DefaultMemoryLimit is how many bytes of one transaction are kept in memory.
 const DefaultMemoryLimit = 4 << 20
 
+// partLimits is how many times that limit a part may take to be read.
+const partLimits = 4
+
 // Spool collects the changes of one transaction: in memory up to a limit, beyond it in a temporary file. Changes of
 // one key must come in the order of Seq; those of different keys may come in any, as a consumer that works part by part
 // gives them back.
@@ -57,10 +60,10 @@ func (s *Spool) Add(c Change) error {
 	}
 	s.changes = append(s.changes, c)
 	s.count++
-	if s.bytes += c.size(); s.bytes <= s.limit {
+	if s.bytes += c.Size(); s.bytes <= s.limit {
 		return nil
 	}
-	file, err := newSpillFile(s.dir)
+	file, err := newSpillFile(s.dir, 0)
 	if err != nil {
 		return err
 	}
@@ -81,7 +84,7 @@ func (s *Spool) spill(c *Change) error {
 		if !found {
 			s.truncates = slices.Insert(s.truncates, at, *c)
 			s.count++
-			s.bytes += c.size()
+			s.bytes += c.Size()
 		}
 		return nil
 	}
@@ -91,14 +94,14 @@ func (s *Spool) spill(c *Change) error {
 		s.index[c.Relation] = relation
 		s.relations = append(s.relations, c.Relation)
 	}
-	part := partOf(c.Key)
+	part := partOf(c.Key, 0)
 	if c.Seq < s.last[part] {
 		return fmt.Errorf("change %d comes after change %d of the same part", c.Seq, s.last[part])
 	}
 	s.last[part] = c.Seq
 	s.scratch = appendChange(s.scratch[:0], c, relation)
 	s.count++
-	return s.file.write(part, s.scratch)
+	return s.file.write(c.Seq, c.Key, s.scratch)
 }
 
 // sorted puts the changes in memory into the order of Seq, in which they mostly are.
@@ -118,7 +121,7 @@ func (s *Spool) Transaction() (*Transaction, error) {
 	} else if err := s.file.finish(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	t := &Transaction{content: s.content}
+	t := &Transaction{content: s.content, partLimit: partLimits * int64(s.limit)}
 	s.content = content{}
 	return t, nil
 }
@@ -137,11 +140,17 @@ func (c *content) close() error {
 
 var partSeed = maphash.MakeSeed()
 
-// partOf is the same for all spools of the process.
-func partOf(key Key) int { return int(maphash.String(partSeed, string(key)) % spillParts) }
+// partOf is the same for all spools of the process. What one level puts into one part, the next one spreads over all.
+func partOf(key Key, level int) int {
+	hash := maphash.String(partSeed, string(key))
+	for range level {
+		hash /= spillParts
+	}
+	return int(hash % spillParts)
+}
 
-// size estimates the memory that a change holds: its own fields, its values' headers and their texts.
-func (c *Change) size() int {
+// Size estimates the memory that a change holds: its own fields, its values' headers and their texts.
+func (c *Change) Size() int {
 	const change, value = 112, 24
 	n := change + len(c.Key) + len(c.From) + value*(len(c.New)+len(c.Old))
 	for i := range c.New {

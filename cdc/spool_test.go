@@ -3,9 +3,10 @@ package cdc_test
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"iter"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,17 +51,11 @@ func TestSpool_GivesBackWhatItWasGiven(t *testing.T) {
 
 		// As a consumer does it: part by part into another spool.
 		second := cdc.NewSpool(dir, rapid.SampledFrom([]int{1, 1000, 1 << 30}).Draw(t, "second limit"))
-		for i := range first.Parts() {
-			part, err := first.Part(i)
-			if err != nil {
+		eachPart(t, first, func(_ int, c cdc.Change) {
+			if err := second.Add(c); err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range part {
-				if err := second.Add(c); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		})
 		again := finish(t, second)
 		check(t, again, want)
 		for _, transaction := range []*cdc.Transaction{first, first, again} {
@@ -98,32 +93,22 @@ func check(t *rapid.T, transaction *cdc.Transaction, want []cdc.Change) {
 	if transaction.Len() != len(want) {
 		t.Fatalf("length %d, want %d", transaction.Len(), len(want))
 	}
-	parts := map[cdc.Key]int{}
+	partOf := map[cdc.Key]int{}
 	rows, truncates := 0, 0
-	for i := range transaction.Parts() {
-		part, err := transaction.Part(i)
-		if err != nil {
-			t.Fatal(err)
+	parts := eachPart(t, transaction, func(part int, c cdc.Change) {
+		if c.Op == cdc.Truncate {
+			truncates++
+			return
 		}
-		seq := -1
-		for _, c := range part {
-			if c.Seq <= seq {
-				t.Fatalf("part %d is not in order", i)
-			}
-			if seq = c.Seq; c.Op == cdc.Truncate {
-				truncates++
-				continue
-			}
-			if at, ok := parts[c.Key]; ok && at != i {
-				t.Fatalf("changes of key %q are in parts %d and %d", c.Key, at, i)
-			}
-			parts[c.Key] = i
-			rows++
+		if at, ok := partOf[c.Key]; ok && at != part {
+			t.Fatalf("changes of key %q are in parts %d and %d", c.Key, at, part)
 		}
-	}
+		partOf[c.Key] = part
+		rows++
+	})
 	for _, c := range want {
 		if c.Op == cdc.Truncate {
-			truncates -= transaction.Parts()
+			truncates -= parts
 		} else {
 			rows--
 		}
@@ -131,6 +116,30 @@ func check(t *rapid.T, transaction *cdc.Transaction, want []cdc.Change) {
 	if rows != 0 || truncates != 0 {
 		t.Fatalf("the parts have %d rows and %d truncations too many", rows, truncates)
 	}
+}
+
+// eachPart hands over the changes of each part, checks their order, and returns how many parts there are.
+func eachPart(t rapid.TB, transaction *cdc.Transaction, each func(part int, c cdc.Change)) (parts int) {
+	t.Helper()
+	err := transaction.EachPart(func() error { return nil }, func(part iter.Seq2[cdc.Change, error]) error {
+		seq := -1
+		for c, err := range part {
+			if err != nil {
+				return err
+			}
+			if c.Seq <= seq {
+				return fmt.Errorf("part %d is not in order", parts)
+			}
+			seq = c.Seq
+			each(parts, c)
+		}
+		parts++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts
 }
 
 func TestSpool_RefusesDisorderThatItCannotMend(t *testing.T) {
@@ -177,15 +186,11 @@ func TestSpool_HoldsLittleOfALargeTransaction(t *testing.T) {
 	}
 	defer transaction.Close()
 	total := 0
-	for i := range transaction.Parts() {
-		part, err := transaction.Part(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if total += len(part); i%8 == 0 {
+	eachPart(t, transaction, func(int, cdc.Change) {
+		if total++; total%50_000 == 0 {
 			peak.measure()
 		}
-	}
+	})
 	next := 0
 	for c, err := range transaction.All() {
 		if err != nil || c.Seq != next {
@@ -201,6 +206,55 @@ func TestSpool_HoldsLittleOfALargeTransaction(t *testing.T) {
 	t.Logf("peak of %d MiB", peak.bytes>>20)
 	if peak.bytes > 24<<20 {
 		t.Errorf("up to %d MiB were held, want at most 24", peak.bytes>>20)
+	}
+}
+
+// However often one row changes, and however wide the rows are: who keeps the last state of each row of a part needs little.
+func TestSpool_PartsStaySmall(t *testing.T) {
+	const limit, rows, updates = 256 << 10, 60_000, 60_000
+	spool := cdc.NewSpool(t.TempDir(), limit)
+	relation := &cdc.Relation{Table: users}
+	value := strings.Repeat("v", 1000)
+	add := func(seq, row int) {
+		key := strconv.Itoa(row)
+		c := cdc.Change{Seq: seq, Op: cdc.Update, Relation: relation, Key: cdc.Key(key), New: cdc.Row{cdc.TextValue(key), cdc.TextValue(value), cdc.NullValue}}
+		if err := spool.Add(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range rows {
+		add(i, i)
+	}
+	for i := range updates {
+		add(rows+i, 7)
+	}
+	transaction, err := spool.Transaction()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transaction.Close()
+	peak := newPeak()
+	seen := 0
+	err = transaction.EachPart(func() error { return nil }, func(part iter.Seq2[cdc.Change, error]) error {
+		last := map[cdc.Key]cdc.Change{}
+		for c, err := range part {
+			if err != nil {
+				return err
+			}
+			last[c.Key] = c
+		}
+		if seen += len(last); seen%512 < len(last) {
+			peak.measure()
+		}
+		runtime.KeepAlive(last)
+		return nil
+	})
+	if err != nil || seen != rows {
+		t.Fatalf("read %d rows, want %d (%v)", seen, rows, err)
+	}
+	t.Logf("peak of %d KiB", peak.bytes>>10)
+	if peak.bytes > 2*limit {
+		t.Errorf("up to %d KiB were held, want at most %d", peak.bytes>>10, 2*limit>>10)
 	}
 }
 
@@ -238,23 +292,18 @@ func TestStream_SpillsALargeTransaction(t *testing.T) {
 	if !transaction.Spilled() || transaction.Bytes() > 64<<10 || transaction.Len() != 2*rows+2 {
 		t.Errorf("%d changes hold %d bytes, spilled: %t; want %d spilled ones", transaction.Len(), transaction.Bytes(), transaction.Spilled(), 2*rows+2)
 	}
-	part := rand.IntN(transaction.Parts())
-	changes, err := transaction.Part(part)
-	if err != nil {
-		t.Fatal(err)
-	}
-	truncated := false
 	state := map[cdc.Key]string{}
-	for _, c := range changes {
+	truncates := 0
+	parts := eachPart(t, transaction, func(_ int, c cdc.Change) {
 		if c.Op == cdc.Truncate {
-			truncated = true
-			clear(state)
-			continue
+			truncates++
+			delete(state, "0")
+			return
 		}
 		state[c.Key] += c.Op.String() + " " + c.New[1].Text + " "
-	}
-	if !truncated || len(state) < rows/200 {
-		t.Errorf("part %d has %d keys, truncated: %t", part, len(state), truncated)
+	})
+	if truncates != parts || len(state) != rows {
+		t.Errorf("%d parts have %d keys, and are truncated %d times", parts, len(state), truncates)
 	}
 	for key, got := range state {
 		diff(t, "history of "+string(key), fmt.Sprintf("insert n%s update u ", key), got)

@@ -1,7 +1,6 @@
 package cdc
 
 import (
-	"cmp"
 	"container/heap"
 	"errors"
 	"io"
@@ -24,9 +23,10 @@ type Transaction struct {
 	// Origin names the server from which replication brought the transaction; empty for its own.
 	Origin string
 
-	content content
-	weight  int64
-	closed  func(weight int64) // tells the Source, once
+	content   content
+	partLimit int64
+	weight    int64
+	closed    func(weight int64) // tells the Source, once
 }
 
 // Len is the number of changes.
@@ -46,41 +46,80 @@ func (t *Transaction) Truncates() bool {
 // Moves reports whether the key of some row changed, of which the log left values out.
 func (t *Transaction) Moves() bool { return t.content.moves }
 
-// Parts is how many parts the changes are read in: 1 unless Spilled.
-func (t *Transaction) Parts() int {
-	if t.Spilled() {
-		return spillParts
+// Changes returns all changes in the order of Seq, or nil if they are Spilled.
+func (t *Transaction) Changes() []Change { return t.content.changes }
+
+// EachPart hands over the changes part by part, each in the order of Seq: as one part, or, if they are Spilled, as many. All
+// changes of one key are in the same part, and a Truncate is in every one. (An Insert with From is in the part of its new key.)
+//
+// A part has little beside the changes of one key that is changed very often: what a reader keeps of each key, in place of
+// each change, stays within four times the memory limit, up to transactions of some thousand times that.
+//
+// busy is called now and then while the file is worked on and nothing can be handed over.
+func (t *Transaction) EachPart(busy func() error, each func(iter.Seq2[Change, error]) error) error {
+	if !t.Spilled() {
+		return each(t.All())
 	}
-	return 1
+	file := t.content.file
+	for i := range spillParts {
+		if file.chains[i].weighs() <= t.partLimit {
+			if err := each(t.part(file, i)); err != nil {
+				return err
+			}
+		} else if err := t.eachFine(i, busy, each); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Part returns part i, from 0, in the order of Seq. All changes of one key are in the same part, and a Truncate is in every
-// part. (An Insert with From is in the part of its new key.)
-func (t *Transaction) Part(i int) ([]Change, error) {
-	if !t.Spilled() {
-		return t.content.changes, nil
+// eachFine hands over a part that is too large as parts of its own.
+func (t *Transaction) eachFine(part int, busy func() error, each func(iter.Seq2[Change, error]) error) (err error) {
+	fine, err := t.content.file.split(part, busy)
+	if err != nil {
+		return err
 	}
-	var changes []Change
-	records := t.content.file.records(i)
-	for {
-		record, err := records.next()
-		if errors.Is(err, io.EOF) {
-			break
+	defer func() { err = errors.Join(err, fine.close()) }()
+	for i := range spillParts {
+		if err := each(t.part(fine, i)); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, err
-		}
-		change, err := readChange(record, t.content.relations)
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, change)
 	}
-	if len(t.content.truncates) > 0 {
-		changes = append(changes, t.content.truncates...)
-		slices.SortStableFunc(changes, func(a, b Change) int { return cmp.Compare(a.Seq, b.Seq) })
+	return nil
+}
+
+func (t *Transaction) part(file *spillFile, i int) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		truncates := t.content.truncates
+		for records := file.records(i); ; {
+			seq, err := records.seq()
+			ended := errors.Is(err, io.EOF)
+			for err == nil && len(truncates) > 0 && truncates[0].Seq < seq || ended && len(truncates) > 0 {
+				if !yield(truncates[0], nil) {
+					return
+				}
+				truncates = truncates[1:]
+			}
+			if ended {
+				return
+			}
+			var change Change
+			if err == nil {
+				change, err = t.read(seq, records)
+			}
+			if !yield(change, err) || err != nil {
+				return
+			}
+		}
 	}
-	return changes, nil
+}
+
+func (t *Transaction) read(seq int, records *recordReader) (Change, error) {
+	text, err := records.text()
+	if err != nil {
+		return Change{}, err
+	}
+	return readChange(seq, text, t.content.relations)
 }
 
 // All yields all changes in the order of Seq, a Truncate once, holding about a megabyte of a spilled transaction at a time.
@@ -103,42 +142,38 @@ func (t *Transaction) All() iter.Seq2[Change, error] {
 
 func (t *Transaction) merge(yield func(Change) bool) error {
 	var sources cursors
-	truncates := t.content.truncates
-	add := func(next func() (Change, error)) error {
-		c := &cursor{next: next}
+	if len(t.content.truncates) > 0 {
+		sources = append(sources, &cursor{seq: t.content.truncates[0].Seq})
+	}
+	for i := range spillParts {
+		c := &cursor{records: t.content.file.records(i)}
 		more, err := c.advance()
+		if err != nil {
+			return err
+		}
 		if more {
 			sources = append(sources, c)
 		}
-		return err
-	}
-	err := add(func() (Change, error) {
-		if len(truncates) == 0 {
-			return Change{}, io.EOF
-		}
-		first := truncates[0]
-		truncates = truncates[1:]
-		return first, nil
-	})
-	for i := range spillParts {
-		records := t.content.file.records(i)
-		err = errors.Join(err, add(func() (Change, error) {
-			record, err := records.next()
-			if err != nil {
-				return Change{}, err
-			}
-			return readChange(record, t.content.relations)
-		}))
-	}
-	if err != nil {
-		return err
 	}
 	heap.Init(&sources)
-	for len(sources) > 0 {
-		if !yield(sources[0].change) {
+	for truncates := t.content.truncates; len(sources) > 0; {
+		c := sources[0]
+		var change Change
+		var more bool
+		var err error
+		if c.records == nil {
+			change, truncates = truncates[0], truncates[1:]
+		} else if change, err = t.read(c.seq, c.records); err != nil {
+			return err
+		}
+		if !yield(change) {
 			return nil
 		}
-		more, err := sources[0].advance()
+		if c.records != nil {
+			more, err = c.advance()
+		} else if more = len(truncates) > 0; more {
+			c.seq = truncates[0].Seq
+		}
 		switch {
 		case err != nil:
 			return err
@@ -160,14 +195,15 @@ func (t *Transaction) Close() error {
 	return t.content.close()
 }
 
-// cursor is one sorted input of a merge; cursors is the heap of them.
+// cursor is one sorted input of a merge: a part, or the truncations. Of each only the next Seq is in memory. cursors is the heap
+// of them.
 type cursor struct {
-	change Change
-	next   func() (Change, error)
+	seq     int
+	records *recordReader // nil for the truncations
 }
 
 func (c *cursor) advance() (more bool, err error) {
-	c.change, err = c.next()
+	c.seq, err = c.records.seq()
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
@@ -177,7 +213,7 @@ func (c *cursor) advance() (more bool, err error) {
 type cursors []*cursor
 
 func (c cursors) Len() int           { return len(c) }
-func (c cursors) Less(i, j int) bool { return c[i].change.Seq < c[j].change.Seq }
+func (c cursors) Less(i, j int) bool { return c[i].seq < c[j].seq }
 func (c cursors) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
 func (c *cursors) Push(x any)        { *c = append(*c, x.(*cursor)) }
 func (c *cursors) Pop() any {

@@ -154,3 +154,25 @@ func TestHold_SurvivesTheLossOfAnIdleConnection(t *testing.T) {
 	deleted.add(expect("user.credentials.deleted", user, w.acme.ID))
 	deleted.arrives(t, w.hook, "/all")
 }
+
+// A transaction may hold more events than fit into memory, and a later one cancel as many: only what is left is told, each once.
+func TestHold_ManyAtOnce(t *testing.T) {
+	t.Parallel()
+	const many = 3000
+	w := newWorld(t)
+	w.exec(insertMany, w.acme.ID, "user", many)
+	addOTP := `INSERT INTO credentials (id, user_id, credential_type, secret_data, credential_data) SELECT gen_random_uuid(), id, 'otp', 'hash', '{}' FROM users WHERE username LIKE $1`
+	w.exec(addOTP, "user%")
+	start(t, w.config().webhook(w.hook, "/all").set("source.memory_limit", "64KiB"))
+	w.exec(`DELETE FROM credentials WHERE credential_type = 'otp'`)
+	w.until("all are held", `SELECT count(*) = $1 FROM relay.held`, many)
+	w.exec(addOTP, "user1%")
+	var deleted account
+	for _, user := range ids(t, w.db, `SELECT id FROM users WHERE username LIKE 'user%' AND username NOT LIKE 'user1%'`) {
+		deleted.add(expect("user.credentials.deleted", user, w.acme.ID))
+	}
+	deleted.arrives(t, w.hook, "/all")
+	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.held`)
+	w.sameAsStored(w.db, arrivedNow(w.hook, "/all"))
+	w.audit()
+}

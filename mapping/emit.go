@@ -21,7 +21,7 @@ func (t *Transaction) single(r *rule, seen rowChange, tenant cdc.Key) (e Event, 
 			if _, followed := t.follows[match]; followed {
 				return e, true, nil
 			}
-			e.Hold = &Hold{Match: match, Within: r.hold.within}
+			e.Hold = &Hold{Match: match.String(), Within: r.hold.within}
 		}
 	}
 	if r.resource != tenantResource {

@@ -15,78 +15,105 @@ func Fold(changes []cdc.Change) []cdc.Change {
 	if len(changes) < 2 {
 		return changes
 	}
-	type rowID struct {
-		table *cdc.Table
-		key   cdc.Key
+	f := Folding{net: changes[:0]} // which never overtakes what is read
+	f.Add(changes)
+	kept := f.Net()
+	clear(changes[len(kept):])
+	return kept
+}
+
+// Folding is a Fold of changes that come piece by piece, in the order of Seq. It holds what it keeps of each row, however
+// often the row changes.
+type Folding struct {
+	states map[rowID]*folded
+	net    []cdc.Change
+}
+
+type rowID struct {
+	table *cdc.Table
+	key   cdc.Key
+}
+
+// folded is what a Folding knows of a row.
+type folded struct {
+	existed bool
+	out     int     // The row's place in the result.
+	last    cdc.Row // The row as last seen, kept over a delete for the new key that follows it.
+	from    cdc.Key // Where what is Unchanged in last is found, if not under the row's own key; kept likewise.
+}
+
+// Add takes the next changes. It fills values in their rows; the slice itself is not kept.
+func (f *Folding) Add(changes []cdc.Change) {
+	if f.states == nil {
+		f.states = make(map[rowID]*folded, len(changes))
 	}
-	type state struct {
-		existed bool
-		out     int     // The row's place in the result.
-		last    cdc.Row // The row as last seen, kept over a delete for the new key that follows it.
-		from    cdc.Key // Where what is Unchanged in last is found, if not under the row's own key; kept likewise.
-	}
-	states := make(map[rowID]*state, len(changes))
-	folded := changes[:0]
 	for _, c := range changes {
-		table := c.Relation.Table
-		if c.Op == cdc.Truncate {
-			for id, s := range states {
-				if id.table == table {
-					folded[s.out].Op, folded[s.out].New, folded[s.out].From = cdc.Delete, nil, ""
-				}
-			}
-			folded = append(folded, c)
-			continue
-		}
-		if c.From != "" {
-			if from := states[rowID{table, c.From}]; from != nil {
-				fillUnchanged(c.New, from.last)
-				if from.from != "" { // It had come there from elsewhere.
-					c.From = from.from
-				}
+		f.add(c)
+	}
+}
+
+func (f *Folding) add(c cdc.Change) {
+	table := c.Relation.Table
+	if c.Op == cdc.Truncate {
+		for id, s := range f.states {
+			if id.table == table {
+				f.net[s.out].Op, f.net[s.out].New, f.net[s.out].From = cdc.Delete, nil, ""
 			}
 		}
-		id := rowID{table, c.Key}
-		s := states[id]
-		if s == nil {
-			s = &state{existed: c.Op != cdc.Insert, out: len(folded), last: c.New, from: c.From}
-			if c.Op == cdc.Delete {
-				s.last = c.Old
+		f.net = append(f.net, c)
+		return
+	}
+	if c.From != "" {
+		if from := f.states[rowID{table, c.From}]; from != nil {
+			fillUnchanged(c.New, from.last)
+			if from.from != "" { // It had come there from elsewhere.
+				c.From = from.from
 			}
-			states[id] = s
-			folded = append(folded, c)
-			continue
-		}
-		net := &folded[s.out]
-		net.Relation = c.Relation
-		if c.Op == cdc.Delete {
-			net.Op, net.New, net.From = cdc.Delete, nil, ""
-			continue
-		}
-		if c.Op == cdc.Update {
-			fillUnchanged(c.New, s.last)
-		}
-		if c.Op == cdc.Insert {
-			net.From, s.from = c.From, c.From
-		}
-		net.New, s.last = c.New, c.New
-		net.Op = cdc.Insert
-		if s.existed {
-			net.Op = cdc.Update
 		}
 	}
-	// Rows that neither were there before nor are after leave nothing.
-	kept := folded[:0]
-	for i := range folded {
-		c := &folded[i]
+	id := rowID{table, c.Key}
+	s := f.states[id]
+	if s == nil {
+		s = &folded{existed: c.Op != cdc.Insert, out: len(f.net), last: c.New, from: c.From}
 		if c.Op == cdc.Delete {
-			if s := states[rowID{c.Relation.Table, c.Key}]; s != nil && !s.existed {
+			s.last = c.Old
+		}
+		f.states[id] = s
+		f.net = append(f.net, c)
+		return
+	}
+	net := &f.net[s.out]
+	net.Relation = c.Relation
+	if c.Op == cdc.Delete {
+		net.Op, net.New, net.From = cdc.Delete, nil, ""
+		return
+	}
+	if c.Op == cdc.Update {
+		fillUnchanged(c.New, s.last)
+	}
+	if c.Op == cdc.Insert {
+		net.From, s.from = c.From, c.From
+	}
+	net.New, s.last = c.New, c.New
+	net.Op = cdc.Insert
+	if s.existed {
+		net.Op = cdc.Update
+	}
+}
+
+// Net ends the folding and returns the net changes.
+func (f *Folding) Net() []cdc.Change {
+	// Rows that neither were there before nor are after leave nothing.
+	kept := f.net[:0]
+	for i := range f.net {
+		c := &f.net[i]
+		if c.Op == cdc.Delete {
+			if s := f.states[rowID{c.Relation.Table, c.Key}]; s != nil && !s.existed {
 				continue
 			}
 		}
 		kept = append(kept, *c)
 	}
-	clear(changes[len(kept):])
 	return kept
 }
 

@@ -92,7 +92,10 @@ func TestFold_EqualsAllChanges(t *testing.T) {
 		seen, place := map[cdc.Key]bool{}, -1
 		after := mirror{foldTable: {}}
 		maps.Copy(after[foldTable], before[foldTable])
-		for _, c := range Fold(d.log) {
+		folding, cut := Folding{}, rapid.IntRange(0, len(d.log)).Draw(t, "cut")
+		folding.Add(d.log[:cut])
+		folding.Add(d.log[cut:])
+		for _, c := range folding.Net() {
 			if seen[c.Key] || c.Seq <= place {
 				t.Fatalf("a second change of row %s, or out of order", c.Key)
 			}

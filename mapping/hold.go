@@ -61,8 +61,12 @@ func (r *rule) holdCondition() *condition {
 	return r.hold.when
 }
 
-// match identifies what a cancelling change must have in common with the held one: a hash, so that it tells nothing.
-func (r *rule) match(row cdc.Row, same []int) string {
+// matchKey is what a cancelling change must have in common with a held event: a hash, so that it tells nothing.
+type matchKey [16]byte
+
+func (k matchKey) String() string { return hex.EncodeToString(k[:]) }
+
+func (r *rule) match(row cdc.Row, same []int) matchKey {
 	h := sha256.New()
 	h.Write([]byte(r.event.name))
 	for _, column := range same {
@@ -70,5 +74,5 @@ func (r *rule) match(row cdc.Row, same []int) string {
 		h.Write([]byte{0, byte(v.Kind)})
 		h.Write([]byte(v.Text))
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return matchKey(h.Sum(nil)[:16])
 }

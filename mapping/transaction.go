@@ -24,7 +24,8 @@ type Transaction struct {
 	// candidates are, by event index, the rows that may belong to a grouped event.
 	candidates map[int]int
 	groups     []*groupedRows
-	follows    map[string]struct{}
+	follows    map[matchKey]struct{}
+	news       []matchKey // of follows, since Follows was called
 }
 
 // Begin starts a transaction. rows gives the mirror as of just before it, with at least what Refs and RefsOf named.
@@ -73,9 +74,13 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 		for _, r := range t.m.followers[table.index] {
 			if r.hold.on[seen.op] {
 				if t.follows == nil {
-					t.follows = map[string]struct{}{}
+					t.follows = map[matchKey]struct{}{}
 				}
-				t.follows[r.match(seen.row, r.hold.followerSame)] = struct{}{}
+				match := r.match(seen.row, r.hold.followerSame)
+				if _, known := t.follows[match]; !known {
+					t.follows[match] = struct{}{}
+					t.news = append(t.news, match)
+				}
 			}
 		}
 	}
@@ -245,12 +250,14 @@ func (t *Transaction) emit(e Event, emit func(Event) error) error {
 	return emit(e)
 }
 
-// Follows are the match keys of this transaction's changes that cancel held events of earlier ones, sorted.
+// Follows are the match keys, sorted, of the changes observed since it was called before: they cancel held events of earlier
+// transactions.
 func (t *Transaction) Follows() []string {
-	out := make([]string, 0, len(t.follows))
-	for match := range t.follows {
-		out = append(out, match)
+	out := make([]string, len(t.news))
+	for i, match := range t.news {
+		out[i] = match.String()
 	}
+	t.news = nil
 	slices.Sort(out)
 	return out
 }

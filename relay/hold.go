@@ -10,25 +10,32 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// held are the events that a later change may cancel, oldest first. They are stored with the transaction that made them and
-// leave the store with the one that cancels or releases them. Time is the IAM's commit time, never this machine's.
+// held says what the store has of events that a later change may cancel. They are stored with the transaction that made them,
+// and leave the store with the one that cancels or releases them. Time is the IAM's commit time, never this machine's.
 type held struct {
-	events []outbox.Held
+	count int
+	// first: none is due before. Zero if there is none.
+	first time.Time
 }
 
-func (h *held) add(e outbox.Held) { h.events = append(h.events, e) }
-func (h *held) len() int          { return len(h.events) }
-
-// due is the earliest time at which an event may go, or the zero time.
-func (h *held) due() time.Time {
-	var first time.Time
-	for i := range h.events {
-		if u := h.events[i].Until; first.IsZero() || u.Before(first) {
-			first = u
-		}
+func (h *held) add(e outbox.Held) {
+	if h.count++; h.first.IsZero() || e.Until.Before(h.first) {
+		h.first = e.Until
 	}
-	return first
 }
+
+func (h *held) drop(n int) {
+	if h.count -= n; h.count == 0 {
+		h.first = time.Time{}
+	}
+}
+
+func (h *held) len() int { return h.count }
+
+// due is a time before which none may go, or the zero time.
+func (h *held) due() time.Time { return h.first }
+
+func (h *held) overdue(now time.Time) bool { return !h.first.IsZero() && now.After(h.first) }
 
 // releasePoll is how often a due event asks whether the log has been read far enough, releaseLook how often one that does not
 // seem to be due asks the IAM's clock.
@@ -47,34 +54,65 @@ func (h *held) wait(now time.Time) time.Duration {
 	return min(max(due.Sub(now), releasePoll), releaseLook)
 }
 
-// releaseHeld moves the events whose time has passed into the log.
-func (in *ingest) releaseHeld(now time.Time, chunk *outbox.Chunk, last int64) int64 {
-	if len(in.held.events) == 0 {
-		return last
+// releaseChunk is how many held events are released in one commit.
+const releaseChunk = 500
+
+// release moves the stored events whose time has passed into the log, in commits of their own at lsn.
+func (in *ingest) release(ctx context.Context, now time.Time, lsn cdc.LSN) error {
+	for {
+		due, err := in.leader.Due(ctx, now, releaseChunk)
+		if err != nil {
+			return err
+		}
+		if len(due) > 0 {
+			began, last := time.Now(), in.lastEvent
+			chunk := &outbox.Chunk{Unhold: due}
+			for i := range due {
+				last++
+				due[i].ID = last
+				chunk.Events = append(chunk.Events, due[i].Event)
+			}
+			if err := in.leader.Commit(ctx, chunk, lsn, last); err != nil {
+				return err
+			}
+			in.held.drop(len(due))
+			in.committed(chunk, lsn, last, began)
+		}
+		if len(due) < releaseChunk {
+			in.held.count, in.held.first, err = in.store.Holding(ctx)
+			return err
+		}
 	}
-	in.held.events = slices.DeleteFunc(in.held.events, func(h outbox.Held) bool {
+}
+
+// releaseHeld moves the events whose time has passed from what a chunk holds into the log.
+func (in *ingest) releaseHeld(now time.Time, chunk *outbox.Chunk, last int64) int64 {
+	chunk.Hold = slices.DeleteFunc(chunk.Hold, func(h outbox.Held) bool {
 		if !now.After(h.Until) {
 			return false
 		}
 		last++
-		chunk.Unhold = append(chunk.Unhold, h)
 		h.ID = last
 		chunk.Events = append(chunk.Events, h.Event)
+		in.held.drop(1)
 		return true
 	})
 	return last
 }
 
-// cancelHeld drops the events that a transaction's changes cancel.
+// cancelHeld drops the events that a transaction's changes, whose matches are sorted, cancel.
 func (in *ingest) cancelHeld(follows []string, tx *cdc.Transaction, chunk *outbox.Chunk) {
 	if len(follows) == 0 {
 		return
 	}
-	in.held.events = slices.DeleteFunc(in.held.events, func(h outbox.Held) bool {
-		if h.LSN == tx.Commit || tx.Time.After(h.Until) || !slices.Contains(follows, h.Match) {
+	if in.held.count > len(chunk.Hold) {
+		chunk.Cancel = append(chunk.Cancel, outbox.Cancellation{Matches: follows, By: tx.Commit, At: tx.Time})
+	}
+	chunk.Hold = slices.DeleteFunc(chunk.Hold, func(h outbox.Held) bool {
+		if _, follows := slices.BinarySearch(follows, h.Match); !follows || h.LSN == tx.Commit || tx.Time.After(h.Until) {
 			return false
 		}
-		chunk.Unhold = append(chunk.Unhold, h)
+		in.held.drop(1)
 		return true
 	})
 }

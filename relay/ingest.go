@@ -115,6 +115,18 @@ func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.M
 	}()
 	for {
 		tx := m.Transaction
+		if tx != nil && in.held.overdue(tx.Time) { // they go before tx, unless the batch cancels them
+			if err := in.commit(ctx, batch); err != nil {
+				return err
+			}
+			for _, tx := range batch {
+				in.discard(tx)
+			}
+			batch, rows = nil, 0
+			if err := in.release(ctx, tx.Time, in.stored); err != nil {
+				return err
+			}
+		}
 		if tx == nil || in.alone(tx) {
 			if err := in.commit(ctx, batch); err != nil {
 				return err
@@ -167,11 +179,7 @@ func (in *ingest) commit(ctx context.Context, batch []*cdc.Transaction) error {
 	in.mirror.Begin(ctx)
 	parts := make([][]cdc.Change, len(batch))
 	for i, tx := range batch {
-		changes, err := tx.Part(0)
-		if err != nil {
-			return fmt.Errorf("read transaction %s: %w", tx.Commit, err)
-		}
-		parts[i] = in.barrier.known(changes)
+		parts[i] = in.barrier.known(tx.Changes())
 	}
 	counts := tally(parts...) // folding changes them
 	if err := in.prefetch(parts); err != nil {
@@ -209,6 +217,7 @@ func (in *ingest) committed(chunk *outbox.Chunk, end cdc.LSN, last int64, began 
 	in.acknowledge(end)
 	in.dispatch.update(chunk.Webhooks)
 	in.dispatch.dispatch(chunk.Events)
+	in.held.drop(chunk.Cancelled)
 	in.monitor.ingested(end, in.held.len())
 	in.metrics.OutboxCommit(time.Since(began))
 	for i := range chunk.Events {
@@ -353,19 +362,18 @@ func (in *ingest) idle(ctx context.Context, lsn cdc.LSN) error {
 	if err := in.passBarrier(ctx, lsn); err != nil {
 		return err
 	}
-	chunk, last := &outbox.Chunk{}, in.lastEvent
 	if in.clock.reached(lsn) {
-		last = in.releaseHeld(in.clock.time(), chunk, last)
+		if err := in.release(ctx, in.clock.time(), max(lsn, in.stored)); err != nil {
+			return err
+		}
 	}
-	// What is released must be stored even where the log stands still: it is held no more.
-	if last == in.lastEvent && (lsn <= in.stored || time.Since(in.idleSince) < idleStore) {
+	if lsn <= in.stored || time.Since(in.idleSince) < idleStore {
 		return nil
 	}
-	lsn = max(lsn, in.stored)
-	began := time.Now()
-	if err := in.leader.Commit(ctx, chunk, lsn, last); err != nil {
+	chunk, began := &outbox.Chunk{}, time.Now()
+	if err := in.leader.Commit(ctx, chunk, lsn, in.lastEvent); err != nil {
 		return err
 	}
-	in.committed(chunk, lsn, last, began)
+	in.committed(chunk, lsn, in.lastEvent, began)
 	return nil
 }

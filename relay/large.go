@@ -12,8 +12,11 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// largeChunk is how many changes of a large transaction are in memory at a time.
-const largeChunk = 500
+// largeChunk is how many changes of a large transaction are in memory at a time, unless largeBytes are fewer.
+const (
+	largeChunk = 500
+	largeBytes = 2 << 20
+)
 
 // commitLarge ingests a transaction that does not fit into memory, in chunks, inside one outbox transaction:
 //
@@ -158,20 +161,21 @@ func (in *ingest) discard(tx *cdc.Transaction) {
 func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *outbox.Large) (*cdc.Transaction, error) {
 	spool := cdc.NewSpool(in.spillDir, in.spillAt)
 	fail := func(err error) (*cdc.Transaction, error) { return nil, errors.Join(err, spool.Close()) }
-	for i := range tx.Parts() {
-		changes, err := tx.Part(i)
+	alive := func() error { return large.Ping(ctx) }
+	err := tx.EachPart(alive, func(part iter.Seq2[cdc.Change, error]) error {
+		var folding mapping.Folding
+		err := eachChunk(part, func(changes []cdc.Change) error {
+			in.count(tally(changes))
+			folding.Add(in.barrier.known(changes))
+			return alive()
+		})
 		if err != nil {
-			return fail(fmt.Errorf("read part %d: %w", i, err))
+			return err
 		}
-		in.count(tally(changes))
-		folded := mapping.Fold(in.barrier.known(changes))
-		for len(folded) > 0 {
-			n := min(largeChunk, len(folded))
-			if err := in.netChunk(ctx, folded[:n], spool, large); err != nil {
-				return fail(err)
-			}
-			folded = folded[n:]
-		}
+		return eachChunk(listed(folding.Net()), func(folded []cdc.Change) error { return in.netChunk(ctx, folded, spool, large) })
+	})
+	if err != nil {
+		return fail(err)
 	}
 	net, err := spool.Transaction()
 	if err != nil {
@@ -237,15 +241,16 @@ func (in *ingest) newLarge(large *outbox.Large, tx *cdc.Transaction) *largeMappi
 
 func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	mapped := l.mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time, Reconciled: l.reconciling}, l.mirror)
-	if err := eachChunk(net, func(changes []cdc.Change) error { mapped.Observe(changes); return nil }); err != nil {
-		return err
-	}
-	first := &outbox.Chunk{}
-	l.last = l.releaseHeld(l.tx.Time, first, l.last)
-	if err := l.write(ctx, first); err != nil {
-		return err
-	}
 	err := eachChunk(net, func(changes []cdc.Change) error {
+		mapped.Observe(changes)
+		chunk := &outbox.Chunk{}
+		l.cancelHeld(mapped.Follows(), l.tx, chunk)
+		return l.write(ctx, chunk)
+	})
+	if err != nil {
+		return err
+	}
+	err = eachChunk(net, func(changes []cdc.Change) error {
 		l.mirror.Begin(ctx)
 		for i := range changes {
 			l.mapper.Refs(&changes[i], l.mirror.Want)
@@ -259,11 +264,6 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 		return err
 	}
 	if err := l.emitting(ctx, mapped.Finish); err != nil {
-		return err
-	}
-	last := &outbox.Chunk{}
-	l.cancelHeld(mapped.Follows(), l.tx, last)
-	if err := l.write(ctx, last); err != nil {
 		return err
 	}
 	return l.settle(ctx, net)
@@ -298,7 +298,11 @@ func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
 			l.tell(&chunk.Hold[i].Event)
 		}
 	}
-	return l.large.Write(ctx, chunk)
+	if err := l.large.Write(ctx, chunk); err != nil {
+		return err
+	}
+	l.held.drop(chunk.Cancelled)
+	return nil
 }
 
 // tell counts an event.
@@ -331,21 +335,34 @@ func (l *largeMapping) settle(ctx context.Context, net netChanges) error {
 	})
 }
 
+// eachChunk hands over changes in chunks that take little memory.
 func eachChunk(net netChanges, each func([]cdc.Change) error) error {
 	chunk := make([]cdc.Change, 0, largeChunk)
+	size := 0
 	for c, err := range net {
 		if err != nil {
 			return err
 		}
-		if chunk = append(chunk, c); len(chunk) == largeChunk {
+		chunk, size = append(chunk, c), size+c.Size()
+		if len(chunk) == largeChunk || size >= largeBytes {
 			if err := each(chunk); err != nil {
 				return err
 			}
-			chunk = chunk[:0]
+			chunk, size = chunk[:0], 0
 		}
 	}
 	if len(chunk) == 0 {
 		return nil
 	}
 	return each(chunk)
+}
+
+func listed(changes []cdc.Change) iter.Seq2[cdc.Change, error] {
+	return func(yield func(cdc.Change, error) bool) {
+		for _, c := range changes {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
 }

@@ -106,7 +106,14 @@ func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if problems := status.Problems(); len(problems) > 0 {
-		return errors.New(strings.Join(problems, "\n"))
+		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
+	}
+	hazards, err := cdc.MappedHazards(ctx, conn, name, tables)
+	if err != nil {
+		return err
+	}
+	for _, h := range hazards {
+		t.log.Warn("a publication that is not the relay's makes statements of the IAM fail", "hazard", h.String())
 	}
 	sql := status.SQL()
 	if len(sql) == 0 {
@@ -149,13 +156,13 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 	if err != nil {
 		return nil, err
 	}
-	heldEvents, err := t.store.HeldEvents(ctx)
+	holding, due, err := t.store.Holding(ctx)
 	if err != nil {
 		return nil, err
 	}
 	in := &ingest{
 		leader: t.leader, store: t.store, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
-		held: &held{events: heldEvents}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
+		held: &held{count: holding, first: due}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
@@ -65,74 +63,16 @@ func (c *sourceCheck) mayPublish(ctx context.Context, p cdc.Publication) (bool, 
 	return may, nil
 }
 
-// Tables whose UPDATE and DELETE the server refuses in the application's own sessions, by way of any publication of the
-// database, also of other tools: https://www.postgresql.org/docs/current/logical-replication-publication.html
-const (
-	// withoutIdentity: the table has no replica identity by which a subscriber could find the row.
-	withoutIdentity = `SELECT t.pubname, n.nspname || '.' || c.relname, 'it has no replica identity: give it a primary key'
-FROM pg_publication_tables t
-JOIN pg_publication p ON p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete)
-JOIN pg_namespace n ON n.nspname = t.schemaname
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
-WHERE CASE c.relreplident
-        WHEN 'f' THEN false
-        WHEN 'n' THEN true
-        WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
-        ELSE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident AND i.indisvalid)
-      END`
-	// listed: a column list, or a row filter, that does not cover the replica identity; PostgreSQL 15 and newer.
-	listed = `SELECT p.pubname, n.nspname || '.' || c.relname, 'its column list does not cover the replica identity'
-FROM pg_publication_rel r
-JOIN pg_publication p ON p.oid = r.prpubid AND (p.pubupdate OR p.pubdelete)
-JOIN pg_class c ON c.oid = r.prrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE r.prattrs IS NOT NULL AND (c.relreplident = 'f' OR EXISTS (
-  SELECT FROM pg_index i, unnest(i.indkey::int2[]) k
-  WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)
-    AND k <> ALL (r.prattrs::int2[])))
-UNION ALL
-SELECT p.pubname, n.nspname || '.' || c.relname, 'its row filter uses a column outside of the replica identity'
-FROM pg_publication_rel r
-JOIN pg_publication p ON p.oid = r.prpubid AND (p.pubupdate OR p.pubdelete)
-JOIN pg_class c ON c.oid = r.prrelid AND c.relreplident <> 'f'
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE r.prqual IS NOT NULL AND EXISTS (
-  SELECT FROM regexp_matches(r.prqual::text, ':varattno (\d+)', 'g') AS v (attno)
-  WHERE NOT EXISTS (SELECT FROM pg_index i, unnest(i.indkey::int2[]) k
-    WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)
-      AND k = v.attno[1]::int2))`
-	// generated: replica identity FULL with a stored generated column that is not published; PostgreSQL 18 and newer.
-	generated = `SELECT t.pubname, n.nspname || '.' || c.relname, 'its replica identity FULL has a generated column that is not published'
-FROM pg_publication_tables t
-JOIN pg_publication p ON p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete) AND p.pubgencols <> 's'
-JOIN pg_namespace n ON n.nspname = t.schemaname
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename AND c.relreplident = 'f'
-WHERE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 's' AND NOT a.attisdropped)`
-)
-
 // otherPublications looks for publications that make the IAM's own statements fail.
 func (c *sourceCheck) otherPublications(ctx context.Context) error {
-	query := withoutIdentity
-	if c.server.Version >= 150000 {
-		query += "\nUNION ALL\n" + listed
-	}
-	if c.server.Version >= 180000 {
-		query += "\nUNION ALL\n" + generated
-	}
-	rows, err := c.conn.Query(ctx, query+"\nORDER BY 1, 2, 3")
+	hazards, err := cdc.Hazards(ctx, c.conn)
 	if err != nil {
-		return fmt.Errorf("look at all publications: %w", err)
+		return err
 	}
-	var publication, table, reason string
-	found := 0
-	if _, err := pgx.ForEachRow(rows, []any{&publication, &table, &reason}, func() error {
-		found++
-		c.fail("others", "publication %s makes UPDATE or DELETE on %s fail: %s, or take it out of the publication", publication, table, reason)
-		return nil
-	}); err != nil {
-		return fmt.Errorf("look at all publications: %w", err)
+	for _, h := range hazards {
+		c.fail("others", "%s", h)
 	}
-	if found == 0 {
+	if len(hazards) == 0 {
 		c.ok("others", "no publication makes the IAM's own UPDATE or DELETE fail")
 	}
 	return nil

@@ -82,6 +82,40 @@ func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
 	}
 }
 
+// What the relay's own publication would do to the IAM's statements is refused before the publication is touched; what those of
+// other tools do to the mapped tables is told.
+func TestSetup_BreaksNoStatementsOfTheIAM(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`ALTER TABLE users REPLICA IDENTITY FULL`)
+	if major := clustertest.Cluster(t).Major; major >= 15 {
+		w.exec(fmt.Sprintf(`CREATE PUBLICATION %s FOR TABLE users (id, realm_id, username)`, w.name))
+		const refusal = "publication NAME: with it, UPDATE and DELETE fail in the application on public.users: its column list does not cover the replica identity"
+		w.run("setup").fails(1, refusal)
+		w.run("run").fails(1, refusal)
+		w.exec(fmt.Sprintf(`DROP PUBLICATION %s; CREATE PUBLICATION other FOR TABLE users (id, username)`, w.name))
+		w.run("setup").has("WARNING: publication other makes UPDATE or DELETE on public.users fail: its column list does not cover the replica identity, or take it out of the publication")
+		w.exec(fmt.Sprintf(`DROP PUBLICATION %s; DROP PUBLICATION other`, w.name))
+	}
+	w.exec(`ALTER TABLE users ADD COLUMN shout text GENERATED ALWAYS AS (upper(username)) STORED`)
+	if clustertest.Cluster(t).Major < 18 {
+		w.run("setup").has("publication NAME: made for 16 tables")
+		return
+	}
+	const generated = `with it, UPDATE and DELETE fail in the application on public.users: its replica identity FULL has a generated column, which the publication leaves out: ` +
+		`ALTER TABLE "public"."users" REPLICA IDENTITY DEFAULT if it has a primary key, which is enough, or set publish_generated_columns = stored in the publication`
+	w.run("setup").fails(1, "publication NAME: "+generated)
+	if r := w.run("setup", "--print"); !strings.Contains(r.out, "\n-- PROBLEM: "+generated+"\n") || strings.Contains(r.out, "\nCREATE PUBLICATION") {
+		t.Errorf("it prints what breaks the IAM:\n%s", r.out)
+	}
+	w.run("run").fails(1, "publication NAME: "+generated)
+	w.run("check").has("✗ publication  NAME: " + generated)
+	w.exec(`UPDATE users SET enabled = true`)
+	w.exec(fmt.Sprintf(`CREATE PUBLICATION %s WITH (publish_generated_columns = stored)`, w.name))
+	w.run("setup").has("publication NAME: brought up to date, tables added: 16")
+	w.exec(`UPDATE users SET enabled = true`)
+}
+
 // PostgreSQL 18 refuses also what a generated column does to replica identity FULL.
 func TestCheck_GeneratedColumns(t *testing.T) {
 	t.Parallel()
@@ -160,7 +194,7 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w.run("setup")
 	w.run("check").has("✓ outbox       schema NAME of database NAME")
 	w.exec(fmt.Sprintf("INSERT INTO %s.migration (number) VALUES (999)", w.name))
-	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 4); run that version")
+	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 5); run that version")
 }
 
 func TestCheck_RowLevelSecurity(t *testing.T) {

@@ -99,13 +99,13 @@ func (w *world) configure(source string, more ...string) {
 }
 
 // amend replaces a text of the configuration.
-func (w *world) amend(old, new string) {
+func (w *world) amend(from, to string) {
 	w.t.Helper()
 	text, err := os.ReadFile(w.config)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.WriteFile(w.config, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(w.config, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -120,6 +120,13 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 	if problems := before.Problems(); len(problems) > 0 {
 		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
 	}
+	hazards, err := cdc.MappedHazards(ctx, conn, name, s.tables)
+	if err != nil {
+		return err
+	}
+	for _, h := range hazards {
+		s.say("WARNING: %s", h)
+	}
 	if _, err := cdc.EnsurePublication(ctx, conn, name, s.tables); err != nil {
 		return err
 	}

@@ -156,11 +156,15 @@ func (s *setup) printPublication(f *found) {
 	if len(sql) == 0 {
 		s.say("-- Publication %s has all mapped tables.", p.Name)
 	}
-	for _, statement := range sql {
-		s.say("%s", statement)
-	}
 	for _, problem := range p.Problems() {
 		s.say("-- PROBLEM: %s", problem)
+	}
+	comment := ""
+	if p.Refused != nil {
+		comment = "-- "
+	}
+	for _, statement := range sql {
+		s.say("%s%s", comment, statement)
 	}
 }
 

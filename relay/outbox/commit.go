@@ -32,19 +32,16 @@ type Event struct {
 	Webhooks []int64
 }
 
-// Held is an event that a change within its time may still cancel. It has no ID yet.
-type Held struct {
-	Event
-	Match string
-	Until time.Time // in the IAM's commit time
-}
-
 // Chunk is what one outbox commit, or a part of a large one, writes.
 type Chunk struct {
 	Events   []Event
 	Webhooks []Webhook
 	Hold     []Held
-	Unhold   []Held
+	// Cancel drops held events; Unhold those that are among Events now.
+	Cancel []Cancellation
+	Unhold []Held
+	// Cancelled is how many Cancel has dropped, once the chunk is written.
+	Cancelled int
 	// Notices that the chunk's events were made of.
 	Notices []int64
 
@@ -88,7 +85,11 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 type Large struct {
 	leader *Leader
 	tx     pgx.Tx
+	used   time.Time
 }
+
+// pingPause is how long the server may hear nothing of a Large: a fifth of the time after which it ends an idle transaction.
+const pingPause = 3 * time.Second
 
 // Begin starts one. Until it ends, the mirror reads through it.
 func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
@@ -97,19 +98,32 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 		return nil, fmt.Errorf("begin an outbox transaction: %w", err)
 	}
 	m.query = tx
-	return &Large{leader: l, tx: tx}, nil
+	return &Large{leader: l, tx: tx, used: time.Now()}, nil
 }
 
-// Write adds a chunk.
+// Write adds a chunk. An empty one is a Ping.
 func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 	batch := &pgx.Batch{}
 	chunk.queue(batch, t.leader.store.keys)
 	if batch.Len() == 0 {
-		return nil
+		return t.Ping(ctx)
 	}
 	if err := t.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
+	t.used = time.Now()
+	return nil
+}
+
+// Ping keeps the transaction alive while nothing is written. It may be called very often.
+func (t *Large) Ping(ctx context.Context) error {
+	if time.Since(t.used) < pingPause {
+		return nil
+	}
+	if err := t.tx.Conn().Ping(ctx); err != nil {
+		return fmt.Errorf("keep the outbox transaction alive: %w", err)
+	}
+	t.used = time.Now()
 	return nil
 }
 
@@ -153,18 +167,9 @@ func (c *Chunk) queue(batch *pgx.Batch, k *keys) {
 			ON CONFLICT (tbl, key) DO UPDATE SET owner = excluded.owner, fields = excluded.fields`,
 			c.upsertTables, c.upsertKeys, c.upsertOwners, c.upsertRows)
 	}
-	for i := range c.Hold {
-		h := &c.Hold[i]
-		batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)
-			VALUES ($1::text::pg_lsn, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12)`,
-			h.LSN.String(), h.Ordinal, h.WebhookID, h.Name, h.Tenant, h.Resource, h.Occurred, h.Body, h.Webhooks, h.Match, h.Until, h.Reconciled)
-	}
+	c.queueHeld(batch)
 	if len(c.Notices) > 0 {
 		batch.Queue(`DELETE FROM notice WHERE id = ANY ($1)`, c.Notices)
-	}
-	for i := range c.Unhold {
-		h := &c.Unhold[i]
-		batch.Queue(`DELETE FROM held WHERE lsn = $1::text::pg_lsn AND ordinal = $2`, h.LSN.String(), h.Ordinal)
 	}
 }
 
@@ -197,23 +202,4 @@ func arrayLiteral(ids []int64) string {
 		b = strconv.AppendInt(b, id, 10)
 	}
 	return string(append(b, '}'))
-}
-
-// HeldEvents reads all held events, oldest first.
-func (s *Store) HeldEvents(ctx context.Context) ([]Held, error) {
-	rows, err := s.pool.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until, reconciled
-		FROM held ORDER BY lsn, ordinal`)
-	if err != nil {
-		return nil, fmt.Errorf("read held events: %w", err)
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Held, error) {
-		var h Held
-		var lsn string
-		err := row.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled)
-		if err != nil {
-			return h, err
-		}
-		h.LSN, err = cdc.ParseLSN(lsn)
-		return h, err
-	})
 }

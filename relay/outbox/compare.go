@@ -10,7 +10,9 @@ import (
 )
 
 // Copy returns a copy that is part of the transaction.
-func (t *Large) Copy(owners map[*cdc.Table]int) *Copy { return &Copy{leader: t.leader, tx: t.tx, owners: owners} }
+func (t *Large) Copy(owners map[*cdc.Table]int) *Copy {
+	return &Copy{leader: t.leader, tx: t.tx, owners: owners}
+}
 
 // BeginFound forgets which rows the last comparison has found. Only one at a time can do so: others wait for its end.
 func (t *Large) BeginFound(ctx context.Context) error {

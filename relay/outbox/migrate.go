@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,17 +92,17 @@ func (s *Store) applyMigrations(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("read table %s.migration: %w", s.schema, err)
 	}
-	files, err := migrations.ReadDir("migrations")
+	files, newest, err := knownMigrations()
 	if err != nil {
-		return fmt.Errorf("list migrations: %w", err)
+		return err
 	}
-	if newest := len(files); len(applied) > 0 && slices.Max(applied) > newest {
+	if len(applied) > 0 && slices.Max(applied) > newest {
 		return fmt.Errorf("schema %s is of a newer iam-relay (migration %d, this one knows %d): run that version", s.schema, slices.Max(applied), newest)
 	}
 	for _, f := range files {
-		number, err := strconv.Atoi(strings.SplitN(f.Name(), "_", 2)[0])
+		number, err := migrationNumber(f)
 		if err != nil {
-			return fmt.Errorf("migration %s: its name does not begin with a number", f.Name())
+			return err
 		}
 		if slices.Contains(applied, number) {
 			continue
@@ -118,6 +119,23 @@ func (s *Store) applyMigrations(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	return nil
+}
+
+// knownMigrations are those of this program, in order, and the number of the newest.
+func knownMigrations() (files []fs.DirEntry, newest int, err error) {
+	if files, err = migrations.ReadDir("migrations"); err != nil {
+		return nil, 0, fmt.Errorf("list migrations: %w", err)
+	}
+	newest, err = migrationNumber(files[len(files)-1])
+	return files, newest, err
+}
+
+func migrationNumber(f fs.DirEntry) (int, error) {
+	number, err := strconv.Atoi(strings.SplitN(f.Name(), "_", 2)[0])
+	if err != nil {
+		return 0, fmt.Errorf("migration %s: its name does not begin with a number", f.Name())
+	}
+	return number, nil
 }
 
 // Drop removes the relay's schema with everything in it.

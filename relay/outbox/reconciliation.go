@@ -197,7 +197,7 @@ func (s *Store) EndReconciliation(ctx context.Context, r *Reconciliation) error 
 	return nil
 }
 
-// End records the end of a reconciliation in the transaction that has its events.
+// EndReconciliation records the end of a reconciliation in the transaction that has its events.
 func (t *Large) EndReconciliation(ctx context.Context, r *Reconciliation) error {
 	arguments, err := r.end()
 	if err != nil {

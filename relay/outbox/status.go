@@ -28,11 +28,11 @@ type Setting struct {
 
 // Setting looks at the database. That the schema is missing is no error.
 func (s *Store) Setting(ctx context.Context) (Setting, error) {
-	files, err := migrations.ReadDir("migrations")
+	_, newest, err := knownMigrations()
 	if err != nil {
-		return Setting{}, fmt.Errorf("list migrations: %w", err)
+		return Setting{}, err
 	}
-	o := Setting{Known: len(files)}
+	o := Setting{Known: newest}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return o, fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))

@@ -1,0 +1,101 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// Held is an event that a change within its time may still cancel. It has no ID yet.
+type Held struct {
+	Event
+	Match string
+	Until time.Time // in the IAM's commit time
+}
+
+// Cancellation is what a transaction cancels: held events of earlier ones that were not due yet.
+type Cancellation struct {
+	Matches []string
+	By      cdc.LSN // the commit of the transaction
+	At      time.Time
+}
+
+// queueHeld holds first and drops then: what is held by the chunk's own transactions may be cancelled by later ones of them.
+func (c *Chunk) queueHeld(batch *pgx.Batch) {
+	if len(c.Hold) > 0 {
+		c.queueHold(batch)
+	}
+	for _, by := range c.Cancel {
+		batch.Queue(`DELETE FROM held WHERE match = ANY ($1) AND lsn < $2::text::pg_lsn AND until >= $3`, by.Matches, by.By.String(), by.At).
+			Exec(func(tag pgconn.CommandTag) error {
+				c.Cancelled += int(tag.RowsAffected())
+				return nil
+			})
+	}
+	if len(c.Unhold) > 0 {
+		lsns, ordinals := make([]string, len(c.Unhold)), make([]int32, len(c.Unhold))
+		for i := range c.Unhold {
+			lsns[i], ordinals[i] = c.Unhold[i].LSN.String(), int32(c.Unhold[i].Ordinal)
+		}
+		batch.Queue(`DELETE FROM held h USING unnest($1::text[], $2::int[]) AS w(lsn, ordinal)
+			WHERE h.lsn = w.lsn::pg_lsn AND h.ordinal = w.ordinal`, lsns, ordinals)
+	}
+}
+
+func (c *Chunk) queueHold(batch *pgx.Batch) {
+	n := len(c.Hold)
+	lsns, ordinals, webhookIDs, names := make([]string, n), make([]int32, n), make([]string, n), make([]string, n)
+	tenants, resources, occurred, bodies := make([]string, n), make([]string, n), make([]time.Time, n), make([][]byte, n)
+	webhooks, matches, until, reconciled := make([]string, n), make([]string, n), make([]time.Time, n), make([]bool, n)
+	for i := range c.Hold {
+		h := &c.Hold[i]
+		lsns[i], ordinals[i], webhookIDs[i], names[i] = h.LSN.String(), int32(h.Ordinal), h.WebhookID, h.Name
+		tenants[i], resources[i], occurred[i], bodies[i] = h.Tenant, h.Resource, h.Occurred, h.Body
+		webhooks[i], matches[i], until[i], reconciled[i] = arrayLiteral(h.Webhooks), h.Match, h.Until, h.Reconciled
+	}
+	batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)
+		SELECT lsn::pg_lsn, ordinal, webhook_id, name, nullif(tenant, ''), resource, occurred, body, webhooks::bigint[], match, until, reconciled
+		FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[])
+		AS w(lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)`,
+		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until, reconciled)
+}
+
+// Due reads held events whose time had passed at now, the first due first, at most limit.
+func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, error) {
+	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until, reconciled
+		FROM held WHERE until < $1 ORDER BY until, lsn, ordinal LIMIT $2`, now, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read held events: %w", err)
+	}
+	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Held, error) {
+		var h Held
+		var lsn string
+		err := row.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled)
+		if err != nil {
+			return h, err
+		}
+		h.LSN, err = cdc.ParseLSN(lsn)
+		return h, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read held events: %w", err)
+	}
+	return due, nil
+}
+
+// Holding is how many events are held, and when the first of them is due: the zero time if there is none.
+func (s *Store) Holding(ctx context.Context) (count int, due time.Time, err error) {
+	var first *time.Time
+	if err := s.pool.QueryRow(ctx, `SELECT count(*), min(until) FROM held`).Scan(&count, &first); err != nil {
+		return 0, due, fmt.Errorf("count held events: %w", err)
+	}
+	if first != nil {
+		due = *first
+	}
+	return count, due, nil
+}
