@@ -26,6 +26,8 @@ type Event struct {
 	Ordinal  int
 	// Body is sent and signed byte for byte.
 	Body []byte
+	// Reconciled: a comparison has found it, the log did not tell.
+	Reconciled bool
 	// Webhooks are those subscribed as of the event's transaction.
 	Webhooks []int64
 }
@@ -177,18 +179,18 @@ func (c *Chunk) queueEvents(batch *pgx.Batch) {
 	ids, ordinals := make([]int64, n), make([]int32, n)
 	webhookIDs, names, tenants := make([]string, n), make([]string, n), make([]string, n)
 	resources, lsns, webhooks := make([]string, n), make([]string, n), make([]string, n)
-	occurred, bodies := make([]time.Time, n), make([][]byte, n)
+	occurred, bodies, reconciled := make([]time.Time, n), make([][]byte, n), make([]bool, n)
 	for i := range c.Events {
 		e := &c.Events[i]
 		ids[i], ordinals[i], webhookIDs[i], names[i], tenants[i] = e.ID, int32(e.Ordinal), e.WebhookID, e.Name, e.Tenant
 		resources[i], lsns[i], occurred[i], bodies[i] = e.Resource, e.LSN.String(), e.Occurred, e.Body
-		webhooks[i] = arrayLiteral(e.Webhooks)
+		webhooks[i], reconciled[i] = arrayLiteral(e.Webhooks), e.Reconciled
 	}
-	batch.Queue(`INSERT INTO event (id, day, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks)
-		SELECT id, $11::date, webhook_id, name, nullif(tenant, ''), resource, occurred, lsn::pg_lsn, ordinal, body, webhooks::bigint[]
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::int[], $9::bytea[], $10::text[])
-		AS w(id, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks)`,
-		ids, webhookIDs, names, tenants, resources, occurred, lsns, ordinals, bodies, webhooks, today())
+	batch.Queue(`INSERT INTO event (id, day, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)
+		SELECT id, $11::date, webhook_id, name, nullif(tenant, ''), resource, occurred, lsn::pg_lsn, ordinal, body, webhooks::bigint[], reconciled
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::int[], $9::bytea[], $10::text[], $12::bool[])
+		AS w(id, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)`,
+		ids, webhookIDs, names, tenants, resources, occurred, lsns, ordinals, bodies, webhooks, today(), reconciled)
 }
 
 func arrayLiteral(ids []int64) string {

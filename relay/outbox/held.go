@@ -51,23 +51,24 @@ func (c *Chunk) queueHold(batch *pgx.Batch) {
 	n := len(c.Hold)
 	lsns, ordinals, webhookIDs, names := make([]string, n), make([]int32, n), make([]string, n), make([]string, n)
 	tenants, resources, occurred, bodies := make([]string, n), make([]string, n), make([]time.Time, n), make([][]byte, n)
-	webhooks, matches, until := make([]string, n), make([]string, n), make([]time.Time, n)
+	webhooks, matches, until, reconciled := make([]string, n), make([]string, n), make([]time.Time, n), make([]bool, n)
 	for i := range c.Hold {
 		h := &c.Hold[i]
 		lsns[i], ordinals[i], webhookIDs[i], names[i] = h.LSN.String(), int32(h.Ordinal), h.WebhookID, h.Name
 		tenants[i], resources[i], occurred[i], bodies[i] = h.Tenant, h.Resource, h.Occurred, h.Body
 		webhooks[i], matches[i], until[i] = arrayLiteral(h.Webhooks), h.Match, h.Until
+		reconciled[i] = h.Reconciled
 	}
-	batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until)
-		SELECT lsn::pg_lsn, ordinal, webhook_id, name, nullif(tenant, ''), resource, occurred, body, webhooks::bigint[], match, until
-		FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[])
-		AS w(lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until)`,
-		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until)
+	batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)
+		SELECT lsn::pg_lsn, ordinal, webhook_id, name, nullif(tenant, ''), resource, occurred, body, webhooks::bigint[], match, until, reconciled
+		FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[])
+		AS w(lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)`,
+		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until, reconciled)
 }
 
 // Due reads held events whose time had passed at now, the first due first, at most limit.
 func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, error) {
-	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until
+	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until, reconciled
 		FROM held WHERE until < $1 ORDER BY until, lsn, ordinal LIMIT $2`, now, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read held events: %w", err)
@@ -75,7 +76,7 @@ func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, err
 	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Held, error) {
 		var h Held
 		var lsn string
-		err := row.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until)
+		err := row.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled)
 		if err != nil {
 			return h, err
 		}
