@@ -45,6 +45,7 @@ const (
 	codeObjectInUse       = "55006"
 	codeNotInState        = "55000"
 	codeConfigLimit       = "53400"
+	codeTooLarge          = "54000"
 	codeTooManyClients    = "53300"
 	codeNoPrivilege       = "42501"
 	codeUndefinedTable    = "42P01"
@@ -146,6 +147,10 @@ func explain(err, missing error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return ConnectReason(err)
+	}
+	if pgErr.Code == codeTooLarge || strings.Contains(pgErr.Message, "invalid memory alloc request size") {
+		return fmt.Errorf("%w; a row of a published table has more than 1 GB as text (a bytea counts twice), also in columns that are not mapped, and the server cannot send it: "+
+			"make the application store it elsewhere, and begin anew as docs/operations.md says under \"When the slot is lost\"", err)
 	}
 	switch pgErr.Code {
 	case codeObjectInUse:

@@ -122,6 +122,9 @@ func (p *projection) tuple(src []byte, keyOnly bool, cells []cell) (_ Row, rest 
 // row copies values into a Row whose texts share one string, and hashes those that must be hashed. size is the length of
 // the texts.
 func (r *Relation) row(cells []cell, size int) (Row, error) {
+	if size > MaxRow {
+		return nil, r.tooLarge(cells, size)
+	}
 	row := make(Row, len(cells))
 	buffer := make([]byte, 0, 512)
 	if size > cap(buffer) {
@@ -152,4 +155,15 @@ func (r *Relation) row(cells []cell, size int) (Row, error) {
 		row[i].Text, texts = texts[:length], texts[length:]
 	}
 	return row, nil
+}
+
+func (r *Relation) tooLarge(cells []cell, size int) error {
+	largest := 0
+	for i := range cells {
+		if len(cells[i].text) > len(cells[largest].text) {
+			largest = i
+		}
+	}
+	return fmt.Errorf("the mapped values of a row have %d bytes, of which column %s has %d, which is more than the %d that a row may have; take the column out of the mapping and start again, nothing is skipped",
+		size, r.Columns[largest].Name, len(cells[largest].text), MaxRow)
 }

@@ -35,6 +35,10 @@ var NullValue = Value{Kind: Null}
 // Known reports whether the value itself is known: null or text.
 func (v Value) Known() bool { return v.Kind >= Null }
 
+// MaxRow is how many bytes the mapped values of one row may have together. A larger row is an error, never skipped: it would be
+// in memory many times over. Columns that are not mapped do not count.
+const MaxRow = 16 << 20
+
 // Row holds the values of a Table's columns, in the order of Table.Columns. A nil Row is no row.
 type Row []Value
 

@@ -61,6 +61,11 @@ func (in *ingest) beginRecord(ctx context.Context, r *reconciliation) (err error
 
 func (in *ingest) reconcileIn(ctx context.Context, r *reconciliation) (err error) {
 	began := time.Now()
+	if !r.record.DryRun && in.held.overdue(r.snapshot.Time) { // they go before what is found
+		if err := in.release(ctx, r.snapshot.Time, in.stored); err != nil {
+			return err
+		}
+	}
 	large, err := in.leader.Begin(ctx, in.mirror)
 	if err != nil {
 		return err

@@ -1,0 +1,22 @@
+package cdc
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// PostgreSQL 15 said the first of a row with a bytea of 600 MB, as an internal error.
+func TestExplain_RowThatTheServerCannotSend(t *testing.T) {
+	t.Parallel()
+	for _, refusal := range []*pgconn.PgError{
+		{Severity: "ERROR", Code: "XX000", Message: "invalid memory alloc request size 1258291203"},
+		{Severity: "ERROR", Code: "54000", Message: "out of memory", Detail: "Cannot enlarge string buffer containing 1073741823 bytes by 1 more bytes."},
+	} {
+		err := explain(refusal, ErrPublicationMissing)
+		if !strings.Contains(err.Error(), "more than 1 GB") || Retryable(err) {
+			t.Errorf("%v: %v, retryable: %t", refusal, err, Retryable(err))
+		}
+	}
+}
