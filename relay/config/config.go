@@ -35,6 +35,7 @@ type Source struct {
 	WALSenderTimeout  Duration `toml:"wal_sender_timeout"`
 	MemoryLimit       Size     `toml:"memory_limit"`
 	SpillDir          string   `toml:"spill_dir"`
+	RetainedWarning   Size     `toml:"retained_warning"`
 }
 
 // Mapping chooses the rules that make events of rows.
@@ -168,6 +169,7 @@ func Default() *Config {
 			CreatePublication: true,
 			WALSenderTimeout:  Duration{5 * time.Second},
 			MemoryLimit:       Size{4 << 20},
+			RetainedWarning:   Size{1 << 30},
 		},
 		Mapping: Mapping{Preset: "ferriskey", Schema: "public", ResourceID: ResourceIDRow, Drop: []string{}},
 		Outbox:  Outbox{Schema: "iam_relay", Retention: Duration{720 * time.Hour}, Batch: 500},
