@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -53,9 +54,9 @@ func TestSlot_IdleSource(t *testing.T) {
 	}
 	p := start(t, w.config().webhook(w.hook, "/all").set("source.retained_warning", "32MiB"))
 	p.metric(stateLine("idle"))
-	const rounds, mib = 8, 8
-	for range rounds { // in all, twice what is warned of
-		if _, err := busy.Exec(t.Context(), `INSERT INTO log SELECT repeat('x', 900) FROM generate_series(1, 8400)`); err != nil {
+	const rounds, mib = 3, 16
+	for range rounds { // in all, more than what is warned of
+		if _, err := busy.Exec(t.Context(), `INSERT INTO log SELECT repeat('x', 900) FROM generate_series(1, 16800)`); err != nil {
 			t.Fatal(err)
 		}
 		w.acknowledges(value[string](t, busy, `SELECT pg_current_wal_insert_lsn()::text`))
@@ -89,6 +90,7 @@ func TestSlot_StuckOutbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }) // else the pool waits for it
 	if _, err := lock.Exec(t.Context(), w.inOutbox(`SELECT FROM relay.position FOR UPDATE`)); err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +125,7 @@ func TestSlot_OpenTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = open.Rollback(context.WithoutCancel(t.Context())) }) // else the pool waits for it
 	if _, err := open.Exec(t.Context(), `INSERT INTO other VALUES (1)`); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +141,7 @@ func TestSlot_OpenTransaction(t *testing.T) {
 		if _, named := warnings(); named {
 			break
 		}
-		if mib > 100 { // once, the warning may have come before the acknowledgement
+		if mib > 100 { // once, the warning may have come before the relay had read it all
 			t.Fatalf("no warning says %q", want)
 		}
 	}

@@ -75,9 +75,14 @@ func (w *slotWatch) askStore(ctx context.Context, parked bool) {
 }
 
 func (w *slotWatch) why(ctx context.Context, status cdc.SlotStatus) string {
-	w.monitor.mu.Lock()
-	standing, reason := w.monitor.standing()
-	w.monitor.mu.Unlock()
+	m := w.monitor
+	m.mu.Lock()
+	standing, reason := m.standing()
+	if end := status.Confirmed + cdc.LSN(max(status.LagBytes, 0)); m.source != nil && m.durable > status.Confirmed {
+		// An idle source's position is acknowledged only now and then: that is no lag.
+		status.LagBytes = int64(end - min(end, m.durable))
+	}
+	m.mu.Unlock()
 	if standing != admin.Stuck {
 		reason = ""
 	}
