@@ -65,7 +65,7 @@ SELECT s.active, coalesce(s.active_pid, 0), s.temporary, coalesce(s.plugin, ''),
        coalesce(to_jsonb(s)->>'invalidation_reason', ''), coalesce((to_jsonb(s)->>'failover')::bool, false),
        coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.restart_lsn, '0/0')::text,
        coalesce(pg_wal_lsn_diff(wal_end, s.restart_lsn), -1)::bigint, coalesce(pg_wal_lsn_diff(wal_end, s.confirmed_flush_lsn), -1)::bigint,
-       coalesce(greatest(s.safe_wal_size, 0), -1),
+       CASE WHEN s.safe_wal_size < 0 THEN 0 ELSE coalesce(s.safe_wal_size, -1) END,
        (SELECT CASE WHEN setting::bigint < 0 THEN -1 ELSE setting::bigint << 20 END FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
        coalesce((SELECT setting::bigint * CASE unit WHEN 'min' THEN 60 WHEN 'ms' THEN 0.001 ELSE 1 END
            FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), 0)::bigint,
