@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/bits"
@@ -54,7 +53,7 @@ func (r *retention) over(s cdc.SlotStatus) bool {
 }
 
 // observe tells what is news. why is asked for only then.
-func (r *retention) observe(ctx context.Context, s cdc.SlotStatus, why func() string) {
+func (r *retention) observe(s cdc.SlotStatus, why func() string) {
 	attrs := []any{"slot", s.Name, "wal_status", s.WALStatus, "retained_bytes", s.RetainedBytes, "lag_bytes", s.LagBytes}
 	if s.KeepLimit >= 0 {
 		attrs = append(attrs, "max_slot_wal_keep_size_bytes", s.KeepLimit, "safe_bytes", s.SafeWALSize)
@@ -64,14 +63,15 @@ func (r *retention) observe(ctx context.Context, s cdc.SlotStatus, why func() st
 		r.log.Error("the slot is lost: the server has removed log that was not read, or given the slot up", append(attrs, "reason", s.Invalidation)...)
 		r.warned = step
 	case step > r.warned:
-		level, text := slog.LevelWarn, "the server keeps much log for the slot"
-		if s.KeepLimit >= 0 {
-			text = "the slot nears the limit at which the server gives it up"
-			if step >= stepTenth {
-				level = slog.LevelError
-			}
+		attrs = append(attrs, "why", why())
+		switch {
+		case s.KeepLimit < 0:
+			r.log.Warn("the server keeps much log for the slot", attrs...)
+		case step < stepTenth:
+			r.log.Warn("the slot nears the limit at which the server gives it up", attrs...)
+		default:
+			r.log.Error("the slot is about to be given up by the server", attrs...)
 		}
-		r.log.Log(ctx, level, text, append(attrs, "why", why())...)
 		r.warned = step
 	case r.warned > 0 && s.Exists && step == 0 && r.over(s):
 		r.log.Info("the log that is kept for the slot is little again", attrs...)

@@ -56,7 +56,7 @@ func TestRetention_TellsEachStepOnce(t *testing.T) {
 			got := ""
 			for _, s := range test.seen {
 				log.Reset()
-				r.observe(t.Context(), s, func() string { return "of a test" })
+				r.observe(s, func() string { return "of a test" })
 				letter := "-"
 				for level, of := range map[string]string{"level=WARN": "w", "level=ERROR": "e", "level=INFO": "i"} {
 					if strings.Contains(log.String(), level) {

@@ -37,7 +37,7 @@ func (w *slotWatch) poll(ctx context.Context, parked bool) {
 	}
 	m.mu.Unlock()
 	if err == nil {
-		w.observe(ctx, status, func() string { return w.why(ctx, status) })
+		w.observe(status, func() string { return w.why(ctx, status) })
 	}
 }
 

@@ -130,15 +130,23 @@ func TestForeignSlot_IsNeverDropped(t *testing.T) {
 	t.Parallel()
 	const stays = "slot NAME stays: this relay has not made it\n"
 	for name, test := range map[string]struct{ make, outbox, run, teardown string }{
-		"plugin, first copy": {`SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "copying",
-			`drop slot NAME: the replication slot is somebody else's: it is of plugin "test_decoding" and database "NAME"; choose another source.slot`, stays},
+		"plugin, first copy": {
+			`SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "copying",
+			`drop slot NAME: the replication slot is somebody else's: it is of plugin "test_decoding" and database "NAME"; choose another source.slot`, stays,
+		},
 		"plugin": {`SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "streaming", "", stays},
-		"physical": {`SELECT pg_create_physical_replication_slot('NAME')`, "copying",
-			`drop slot NAME: the replication slot is somebody else's: it is of plugin "" and database ""; choose another source.slot`, stays},
-		"unknown": {`SELECT pg_create_logical_replication_slot('NAME', 'pgoutput')`, "new",
-			"slot NAME exists, but this outbox has never read from it: drop it, or choose another source.slot", stays},
-		"made anew": {`SELECT pg_create_logical_replication_slot('NAME', 'pgoutput')`, "streaming", "",
-			"slot NAME stays: it has moved past where this relay stopped, so somebody else reads from it or has made it anew; if nobody does: SELECT pg_drop_replication_slot('NAME')\n"},
+		"physical": {
+			`SELECT pg_create_physical_replication_slot('NAME')`, "copying",
+			`drop slot NAME: the replication slot is somebody else's: it is of plugin "" and database ""; choose another source.slot`, stays,
+		},
+		"unknown": {
+			`SELECT pg_create_logical_replication_slot('NAME', 'pgoutput')`, "new",
+			"slot NAME exists, but this outbox has never read from it: drop it, or choose another source.slot", stays,
+		},
+		"made anew": {
+			`SELECT pg_create_logical_replication_slot('NAME', 'pgoutput')`, "streaming", "",
+			"slot NAME stays: it has moved past where this relay stopped, so somebody else reads from it or has made it anew; if nobody does: SELECT pg_drop_replication_slot('NAME')\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -147,7 +155,9 @@ func TestForeignSlot_IsNeverDropped(t *testing.T) {
 			w.dropSlot()
 			w.exec(`UPDATE ` + w.name + `.position SET state = '` + test.outbox + `'`)
 			w.exec(strings.ReplaceAll(test.make, "NAME", w.name))
-			t.Cleanup(func() { _, _ = w.conn.Exec(context.WithoutCancel(t.Context()), `SELECT pg_drop_replication_slot($1)`, w.name) })
+			t.Cleanup(func() {
+				_, _ = w.conn.Exec(context.WithoutCancel(t.Context()), `SELECT pg_drop_replication_slot($1)`, w.name)
+			})
 			var was, is string
 			slot := func() (s string) {
 				if err := w.conn.QueryRow(t.Context(), `SELECT concat_ws(' ', plugin, database, confirmed_flush_lsn) FROM pg_replication_slots WHERE slot_name = $1`, w.name).Scan(&s); err != nil {
