@@ -28,6 +28,8 @@ var (
 	ErrSlotActive = errors.New("the replication slot is in use by another process")
 	// ErrSlotMissing: there is no such slot.
 	ErrSlotMissing = errors.New("the replication slot does not exist")
+	// ErrSlotForeign: somebody else has made the slot.
+	ErrSlotForeign = errors.New("the replication slot is somebody else's")
 	// ErrSlotLost: the server has removed log that the slot needed.
 	ErrSlotLost = errors.New("the replication slot is lost")
 	// ErrServerChanged: the connection that was to stream leads to another server, or to one that was promoted meanwhile.
@@ -109,7 +111,7 @@ func Retryable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
-	for _, final := range []error{ErrSlotMissing, ErrSlotLost, ErrSlotExists, ErrPublicationMissing} {
+	for _, final := range []error{ErrSlotMissing, ErrSlotForeign, ErrSlotLost, ErrSlotExists, ErrPublicationMissing} {
 		if errors.Is(err, final) {
 			return false
 		}

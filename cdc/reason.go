@@ -53,6 +53,10 @@ func refusalReason(c *pgconn.Config, refusal *pgconn.PgError) string {
 		}
 		return fmt.Sprintf("%s; let its owner run: GRANT CONNECT ON DATABASE %q TO %q", refusal.Message, c.Database, c.User)
 	case codeTooManyClients:
+		// The server says which of its limits only in words, and those have changed between versions.
+		if c.RuntimeParams["replication"] != "" && strings.Contains(refusal.Message, "max_wal_senders") {
+			return refusal.Message + "; all WAL senders of the server are taken: raise max_wal_senders (needs a restart of the server), or end a reader that nobody needs (SELECT pid, application_name FROM pg_stat_replication)"
+		}
 		return refusal.Message + "; raise max_connections or max_wal_senders, or close some connections"
 	case codeCannotConnectNow:
 		return refusal.Message + "; it accepts connections again by itself, or its log says why not"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -36,6 +37,11 @@ type SlotStatus struct {
 	RetainedBytes, LagBytes int64
 	// SafeWALSize is how many bytes may still be written before the slot can be lost; -1: unknown or unlimited.
 	SafeWALSize int64
+	// KeepLimit is max_slot_wal_keep_size in bytes; -1: unlimited. A slot may hold it, and no more.
+	KeepLimit int64
+	// IdleLimit is after how long a slot that nobody reads is invalidated (PostgreSQL 18 and newer); 0: never. Idle is for how
+	// long nobody has read it (17 and newer); 0: somebody does, or it is unknown.
+	IdleLimit, Idle time.Duration
 }
 
 // Lost reports whether the slot can never be read from again.
@@ -48,13 +54,27 @@ func (s SlotStatus) Readable(database string) bool {
 
 func (s SlotStatus) lossReason() string { return cmp.Or(s.Invalidation, s.WALStatus) }
 
+// Left reports whether less than one part of so many is left of what the server may keep for the slot.
+func (s SlotStatus) Left(parts int64) bool {
+	return s.KeepLimit > 0 && s.SafeWALSize >= 0 && s.SafeWALSize < s.KeepLimit/parts
+}
+
+// Foreign reports whether the slot is of another plugin or another database, and so of somebody else's making.
+func (s SlotStatus) Foreign(database string) bool {
+	return s.Exists && (s.Plugin != outputPlugin || s.Database != database)
+}
+
 // Columns that only newer versions have are read by way of JSON.
 const slotStatus = `
 SELECT s.active, coalesce(s.active_pid, 0), s.temporary, coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.wal_status, 'lost'),
        coalesce(to_jsonb(s)->>'invalidation_reason', ''), coalesce((to_jsonb(s)->>'failover')::bool, false),
        coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.restart_lsn, '0/0')::text,
        coalesce(pg_wal_lsn_diff(wal_end, s.restart_lsn), -1)::bigint, coalesce(pg_wal_lsn_diff(wal_end, s.confirmed_flush_lsn), -1)::bigint,
-       coalesce(s.safe_wal_size, -1)
+       CASE WHEN s.safe_wal_size < 0 THEN 0 ELSE coalesce(s.safe_wal_size, -1) END,
+       (SELECT CASE WHEN setting::bigint < 0 THEN -1 ELSE setting::bigint << 20 END FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+       coalesce((SELECT setting::bigint * CASE unit WHEN 'min' THEN 60 WHEN 'ms' THEN 0.001 ELSE 1 END
+           FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), 0)::bigint,
+       coalesce(extract(epoch FROM now() - (to_jsonb(s)->>'inactive_since')::timestamptz), 0)::bigint
 FROM pg_replication_slots s,
      LATERAL (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) AS server (wal_end)
 WHERE s.slot_name = $1`
@@ -63,14 +83,17 @@ WHERE s.slot_name = $1`
 func Slot(ctx context.Context, conn *pgx.Conn, name string) (SlotStatus, error) {
 	s := SlotStatus{Name: name, Exists: true}
 	var confirmed, restart string
+	var idleLimit, idle int64
 	err := conn.QueryRow(ctx, slotStatus, name).Scan(&s.Active, &s.ActivePID, &s.Temporary, &s.Plugin, &s.Database, &s.WALStatus,
-		&s.Invalidation, &s.Failover, &confirmed, &restart, &s.RetainedBytes, &s.LagBytes, &s.SafeWALSize)
+		&s.Invalidation, &s.Failover, &confirmed, &restart, &s.RetainedBytes, &s.LagBytes, &s.SafeWALSize,
+		&s.KeepLimit, &idleLimit, &idle)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return SlotStatus{Name: name, RetainedBytes: -1, LagBytes: -1, SafeWALSize: -1}, nil
+		return SlotStatus{Name: name, RetainedBytes: -1, LagBytes: -1, SafeWALSize: -1, KeepLimit: -1}, nil
 	}
 	if err != nil {
 		return SlotStatus{}, fmt.Errorf("read the state of slot %s: %w", name, err)
 	}
+	s.IdleLimit, s.Idle = time.Duration(idleLimit)*time.Second, time.Duration(idle)*time.Second
 	if s.Confirmed, err = ParseLSN(confirmed); err == nil {
 		s.Restart, err = ParseLSN(restart)
 	}
@@ -80,12 +103,19 @@ func Slot(ctx context.Context, conn *pgx.Conn, name string) (SlotStatus, error) 
 	return s, nil
 }
 
-// DropSlot drops a slot; one that is missing is dropped already. A slot in use gives ErrSlotActive.
+// DropSlot drops a slot; one that is missing is dropped already. A slot in use gives ErrSlotActive. One that cannot be of this
+// package's making, for its plugin or its database, is left alone and gives ErrSlotForeign.
 func DropSlot(ctx context.Context, conn *pgx.Conn, name string) error {
-	if _, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`, name); err != nil {
+	_, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+		WHERE slot_name = $1 AND plugin = $2 AND database = current_database() AND NOT temporary`, name, outputPlugin)
+	if err != nil {
 		return fmt.Errorf("drop slot %s: %w", name, explain(err, ErrSlotMissing))
 	}
-	return nil
+	left, err := Slot(ctx, conn, name)
+	if err != nil || !left.Exists {
+		return err
+	}
+	return fmt.Errorf("drop slot %s: %w: it is of plugin %q and database %q; choose another source.slot", name, ErrSlotForeign, left.Plugin, left.Database)
 }
 
 // EndStream ends the session that streams from a slot, and reports whether it could: that needs to be the same role, or a

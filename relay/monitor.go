@@ -2,11 +2,8 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/relay/admin"
@@ -21,15 +18,26 @@ type monitor struct {
 	dispatch *dispatcher
 	source   *cdc.Source // nil while no log is read
 	durable  cdc.LSN
-	through  time.Time // the log is in the outbox up to here, as this machine's clock saw it
-	held     int
-	slot     *admin.Slot
-	parked   map[int64]outbox.ParkedCount
+	// through: all that was in the log at this moment, by this machine's clock, is in the outbox. mark is a place in the log
+	// to be reached, and when it was the log's end; since is when this stream has begun, worked when it last brought something.
+	through, since, worked time.Time
+	mark                   mark
+	streamed               bool // ever
+	held                   int
+	slot                   *admin.Slot
+	wait                   *outbox.Wait // what a commit waits for, as of the last poll
+	parked                 map[int64]outbox.ParkedCount
 
 	streaming     chan struct{} // closed once a log is read for the first time
 	onceStreaming sync.Once
 
 	outboxErr, sourceErr error
+}
+
+// mark is the end of the source's log at a moment.
+type mark struct {
+	lsn cdc.LSN
+	at  time.Time
 }
 
 func newMonitor() *monitor { return &monitor{streaming: make(chan struct{})} }
@@ -62,6 +70,7 @@ func (m *monitor) streams(s *cdc.Source, in *ingest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.source, m.durable, m.held, m.sourceErr = s, in.stored, in.held.len(), nil
+	m.since, m.mark, m.streamed = time.Now(), mark{}, true
 	m.onceStreaming.Do(func() { close(m.streaming) })
 }
 
@@ -80,85 +89,67 @@ func (m *monitor) outboxFailed(err error) {
 func (m *monitor) ingested(end cdc.LSN, held int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.durable, m.held, m.through = end, held, time.Now()
+	if end > m.durable { // else an idle source's position was stored
+		m.worked = time.Now()
+	}
+	m.durable, m.held = end, held
+	m.reached()
 }
 
 // idle: everything before lsn has been handed over, and nothing of it is pending.
 func (m *monitor) idle(lsn cdc.LSN) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.durable, m.through = max(m.durable, lsn), time.Now()
+	m.durable = max(m.durable, lsn)
+	m.reached()
+}
+
+// ends: the log ends there at this moment. A mark that was not reached yet stays: else a relay that never gets to the end
+// would never be seen to trail it.
+func (m *monitor) ends(lsn cdc.LSN) {
+	if m.mark.at.IsZero() {
+		m.mark = mark{lsn, time.Now()}
+	}
+	m.reached()
+}
+
+// reached moves through on. What the server has sent is not the end of its log while there is a mark before us.
+func (m *monitor) reached() {
+	switch {
+	case m.source == nil:
+	case !m.mark.at.IsZero():
+		if m.durable >= m.mark.lsn {
+			m.through, m.mark = m.mark.at, mark{}
+		}
+	case m.durable >= m.source.Received():
+		m.through = time.Now()
+	}
 }
 
 // silence is how long the server may say nothing before the replication is taken for dead. It speaks at least every half of
 // wal_sender_timeout.
 const silence = 30 * time.Second
 
-// checks is what readiness is made of.
-func (m *monitor) checks() []admin.Check {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	store := admin.Check{Name: "outbox", OK: m.outboxErr == nil && (m.leader != nil || m.standby)}
-	replication := admin.Check{Name: "replication"}
-	switch {
-	case m.outboxErr != nil:
-		store.Detail = m.outboxErr.Error()
-	case !store.OK:
-		store.Detail = "not connected yet"
-	}
-	switch {
-	case m.standby:
-		replication.OK, replication.Detail = true, "another relay leads, standing by"
-	case m.source == nil && m.sourceErr != nil:
-		replication.Detail = m.sourceErr.Error()
-	case m.source == nil:
-		replication.Detail = "not streaming yet"
-	case m.source.LastMessage().IsZero():
-		replication.Detail = "connecting: nothing heard from the server yet"
-	case time.Since(m.source.LastMessage()) > silence:
-		replication.Detail = fmt.Sprintf("nothing heard from the server for %s", time.Since(m.source.LastMessage()).Round(time.Second))
-	default:
-		replication.OK = true
-	}
-	return []admin.Check{store, replication}
-}
-
-// state is what the gauges show.
-func (m *monitor) state() admin.State {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := admin.State{Connected: m.source != nil, Leader: m.leader != nil, Slot: m.slot, Held: m.held, Through: m.through}
-	if m.source != nil {
-		if received := m.source.Received(); received > m.durable {
-			s.LagBytes = uint64(received - m.durable)
-		}
-	}
-	if m.slot != nil && m.slot.LagBytes > s.LagBytes {
-		s.LagBytes = m.slot.LagBytes
-	}
-	if m.dispatch != nil {
-		s.Webhooks = m.dispatch.stats(m.parked)
-	}
-	return s
-}
-
-// slotPoll is how often the server is asked about the slot, and the store about parked deliveries.
-const slotPoll = 10 * time.Second
+// slotPoll is how often the servers are asked about the slot and about what the outbox waits for, and parkedPoll at how many of
+// these times the store is asked about parked deliveries, which takes it longer.
+const (
+	slotPoll   = 5 * time.Second
+	parkedPoll = 2
+)
 
 // watchSlot keeps what the server and the store say at hand, until ctx ends. What it cannot learn shows as unknown.
 func (r *Relay) watchSlot(ctx context.Context) error {
-	var conn *pgx.Conn
+	w := &slotWatch{Relay: r, retention: retention{log: r.log, threshold: r.config.Source.RetainedWarning.Bytes}}
 	defer func() {
-		if conn != nil {
-			conn.Close(context.WithoutCancel(ctx))
+		if w.conn != nil {
+			w.conn.Close(context.WithoutCancel(ctx))
 		}
 	}()
 	tick := time.NewTicker(slotPoll)
 	defer tick.Stop()
-	warned := ""
 	streaming := r.monitor.streaming
-	for {
-		conn = r.pollSlot(ctx, conn, &warned)
+	for n := 0; ; n++ {
+		w.poll(ctx, n%parkedPoll == 0)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -167,45 +158,6 @@ func (r *Relay) watchSlot(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func (r *Relay) pollSlot(ctx context.Context, conn *pgx.Conn, warned *string) *pgx.Conn {
-	ctx, cancel := context.WithTimeout(ctx, slotPoll/2)
-	defer cancel()
-	parked, err := r.store.ParkedCounts(ctx)
-	if err != nil {
-		parked = nil
-	}
-	var slot *admin.Slot
-	if conn == nil || conn.IsClosed() {
-		if conn, err = connectSource(ctx, string(r.config.Source.URL)); err != nil {
-			conn = nil
-		}
-	}
-	if conn != nil {
-		if status, err := cdc.Slot(ctx, conn, r.config.Source.Slot); err == nil {
-			slot = slotOf(status)
-		}
-	}
-	r.monitor.mu.Lock()
-	r.monitor.slot, r.monitor.parked = slot, parked
-	r.monitor.mu.Unlock()
-	if slot != nil && slot.Status != *warned {
-		if slot.Status == "unreserved" || slot.Status == "lost" {
-			r.log.Error("the server is about to remove log that the slot needs, or has done so: raise max_slot_wal_keep_size or mend the outbox",
-				"slot", r.config.Source.Slot, "wal_status", slot.Status, "retained_bytes", slot.RetainedBytes)
-		}
-		*warned = slot.Status
-	}
-	return conn
-}
-
-func slotOf(s cdc.SlotStatus) *admin.Slot {
-	slot := &admin.Slot{Active: s.Active, Status: s.WALStatus, RetainedBytes: uint64(max(s.RetainedBytes, 0)), LagBytes: uint64(max(s.LagBytes, 0))}
-	if !s.Exists {
-		slot.Status = "missing"
-	}
-	return slot
 }
 
 // stats is how each webhook stands.

@@ -13,16 +13,34 @@ import (
 // https://www.postgresql.org/docs/current/view-pg-replication-slots.html
 var slotStatuses = []string{"reserved", "extended", "unreserved", "lost", "missing"}
 
+// Standing is in one word how a relay stands.
+type Standing string
+
+const (
+	Starting     Standing = "starting"     // it has not read the log yet
+	Idle         Standing = "idle"         // all of the log is in the outbox, and there is nothing to read
+	Streaming    Standing = "streaming"    // transactions come, and are in the outbox within seconds
+	Behind       Standing = "behind"       // the end of the log is not reached
+	Stuck        Standing = "stuck"        // the outbox takes nothing
+	Disconnected Standing = "disconnected" // the source is away or refuses
+	StandingBy   Standing = "standing by"  // another relay leads
+	Lost         Standing = "lost"         // the slot is gone, or can never be read again
+)
+
+var standings = []Standing{Starting, Idle, Streaming, Behind, Stuck, Disconnected, StandingBy, Lost}
+
 // State is how the relay stands at this moment. It is asked for at each scrape instead of being set now and then: a gauge
 // that somebody must set goes stale exactly when what sets it has died.
 type State struct {
+	// Standing sums it up; empty while nothing is known.
+	Standing Standing
 	// Connected: the replication connection is up.
 	Connected bool
 	// Leader: this relay is the one that ingests.
 	Leader bool
 	// LagBytes is how far the acknowledged position is behind the server's end of the log, as the server last told it.
 	LagBytes uint64
-	// Through is the server's clock up to which the log has been taken into the outbox; zero while nothing is known.
+	// Through is the newest moment at which the log had no more than what is in the outbox now; zero while nothing is known.
 	Through time.Time
 	// Slot is nil while nothing is known of it.
 	Slot *Slot
@@ -42,6 +60,8 @@ type Slot struct {
 	RetainedBytes uint64
 	// LagBytes is the log that was not yet acknowledged.
 	LagBytes uint64
+	// SafeBytes is how much may still be written before the slot can be lost; -1 if that is unknown or without a limit.
+	SafeBytes int64
 }
 
 // WebhookStats is how one webhook stands.
@@ -68,8 +88,10 @@ var (
 	lagBytesDesc  = describe("replication_lag_bytes",
 		"Bytes of log between the acknowledged position and the server's end of the log.")
 	lagSecondsDesc = describe("replication_lag_seconds",
-		"Age of the newest moment up to which the log has been taken into the outbox.")
+		"Seconds since all of the log, as it then was, is known to be in the outbox.")
 	retainedDesc   = describe("slot_retained_wal_bytes", "Bytes of log that the server keeps because of the slot.")
+	safeDesc       = describe("slot_safe_wal_bytes", "Bytes of log that may be written before the slot can be lost; absent without a limit.")
+	standingDesc   = describe("state", "1 for how the relay stands, 0 for the other words.", "state")
 	slotActiveDesc = describe("slot_active", "Whether some relay streams from the slot (1) or none (0).")
 	slotStatusDesc = describe("slot_status", "1 for the slot's present wal_status, 0 for the others.", "status")
 	heldDesc       = describe("held_events", "Events that wait for what may cancel them.")
@@ -84,7 +106,7 @@ type stateCollector func() State
 
 func (stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		connectedDesc, leaderDesc, lagBytesDesc, lagSecondsDesc, retainedDesc, slotActiveDesc, slotStatusDesc,
+		connectedDesc, leaderDesc, lagBytesDesc, lagSecondsDesc, standingDesc, retainedDesc, safeDesc, slotActiveDesc, slotStatusDesc,
 		heldDesc, queueDesc, behindDesc, parkedDesc, deadDesc,
 	} {
 		ch <- desc
@@ -102,12 +124,20 @@ func (ask stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(connectedDesc, truth(state.Connected))
 	gauge(leaderDesc, truth(state.Leader))
+	if state.Standing != "" {
+		for _, standing := range standings {
+			gauge(standingDesc, truth(standing == state.Standing), string(standing))
+		}
+	}
 	gauge(lagBytesDesc, float64(state.LagBytes))
 	if !state.Through.IsZero() {
 		gauge(lagSecondsDesc, max(time.Since(state.Through), 0).Seconds())
 	}
 	if slot := state.Slot; slot != nil {
 		gauge(retainedDesc, float64(slot.RetainedBytes))
+		if slot.SafeBytes >= 0 {
+			gauge(safeDesc, float64(slot.SafeBytes))
+		}
 		gauge(slotActiveDesc, truth(slot.Active))
 		for _, status := range slotStatuses {
 			gauge(slotStatusDesc, truth(status == slot.Status), status)

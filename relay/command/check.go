@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
@@ -36,6 +37,8 @@ type check struct {
 	rules *mapping.Rules
 	// position is the stored one; nil where the outbox could not tell it or there is none yet.
 	position *outbox.Position
+	leader   int              // process of the leading relay's session, 0 if none leads
+	stuck    string           // what a commit of the outbox waits for
 	webhooks []outbox.Webhook // as the outbox knows them
 }
 
@@ -165,6 +168,15 @@ func (c *check) outbox(ctx context.Context) {
 		return
 	}
 	c.position = &position
+	if c.leader, err = store.LeaderPID(ctx); err != nil {
+		c.fail("outbox", "%s", err)
+	}
+	if wait, err := store.IngestWait(ctx); err != nil {
+		c.fail("outbox", "%s", err)
+	} else if wait != nil && wait.For > time.Second {
+		c.stuck = wait.String()
+		c.fail("outbox", "%s", c.stuck)
+	}
 	if o.Migration < o.Known {
 		return // the webhooks have columns that are not there yet
 	}

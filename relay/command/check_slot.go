@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/relay/config"
@@ -39,8 +38,12 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 		c.ok("slot", "%s is where the relay stopped; %s; %s not acknowledged, %s of log kept for it", name, reader, size(slot.LagBytes), size(slot.RetainedBytes))
 	case !slot.Exists:
 		c.none("slot", "%s does not exist yet; run makes it on its first start", name)
+	case slot.Foreign(c.server.Database):
+		c.fail("slot", "%s is of plugin %s and database %q: somebody else has made it; choose another source.slot", name, slot.Plugin, slot.Database)
+	case state == outbox.StateCopying && c.position.Slot == name && c.leader != 0:
+		c.none("slot", "%s was made by a first start that is copying the tables", name)
 	case state == outbox.StateCopying && c.position.Slot == name:
-		c.none("slot", "%s was made by a first start that has not ended", name)
+		c.warn("slot", "%s was made by a first start that did not end, and %s of log are kept for it; run begins it again, teardown drops it", name, size(slot.RetainedBytes))
 	default:
 		c.fail("slot", "%s exists, but this outbox has never read from it; drop it (SELECT pg_drop_replication_slot('%s')) if nobody uses it, or choose another source.slot", name, name)
 	}
@@ -98,29 +101,6 @@ func (c *sourceCheck) capacity(ctx context.Context, slot cdc.SlotStatus) error {
 		c.fail("senders", "all WAL senders (%d) are in use; raise max_wal_senders (needs a restart)", maxSenders)
 	} else {
 		c.ok("senders", "%d of %d free", free, maxSenders)
-	}
-	return nil
-}
-
-// leastIdle is how long a relay may well be away.
-const leastIdle = time.Hour
-
-// retention looks at what the server does with a slot whose relay is away.
-func (c *sourceCheck) retention(ctx context.Context) error {
-	var keepMB, idleSeconds int64
-	err := c.conn.QueryRow(ctx, `SELECT (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
-		coalesce((SELECT setting::bigint * CASE unit WHEN 'min' THEN 60 WHEN 'ms' THEN 0.001 ELSE 1 END
-			FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), 0)::bigint`).Scan(&keepMB, &idleSeconds)
-	if err != nil {
-		return fmt.Errorf("read the server's settings: %w", err)
-	}
-	if keepMB < 0 {
-		c.warn("retention", "max_slot_wal_keep_size is unlimited: while the relay is away, the log may fill the disk; set it to what the disk can spare, and alert on the log that is kept")
-	} else {
-		c.ok("retention", "the server keeps up to %s of log for a relay that is away", size(keepMB<<20))
-	}
-	if idle := time.Duration(idleSeconds) * time.Second; idle > 0 && idle < leastIdle {
-		c.warn("retention", "idle_replication_slot_timeout is %s: a relay that is away for longer loses its slot", idle)
 	}
 	return nil
 }

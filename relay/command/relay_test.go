@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -97,6 +99,17 @@ func (w *world) eventually(query string, arguments ...any) {
 			w.t.Fatalf("it does not become true: %s", query)
 		}
 	}
+}
+
+// connect opens one more connection to the world's database.
+func (w *world) connect() *pgx.Conn {
+	w.t.Helper()
+	conn, err := pgx.Connect(w.t.Context(), w.url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close(context.WithoutCancel(w.t.Context())) })
+	return conn
 }
 
 // freeAddress is one that nobody listens on.

@@ -11,12 +11,19 @@ import (
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay"
+	"github.com/iam-relay/iam-relay/relay/admin"
 	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // status is how the relay stands, as the databases tell it. Its JSON is for scripts: fields are added, not renamed.
 type status struct {
+	// Standing is in one word how the relay stands: starting, stopped, lost, stuck, disconnected, behind, streaming or idle. Why
+	// says what is in the way, if something is.
+	Standing string `json:"standing"`
+	Why      string `json:"why,omitempty"`
+
 	State    outbox.State `json:"state"`
 	Database string       `json:"database,omitempty"`
 	SystemID string       `json:"system_id,omitempty"`
@@ -40,6 +47,10 @@ type slotStatus struct {
 	WALStatus     string `json:"wal_status,omitempty"`
 	LagBytes      int64  `json:"lag_bytes"`      // not acknowledged; -1 is unknown
 	RetainedBytes int64  `json:"retained_bytes"` // of log, kept for the slot; -1 is unknown
+	SafeBytes     int64  `json:"safe_bytes"`     // may be written before the slot can be lost; -1 is unknown or without a limit
+	Invalidation  string `json:"invalidation,omitempty"`
+	// Kept says why the server keeps log that is acknowledged; empty if it keeps little.
+	Kept string `json:"kept,omitempty"`
 }
 
 type eventStatus struct {
@@ -125,9 +136,17 @@ func readStatus(ctx context.Context, cfg *config.Config) (*status, error) {
 	if err := s.readWebhooks(ctx, store, position.LastEvent); err != nil {
 		return nil, err
 	}
+	wait, err := store.IngestWait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if wait != nil && wait.For > time.Second {
+		s.Why = wait.String()
+	}
 	if err := s.readSlot(ctx, cfg, position); err != nil {
 		s.Problem = err.Error()
 	}
+	s.stand(position)
 	return s, nil
 }
 
@@ -176,7 +195,14 @@ func (s *status) readSlot(ctx context.Context, cfg *config.Config, position outb
 	}
 	s.Slot = &slotStatus{
 		Name: slot.Name, Exists: slot.Exists, Active: slot.Active, WALStatus: slot.WALStatus,
-		LagBytes: slot.LagBytes, RetainedBytes: slot.RetainedBytes,
+		LagBytes: slot.LagBytes, RetainedBytes: slot.RetainedBytes, SafeBytes: slot.SafeWALSize, Invalidation: slot.Invalidation,
+	}
+	if slot.Exists && (slot.Left(2) || slot.RetainedBytes >= cfg.Source.RetainedWarning.Bytes) {
+		holder, err := cdc.OldestHolder(ctx, conn)
+		if err != nil {
+			return err
+		}
+		s.Slot.Kept = relay.WhyKept(slot, s.Why, holder)
 	}
 	if position.State != outbox.StateStreaming {
 		return nil
@@ -186,6 +212,36 @@ func (s *status) readSlot(ctx context.Context, cfg *config.Config, position outb
 		return err
 	}
 	return cdc.CheckPosition(server, slot, position.Position)
+}
+
+const (
+	// recent is for how long after its last event the source is not called idle.
+	recent = 10 * time.Second
+	// farBehind is a lag that no relay has which is at the end of the log, and that its status updates do not explain.
+	farBehind = 64 << 20
+)
+
+// stand says in a word how the relay stands, as far as the databases can tell.
+func (s *status) stand(position outbox.Position) {
+	s.Standing = string(func() admin.Standing {
+		switch {
+		case position.State == outbox.StateStreaming && s.Slot != nil && s.Problem != "":
+			return admin.Lost
+		case s.Why != "":
+			return admin.Stuck
+		case s.LeaderPID == 0:
+			return "stopped"
+		case position.State != outbox.StateStreaming:
+			return admin.Starting
+		case s.Slot == nil || !s.Slot.Active:
+			return admin.Disconnected
+		case s.Slot.LagBytes > farBehind:
+			return admin.Behind
+		case s.LastEvent != nil && time.Since(s.LastEvent.Occurred) < recent:
+			return admin.Streaming
+		}
+		return admin.Idle
+	}())
 }
 
 func (s *status) write(out io.Writer) error {
@@ -199,6 +255,10 @@ func (s *status) write(out io.Writer) error {
 	default:
 		line("state", "streaming from database %s", s.Database)
 		line("position", "%s, stored %s", s.Position, s.Updated.Format(time.RFC3339))
+	}
+	line("standing", "%s", s.Standing)
+	if s.Why != "" {
+		line("", "%s", s.Why)
 	}
 	if s.LeaderPID == 0 {
 		line("relay", "none is running")
@@ -214,7 +274,18 @@ func (s *status) write(out io.Writer) error {
 		if s.Slot.Active {
 			active = "in use"
 		}
-		line("slot", "%s, %s, %s; lag %s, %s of log kept for it", s.Slot.Name, active, s.Slot.WALStatus, size(s.Slot.LagBytes), size(s.Slot.RetainedBytes))
+		status := s.Slot.WALStatus
+		if s.Slot.Invalidation != "" {
+			status += " (" + s.Slot.Invalidation + ")"
+		}
+		safe := ""
+		if s.Slot.SafeBytes >= 0 {
+			safe = ", safe for another " + size(s.Slot.SafeBytes)
+		}
+		line("slot", "%s, %s, %s; lag %s, %s of log kept for it%s", s.Slot.Name, active, status, size(s.Slot.LagBytes), size(s.Slot.RetainedBytes), safe)
+		if s.Slot.Kept != "" {
+			line("", "%s", s.Slot.Kept)
+		}
 	}
 	if s.LastEvent == nil {
 		line("events", "none")

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,7 +20,7 @@ func TestStatus_WithoutAnOutbox(t *testing.T) {
 	w := newWorld(t)
 	w.run("status").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; run or setup makes it, check tells what is missing")
 	w.run("setup")
-	w.run("status").done("state   nothing was read yet\nrelay   none is running\nslot    NAME does not exist\nevents  none\n")
+	w.run("status").done("state     nothing was read yet\nstanding  stopped\nrelay     none is running\nslot      NAME does not exist\nevents    none\n")
 }
 
 var moments = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9A-F]+/[0-9A-F]+\b`)
@@ -95,4 +97,53 @@ func TestStatus_Ready(t *testing.T) {
 	w.run("status", "--ready").fails(1, "the relay is not ready: replication: not streaming yet")
 	w.listen("127.0.0.1:0")
 	w.run("status", "--ready").fails(2, "admin.listen: must have an address with a fixed port for the relay to be asked")
+}
+
+// An idle source is told from a stuck outbox: here a session has a lock on the position.
+func TestStatus_Standing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	standing := func() (s struct{ Standing, Why string }) {
+		if err := json.Unmarshal([]byte(run(t, "status", "--config", w.config, "--json").out), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	until := func(want string) string {
+		t.Helper()
+		var last string
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+			s := standing()
+			if s.Standing == want {
+				return s.Why
+			}
+			last = fmt.Sprint(s)
+		}
+		t.Fatalf("it does not come to be %s, but %s", want, last)
+		return ""
+	}
+	relay := w.start()
+	until("idle")
+	tx, err := w.conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM `+w.name+`.position FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	other := w.connect()
+	if _, err := other.Exec(t.Context(), `INSERT INTO realms (id, name) VALUES (gen_random_uuid(), 'acme')`); err != nil {
+		t.Fatal(err)
+	}
+	if why, want := until("stuck"), fmt.Sprintf("behind session %d (user postgres", w.conn.PgConn().PID()); !strings.Contains(why, want) {
+		t.Errorf("it says %q, not %q", why, want)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until("streaming")
+	relay.stop()
+	until("stopped")
+	w.dropSlot()
+	until("lost")
 }

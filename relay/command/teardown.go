@@ -24,8 +24,11 @@ type teardown struct {
 	conn  *pgx.Conn // to the source
 	store *outbox.Store
 
-	slot        cdc.SlotStatus
-	ownSlot     bool
+	slot    cdc.SlotStatus
+	ownSlot bool
+	// moved: the slot is past where this relay stopped, so somebody else has read it or made it anew.
+	moved       bool
+	granted     bool // the relay's role may still read mapped columns that are another's
 	publication cdc.Publication
 	shared      bool // the publication serves others, too
 	schema      bool
@@ -82,7 +85,9 @@ func (t *teardown) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.ownSlot = position.State != outbox.StateNew && position.Slot == t.slot.Name
+		if err := t.lookWhose(ctx, position); err != nil {
+			return err
+		}
 		leader, err := t.store.LeaderPID(ctx)
 		if err != nil {
 			return err
@@ -98,7 +103,44 @@ func (t *teardown) look(ctx context.Context) error {
 	}
 	t.publication, err = cdc.PublicationStatus(ctx, t.conn, t.cfg.Source.Publication, t.rules.Tables())
 	t.shared = t.publication.AllTables || t.publication.Schemas != nil || t.publication.Extra != nil
-	return err
+	if err != nil {
+		return err
+	}
+	return t.lookForGrants(ctx)
+}
+
+// lookWhose finds out whether the slot is the one that this outbox has read. In doubt it is somebody else's.
+func (t *teardown) lookWhose(ctx context.Context, position outbox.Position) error {
+	if !t.slot.Exists || position.State == outbox.StateNew || position.Slot != t.slot.Name {
+		return nil
+	}
+	server, err := cdc.Inspect(ctx, t.conn)
+	if err != nil {
+		return err
+	}
+	t.ownSlot = !t.slot.Foreign(server.Database)
+	if position.State == outbox.StateStreaming { // a first copy that has not ended has stored no more than the name
+		t.ownSlot = t.ownSlot && position.SystemID == server.SystemID && position.Database == server.Database
+		t.moved = t.ownSlot && t.slot.Confirmed > position.LSN
+		t.ownSlot = t.ownSlot && !t.moved
+	}
+	return nil
+}
+
+// lookForGrants looks for what setup has granted to the relay's role.
+func (t *teardown) lookForGrants(ctx context.Context) error {
+	role, _ := account(t.cfg.Source.URL)
+	tables := make([]string, len(t.rules.Tables()))
+	for i, table := range t.rules.Tables() {
+		tables[i] = quote(table.Schema, table.Name)
+	}
+	err := t.conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid, aclexplode(a.attacl) AS acl
+		JOIN pg_roles r ON r.oid = acl.grantee WHERE a.attrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name) AND r.rolname = $2 AND c.relowner <> r.oid)`,
+		tables, role).Scan(&t.granted)
+	if err != nil {
+		return fmt.Errorf("look for what role %s was granted: %w", role, err)
+	}
+	return nil
 }
 
 func (t *teardown) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
@@ -118,11 +160,17 @@ func (t *teardown) announce() {
 
 // left says what stays.
 func (t *teardown) left() {
-	if t.slot.Exists && !t.ownSlot {
+	switch {
+	case t.moved:
+		t.say("slot %s stays: it has moved past where this relay stopped, so somebody else reads from it or has made it anew; if nobody does: SELECT pg_drop_replication_slot('%s')", t.slot.Name, t.slot.Name)
+	case t.slot.Exists && !t.ownSlot:
 		t.say("slot %s stays: this relay has not made it", t.slot.Name)
 	}
 	if t.publication.Exists && t.shared {
 		t.say("publication %s stays: it publishes more than the mapped tables (%s)", t.publication.Name, strings.Join(append(t.publication.Schemas, t.publication.Extra...), ", "))
+	}
+	if role, _ := account(t.cfg.Source.URL); t.granted {
+		t.say("role %s stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY %s; DROP ROLE %s", role, quote(role), quote(role))
 	}
 }
 

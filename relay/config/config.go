@@ -36,6 +36,7 @@ type Source struct {
 	WALSenderTimeout  Duration `toml:"wal_sender_timeout"`
 	MemoryLimit       Size     `toml:"memory_limit"`
 	SpillDir          string   `toml:"spill_dir"`
+	RetainedWarning   Size     `toml:"retained_warning"`
 }
 
 // The values of Source.Reconcile: what to do when the log no longer tells everything.
@@ -176,6 +177,7 @@ func Default() *Config {
 			Reconcile:         ReconcileAuto,
 			WALSenderTimeout:  Duration{5 * time.Second},
 			MemoryLimit:       Size{4 << 20},
+			RetainedWarning:   Size{1 << 30},
 		},
 		Mapping: Mapping{Preset: "ferriskey", Schema: "public", ResourceID: ResourceIDRow, Drop: []string{}},
 		Outbox:  Outbox{Schema: "iam_relay", Retention: Duration{720 * time.Hour}, Batch: 500},

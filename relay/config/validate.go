@@ -51,6 +51,9 @@ func (s *Source) validate(ps *problems) {
 	if s.MemoryLimit.Bytes < 64<<10 || s.MemoryLimit.Bytes > 1<<30 {
 		ps.add("source.memory_limit", "must be from 64KiB to 1GiB")
 	}
+	if s.RetainedWarning.Bytes < 1<<20 {
+		ps.add("source.retained_warning", "must be at least 1MiB")
+	}
 	if s.SpillDir != "" {
 		if info, err := os.Stat(s.SpillDir); err != nil {
 			ps.add("source.spill_dir", "%s", readReason(err))

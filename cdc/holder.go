@@ -1,0 +1,67 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Holder is the oldest transaction that has written and not ended: decoding has to begin before it, so the server keeps its
+// log from there on, whatever was acknowledged.
+type Holder struct {
+	PID            int    // 0 for a prepared transaction
+	Prepared       string // its name, of a prepared transaction
+	User, Database string
+	State          string        // of the session; empty if the role may not see it
+	Age            time.Duration // 0: unknown, as the role may not see it
+}
+
+// String says whose transaction it is.
+func (h Holder) String() string {
+	since := ""
+	if h.Age > 0 {
+		since = fmt.Sprintf(", open for %s", h.Age.Round(time.Second))
+	}
+	if h.PID == 0 {
+		return fmt.Sprintf("the prepared transaction %q of user %s in database %s%s", h.Prepared, h.User, h.Database, since)
+	}
+	if h.State != "" {
+		since += ", " + h.State
+	}
+	return fmt.Sprintf("the transaction of process %d, user %s, database %s%s", h.PID, h.User, h.Database, since)
+}
+
+// Fix is what ends the transaction.
+func (h Holder) Fix() string {
+	if h.PID == 0 {
+		return "end it with COMMIT PREPARED or ROLLBACK PREPARED"
+	}
+	return fmt.Sprintf("let it end, or SELECT pg_terminate_backend(%d)", h.PID)
+}
+
+// Every role may see the lock that each writing transaction has on its own id; pg_stat_activity hides other roles' ids.
+// https://www.postgresql.org/docs/current/view-pg-locks.html
+const oldestHolder = `
+SELECT coalesce(l.pid, 0), coalesce(p.gid, ''), coalesce(a.usename, p.owner, '')::text, coalesce(a.datname, p.database, '')::text, coalesce(a.state, ''),
+       coalesce(extract(epoch FROM now() - coalesce(a.xact_start, p.prepared)), 0)::bigint
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_prepared_xacts p ON p.transaction = l.transactionid
+WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+ORDER BY age(l.transactionid) DESC LIMIT 1`
+
+// OldestHolder looks for it, in all databases of the server; nil if there is none.
+func OldestHolder(ctx context.Context, conn *pgx.Conn) (*Holder, error) {
+	var h Holder
+	var seconds int64
+	err := conn.QueryRow(ctx, oldestHolder).Scan(&h.PID, &h.Prepared, &h.User, &h.Database, &h.State, &seconds)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for the oldest open transaction: %w", err)
+	}
+	h.Age = time.Duration(seconds) * time.Second
+	return &h, nil
+}

@@ -1,0 +1,92 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay"
+)
+
+// leastIdle is how long a relay may well be away.
+const leastIdle = time.Hour
+
+// retention looks at what the server does with a slot whose relay is away, and how far it has come with this one.
+func (c *sourceCheck) retention(ctx context.Context) error {
+	var keepMB, idleSeconds, segmentsMB int64
+	err := c.conn.QueryRow(ctx, `SELECT (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+		coalesce((SELECT setting::bigint * CASE unit WHEN 'min' THEN 60 WHEN 'ms' THEN 0.001 ELSE 1 END
+			FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), 0)::bigint,
+		(SELECT setting::bigint FROM pg_settings WHERE name = 'max_wal_size')`).Scan(&keepMB, &idleSeconds, &segmentsMB)
+	if err != nil {
+		return fmt.Errorf("read the server's settings: %w", err)
+	}
+	switch {
+	case keepMB < 0:
+		c.warn("retention", "max_slot_wal_keep_size is unlimited: while the relay is away, the log may fill the disk; set it to what the disk can spare, and alert on the log that is kept")
+	case keepMB < segmentsMB: // what the server may write between two checkpoints as a matter of course
+		c.warn("retention", "max_slot_wal_keep_size is %s, less than max_wal_size (%s): a burst of writing costs a relay that is away its slot; raise it to what the disk can spare", size(keepMB<<20), size(segmentsMB<<20))
+	default:
+		c.ok("retention", "the server keeps up to %s of log for a relay that is away", size(keepMB<<20))
+	}
+	if idle := time.Duration(idleSeconds) * time.Second; idle > 0 && idle < leastIdle {
+		c.warn("retention", "idle_replication_slot_timeout is %s: a relay that is away for longer loses its slot", idle)
+	}
+	slot, err := cdc.Slot(ctx, c.conn, c.cfg.Source.Slot)
+	if err != nil || !slot.Exists || slot.Foreign(c.server.Database) {
+		return err
+	}
+	if err := c.kept(ctx, slot); err != nil {
+		return err
+	}
+	return c.failover(ctx, slot)
+}
+
+// kept warns of a slot that is on its way to be lost, or to fill the disk.
+func (c *sourceCheck) kept(ctx context.Context, slot cdc.SlotStatus) error {
+	if slot.Lost() {
+		return nil // told already
+	}
+	near := slot.Left(2)
+	if !near && (slot.KeepLimit >= 0 || slot.RetainedBytes < c.cfg.Source.RetainedWarning.Bytes) {
+		return nil
+	}
+	holder, err := cdc.OldestHolder(ctx, c.conn)
+	if err != nil {
+		return err
+	}
+	why := relay.WhyKept(slot, c.stuck, holder)
+	if near {
+		c.warn("retention", "after another %s of log the server gives slot %s up: %s", size(slot.SafeWALSize), slot.Name, why)
+	} else {
+		c.warn("retention", "%s of log are kept for slot %s: %s", size(slot.RetainedBytes), slot.Name, why)
+	}
+	return nil
+}
+
+// failover looks whether the slot outlives its server, from PostgreSQL 17 on, where that has a standby or is one.
+// https://www.postgresql.org/docs/current/logical-replication-failover.html
+func (c *sourceCheck) failover(ctx context.Context, slot cdc.SlotStatus) error {
+	if c.server.Version < 170000 {
+		return nil
+	}
+	var synced, standbys string
+	var physical int
+	err := c.conn.QueryRow(ctx, `SELECT current_setting('sync_replication_slots'), current_setting('synchronized_standby_slots'),
+		(SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical')`).Scan(&synced, &standbys, &physical)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the server's settings: %w", err)
+	case c.server.InRecovery && synced != "on":
+		c.warn("failover", "sync_replication_slots is off on this standby: the primary's slots are not kept here")
+	case c.server.InRecovery || physical == 0:
+	case !slot.Failover:
+		c.warn("failover", "slot %s is no failover slot and is lost when a standby is promoted; on a replication connection: ALTER_REPLICATION_SLOT %s (FAILOVER true)", slot.Name, slot.Name)
+	case standbys == "":
+		c.warn("failover", "synchronized_standby_slots is empty: the relay may read what the standby has not got, and be ahead of it when it is promoted; name the standby's slot in it")
+	default:
+		c.ok("failover", "slot %s is kept on the standbys that synchronize slots", slot.Name)
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package relay
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/admin"
+)
+
+// slotWatch asks the source's server about the slot, over a connection of its own, and the store about itself.
+type slotWatch struct {
+	*Relay
+	retention
+	conn *pgx.Conn // nil while there is none
+}
+
+const (
+	statusLost    = "lost"
+	statusMissing = "missing"
+)
+
+func (w *slotWatch) poll(ctx context.Context, parked bool) {
+	ctx, cancel := context.WithTimeout(ctx, slotPoll/2)
+	defer cancel()
+	w.askStore(ctx, parked)
+	status, err := w.ask(ctx)
+	m := w.monitor
+	m.mu.Lock()
+	m.slot = nil
+	if err == nil {
+		m.slot = slotOf(status)
+		if status.Exists {
+			m.ends(status.Confirmed + cdc.LSN(max(status.LagBytes, 0)))
+		}
+	}
+	m.mu.Unlock()
+	if err == nil {
+		w.observe(status, func() string { return w.why(ctx, status) })
+	}
+}
+
+func (w *slotWatch) ask(ctx context.Context) (cdc.SlotStatus, error) {
+	if w.conn == nil || w.conn.IsClosed() {
+		conn, err := connectSource(ctx, string(w.config.Source.URL))
+		if err != nil {
+			w.conn = nil
+			return cdc.SlotStatus{}, err
+		}
+		w.conn = conn
+	}
+	return cdc.Slot(ctx, w.conn, w.config.Source.Slot)
+}
+
+// askStore leaves what ingest waits for as it was if the store does not answer: the shift learns of that by itself.
+func (w *slotWatch) askStore(ctx context.Context, parked bool) {
+	wait, err := w.store.IngestWait(ctx)
+	m := w.monitor
+	m.mu.Lock()
+	if err == nil {
+		m.wait = wait
+	}
+	m.mu.Unlock()
+	if !parked {
+		return
+	}
+	counts, err := w.store.ParkedCounts(ctx)
+	if err != nil {
+		counts = nil
+	}
+	m.mu.Lock()
+	m.parked = counts
+	m.mu.Unlock()
+}
+
+func (w *slotWatch) why(ctx context.Context, status cdc.SlotStatus) string {
+	m := w.monitor
+	m.mu.Lock()
+	standing, reason := m.standing()
+	if end := status.Confirmed + cdc.LSN(max(status.LagBytes, 0)); m.source != nil && m.durable > status.Confirmed {
+		// An idle source's position is acknowledged only now and then: that is no lag.
+		status.LagBytes = int64(end - min(end, m.durable))
+	}
+	m.mu.Unlock()
+	if standing != admin.Stuck {
+		reason = ""
+	}
+	holder, err := cdc.OldestHolder(ctx, w.conn)
+	if err != nil {
+		holder = nil // it is a part of the message that cannot be had
+	}
+	return WhyKept(status, reason, holder)
+}
+
+func slotOf(s cdc.SlotStatus) *admin.Slot {
+	slot := &admin.Slot{
+		Active: s.Active, Status: s.WALStatus, RetainedBytes: uint64(max(s.RetainedBytes, 0)), LagBytes: uint64(max(s.LagBytes, 0)),
+		SafeBytes: s.SafeWALSize,
+	}
+	switch {
+	case !s.Exists:
+		slot.Status = statusMissing
+	case s.Lost():
+		slot.Status = statusLost
+	}
+	return slot
+}
