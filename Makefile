@@ -1,5 +1,6 @@
 # make demo   the relay at work, on a PostgreSQL and a receiver of its own
-# make test   everything that must be green
+# make test   everything that must be green: all of it on the PostgreSQL of this machine, and what talks to PostgreSQL on the
+#             oldest and the newest version as well
 # make help   the rest
 #
 # Options for the program go into ARGS: make demo ARGS=--keep
@@ -17,16 +18,20 @@ IMAGE    ?= iam-relay:$(VERSION)
 # For one package only: make unit PACKAGES=./cdc/...
 PACKAGES     ?= ./...
 TEST_TIMEOUT ?= 20m
+
+# The major versions of PostgreSQL that are supported, and the packages that talk to it.
+MAJORS          ?= 14 15 16 17 18
+MATRIX_PACKAGES ?= ./cdc/... ./relay/... ./integration/...
 FUZZTIME     ?= 20s
 
 # The version comes from git above; Go's own stamp fails in a clone that belongs to another user.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build demo test unit check lint fmt bench fuzz image clean
+.PHONY: help build demo test unit ends test-matrix check lint fmt bench fuzz image clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 build: ## bin/iam-relay, one static file
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/iam-relay .
@@ -34,7 +39,7 @@ build: ## bin/iam-relay, one static file
 demo: build ## every documented event, from a committed row to a verified webhook
 	@needs=$$(.ci/prepare postgres); eval "$$needs"; exec bin/iam-relay demo $(ARGS)
 
-test: check lint unit ## vet, format, lint, and all tests with the race detector
+test: check lint unit ends ## vet, format, lint, and all tests with the race detector
 
 check:
 	$(GO) mod verify
@@ -48,6 +53,18 @@ lint: ## format and lint
 unit:
 	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
 	$(GO) test $$RACE -timeout $(TEST_TIMEOUT) $(PACKAGES)
+
+test-matrix: ## the tests that talk to PostgreSQL on every supported version; MAJORS="14 18" for some
+	@$(matrix)
+
+# The oldest and the newest version, whatever the machine has. MAJORS= leaves this out.
+ends: MAJORS = 14 18
+ends:
+	@$(matrix)
+
+define matrix
+needs=$$(.ci/prepare cc); eval "$$needs"; MAJORS='$(MAJORS)' .ci/matrix $(GO) test $$RACE -timeout $(TEST_TIMEOUT) $(MATRIX_PACKAGES)
+endef
 
 fmt: ## write the formatting, and what the linters can mend
 	$(LINT) fmt

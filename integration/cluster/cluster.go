@@ -51,6 +51,8 @@ type Cluster struct {
 	port      int
 	account   *account
 	log       io.Writer
+	settings  map[string]string // as in Options
+	hba       []string
 
 	mu     sync.Mutex
 	server *server // nil before the first start
@@ -58,7 +60,7 @@ type Cluster struct {
 
 // Start makes a cluster, starts its server and returns when that accepts connections. ctx bounds only the start.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
-	c := &Cluster{binDir: o.BinDir, dir: o.Dir, log: o.Log}
+	c := &Cluster{binDir: o.BinDir, dir: o.Dir, log: o.Log, settings: o.Settings, hba: o.HBA}
 	if c.log == nil {
 		c.log = io.Discard
 	}

@@ -171,19 +171,6 @@ func (c *Cluster) Stop(mode string) error {
 	}
 }
 
-// Kill ends the postmaster with SIGKILL, as a crash does. Its children end by themselves, soon after.
-func (c *Cluster) Kill() error {
-	s := c.current()
-	if s == nil || !s.running() {
-		return nil
-	}
-	if err := s.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kill PostgreSQL: %w", err)
-	}
-	<-s.exited
-	return nil
-}
-
 func (c *Cluster) current() *server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
