@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -81,8 +82,10 @@ func FuzzArray(f *testing.F) {
 		if err := json.Unmarshal(got, &value); err != nil {
 			t.Fatalf("%q: %s: %v", s, got, err)
 		}
-		if again, ok := appendArray(nil, quotedArray(value), textKind); !ok || string(again) != string(got) {
-			t.Errorf("%q: %s, and %s of %s", s, got, again, quotedArray(value))
+		again, ok := appendArray(nil, quotedArray(value), textKind)
+		var second any
+		if err := json.Unmarshal(again, &second); !ok || err != nil || !reflect.DeepEqual(value, second) {
+			t.Errorf("%q: %s, and %s of %s (%v)", s, got, again, quotedArray(value), err)
 		}
 	})
 }
