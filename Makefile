@@ -23,12 +23,13 @@ TEST_TIMEOUT ?= 20m
 MAJORS          ?= 14 15 16 17 18
 MATRIX_PACKAGES ?= ./cdc/... ./relay/... ./integration/...
 FUZZTIME     ?= 20s
+STEPS        ?= 5000
 
 # The version comes from git above; Go's own stamp fails in a clone that belongs to another user.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build demo test unit ends test-matrix check lint fmt bench fuzz image clean
+.PHONY: help build demo test unit ends test-matrix check lint fmt bench model fuzz image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -72,6 +73,11 @@ fmt: ## write the formatting, and what the linters can mend
 
 bench: ## what the relay takes and gives, as a table
 	@needs=$$(.ci/prepare postgres); eval "$$needs"; set -x; $(GO) run ./integration/bench $(ARGS)
+
+model: ## random histories and faults against a model, STEPS of them
+	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
+	$(GO) test $$RACE -run '^TestModel_' -timeout 24h ./mapping -rapid.checks=$(STEPS); \
+	IAM_RELAY_TEST_MODEL_STEPS=$(STEPS) $(GO) test $$RACE -run '^TestModel_' -timeout 24h -v ./integration -rapid.checks=$(STEPS)
 
 # Each fuzz target for a short while. A failing input is written to testdata/fuzz: commit it with the mend.
 fuzz: ## look for inputs that break the decoders

@@ -173,49 +173,6 @@ func TestDecoder_RefusesWhatMakesNoSense(t *testing.T) {
 	}
 }
 
-// FuzzDecoder feeds messages, each after its length in two bytes, to a decoder that is within a transaction.
-func FuzzDecoder(f *testing.F) {
-	for _, identity := range []byte{'d', 'f', 'i', 'n'} {
-		var all []byte
-		for _, m := range append([]wire{described(identity)}, session...) {
-			all = append(binary.BigEndian.AppendUint16(all, uint16(len(m))), m...)
-		}
-		f.Add(all)
-	}
-	for _, m := range session {
-		f.Add(append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		d := testDecoder(1)
-		feed(t, d, begin(10), described('d'))
-		for len(data) >= 2 {
-			length := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
-			m := data[2 : 2+length]
-			data = data[2+length:]
-			transaction, err := d.decode(1, m)
-			if err != nil {
-				continue
-			}
-			if transaction == nil {
-				continue
-			}
-			for c, err := range transaction.All() {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if c.Op != Truncate && (c.Op == Delete) == (c.New != nil) {
-					t.Errorf("change %v has a wrong new row", c)
-				}
-				for _, row := range []Row{c.New, c.Old} {
-					if row != nil && len(row) != len(c.Relation.Columns) {
-						t.Errorf("row %v has not the table's columns", row)
-					}
-				}
-			}
-		}
-	})
-}
-
 func BenchmarkDecoder_OneRowTransaction(b *testing.B) {
 	d := testDecoder(1)
 	messages := []wire{begin(10), change('U', 1).byte('N').tuple(3).value("f81d4fae-7dec-11d0-a765-00a0c91e6bf6").value("secret").value("somebody@example.com"), commit(10, 20)}

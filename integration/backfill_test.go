@@ -224,7 +224,7 @@ func TestBackfill_TableIsMappedAgain(t *testing.T) {
 	}
 }
 
-func valueOf(t *testing.T, w *world, user, key string) string {
+func valueOf(t testing.TB, w *world, user, key string) string {
 	t.Helper()
 	return value[string](t, w.db, `SELECT id::text FROM user_attributes WHERE user_id = $1 AND key = $2`, user, key)
 }

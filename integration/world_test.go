@@ -46,7 +46,7 @@ func eventually(t testing.TB, what string, condition func() (bool, error)) {
 
 // world is an IAM's database, with a realm, and what is needed to relay from it.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	name string // of slot, publication and outbox schema
 	db   *pgxpool.Pool
@@ -64,7 +64,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // newServer starts a server that the test may stop, and kill.
-func newServer(t *testing.T) *cluster.Cluster {
+func newServer(t testing.TB) *cluster.Cluster {
 	t.Helper()
 	c, err := cluster.Start(within(t), cluster.Options{})
 	if err != nil {
@@ -79,7 +79,7 @@ func newServer(t *testing.T) *cluster.Cluster {
 }
 
 // inhabit makes FerrisKey's tables and a realm in a database.
-func inhabit(t *testing.T, url string) *world {
+func inhabit(t testing.TB, url string) *world {
 	t.Helper()
 	w := &world{t: t, url: url, name: fmt.Sprintf("relay_%d", worlds.Add(1)), hook: startReceiver(t)}
 	w.db = connect(t, url)
@@ -101,7 +101,7 @@ func inhabit(t *testing.T, url string) *world {
 	return w
 }
 
-func connect(t *testing.T, url string) *pgxpool.Pool {
+func connect(t testing.TB, url string) *pgxpool.Pool {
 	t.Helper()
 	pool, err := pgxpool.New(t.Context(), url)
 	if err != nil {
@@ -112,7 +112,7 @@ func connect(t *testing.T, url string) *pgxpool.Pool {
 }
 
 // startReceiver starts a receiver; when the test ends, nothing that arrived may have been other than it must be.
-func startReceiver(t *testing.T) *receiver.Receiver {
+func startReceiver(t testing.TB) *receiver.Receiver {
 	t.Helper()
 	r, err := receiver.Start(receiver.Options{})
 	if err != nil {

@@ -88,7 +88,13 @@ func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Ro
 		return nil
 	}
 	mirrored := t.rows.Children(c.table.cdc, c.by, parent)
-	if before || t.written == nil || len(t.written[c.table.index].rows) == 0 {
+	if before {
+		return mirrored
+	}
+	if !t.overlay {
+		return t.remaining(c.table, mirrored)
+	}
+	if t.written == nil || len(t.written[c.table.index].rows) == 0 {
 		return mirrored
 	}
 	w := &t.written[c.table.index]
@@ -115,4 +121,15 @@ func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Ro
 		rows[i] = one.row
 	}
 	return rows
+}
+
+// remaining leaves out rows that the transaction deleted.
+func (t *Transaction) remaining(table *table, rows []cdc.Row) []cdc.Row {
+	if len(t.removed) == 0 {
+		return rows
+	}
+	return slices.DeleteFunc(slices.Clone(rows), func(row cdc.Row) bool {
+		key, err := table.cdc.KeyOf(row)
+		return err == nil && t.removed.has(table, key)
+	})
 }

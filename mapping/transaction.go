@@ -20,7 +20,9 @@ type Transaction struct {
 
 	deleted  keySet
 	inserted keySet
-	written  []written // by table index; nil without overlay
+	// removed are deleted rows that others collect, which rows still has; only without overlay.
+	removed keySet
+	written []written // by table index; nil without overlay
 	// candidates are, by event index, the rows that may belong to a grouped event.
 	candidates map[int]int
 	groups     []*groupedRows
@@ -53,6 +55,9 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 		table := seen.bound.table
 		if t.overlay && (table.isParent || table.collected) {
 			t.keep(table, c)
+		}
+		if !t.overlay && table.collected && c.Op == cdc.Delete {
+			t.removed.add(table, c.Key)
 		}
 		if !ok {
 			continue

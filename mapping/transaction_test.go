@@ -42,6 +42,20 @@ func TestBeginLarge_SameEvents(t *testing.T) {
 	}
 }
 
+// TestBeginLarge_CollectsWhatRemains: a row that is deleted in the transaction is not among those that another event collects.
+func TestBeginLarge_CollectsWhatRemains(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	w.mirrorRow("realms id=@a1 name=acme")
+	w.mirrorRow("clients id=@c1 realm_id=@a1 name=app client_type=public maintenance_enabled=f")
+	w.mirrorRow("redirect_uris id=@d1 client_id=@c1 value=gone")
+	w.mirrorRow("redirect_uris id=@d2 client_id=@c1 value=there")
+	got := strings.Join(w.transaction([]string{"update clients id=@c1 maintenance_enabled=t", "delete redirect_uris id=@d1"}, false), "")
+	if strings.Contains(got, `"value":"gone"`) || !strings.Contains(got, `"value":"there"`) {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // TestPreset_EveryEventHasAGoldenCase keeps the goldens complete.
 func TestPreset_EveryEventHasAGoldenCase(t *testing.T) {
 	t.Parallel()

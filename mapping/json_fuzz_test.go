@@ -3,8 +3,7 @@ package mapping
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -53,27 +52,40 @@ func FuzzAppendValue(f *testing.F) {
 	})
 }
 
-// FuzzLoad: no mapping file makes Load panic, and what it accepts has tables and events.
-func FuzzLoad(f *testing.F) {
-	files, err := filepath.Glob("testdata/load/*.toml")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, file := range append(files, "presets/ferriskey.toml") {
-		source, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
+// quotedArray writes what appendArray made as PostgreSQL would, with every element in quotes.
+func quotedArray(v any) string {
+	list, ok := v.([]any)
+	if !ok {
+		if v == nil {
+			return "NULL"
 		}
-		f.Add(source)
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v.(string)) + `"`
 	}
-	f.Fuzz(func(t *testing.T, source []byte) {
-		document, err := parseTOML("fuzz.toml", source)
-		if err != nil {
+	var parts []string
+	for _, item := range list {
+		parts = append(parts, quotedArray(item))
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
+// FuzzArray: an array literal that is read is, written in PostgreSQL's plainest way, read alike.
+func FuzzArray(f *testing.F) {
+	for _, s := range []string{`{}`, `{a,b}`, `{"a b",NULL,"NULL","\"\\"}`, `[0:1]={1,2}`, `{{a},{b}}`, `{{{{{{a}}}}}}`, `{{{{{{{a}}}}}}}`, `{a`, `{"a`, `{a,}`, `{a}b`, `[`, `{\xff}`, `{a\b}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, ok := appendArray(nil, s, textKind)
+		if !ok {
 			return
 		}
-		rules, err := load(document, Options{})
-		if err == nil && len(rules.Tables()) == 0 {
-			t.Error("accepted without tables")
+		var value any
+		if err := json.Unmarshal(got, &value); err != nil {
+			t.Fatalf("%q: %s: %v", s, got, err)
+		}
+		again, ok := appendArray(nil, quotedArray(value), textKind)
+		var second any
+		if err := json.Unmarshal(again, &second); !ok || err != nil || !reflect.DeepEqual(value, second) {
+			t.Errorf("%q: %s, and %s of %s (%v)", s, got, again, quotedArray(value), err)
 		}
 	})
 }

@@ -1,0 +1,197 @@
+package mapping
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// loadText loads a document as if it were a file, laid over the preset that it extends.
+func loadText(source []byte) (*Rules, error) {
+	document, err := parseTOML("fuzz.toml", source)
+	if err != nil {
+		return nil, err
+	}
+	if word, ok := document.get("extends").scalarText(); ok {
+		preset, err := Preset(word)
+		if err != nil {
+			return nil, err
+		}
+		base, err := parseTOML(word+".toml", preset)
+		if err != nil {
+			return nil, err
+		}
+		overlay(base, document)
+		document = base
+	}
+	return load(document, Options{})
+}
+
+func (n *node) scalarText() (string, bool) {
+	if n == nil {
+		return "", false
+	}
+	s, ok := n.scalar.(string)
+	return s, ok
+}
+
+// oids are what a fuzzed column may be.
+var oids = []uint32{25, 2950, 16, 23, 1700, 114, 1114, 1184, 17, 1009, 1007}
+
+// plain values of the types in oids.
+var plain = []string{"a", "0198c0de-0000-7000-8000-000000000001", "t", "1", "1.5", "{}", "2026-08-20 10:00:00", "2026-08-20 10:00:00+00", `\x00`, "{a}", "{1}"}
+
+// guessed gives the tables types: identifiers are uuids or text, the others what their names' sum says, so that every type has its turn.
+func guessed(tables []*cdc.Table, shift int) []*cdc.Relation {
+	var out []*cdc.Relation
+	for _, table := range tables {
+		r := &cdc.Relation{Table: table, Types: make([]uint32, len(table.Columns))}
+		for i, c := range table.Columns {
+			switch {
+			case strings.HasSuffix(c.Name, "id"):
+				r.Types[i] = 2950
+			default:
+				sum := shift
+				for _, b := range []byte(c.Name) {
+					sum += int(b)
+				}
+				r.Types[i] = oids[sum%len(oids)]
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// everything that the rules can say: a row of each table comes, changes and goes, in one transaction each.
+func exercise(t *testing.T, m *Mapper, relations []*cdc.Relation) []Event {
+	t.Helper()
+	var events []Event
+	rows := mirror{}
+	for _, op := range []cdc.Op{cdc.Insert, cdc.Update, cdc.Delete} {
+		var changes []cdc.Change
+		for i, r := range relations {
+			row := make(cdc.Row, len(r.Columns))
+			for j := range row {
+				row[j] = cdc.TextValue(plain[max(0, slices.Index(oids, r.Types[j]))])
+			}
+			key, err := r.KeyOf(row)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := cdc.Change{Seq: i, Op: op, Relation: r, Key: key}
+			switch op {
+			case cdc.Insert:
+				c.New = row
+			case cdc.Update:
+				c.Old, c.New = row, slices.Clone(row)
+				for j := r.KeyColumns; j < len(row); j++ {
+					if c.New[j] = cdc.NullValue; j%2 == 0 {
+						c.New[j] = cdc.TextValue(row[j].Text + "1")
+					}
+				}
+			case cdc.Delete:
+				c.Old = rows.row(r.Table, key)
+			}
+			changes = append(changes, c)
+		}
+		tx := m.Begin(Commit{LSN: 1, Time: time.Unix(0, 0)}, anyRows{rows})
+		tx.Observe(changes)
+		emit := func(e Event) error {
+			if !json.Valid(e.Body) {
+				t.Errorf("event %s has the body %s", e.Name, e.Body)
+			}
+			events = append(events, e)
+			return nil
+		}
+		if err := tx.Map(changes, emit); err != nil {
+			return events // A condition may fail, as by a division by zero; then the relay stops and says so.
+		}
+		if err := tx.Finish(emit); err != nil {
+			t.Fatal(err)
+		}
+		for i := range changes {
+			m.Refs(&changes[i], func(Ref) {})
+		}
+		rows.apply(changes)
+	}
+	return events
+}
+
+// anyRows is a mirror that may be asked for anything.
+type anyRows struct{ mirror }
+
+func (a anyRows) Row(table *cdc.Table, key cdc.Key) cdc.Row { return a.row(table, key) }
+
+func (a anyRows) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
+	return a.children(table, by, parent)
+}
+
+// FuzzLoad: no mapping file makes Load panic. What it accepts, it accepts again, with the same meaning; Bind either refuses the
+// tables or makes a mapper that works.
+func FuzzLoad(f *testing.F) {
+	for _, pattern := range []string{"testdata/load/*.toml", "presets/*.toml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(source, 0)
+		}
+	}
+	for _, source := range []string{
+		"extends = \"ferriskey\"\ndrop = [\"user.created\"]\n[tables.users.format]\nenabled = { null = false }\n",
+		"extends = \"ferriskey\"\n[[events]]\nname = \"user.created\"\ntable = \"users\"\non = [\"insert\", \"delete\"]\ngroup = { min = 2 }\n",
+		"tenant = \"t\"\n[tables.t]\nkey = [\"id\"]\ncolumns = [\"id\", \"gone\"]\ndeleted = \"gone != nil\"\n[[events]]\nname = \"t.deleted\"\ntable = \"t\"\non = \"delete\"\n",
+		"tenant = \"t\"\n[tables.t]\nkey = [\"id\"]\nparents = { id = \"t\" }\ninclude = { up = \"id\" }\n[[events]]\nname = \"a\"\ntable = \"t\"\non = \"update\"\nchanged = [\"id\"]\n",
+	} {
+		for shift := range 3 {
+			f.Add([]byte(source), shift)
+		}
+	}
+	f.Fuzz(func(t *testing.T, source []byte, shift int) {
+		rules, err := loadText(source)
+		second, secondErr := loadText(source)
+		if err != nil {
+			if secondErr == nil || err.Error() != secondErr.Error() {
+				t.Errorf("the second time, %v; the first time, %v", secondErr, err)
+			}
+			return
+		}
+		if secondErr != nil {
+			t.Fatalf("the second time: %v", secondErr)
+		}
+		if len(rules.Tables()) == 0 {
+			t.Fatal("accepted without tables")
+		}
+		if diff := cmp.Diff([]any{rules.EventNames(), rules.Tables()}, []any{second.EventNames(), second.Tables()}); diff != "" {
+			t.Fatalf("(-first +second):\n%s", diff)
+		}
+		var events [2][]Event
+		var failed [2]string
+		for i, r := range []*Rules{rules, second} {
+			relations := guessed(r.Tables(), shift&0xffff)
+			m, err := r.Bind(relations)
+			if err != nil {
+				failed[i] = err.Error()
+				continue
+			}
+			events[i] = exercise(t, m, relations)
+		}
+		if diff := cmp.Diff(events[0], events[1]); diff != "" || failed[0] != failed[1] {
+			t.Errorf("Bind: %q against %q, events (-first +second):\n%s", failed[0], failed[1], diff)
+		}
+	})
+}

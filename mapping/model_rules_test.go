@@ -1,0 +1,211 @@
+package mapping
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// modelRow is a row by the names of its columns; a null is not there.
+type modelRow map[string]string
+
+// modelState is a database: rows by table and id.
+type modelState map[string]map[string]modelRow
+
+func (s modelState) clone() modelState {
+	out := modelState{}
+	for table, rows := range s {
+		out[table] = maps.Clone(rows) // Rows are never changed.
+	}
+	return out
+}
+
+// modelled is what must come of a transaction. Detail is the name in its data, where there is one.
+type modelled struct {
+	Name     string
+	Tenant   cdc.Key
+	Resource string
+	Detail   string
+	Held     bool
+}
+
+// modelParents are the foreign keys, all of them ON DELETE CASCADE.
+var modelParents = map[string]map[string]string{
+	"realms": {}, "clients": {"realm_id": "realms"}, "users": {"realm_id": "realms", "client_id": "clients"},
+	"roles": {"realm_id": "realms", "client_id": "clients"}, "user_role": {"user_id": "users", "role_id": "roles"},
+	"redirect_uris": {"client_id": "clients"}, "credentials": {"user_id": "users"},
+}
+
+// expectation restates docs/events.md for the net differences between two states.
+type expectation struct {
+	before, after modelState
+	events        []modelled
+	usersGone     map[string][]string // by realm
+}
+
+func expected(before, after modelState) []modelled {
+	e := &expectation{before: before, after: after, usersGone: map[string][]string{}}
+	for table := range modelParents {
+		for id, row := range after[table] {
+			if old, existed := before[table][id]; !existed {
+				e.inserted(table, id, row)
+			} else {
+				e.updated(table, id, old, row)
+			}
+		}
+		for id, row := range before[table] {
+			if _, exists := after[table][id]; !exists && !e.wentWithParent(table, row) {
+				e.deleted(table, id, row)
+			}
+		}
+	}
+	for realm, ids := range e.usersGone {
+		if len(ids) == 1 {
+			e.add("user.deleted", realm, ids[0], before["users"][ids[0]]["username"])
+		} else {
+			e.add("user.bulk_deleted", realm, realm, "")
+		}
+	}
+	return e.events
+}
+
+func (e *expectation) add(name, tenant, resource, detail string) {
+	e.events = append(e.events, modelled{Name: name, Tenant: cdc.Key(tenant), Resource: resource, Detail: detail})
+}
+
+func (e *expectation) gone(table, id string) bool {
+	_, existed := e.before[table][id]
+	_, exists := e.after[table][id]
+	return existed && !exists
+}
+
+func (e *expectation) wentWithParent(table string, row modelRow) bool {
+	for column, parent := range modelParents[table] {
+		if id, ok := row[column]; ok && e.gone(parent, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// now is a row as it is, or was if it has gone.
+func (e *expectation) now(table, id string) modelRow {
+	if row, ok := e.after[table][id]; ok {
+		return row
+	}
+	return e.before[table][id]
+}
+
+func (e *expectation) inserted(table, id string, row modelRow) {
+	_, ofClient := row["client_id"]
+	switch table {
+	case "realms":
+		e.add("realm.created", id, id, row["name"])
+	case "clients":
+		e.add("client.created", row["realm_id"], id, row["name"])
+	case "users":
+		if !ofClient {
+			e.add("user.created", row["realm_id"], id, row["username"])
+		}
+	case "roles":
+		name := "role.created"
+		if ofClient {
+			name = "client.role.created"
+		}
+		e.add(name, row["realm_id"], id, row["name"])
+	case "user_role":
+		e.add("user.role.assigned", e.now("users", row["user_id"])["realm_id"], row["user_id"], e.now("roles", row["role_id"])["name"])
+	case "redirect_uris":
+		e.add("redirect_uri.created", e.now("clients", row["client_id"])["realm_id"], id, row["value"])
+	}
+}
+
+func (e *expectation) updated(table, id string, old, row modelRow) {
+	differs := func(columns ...string) bool {
+		return slices.ContainsFunc(columns, func(c string) bool {
+			before, had := old[c]
+			now, has := row[c]
+			return had != has || before != now
+		})
+	}
+	_, ofClient := row["client_id"]
+	switch table {
+	case "realms":
+		if differs("name", "display_name") {
+			e.add("realm.updated", id, id, row["name"])
+		}
+	case "clients":
+		if differs("enabled", "client_id", "realm_id", "name") {
+			e.add("client.updated", row["realm_id"], id, row["name"])
+		}
+		if differs("maintenance_enabled") && row["maintenance_enabled"] == "t" {
+			e.add("client.maintenance.enabled", row["realm_id"], id, row["name"])
+		}
+		if differs("maintenance_enabled") && row["maintenance_enabled"] == "f" {
+			e.add("client.maintenance.disabled", row["realm_id"], id, row["name"])
+		}
+	case "users":
+		if ofClient {
+			return
+		}
+		other := differs("username", "firstname", "lastname", "email", "enabled", "client_id", "realm_id")
+		if other || (differs("email_verified") && row["email_verified"] == "f") {
+			e.add("user.updated", row["realm_id"], id, row["username"])
+		}
+		if differs("email_verified") && row["email_verified"] == "t" {
+			e.add("user.email_verified", row["realm_id"], id, row["username"])
+		}
+	case "roles":
+		if ofClient && differs("name", "description", "permissions", "require_mfa") {
+			e.add("client.role.updated", row["realm_id"], id, row["name"])
+		}
+		if !ofClient && differs("name", "description", "require_mfa") {
+			e.add("role.updated", row["realm_id"], id, row["name"])
+		}
+		if !ofClient && differs("permissions") {
+			e.add("role.permission.updated", row["realm_id"], id, row["name"])
+		}
+	case "redirect_uris":
+		if differs("value", "enabled") {
+			e.add("redirect_uri.updated", e.now("clients", row["client_id"])["realm_id"], id, row["value"])
+		}
+	}
+}
+
+func (e *expectation) deleted(table, id string, row modelRow) {
+	switch table {
+	case "realms":
+		e.add("realm.deleted", id, id, row["name"])
+	case "clients":
+		e.add("client.deleted", row["realm_id"], id, "")
+	case "users":
+		if _, ofClient := row["client_id"]; !ofClient {
+			e.usersGone[row["realm_id"]] = append(e.usersGone[row["realm_id"]], id)
+		}
+	case "roles":
+		e.add("role.deleted", row["realm_id"], id, row["name"])
+	case "user_role":
+		e.add("user.role.unassigned", e.now("users", row["user_id"])["realm_id"], row["user_id"], e.now("roles", row["role_id"])["name"])
+	case "redirect_uris":
+		e.add("redirect_uri.deleted", e.now("clients", row["client_id"])["realm_id"], id, "")
+	case "credentials":
+		kind := row["credential_type"]
+		replaceable := kind == "password" || kind == "otp"
+		if kind == "recovery-code" || (replaceable && e.replaced(row)) {
+			return
+		}
+		e.add("user.credentials.deleted", e.now("users", row["user_id"])["realm_id"], row["user_id"], "")
+		e.events[len(e.events)-1].Held = replaceable
+	}
+}
+
+// replaced reports whether a credential of the same user and kind has come.
+func (e *expectation) replaced(row modelRow) bool {
+	for id, other := range e.after["credentials"] {
+		if _, existed := e.before["credentials"][id]; !existed && maps.Equal(row, other) {
+			return true
+		}
+	}
+	return false
+}

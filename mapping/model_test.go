@@ -1,0 +1,308 @@
+package mapping
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// trial lets what is written for tests fail one run of the model.
+type trial struct {
+	testing.TB
+	run *rapid.T
+}
+
+func (t trial) Errorf(format string, a ...any) { t.run.Errorf(format, a...) }
+func (t trial) Fatalf(format string, a ...any) { t.run.Fatalf(format, a...) }
+func (t trial) Fatal(a ...any)                 { t.run.Fatal(a...) }
+
+// modelColumns are the columns that change, with what they may hold; "" is null.
+var modelColumns = map[string]map[string][]string{
+	"realms":        {"name": {"a", "b"}, "display_name": {"", "a"}},
+	"clients":       {"name": {"a", "b"}, "enabled": {"t", "f"}, "maintenance_enabled": {"t", "f"}},
+	"users":         {"username": {"a", "b"}, "firstname": {"", "a"}, "email": {"", "a"}, "email_verified": {"t", "f"}, "enabled": {"t", "f"}, "failed_login_attempts": {"0", "1"}},
+	"roles":         {"name": {"a", "b"}, "description": {"", "a"}, "permissions": {"0", "1"}},
+	"redirect_uris": {"value": {"a", "b"}, "enabled": {"t", "f"}},
+	"credentials":   {"credential_type": {"password", "otp", "recovery-code", "webauthn"}},
+	"user_role":     {},
+}
+
+// optionalParents may be null.
+var optionalParents = map[string]string{"users": "client_id", "roles": "client_id"}
+
+var modelTables = slices.Sorted(maps.Keys(modelParents))
+
+// modelWorld executes statements on the model and records what the log says of them.
+type modelWorld struct {
+	*world
+	t     trial
+	state modelState
+	log   []cdc.Change
+	plain map[string]cdc.Row // by table: what a row holds where nothing is said
+}
+
+func (m *modelWorld) record(c cdc.Change, table string) {
+	c.Seq, c.Relation = len(m.log), m.rels[table]
+	m.log = append(m.log, c)
+}
+
+// asRow is the row as PostgreSQL would send it.
+func (m *modelWorld) asRow(table, id string, row modelRow) cdc.Row {
+	r := m.rels[table]
+	if m.plain[table] == nil {
+		m.plain[table] = m.row(r, "", nil)
+		for column := range modelColumns[table] {
+			m.plain[table][r.Index(column)] = cdc.NullValue
+		}
+	}
+	out := slices.Clone(m.plain[table])
+	out[0] = cdc.TextValue(id)
+	for column, text := range row {
+		out[r.Index(column)] = cdc.TextValue(text)
+	}
+	return out
+}
+
+// statement is one INSERT, UPDATE or DELETE. Ids are few, so that rows come back under ids that were used before.
+func (m *modelWorld) statement() {
+	t := m.t.run
+	table := rapid.SampledFrom(modelTables).Draw(t, "table")
+	id := long(fmt.Sprintf("@%c%d", "abcdefg"[slices.Index(modelTables, table)], rapid.IntRange(0, 5).Draw(t, "id")))
+	if table == "user_role" {
+		id = id[len(id)-1:] // a sequence number
+	}
+	old, exists := m.state[table][id]
+	switch {
+	case !exists:
+		row := modelRow{}
+		for _, column := range slices.Sorted(maps.Keys(modelParents[table])) {
+			parents := slices.Sorted(maps.Keys(m.state[modelParents[table][column]]))
+			if optionalParents[table] == column {
+				parents = append([]string{""}, parents...)
+			}
+			if len(parents) == 0 {
+				return
+			}
+			if parent := rapid.SampledFrom(parents).Draw(t, column); parent != "" {
+				row[column] = parent
+			}
+		}
+		m.change(table, row)
+		m.put(table, id, row)
+		m.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(id), New: m.asRow(table, id, row)}, table)
+	case rapid.IntRange(0, 3).Draw(t, "what") == 0:
+		m.remove(table, id)
+	default:
+		m.update(table, id, old)
+	}
+}
+
+// change gives some columns other values, perhaps those that they have.
+func (m *modelWorld) change(table string, row modelRow) (changed []string) {
+	for _, column := range slices.Sorted(maps.Keys(modelColumns[table])) {
+		if _, given := row[column]; given && rapid.Bool().Draw(m.t.run, "keep "+column) {
+			continue
+		}
+		changed = append(changed, column)
+		if text := rapid.SampledFrom(modelColumns[table][column]).Draw(m.t.run, column); text != "" {
+			row[column] = text
+		} else {
+			delete(row, column)
+		}
+	}
+	return changed
+}
+
+func (m *modelWorld) put(table, id string, row modelRow) {
+	if m.state[table] == nil {
+		m.state[table] = map[string]modelRow{}
+	}
+	m.state[table][id] = row
+}
+
+// remove deletes the row, and then what depends on it, in the log's order.
+func (m *modelWorld) remove(table, id string) {
+	delete(m.state[table], id)
+	m.record(cdc.Change{Op: cdc.Delete, Key: cdc.Key(id)}, table)
+	for _, child := range modelTables {
+		for _, childID := range slices.Sorted(maps.Keys(m.state[child])) {
+			for column, parent := range modelParents[child] {
+				if row, ok := m.state[child][childID]; ok && parent == table && row[column] == id {
+					m.remove(child, childID)
+				}
+			}
+		}
+	}
+}
+
+// update changes a row, or its key if nothing depends on it. Large values that are not touched are not sent.
+func (m *modelWorld) update(table, id string, old modelRow) {
+	row := maps.Clone(old)
+	changed := m.change(table, row)
+	sent := m.asRow(table, id, row)
+	for column := range modelColumns[table] {
+		// Null is never stored out of line.
+		if i := m.rels[table].Index(column); !slices.Contains(changed, column) && sent[i].Kind == cdc.Text && rapid.Bool().Draw(m.t.run, "large") {
+			sent[i] = cdc.Value{Kind: cdc.Unchanged}
+		}
+	}
+	to := long("@" + string("abcdefg"[slices.Index(modelTables, table)]) + "9")
+	_, taken := m.state[table][to]
+	if table == "user_role" || taken || m.hasChildren(table, id) || rapid.IntRange(0, 5).Draw(m.t.run, "new key") > 0 {
+		m.put(table, id, row)
+		m.record(cdc.Change{Op: cdc.Update, Key: cdc.Key(id), New: sent}, table)
+		return
+	}
+	delete(m.state[table], id)
+	m.put(table, to, row)
+	sent[0] = cdc.TextValue(to)
+	m.record(cdc.Change{Op: cdc.Delete, Key: cdc.Key(id)}, table)
+	m.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: sent, From: cdc.Key(id)}, table)
+}
+
+func (m *modelWorld) hasChildren(table, id string) bool {
+	for child, parents := range modelParents {
+		for column, parent := range parents {
+			for _, row := range m.state[child] {
+				if parent == table && row[column] == id {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// net folds and resolves the log.
+func (m *modelWorld) net() []cdc.Change {
+	var out []cdc.Change
+	for _, c := range Fold(m.log) {
+		if c.From != "" {
+			ResolveFrom(&c, m.mirror.row(c.Relation.Table, c.From))
+		}
+		if Resolve(&c, m.mirror.row(c.Relation.Table, c.Key)) {
+			out = append(out, c)
+		}
+	}
+	m.log = nil
+	return out
+}
+
+// mapped takes the changes through a transaction, in chunks of random sizes.
+func (m *modelWorld) mapped(tx *Transaction, changes []cdc.Change, chunked bool) []Event {
+	var events []Event
+	emit := func(e Event) error { events = append(events, e); return nil }
+	chunks := [][]cdc.Change{changes}
+	for chunked && len(chunks[len(chunks)-1]) > 0 {
+		last := chunks[len(chunks)-1]
+		n := rapid.IntRange(1, len(last)).Draw(m.t.run, "chunk")
+		chunks = append(chunks[:len(chunks)-1], last[:n], last[n:])
+	}
+	for _, chunk := range chunks {
+		tx.Observe(chunk)
+	}
+	for _, chunk := range chunks {
+		if err := tx.Map(chunk, emit); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	if err := tx.Finish(emit); err != nil {
+		m.t.Fatal(err)
+	}
+	return events
+}
+
+func (m *modelWorld) modelled(e Event) modelled {
+	var body struct{ Data json.RawMessage }
+	if err := json.Unmarshal(e.Body, &body); err != nil {
+		m.t.Fatalf("%s: %v", e.Body, err)
+	}
+	var row struct{ Username, Name, Value string }
+	if strings.HasPrefix(string(body.Data), "{") {
+		if err := json.Unmarshal(body.Data, &row); err != nil {
+			m.t.Fatalf("%s: %v", e.Body, err)
+		}
+	}
+	return modelled{Name: e.Name, Tenant: e.Tenant, Resource: e.Resource, Detail: row.Username + row.Name + row.Value, Held: e.Hold != nil}
+}
+
+// commit maps what was logged and compares with what the model expects.
+func (m *modelWorld) commit(before modelState) {
+	changes := m.net()
+	rows := &fetched{w: m.world, mirror: m.mirror, allowed: map[Ref]bool{}}
+	for i := range changes { // Who resolves a change has its row.
+		rows.allowed[Ref{Table: changes[i].Relation.Table, Key: changes[i].Key}] = true
+	}
+	m.fetch(rows, changes)
+	m.commits++
+	at := Commit{LSN: cdc.LSN(m.commits), Time: time.Unix(int64(m.commits), 0)}
+	events := m.mapped(m.mapper.Begin(at, rows), changes, false)
+
+	var got []modelled
+	for _, e := range events {
+		got = append(got, m.modelled(e))
+	}
+	if diff := cmp.Diff(expected(before, m.state), got, cmpopts.SortSlices(func(a, b modelled) bool { return fmt.Sprint(a) < fmt.Sprint(b) }), cmpopts.EquateEmpty()); diff != "" {
+		m.t.Fatalf("events (-want +got):\n%s", diff)
+	}
+
+	// As for a transaction that is too large to keep: written first, mapped in chunks, deleted last.
+	for _, c := range changes {
+		if c.Op != cdc.Delete {
+			m.mirror.put(c.Relation.Table, c.New)
+		}
+	}
+	large := m.mapped(m.mapper.BeginLarge(at, anyRows{m.mirror}), changes, true)
+	if !reflect.DeepEqual(events, large) {
+		m.t.Fatalf("events (-small +large):\n%s", cmp.Diff(events, large))
+	}
+	m.mirror.apply(changes)
+	m.sameAsMirror()
+}
+
+// sameAsMirror: the changes have led the mirror to where the statements led the model.
+func (m *modelWorld) sameAsMirror() {
+	for _, table := range modelTables {
+		want := map[cdc.Key]cdc.Row{}
+		for id, row := range m.state[table] {
+			want[cdc.Key(id)] = m.asRow(table, id, row)
+		}
+		if got := m.mirror[m.rels[table].Table]; !maps.EqualFunc(want, got, slices.Equal) {
+			m.t.Fatalf("mirror of %s (-want +got):\n%s", table, cmp.Diff(want, got))
+		}
+	}
+}
+
+// Whatever transactions do, mapping makes the events that the model expects of the states before and after, with what Refs has
+// fetched and no more, and the same ones however large the transaction seems.
+func TestModel_EventsOfRandomTransactions(t *testing.T) {
+	t.Parallel()
+	bound := &world{t: t, schema: defaultSchema(t)}
+	bound.start()
+	steps, plain := 0, map[string]cdc.Row{}
+	rapid.Check(t, func(rt *rapid.T) {
+		w := *bound
+		m := &modelWorld{world: &w, t: trial{t, rt}, state: modelState{}, plain: plain}
+		w.t, w.mirror = m.t, mirror{}
+		for range rapid.IntRange(1, 12).Draw(rt, "transactions") {
+			before := m.state.clone()
+			for range rapid.IntRange(1, 25).Draw(rt, "statements") {
+				m.statement()
+				steps++
+			}
+			m.commit(before)
+		}
+	})
+	t.Logf("%d statements", steps)
+}
