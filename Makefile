@@ -23,7 +23,7 @@ FUZZTIME     ?= 20s
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build demo test unit check lint fmt bench fuzz image clean
+.PHONY: help build demo test unit check lint fmt bench reliability fuzz image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,11 @@ fmt: ## write the formatting, and what the linters can mend
 
 bench: ## what the relay takes and gives, as a table
 	@needs=$$(.ci/prepare postgres); eval "$$needs"; set -x; $(GO) run ./integration/bench $(ARGS)
+
+# As often as it takes to believe it, and without the race detector. A part of it: make reliability RUN=Network
+reliability: ## every fault at full strength; writes the table of docs/reliability.md
+	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
+	IAM_RELAY_TEST_REPORT='$(CURDIR)/docs/reliability.md' $(GO) test -run '^TestFault_$(RUN)' -count 1 -parallel 4 -timeout 2h ./integration
 
 # Each fuzz target for a short while. A failing input is written to testdata/fuzz: commit it with the mend.
 fuzz: ## look for inputs that break the decoders

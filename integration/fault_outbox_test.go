@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"strings"
@@ -38,24 +37,11 @@ func TestFault_OutboxDown(t *testing.T) {
 	tr.end(p)
 }
 
-// withRole lets the relay reach the outbox, in a database of its own, as a role with a setting.
+// withRole lets the relay reach the outbox, in a database of its own, as a role with a setting. The role goes with the server.
 func (tr *trial) withRole(setting string) {
 	tr.t.Helper()
 	role := pgx.Identifier{tr.name}.Sanitize()
 	tr.exec(`CREATE ROLE ` + role + ` LOGIN`)
-	tr.t.Cleanup(func() { // when its database is gone
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		conn, err := clustertest.Cluster(tr.t).Connect(ctx, "postgres")
-		if err != nil {
-			tr.t.Error(err)
-			return
-		}
-		defer conn.Close(ctx)
-		if _, err := conn.Exec(ctx, `DROP ROLE `+role); err != nil {
-			tr.t.Error(err)
-		}
-	})
 	straight := clustertest.Database(tr.t)
 	tr.elsewhere(straight)
 	at, err := url.Parse(straight)

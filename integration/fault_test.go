@@ -20,6 +20,7 @@ type trial struct {
 	outbox   *pgxpool.Pool
 	watch    func()
 	injected int
+	more     tally // of what the test itself has counted
 }
 
 // reportVariable names the document with the table: the faults are then injected at full strength, and their rows written.
@@ -118,7 +119,8 @@ func (tr *trial) end(relays ...*process) {
 func (tr *trial) count() tally {
 	tr.t.Helper()
 	s := tr.hook.Snapshot()
-	n := tally{committed: tr.load.len()}
+	n := tr.more
+	n.committed += tr.load.len()
 	missing := map[string]int{}
 	for _, e := range tr.load.expected {
 		missing[e.Event+e.Resource+e.Realm]++
