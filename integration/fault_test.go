@@ -62,9 +62,11 @@ func (tr *trial) elsewhere(url string) {
 }
 
 // begin starts the load. The first copy must have been made: what it holds makes no events.
-func (tr *trial) begin() {
+func (tr *trial) begin() { tr.t.Helper(); tr.beginWith((*committer).commit) }
+
+func (tr *trial) beginWith(commit func(*committer)) {
 	tr.t.Helper()
-	tr.load = tr.world.begin(4, 20*time.Millisecond)
+	tr.load = tr.world.beginWith(4, 20*time.Millisecond, commit)
 	tr.watch = tr.watchAcknowledged(tr.outbox)
 	tr.flows()
 }
@@ -154,7 +156,7 @@ func (tr *trial) count() tally {
 }
 
 // reconciledHeader marks what was found by comparing the mirror with the tables.
-const reconciledHeader = "iam-relay-reconciled"
+const reconciledHeader = "x-iam-relay-reconciled"
 
 // places are the events' places in the log, by webhook-id.
 func (tr *trial) places() map[string]int64 {

@@ -1,0 +1,105 @@
+package integration_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/iam-relay/iam-relay/integration/ferriskey"
+)
+
+// Migrations of the IAM alter mapped tables while users come and go in another one. Rows that change without the log telling
+// are told all the same.
+func TestFault_Schema(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault string
+		alter func(tr *trial, n int) // the n-th time, from 1
+	}{
+		"column_added": {"a column is added to a mapped table, with a default", func(tr *trial, n int) {
+			tr.exec(fmt.Sprintf(`ALTER TABLE roles ADD COLUMN extra_%d text NOT NULL DEFAULT md5(random()::text)`, n))
+			tr.createRole(n)
+		}},
+		"column_dropped": {"an optional mapped column is dropped, and added again", func(tr *trial, n int) {
+			tr.exec(`ALTER TABLE roles DROP COLUMN require_mfa`)
+			tr.createRole(2 * n)
+			tr.exec(`ALTER TABLE roles ADD COLUMN require_mfa boolean NOT NULL DEFAULT false`)
+			tr.createRole(2*n + 1)
+		}},
+		"column_renamed": {"a mapped column is renamed, and renamed back", func(tr *trial, n int) {
+			tr.exec(`ALTER TABLE roles RENAME COLUMN require_mfa TO mfa`)
+			tr.createRole(2 * n)
+			tr.exec(`ALTER TABLE roles RENAME COLUMN mfa TO require_mfa`)
+			tr.createRole(2*n + 1)
+		}},
+		"type_changed": {"the type of a mapped column is changed", func(tr *trial, n int) {
+			tr.exec(`ALTER TABLE roles ALTER COLUMN name TYPE ` + []string{"varchar(255)", "text"}[n%2])
+			tr.createRole(n)
+		}},
+		"table_rewritten": {"a mapped table is rewritten with other values", func(tr *trial, n int) {
+			tr.createRole(n)
+			tr.exec(fmt.Sprintf(`ALTER TABLE roles ALTER COLUMN description TYPE text USING 'rewritten %d'`, n))
+			for _, pair := range ids(tr.t, tr.db, `SELECT id || ' ' || realm_id FROM roles`) {
+				role, realm, _ := strings.Cut(pair, " ")
+				tr.load.add(expect("role.updated", role, realm))
+			}
+		}},
+		"table_vacuumed": {"a mapped table is rewritten as it is (VACUUM FULL, CLUSTER)", func(tr *trial, n int) {
+			tr.exec(`VACUUM FULL users`)
+			tr.exec(`CLUSTER users USING users_pkey`)
+		}},
+		"table_recreated": {"a mapped table is dropped and made anew, with a row more", func(tr *trial, _ int) {
+			origin := ferriskey.NewID()
+			tr.exec(`BEGIN;
+				CREATE TABLE origins (LIKE client_web_origins INCLUDING ALL);
+				INSERT INTO origins SELECT * FROM client_web_origins;
+				INSERT INTO origins (id, client_id, value, created_at, updated_at) VALUES ('` + origin + `', '` + tr.acme.Console + `', '` + origin + `', now(), now());
+				DROP TABLE client_web_origins;
+				ALTER TABLE origins RENAME TO client_web_origins;
+				COMMIT`)
+			tr.load.add(expect("web_origin.created", origin, tr.acme.ID))
+			tr.arrivesAgain(origin)
+		}},
+		"table_unpublished": {"a mapped table is taken out of the publication", func(tr *trial, n int) {
+			tr.exec(`ALTER PUBLICATION ` + tr.name + ` DROP TABLE roles`)
+			tr.arrivesAgain(tr.createRole(n))
+		}},
+		"publication_dropped": {"the publication is dropped", func(tr *trial, _ int) {
+			tr.exec(`DROP PUBLICATION ` + tr.name)
+			tr.until("there is one again", `SELECT count(*) > 0 FROM pg_publication WHERE pubname = $1`, tr.name)
+		}},
+		"slot_dropped": {"the replication slot is dropped", func(tr *trial, _ int) {
+			eventually(tr.t, "the slot is dropped", func() (bool, error) {
+				if _, err := tr.db.Exec(tr.t.Context(), `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1`, tr.name); err != nil {
+					return false, err
+				}
+				_, err := tr.db.Exec(tr.t.Context(), `SELECT pg_drop_replication_slot($1)`, tr.name)
+				return err == nil, err
+			})
+			tr.until("there is one again", `SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name = $1`, tr.name)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := newWorld(t).try("source: " + test.fault)
+			p := tr.start()
+			// What is not in the log is found as the difference that is left, so each row changes once there.
+			tr.beginWith((*committer).create)
+			n := 0
+			tr.inject(strength(10, 2, 1), func() {
+				n++
+				test.alter(tr, n)
+			})
+			tr.end(p)
+		})
+	}
+}
+
+// createRole makes a role, whatever columns the table has, and accounts for it.
+func (tr *trial) createRole(n int) string {
+	tr.t.Helper()
+	role := ferriskey.NewID()
+	tr.exec(`INSERT INTO roles (id, realm_id, name) VALUES ($1, $2, $3)`, role, tr.acme.ID, fmt.Sprintf("role-%d", n))
+	tr.load.add(expect("role.created", role, tr.acme.ID))
+	return role
+}
