@@ -102,7 +102,7 @@ func TestFault_ClockJumps(t *testing.T) {
 				held = held[1:]
 				tr.exec(`DELETE FROM credentials WHERE user_id = $1`, user)
 				tr.load.add(expect("user.credentials.deleted", user, tr.acme.ID))
-				tr.arrivesAgain(user)
+				tr.reaches("user.credentials.deleted", user)
 			})
 			tr.end(p)
 		})

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -180,16 +181,13 @@ func (tr *trial) places() map[string]int64 {
 	return place
 }
 
-// arrivesAgain waits until a resource's event has been accepted.
-func (tr *trial) arrivesAgain(resource string) {
+// reaches waits until an event of a resource has been accepted.
+func (tr *trial) reaches(event, resource string) {
 	tr.t.Helper()
 	if _, err := tr.hook.Wait(within(tr.t), func(s *receiver.Snapshot) bool {
-		for i := range s.Deliveries {
-			if s.Deliveries[i].Resource == resource && s.Deliveries[i].Status/100 == 2 {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(s.Deliveries, func(d receiver.Delivery) bool {
+			return d.Resource == resource && d.Event == event && d.Status/100 == 2
+		})
 	}); err != nil {
 		tr.t.Fatal(err)
 	}

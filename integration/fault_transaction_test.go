@@ -34,7 +34,7 @@ func TestFault_LongTransaction(t *testing.T) {
 			t.Fatal(err)
 		}
 		tr.load.add(expect("user.created", user, tr.acme.ID))
-		tr.arrivesAgain(user)
+		tr.reaches("user.created", user)
 	})
 	tr.end(p)
 }
