@@ -34,7 +34,7 @@ func (c *clock) jump(t *testing.T, by time.Duration) {
 // PostgreSQL's own.
 func newServerWithClock(t *testing.T) (*cluster.Cluster, *clock) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "iam-relay-clock-") // t.TempDir is closed to the server's account
+	dir, err := os.MkdirTemp("", "iam-relay-clock-") //nolint:usetesting // t.TempDir is closed to the server's account
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -91,9 +92,7 @@ func writeReport(path string) error {
 	if err != nil {
 		return err
 	}
-	for test, row := range rows.of {
-		t.of[test] = row
-	}
+	maps.Copy(t.of, rows.of)
 	tests, err := faultTests()
 	if err != nil {
 		return err
