@@ -30,6 +30,8 @@ var (
 	ErrSlotMissing = errors.New("the replication slot does not exist")
 	// ErrSlotLost: the server has removed log that the slot needed.
 	ErrSlotLost = errors.New("the replication slot is lost")
+	// ErrServerChanged: the connection that was to stream leads to another server, or to one that was promoted meanwhile.
+	ErrServerChanged = errors.New("another server answers than the one that was looked at")
 	// ErrSlotExists: a slot to be created exists already.
 	ErrSlotExists = errors.New("the replication slot exists already")
 	// ErrPublicationMissing: at some point of the log that was still to be read, the publication did not exist.
@@ -111,7 +113,7 @@ func Retryable(err error) bool {
 			return false
 		}
 	}
-	for _, passing := range []error{ErrStalled, ErrServerShutdown, ErrServerSilent, ErrSpill, ErrSlotActive} {
+	for _, passing := range []error{ErrStalled, ErrServerShutdown, ErrServerSilent, ErrServerChanged, ErrSpill, ErrSlotActive} {
 		if errors.Is(err, passing) {
 			return true
 		}
@@ -151,9 +153,9 @@ func explain(err, missing error) error {
 	case codeUndefinedObject:
 		switch {
 		case errors.Is(missing, ErrSlotMissing):
-			return fmt.Errorf("%w: %w; run setup, or, if the relay ran before, begin anew as docs/operations.md says under \"When the slot is lost\": what was committed meanwhile is not in any slot", ErrSlotMissing, err)
+			return fmt.Errorf("%w: %w; what was committed meanwhile is not in any slot", ErrSlotMissing, err)
 		case errors.Is(missing, ErrPublicationMissing):
-			return fmt.Errorf("%w: %w; to recreate it does not help for the past: begin anew as docs/operations.md says under \"When the slot is lost\"", ErrPublicationMissing, err)
+			return fmt.Errorf("%w: %w; to recreate it does not help for the past: what was committed meanwhile can only be found by a comparison", ErrPublicationMissing, err)
 		}
 	case codeDuplicateObject:
 		return fmt.Errorf("%w: %w; choose another name, or drop it if nobody uses it", ErrSlotExists, err)
@@ -175,7 +177,7 @@ func explain(err, missing error) error {
 func explainState(err error, pgErr *pgconn.PgError) error {
 	switch text := pgErr.Message; {
 	case strings.Contains(text, "cannot read from"), strings.Contains(text, "can no longer"):
-		return fmt.Errorf("%w: %w; the server removed log that was not yet read (max_slot_wal_keep_size): begin anew as docs/operations.md says under \"When the slot is lost\"", ErrSlotLost, err)
+		return fmt.Errorf("%w: %w; the server removed log that was not yet read (max_slot_wal_keep_size, or idle_replication_slot_timeout)", ErrSlotLost, err)
 	case strings.Contains(text, "wal_level"):
 		return fmt.Errorf("%w; set wal_level = logical and restart the server", err)
 	case strings.Contains(text, "was not created in this database"):

@@ -65,11 +65,20 @@ const (
 	ServerBehind  Mismatch = "server behind" // the log ends before the stored position
 )
 
-// PositionError says why the stream cannot go on where it stopped. All but a wrong configuration are answered by a
-// reconciliation with a new slot.
+// PositionError says why the stream cannot go on where it stopped.
 type PositionError struct {
 	Mismatch Mismatch
 	Text     string // what was found and what to do
+}
+
+// Healable reports whether a comparison of the tables with what is known of them tells what the log no longer does. What
+// looks like a mistake in the configuration is not healed, and what somebody else has made is left alone.
+func (e *PositionError) Healable() bool {
+	switch e.Mismatch {
+	case OtherDatabase, OtherSlot, SlotForeign:
+		return false
+	}
+	return true
 }
 
 func (e *PositionError) Error() string { return "cannot go on from the stored position: " + e.Text }
@@ -83,29 +92,28 @@ func (e *PositionError) Is(target error) bool {
 // checks none of it: a position from elsewhere would silently skip transactions or be acknowledged for ones never seen.
 // The error is a *PositionError.
 func CheckPosition(server Server, slot SlotStatus, stored Position) error {
-	const anew = "; begin anew as docs/operations.md says under \"When the slot is lost\""
 	differ := func(m Mismatch, format string, args ...any) error {
 		return &PositionError{Mismatch: m, Text: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case server.SystemID != stored.SystemID:
-		return differ(OtherSystem, "it is of system %s, the server is system %s: another server, or one made anew from a dump or an upgrade; correct the URL"+anew, stored.SystemID, server.SystemID)
+		return differ(OtherSystem, "it is of system %s, the server is system %s: another server, or one made anew from a dump or an upgrade", stored.SystemID, server.SystemID)
 	case server.Database != stored.Database:
-		return differ(OtherDatabase, "it is of database %s, the connection is to %s; correct the URL"+anew, stored.Database, server.Database)
+		return differ(OtherDatabase, "it is of database %s, the connection is to %s; correct the URL", stored.Database, server.Database)
 	case slot.Name != stored.Slot:
-		return differ(OtherSlot, "it is of slot %s, the configuration says %s; correct the configuration"+anew, stored.Slot, slot.Name)
+		return differ(OtherSlot, "it is of slot %s, the configuration says %s; correct the configuration, or, to leave the old slot for good, run iam-relay teardown with it first", stored.Slot, slot.Name)
 	case server.Timeline != stored.Timeline:
-		return differ(OtherTimeline, "it is on timeline %d, the server is on %d: a standby was promoted or a backup restored"+anew, stored.Timeline, server.Timeline)
+		return differ(OtherTimeline, "it is on timeline %d, the server is on %d: a standby was promoted or a backup restored", stored.Timeline, server.Timeline)
 	case !slot.Exists:
-		return differ(SlotGone, "slot %s is gone, and with it what was committed meanwhile"+anew, slot.Name)
+		return differ(SlotGone, "slot %s is gone, and with it what was committed meanwhile", slot.Name)
 	case slot.Plugin != outputPlugin || slot.Database != stored.Database:
-		return differ(SlotForeign, "slot %s is of plugin %s and database %q, not of %s and %q; somebody else has made it: choose another slot name"+anew, slot.Name, slot.Plugin, slot.Database, outputPlugin, stored.Database)
+		return differ(SlotForeign, "slot %s is of plugin %s and database %q, not of %s and %q; somebody else has made it: choose another slot name", slot.Name, slot.Plugin, slot.Database, outputPlugin, stored.Database)
 	case slot.Lost():
-		return differ(SlotUnusable, "slot %s is lost (%s): the server has removed log that was not yet read"+anew, slot.Name, slot.lossReason())
+		return differ(SlotUnusable, "slot %s is lost (%s): the server has removed log that was not yet read", slot.Name, slot.lossReason())
 	case slot.Confirmed > stored.LSN:
-		return differ(SlotAhead, "slot %s has moved to %s, past the stored %s: somebody else has read from it, advanced it or made it anew"+anew, slot.Name, slot.Confirmed, stored.LSN)
+		return differ(SlotAhead, "slot %s has moved to %s, past the stored %s: somebody else has read from it, advanced it or made it anew", slot.Name, slot.Confirmed, stored.LSN)
 	case stored.LSN > server.Current:
-		return differ(ServerBehind, "it is %s, but the server's log ends at %s: an older state of the server was restored"+anew, stored.LSN, server.Current)
+		return differ(ServerBehind, "it is %s, but the server's log ends at %s: an older state of the server was restored", stored.LSN, server.Current)
 	}
 	return nil
 }

@@ -28,20 +28,12 @@ type Publication struct {
 	ColumnLists, RowFilters []string
 	// Unpublished are the operations that it leaves out, of insert, update, delete and truncate.
 	Unpublished []string
-	// Fingerprint changes whenever a table is added or dropped, also back again, or its replica identity changes, or
-	// the publication is made anew: rows may be missing from the log then.
-	Fingerprint string
 }
 
 const publicationStatus = `
 SELECT pg_get_userbyid(p.pubowner), p.puballtables,
        array_remove(ARRAY[CASE WHEN NOT p.pubinsert THEN 'insert' END, CASE WHEN NOT p.pubupdate THEN 'update' END,
-                          CASE WHEN NOT p.pubdelete THEN 'delete' END, CASE WHEN NOT p.pubtruncate THEN 'truncate' END], NULL),
-       (SELECT md5(string_agg(x, ',' ORDER BY x)) FROM (
-          SELECT 'p' || p.oid || ':' || p.xmin
-          UNION ALL
-          SELECT 'r' || r.oid || ':' || r.xmin || ':' || r.prrelid || ':' || c.relreplident::text || ':' || c.relpersistence::text
-          FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid WHERE r.prpubid = p.oid) AS f (x))
+                          CASE WHEN NOT p.pubdelete THEN 'delete' END, CASE WHEN NOT p.pubtruncate THEN 'truncate' END], NULL)
 FROM pg_publication p WHERE p.pubname = $1`
 
 // The column list and the row filter (PostgreSQL 15 and newer) are read by way of JSON.
@@ -75,7 +67,7 @@ func PublicationStatus(ctx context.Context, conn *pgx.Conn, name string, tables 
 
 func publicationOf(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) (Publication, error) {
 	p := Publication{Name: name, Exists: true}
-	err := conn.QueryRow(ctx, publicationStatus, name).Scan(&p.Owner, &p.AllTables, &p.Unpublished, &p.Fingerprint)
+	err := conn.QueryRow(ctx, publicationStatus, name).Scan(&p.Owner, &p.AllTables, &p.Unpublished)
 	if errors.Is(err, pgx.ErrNoRows) {
 		p.Exists = false
 	} else if err != nil {

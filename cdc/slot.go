@@ -41,6 +41,11 @@ type SlotStatus struct {
 // Lost reports whether the slot can never be read from again.
 func (s SlotStatus) Lost() bool { return s.WALStatus == "lost" || s.Invalidation != "" }
 
+// Readable reports whether the slot is one that a Source of the database could read from, or could have before it was lost.
+func (s SlotStatus) Readable(database string) bool {
+	return s.Exists && !s.Temporary && s.Plugin == outputPlugin && s.Database == database
+}
+
 func (s SlotStatus) lossReason() string { return cmp.Or(s.Invalidation, s.WALStatus) }
 
 // Columns that only newer versions have are read by way of JSON.

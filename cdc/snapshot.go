@@ -23,6 +23,8 @@ type Snapshot struct {
 	LSN LSN
 	// Name is the snapshot's, as exported.
 	Name string
+	// Time is the server's clock when the snapshot was opened, in UTC.
+	Time time.Time
 
 	slot   *pgconn.PgConn // of a temporary slot, which ends with its connection
 	reader *pgx.Conn      // in a transaction of the snapshot
@@ -124,6 +126,10 @@ func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateRe
 	if err != nil {
 		return fmt.Errorf("open the exported snapshot: %w", err)
 	}
+	if err := s.reader.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&s.Time); err != nil {
+		return fmt.Errorf("ask for the time of the snapshot: %w", err)
+	}
+	s.Time = s.Time.UTC()
 	return nil
 }
 

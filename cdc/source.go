@@ -20,6 +20,9 @@ type SourceConfig struct {
 	Slot        string
 	Publication string
 	Tables      []*Table
+	// Server is whom to read from, as Inspect saw it: a name that leads to several servers may lead to another one by now.
+	// The zero value is whoever answers.
+	Server Server
 	// Catalog resolves domains; nil leaves them as they are.
 	Catalog *Catalog
 	// MemoryLimit is how many bytes of one transaction are kept in memory; 0 is DefaultMemoryLimit.
@@ -179,7 +182,7 @@ func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgC
 	config.RuntimeParams["wal_sender_timeout"] = fmt.Sprintf("%dms", s.config.WALSenderTimeout.Milliseconds())
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" && strings.Contains(n.Message, "skipped loading publication") {
-			*fatal = fmt.Errorf("%w: %s; changes are missing: begin anew as docs/operations.md says under \"When the slot is lost\"", ErrPublicationMissing, n.Message)
+			*fatal = fmt.Errorf("%w: %s; changes are missing", ErrPublicationMissing, n.Message)
 			return
 		}
 		s.config.Logger.WarnContext(ctx, "notice from the source's server", "code", n.Code, "message", n.Message)
@@ -187,6 +190,10 @@ func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgC
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, explain(err, nil)
+	}
+	if err := s.recognise(ctx, conn); err != nil {
+		closeConn(conn)
+		return nil, err
 	}
 	err = pglogrepl.StartReplication(ctx, conn, `"`+s.config.Slot+`"`, pglogrepl.LSN(from), pglogrepl.StartReplicationOptions{
 		Mode:       pglogrepl.LogicalReplication,
@@ -197,6 +204,22 @@ func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgC
 		return nil, explain(err, ErrSlotMissing)
 	}
 	return conn, nil
+}
+
+// recognise makes sure that the server is the one whose log the position is of.
+func (s *Source) recognise(ctx context.Context, conn *pgconn.PgConn) error {
+	if s.config.Server.SystemID == "" {
+		return nil
+	}
+	found, err := pglogrepl.IdentifySystem(ctx, conn)
+	if err != nil {
+		return explain(err, nil)
+	}
+	if found.SystemID != s.config.Server.SystemID || int(found.Timeline) != s.config.Server.Timeline {
+		return fmt.Errorf("%w: system %s on timeline %d instead of %s on %d", ErrServerChanged, found.SystemID, found.Timeline,
+			s.config.Server.SystemID, s.config.Server.Timeline)
+	}
+	return nil
 }
 
 // publicationNames writes the plugin's option: a list of quoted identifiers within a quoted string.

@@ -2,7 +2,12 @@ package integration_test
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
 
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
@@ -36,4 +41,18 @@ func (c *config) webhook(r *receiver.Receiver, path string, changes ...map[strin
 	hooks, _ := c.values["webhook"].([]map[string]any)
 	c.values["webhook"] = append(hooks, hook)
 	return c
+}
+
+// write writes the file and returns its name.
+func (c *config) write(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.toml")
+	text, err := toml.Marshal(c.values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

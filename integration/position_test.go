@@ -45,7 +45,7 @@ func TestPosition_RefusesASlotThatIsNotAsItWasLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			cfg := w.config().webhook(w.hook, "/all")
+			cfg := w.config().webhook(w.hook, "/all").set("source.reconcile", "stop")
 			p := start(t, cfg)
 			var a, meanwhile account
 			w.createUser(&a, 1)
@@ -71,7 +71,7 @@ func TestPosition_RefusesAForeignSlotAtTheFirstStart(t *testing.T) {
 func TestPosition_SlotDroppedWhileRunningEndsTheRelay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	p := start(t, w.config().webhook(w.hook, "/all"))
+	p := start(t, w.config().webhook(w.hook, "/all").set("source.reconcile", "stop"))
 	var a account
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")

@@ -9,14 +9,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-
-	"github.com/pelletier/go-toml/v2"
 )
 
 // transcript is everything that a process has printed.
@@ -55,16 +52,8 @@ type process struct {
 // what it printed is searched for races, for stack traces and for the secrets.
 func launch(t testing.TB, cfg *config) *process {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "config.toml")
-	text, err := toml.Marshal(cfg.values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	p := &process{t: t, log: newTranscript(), exited: make(chan struct{})}
-	p.cmd = exec.Command(binary, "run", "--config", path)
+	p.cmd = exec.Command(binary, "run", "--config", cfg.write(t))
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -55,4 +55,7 @@ type Ref struct {
 type Commit struct {
 	LSN  cdc.LSN
 	Time time.Time
+	// Reconciled: the changes are net differences of a span of time, not one transaction. What may not have been done together
+	// has its single events, not the grouped one that stands for them.
+	Reconciled bool
 }

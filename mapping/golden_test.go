@@ -24,6 +24,7 @@ var update = flag.Bool("update", false, "rewrite the expected events in testdata
 //	== schema      tables as in ferriskey.schema        (default: that file)
 //	== mirror      table column=value …                 columns that are not given get their type's plain value
 //	== transaction insert|update|delete table column=value …
+//	== reconciled  the same, as what a comparison has found
 //	== events
 //
 // @xy is a uuid that ends in xy; ~ is a value that the log leaves out as unchanged.
@@ -79,9 +80,10 @@ func runGolden(t *testing.T, source string) string {
 			for _, line := range s.lines {
 				w.mirrorRow(line)
 			}
-		case "transaction":
+		case "transaction", "reconciled":
 			out.WriteString("== events\n")
-			for _, e := range w.transaction(s.lines, true) {
+			w.reconciled = s.name == "reconciled"
+			for _, e := range w.transaction(s.lines, !w.reconciled) {
 				out.WriteString(e)
 			}
 			out.WriteString("\n")

@@ -63,7 +63,7 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 			t.inserted.add(table, c.Key)
 		}
 		for _, r := range table.rules[seen.op] {
-			if r.event.group > 0 {
+			if t.groupsBy(r) {
 				if t.candidates == nil {
 					t.candidates = map[int]int{}
 				}
@@ -79,6 +79,12 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 			}
 		}
 	}
+}
+
+// groupsBy reports whether rows may become one event of the rule. Differences found later are not known to have been made
+// together, so they do not stand for single events.
+func (t *Transaction) groupsBy(r *rule) bool {
+	return r.event.group > 0 && !(t.commit.Reconciled && len(r.event.insteadOf) > 0)
 }
 
 func (t *Transaction) keep(table *table, c *cdc.Change) {

@@ -16,15 +16,16 @@ import (
 
 // world is a database in small: it does with the mapping what the relay does, so that tests read like what happens there.
 type world struct {
-	t       testing.TB
-	options Options
-	schema  schema
-	rules   *Rules
-	mapper  *Mapper
-	rels    map[string]*cdc.Relation
-	mirror  mirror
-	matches []string
-	commits int
+	t          testing.TB
+	options    Options
+	schema     schema
+	rules      *Rules
+	mapper     *Mapper
+	rels       map[string]*cdc.Relation
+	mirror     mirror
+	matches    []string
+	commits    int
+	reconciled bool // the transaction is what a comparison has found
 }
 
 type schema map[string][]schemaColumn
@@ -289,7 +290,7 @@ func (w *world) transaction(lines []string, overlay bool) []string {
 	rows := &fetched{w: w, mirror: w.mirror, allowed: map[Ref]bool{}}
 	w.fetch(rows, changes)
 	w.commits++
-	commit := Commit{LSN: cdc.LSN(w.commits), Time: time.Date(2026, 8, 20, 13, 54, w.commits, 123456000, time.UTC)}
+	commit := Commit{LSN: cdc.LSN(w.commits), Time: time.Date(2026, 8, 20, 13, 54, w.commits, 123456000, time.UTC), Reconciled: w.reconciled}
 	tx := w.mapper.Begin(commit, rows)
 	if !overlay { // What a relay does with a transaction that it cannot keep: write first, map, then delete.
 		for _, c := range changes {

@@ -36,7 +36,9 @@ type ingest struct {
 
 	acknowledge func(cdc.LSN)
 	dispatch    *dispatcher
-	barrier     *backfill // nil when the mirror holds everything
+	barrier     *reconciliation // to be done at its place in the log; nil if nothing is
+	reconciling bool
+	finished    func(outbox.Reconciliation, error) error
 	clock       *logClock
 	changes     changes
 	monitor     *monitor
@@ -332,6 +334,7 @@ func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chun
 	entry := outbox.Event{
 		WebhookID: webhookID(in.systemID, in.timeline, tx.Commit, e.Index), Name: e.Name, Tenant: string(e.Tenant), Resource: e.Resource,
 		Occurred: tx.Time, LSN: tx.Commit, Ordinal: e.Index, Body: e.Body, Webhooks: in.subs.match(e),
+		Reconciled: in.reconciling,
 	}
 	if e.Hold != nil {
 		h := outbox.Held{Event: entry, Match: e.Hold.Match, Until: tx.Time.Add(e.Hold.Within)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -44,21 +45,31 @@ func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err err
 		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 	}
 	defer in.discard(net)
-	l := &largeMapping{ingest: in, large: large, tx: tx, last: in.lastEvent, webhooks: map[int64]bool{}}
-	if err := l.run(ctx, net); err != nil {
+	l := in.newLarge(large, tx)
+	if err := l.run(ctx, net.All()); err != nil {
 		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 	}
 	if err := large.Commit(ctx, tx.End, l.last); err != nil {
 		return err
 	}
-	in.stored, in.lastEvent, in.idleSince = tx.End, l.last, time.Now()
-	in.acknowledge(tx.End)
-	in.dispatch.update(l.changed)
-	in.dispatch.skip(l.last, l.webhooks)
-	in.monitor.ingested(tx.End, in.held.len())
+	in.committedLarge(l, tx.End)
 	in.metrics.OutboxCommit(time.Since(began))
 	in.metrics.Transaction(time.Since(tx.Time))
 	return nil
+}
+
+// committedLarge is what follows a durable commit.
+func (in *ingest) committedLarge(l *largeMapping, end cdc.LSN) {
+	in.stored, in.lastEvent, in.idleSince = end, l.last, time.Now()
+	in.acknowledge(end)
+	in.dispatch.update(l.changed)
+	in.dispatch.skip(l.last, l.webhooks)
+	in.monitor.ingested(end, in.held.len())
+	for what, n := range l.told {
+		for range n {
+			in.metrics.Event(what.name, what.resolved)
+		}
+	}
 }
 
 // settleMoves gives rows whose key changed the values that the log left out. All changes of one key are in one part; what the row
@@ -204,10 +215,28 @@ type largeMapping struct {
 	last     int64
 	changed  []outbox.Webhook
 	webhooks map[int64]bool // that have events of this transaction
+	told     map[told]int
+	sample   []outbox.EventRef // the first that were reconciled
 }
 
-func (l *largeMapping) run(ctx context.Context, net *cdc.Transaction) error {
-	mapped := l.mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time}, l.mirror)
+// told is what events are counted by.
+type told struct {
+	name                 string
+	resolved, reconciled bool // to a tenant; by a comparison
+}
+
+// maxSample is how many events of a reconciliation are named one by one.
+const maxSample = 100
+
+// netChanges are net changes that can be gone through again and again.
+type netChanges = iter.Seq2[cdc.Change, error]
+
+func (in *ingest) newLarge(large *outbox.Large, tx *cdc.Transaction) *largeMapping {
+	return &largeMapping{ingest: in, large: large, tx: tx, last: in.lastEvent, webhooks: map[int64]bool{}, told: map[told]int{}}
+}
+
+func (l *largeMapping) run(ctx context.Context, net netChanges) error {
+	mapped := l.mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time, Reconciled: l.reconciling}, l.mirror)
 	if err := eachChunk(net, func(changes []cdc.Change) error { mapped.Observe(changes); return nil }); err != nil {
 		return err
 	}
@@ -259,17 +288,29 @@ func (l *largeMapping) emitting(ctx context.Context, step func(emit func(mapping
 
 func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
 	for i := range chunk.Events {
-		e := &chunk.Events[i]
-		for _, w := range e.Webhooks {
+		for _, w := range chunk.Events[i].Webhooks {
 			l.webhooks[w] = true
 		}
-		l.metrics.Event(e.Name, e.Tenant != "")
+		l.tell(&chunk.Events[i])
+	}
+	for i := range chunk.Hold {
+		if l.reconciling {
+			l.tell(&chunk.Hold[i].Event)
+		}
 	}
 	return l.large.Write(ctx, chunk)
 }
 
+// tell counts an event.
+func (l *largeMapping) tell(e *outbox.Event) {
+	l.told[told{e.Name, e.Tenant != "", e.Reconciled}]++
+	if e.Reconciled && len(l.sample) < maxSample {
+		l.sample = append(l.sample, outbox.EventRef{Event: e.Name, Tenant: e.Tenant, Resource: e.Resource})
+	}
+}
+
 // settle deletes what was deleted and brings the subscriptions up to date.
-func (l *largeMapping) settle(ctx context.Context, net *cdc.Transaction) error {
+func (l *largeMapping) settle(ctx context.Context, net netChanges) error {
 	return eachChunk(net, func(changes []cdc.Change) error {
 		l.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
@@ -290,9 +331,9 @@ func (l *largeMapping) settle(ctx context.Context, net *cdc.Transaction) error {
 	})
 }
 
-func eachChunk(tx *cdc.Transaction, each func([]cdc.Change) error) error {
+func eachChunk(net netChanges, each func([]cdc.Change) error) error {
 	chunk := make([]cdc.Change, 0, largeChunk)
-	for c, err := range tx.All() {
+	for c, err := range net {
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
-	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // ingestError is a failure of the outbox or of the mapping, as opposed to one of the source.
@@ -43,20 +42,38 @@ func (t *term) session(ctx context.Context) error {
 		return err
 	}
 	owners := mapper.Owners()
-	if err := t.begin(ctx, conn, server, catalog, owners); err != nil {
+	// Taken before anything is read: what is altered later is noticed later.
+	prints, err := cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables())
+	if err != nil {
 		return err
 	}
+	r, err := t.begin(ctx, &source{conn: conn, server: server, catalog: catalog, owners: owners, prints: prints})
+	if err != nil {
+		return err
+	}
+	defer r.close()
 	in, err := t.newIngest(ctx, clock, server, mapper, owners)
 	if err != nil {
 		return &ingestError{err}
 	}
-	if in.barrier, err = t.newBackfill(ctx, catalog, owners); err != nil {
-		return err
+	if r != nil && r.start != nil {
+		if err := t.startAnew(ctx, in, r); err != nil {
+			return err
+		}
+	} else {
+		in.barrier = r
 	}
-	if in.barrier != nil {
-		defer in.barrier.snapshot.Close()
-	}
-	return t.stream(ctx, in, catalog)
+	return t.stream(ctx, in, server, catalog, prints)
+}
+
+// source is the database as a session finds it.
+type source struct {
+	conn    *pgx.Conn
+	server  cdc.Server
+	slot    cdc.SlotStatus
+	catalog *cdc.Catalog
+	owners  map[*cdc.Table]int
+	prints  map[string]string
 }
 
 // inspect checks the server and the mapped tables, and makes or extends the publication where it may.
@@ -95,14 +112,6 @@ func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
 	if len(sql) == 0 {
 		return nil
 	}
-	doubted, err := t.leader.Doubt(ctx, status.Missing)
-	if err != nil {
-		return &ingestError{err}
-	}
-	if len(doubted) > 0 {
-		t.log.Error("tables were taken out of the publication or made anew: what was committed in them meanwhile is not told, they are read again",
-			"publication", name, "tables", strings.Join(doubted, ", "))
-	}
 	if !t.config.Source.CreatePublication {
 		return fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
 	}
@@ -121,61 +130,6 @@ func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
 		}
 	}
 	return rules.Bind(relations)
-}
-
-// begin makes sure that the outbox has a position in this server's log: it checks the stored one, or makes the slot and the
-// first copy.
-func (t *term) begin(ctx context.Context, conn *pgx.Conn, server cdc.Server, catalog *cdc.Catalog, owners map[*cdc.Table]int) error {
-	position, err := t.store.Position(ctx)
-	if err != nil {
-		return &ingestError{err}
-	}
-	slot, err := cdc.Slot(ctx, conn, t.config.Source.Slot)
-	if err != nil {
-		return err
-	}
-	if position.State == outbox.StateStreaming {
-		if err := cdc.CheckPosition(server, slot, position.Position); err != nil || !slot.Active {
-			return err
-		}
-		return t.evict(ctx, conn, slot)
-	}
-	if slot.Exists {
-		if position.State != outbox.StateCopying || position.Slot != slot.Name {
-			return fmt.Errorf("slot %s exists, but this outbox has never read from it: drop it, or choose another source.slot", slot.Name)
-		}
-		if err := cdc.DropSlot(ctx, conn, slot.Name); err != nil { // ours, from a first copy that did not end
-			return err
-		}
-	}
-	return t.firstCopy(ctx, server, catalog, owners)
-}
-
-// evict ends the stream of a former leader that is frozen or cut off: it can write nothing any more, and the server would
-// notice only after wal_sender_timeout.
-func (t *term) evict(ctx context.Context, conn *pgx.Conn, slot cdc.SlotStatus) error {
-	ended, err := cdc.EndStream(ctx, conn, slot)
-	if ended {
-		t.log.Info("ended the stream of the relay that led before", "slot", slot.Name)
-	}
-	return err
-}
-
-// firstCopy makes the slot and fills the mirror from its snapshot. It emits nothing.
-func (t *term) firstCopy(ctx context.Context, server cdc.Server, catalog *cdc.Catalog, owners map[*cdc.Table]int) error {
-	if err := t.leader.StartCopy(ctx, t.config.Source.Slot); err != nil {
-		return &ingestError{err}
-	}
-	t.log.Info("first start: making the slot and copying the mapped tables", "slot", t.config.Source.Slot)
-	snapshot, err := cdc.CreateSlot(ctx, string(t.config.Source.URL), t.config.Source.Slot, false)
-	if err != nil {
-		return err
-	}
-	defer snapshot.Close()
-	b := &backfill{snapshot: snapshot, catalog: catalog, tables: t.rules.Tables(), mapped: t.rules.Tables()}
-	return b.copy(ctx, t.leader, t.log, owners, &cdc.Position{
-		SystemID: server.SystemID, Timeline: server.Timeline, Database: server.Database, Slot: t.config.Source.Slot, LSN: snapshot.LSN,
-	})
 }
 
 // newIngest builds the state of ingest from the store.
@@ -205,6 +159,8 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,
 	}
+	in.finished = t.finished
+	in.acknowledge = func(cdc.LSN) {} // nothing is streamed yet
 	in.clock = &logClock{log: t.log, ask: clock.ask}
 	in.changes.store = t.store
 	in.subs.fromIAM, in.subs.log = t.config.Delivery.IAMWebhooks, t.log
@@ -212,17 +168,13 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 }
 
 // stream runs the source and ingest side by side until one of them ends.
-func (t *term) stream(ctx context.Context, in *ingest, catalog *cdc.Catalog) error {
+func (t *term) stream(ctx context.Context, in *ingest, server cdc.Server, catalog *cdc.Catalog, prints map[string]string) error {
 	source := cdc.NewSource(cdc.SourceConfig{
 		URL: string(t.config.Source.URL), Slot: t.config.Source.Slot, Publication: t.config.Source.Publication,
-		Tables: t.rules.Tables(), Catalog: catalog, MemoryLimit: int(t.config.Source.MemoryLimit.Bytes),
+		Server: server, Tables: t.rules.Tables(), Catalog: catalog, MemoryLimit: int(t.config.Source.MemoryLimit.Bytes),
 		SpillDir: t.config.Source.SpillDir, WALSenderTimeout: t.config.Source.WALSenderTimeout.Duration, Logger: t.log,
 	})
 	in.acknowledge, in.clock.ping = source.Acknowledge, source.Ping
-	if in.barrier != nil {
-		t.log.Info("the mapping has gained tables or columns: copying them into the mirror", "tables", names(in.barrier.tables),
-			"lsn", in.barrier.snapshot.LSN.String())
-	}
 	t.monitor.streams(source, in)
 	t.log.Info("reading the log", "slot", t.config.Source.Slot, "from", in.stored.String())
 	messages := make(chan cdc.Message, messageBuffer)
@@ -232,6 +184,8 @@ func (t *term) stream(ctx context.Context, in *ingest, catalog *cdc.Catalog) err
 		defer close(messages)
 		return source.Stream(groupCtx, in.stored, messages)
 	})
+	begun := in.barrier
+	group.Go(func() error { return t.watchSource(groupCtx, prints, begun) })
 	var failed error
 	group.Go(func() error {
 		working, cancel := grace(ctx, commitGrace)
@@ -247,7 +201,7 @@ func (t *term) stream(ctx context.Context, in *ingest, catalog *cdc.Catalog) err
 			err = errors.Join(err, m.Transaction.Close())
 		}
 	}
-	if failed != nil {
+	if failed != nil && !errors.Is(failed, errAnew) && !errors.Is(failed, errFinished) {
 		return &ingestError{failed}
 	}
 	return err

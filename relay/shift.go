@@ -17,6 +17,8 @@ type shift struct {
 	*Relay
 	member   *outbox.Member
 	dispatch *dispatcher
+	// only is the reconciliation that the relay runs for; 0 for one that goes on.
+	only int64
 }
 
 // shifts works again and again: a shift ends when the outbox fails or another relay takes over what this one has.
@@ -57,15 +59,7 @@ func (r *Relay) shift(ctx context.Context) error {
 	}
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
-	delivery := &r.config.Delivery
-	s := &shift{Relay: r, member: member, dispatch: newDispatcher(sending, deliveryConfig{
-		member: member, store: r.store, sender: r.sender, schedule: delivery.RetrySchedule(), inFlight: delivery.InFlight, queue: delivery.Queue,
-		senders: delivery.Senders, metrics: r.metrics, log: r.log,
-		patience: patience{
-			restAfter: delivery.RestAfter, rest: delivery.Rest.Duration, restMax: delivery.RestMax.Duration,
-			disableAfter: delivery.DisableAfter.Duration, disableSpread: delivery.DisableSpread.Duration,
-		},
-	})}
+	s := &shift{Relay: r, member: member, dispatch: newDispatcher(sending, r.deliveryConfig(member))}
 	r.monitor.works(s.dispatch)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return member.Beat(groupCtx) })
@@ -76,6 +70,18 @@ func (r *Relay) shift(ctx context.Context) error {
 	group.Go(func() error { return s.lead(groupCtx) })
 	err = group.Wait()
 	return errors.Join(err, s.drain(ctx, err, stopSending))
+}
+
+func (r *Relay) deliveryConfig(member *outbox.Member) deliveryConfig {
+	delivery := &r.config.Delivery
+	return deliveryConfig{
+		member: member, store: r.store, sender: r.sender, schedule: delivery.RetrySchedule(), inFlight: delivery.InFlight, queue: delivery.Queue,
+		senders: delivery.Senders, metrics: r.metrics, log: r.log,
+		patience: patience{
+			restAfter: delivery.RestAfter, rest: delivery.Rest.Duration, restMax: delivery.RestMax.Duration,
+			disableAfter: delivery.DisableAfter.Duration, disableSpread: delivery.DisableSpread.Duration,
+		},
+	}
 }
 
 // failTime is how long what is being sent may take to end after a failure, when it cannot be recorded anyway.

@@ -16,6 +16,8 @@ import (
 type term struct {
 	*shift
 	leader *outbox.Leader
+	// hole is why the log cannot be read on although the slot is there; nil if it can.
+	hole error
 }
 
 // housekeeping is how often removed webhooks are forgotten and old partitions dropped.
@@ -110,14 +112,20 @@ func (t *term) follow(ctx context.Context) error {
 	for {
 		began := time.Now()
 		err := t.session(ctx)
-		t.monitor.sourceFailed(err)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, errFinished):
+			return err
+		case errors.Is(err, errAnew), errors.Is(err, errCatalog):
+			t.log.Info("looking at the source anew", "why", err)
+			continue
 		}
+		t.monitor.sourceFailed(err)
 		if outboxErr, ok := errors.AsType[*ingestError](err); ok {
 			return outboxErr.err
 		}
-		if !cdc.Retryable(err) {
+		if !cdc.Retryable(err) && !t.heals(err) {
 			return err
 		}
 		t.log.Warn("reading the source's log has stopped, trying again", "err", err)
@@ -125,6 +133,21 @@ func (t *term) follow(ctx context.Context) error {
 			return nil //nolint:nilerr // ctx ended
 		}
 	}
+}
+
+// heals reports whether the next session can do something about a log that cannot be read on.
+func (t *term) heals(err error) bool {
+	if _, ok := errors.AsType[*cdc.PositionError](err); ok {
+		return false // that was its answer
+	}
+	if errors.Is(err, cdc.ErrPublicationMissing) {
+		if t.hole != nil && t.mayReconcile(nil, err) != nil {
+			return false
+		}
+		t.hole = err
+		return true
+	}
+	return errors.Is(err, cdc.ErrSlotMissing) || errors.Is(err, cdc.ErrSlotLost)
 }
 
 // keepHouse makes partitions ahead of time, drops old ones and forgets removed webhooks.

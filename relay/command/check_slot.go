@@ -2,10 +2,12 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -27,7 +29,7 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 			}
 		}
 		if err := cdc.CheckPosition(c.server, slot, c.position.Position); err != nil {
-			c.fail("slot", "%s", err)
+			c.lost(err)
 			break
 		}
 		reader := "nobody reads from it at the moment"
@@ -43,6 +45,20 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 		c.fail("slot", "%s exists, but this outbox has never read from it; drop it (SELECT pg_drop_replication_slot('%s')) if nobody uses it, or choose another source.slot", name, name)
 	}
 	return c.capacity(ctx, slot)
+}
+
+// lost says what becomes of a position that the log cannot be read on from.
+func (c *sourceCheck) lost(err error) {
+	const compares = "compares all tables with what the relay knows of them, and tells the differences"
+	positionErr, ok := errors.AsType[*cdc.PositionError](err)
+	switch {
+	case !ok || !positionErr.Healable():
+		c.fail("slot", "%s", err)
+	case c.cfg.Source.Reconcile == config.ReconcileAuto:
+		c.warn("slot", "%s; run %s", err, compares)
+	default:
+		c.fail("slot", "%s; iam-relay reconcile %s", err, compares)
+	}
 }
 
 // askAgain reads the stored position after the slot, and the end of the log after both: a relay that runs has moved all three

@@ -130,12 +130,14 @@ func TestCheck_SlotsThatAreNotOurs(t *testing.T) {
 	w.eventually(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`, w.name)
 	w.run("check").has("✓ slot         NAME is where the relay stopped; nobody reads from it at the moment; SIZE not acknowledged, SIZE of log kept for it")
 	w.dropSlot()
-	const gone = "cannot go on from the stored position: slot NAME is gone, and with it what was committed meanwhile; begin anew as docs/operations.md says under \"When the slot is lost\""
-	r := w.run("check")
-	r.has("✗ slot         " + gone)
-	r.fails(1, "1 precondition is not met")
-	w.run("run").fails(1, gone)
+	const gone = "cannot go on from the stored position: slot NAME is gone, and with it what was committed meanwhile"
+	w.run("check").has("! slot         " + gone + "; run compares all tables with what the relay knows of them, and tells the differences")
 	w.run("status").fails(1, gone)
+	w.amend(`publication = `, "reconcile = \"stop\"\npublication = ")
+	r := w.run("check")
+	r.has("✗ slot         " + gone + "; iam-relay reconcile compares all tables with what the relay knows of them, and tells the differences")
+	r.fails(1, "1 precondition is not met")
+	w.run("run").fails(1, gone+`; source.reconcile is "stop": see with iam-relay reconcile --dry-run what has changed, and have it told with iam-relay reconcile`)
 }
 
 func TestCheck_TheOutbox(t *testing.T) {
@@ -158,7 +160,7 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w.run("setup")
 	w.run("check").has("✓ outbox       schema NAME of database NAME")
 	w.exec(fmt.Sprintf("INSERT INTO %s.migration (number) VALUES (999)", w.name))
-	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 3); run that version")
+	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 4); run that version")
 }
 
 func TestCheck_RowLevelSecurity(t *testing.T) {

@@ -51,6 +51,7 @@ var commands = []command{
 	{"events", "list, show and follow the events of the log", eventsCommand},
 	{"deliveries", "list and show deliveries, and retry or skip those that failed", deliveriesCommand},
 	{"replay", "deliver events of the log once more", replayCommand},
+	{"reconcile", "find what the log did not tell, and tell it", reconcileCommand},
 	{"erase", "erase one resource's data from the log", eraseCommand},
 	{"webhooks", "list, make, change, stop and try webhooks", webhooksCommand},
 	{"init", "write a configuration file", initCommand},

@@ -98,6 +98,18 @@ func (w *world) configure(source string, more ...string) {
 	w.write(source, "", "", more...)
 }
 
+// amend replaces a text of the configuration.
+func (w *world) amend(old, new string) {
+	w.t.Helper()
+	text, err := os.ReadFile(w.config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(w.config, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // listen makes the relay's admin listener known.
 func (w *world) listen(address string) {
 	w.t.Helper()

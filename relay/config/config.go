@@ -32,10 +32,17 @@ type Source struct {
 	Slot              string   `toml:"slot"`
 	Publication       string   `toml:"publication"`
 	CreatePublication bool     `toml:"create_publication"`
+	Reconcile         string   `toml:"reconcile"`
 	WALSenderTimeout  Duration `toml:"wal_sender_timeout"`
 	MemoryLimit       Size     `toml:"memory_limit"`
 	SpillDir          string   `toml:"spill_dir"`
 }
+
+// The values of Source.Reconcile: what to do when the log no longer tells everything.
+const (
+	ReconcileAuto = "auto"
+	ReconcileStop = "stop"
+)
 
 // Mapping chooses the rules that make events of rows.
 type Mapping struct {
@@ -166,6 +173,7 @@ func Default() *Config {
 			Slot:              "iam_relay",
 			Publication:       "iam_relay",
 			CreatePublication: true,
+			Reconcile:         ReconcileAuto,
 			WALSenderTimeout:  Duration{5 * time.Second},
 			MemoryLimit:       Size{4 << 20},
 		},

@@ -46,6 +46,7 @@ func (s *Source) validate(ps *problems) {
 		ps.add("source.slot", "must be 1 to 63 lower-case letters, digits or underscores")
 	}
 	checkIdentifier(ps, "source.publication", s.Publication)
+	checkOneOf(ps, "source.reconcile", s.Reconcile, ReconcileAuto, ReconcileStop)
 	checkDuration(ps, "source.wal_sender_timeout", s.WALSenderTimeout, time.Second, time.Hour)
 	if s.MemoryLimit.Bytes < 64<<10 || s.MemoryLimit.Bytes > 1<<30 {
 		ps.add("source.memory_limit", "must be from 64KiB to 1GiB")

@@ -26,6 +26,8 @@ type Event struct {
 	Ordinal  int
 	// Body is sent and signed byte for byte.
 	Body []byte
+	// Reconciled: a comparison has found it, the log did not tell.
+	Reconciled bool
 	// Webhooks are those subscribed as of the event's transaction.
 	Webhooks []int64
 }
@@ -153,9 +155,9 @@ func (c *Chunk) queue(batch *pgx.Batch, k *keys) {
 	}
 	for i := range c.Hold {
 		h := &c.Hold[i]
-		batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until)
-			VALUES ($1::text::pg_lsn, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11)`,
-			h.LSN.String(), h.Ordinal, h.WebhookID, h.Name, h.Tenant, h.Resource, h.Occurred, h.Body, h.Webhooks, h.Match, h.Until)
+		batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)
+			VALUES ($1::text::pg_lsn, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, $10, $11, $12)`,
+			h.LSN.String(), h.Ordinal, h.WebhookID, h.Name, h.Tenant, h.Resource, h.Occurred, h.Body, h.Webhooks, h.Match, h.Until, h.Reconciled)
 	}
 	if len(c.Notices) > 0 {
 		batch.Queue(`DELETE FROM notice WHERE id = ANY ($1)`, c.Notices)
@@ -172,18 +174,18 @@ func (c *Chunk) queueEvents(batch *pgx.Batch) {
 	ids, ordinals := make([]int64, n), make([]int32, n)
 	webhookIDs, names, tenants := make([]string, n), make([]string, n), make([]string, n)
 	resources, lsns, webhooks := make([]string, n), make([]string, n), make([]string, n)
-	occurred, bodies := make([]time.Time, n), make([][]byte, n)
+	occurred, bodies, reconciled := make([]time.Time, n), make([][]byte, n), make([]bool, n)
 	for i := range c.Events {
 		e := &c.Events[i]
 		ids[i], ordinals[i], webhookIDs[i], names[i], tenants[i] = e.ID, int32(e.Ordinal), e.WebhookID, e.Name, e.Tenant
 		resources[i], lsns[i], occurred[i], bodies[i] = e.Resource, e.LSN.String(), e.Occurred, e.Body
-		webhooks[i] = arrayLiteral(e.Webhooks)
+		webhooks[i], reconciled[i] = arrayLiteral(e.Webhooks), e.Reconciled
 	}
-	batch.Queue(`INSERT INTO event (id, day, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks)
-		SELECT id, $11::date, webhook_id, name, nullif(tenant, ''), resource, occurred, lsn::pg_lsn, ordinal, body, webhooks::bigint[]
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::int[], $9::bytea[], $10::text[])
-		AS w(id, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks)`,
-		ids, webhookIDs, names, tenants, resources, occurred, lsns, ordinals, bodies, webhooks, today())
+	batch.Queue(`INSERT INTO event (id, day, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)
+		SELECT id, $11::date, webhook_id, name, nullif(tenant, ''), resource, occurred, lsn::pg_lsn, ordinal, body, webhooks::bigint[], reconciled
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::int[], $9::bytea[], $10::text[], $12::bool[])
+		AS w(id, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)`,
+		ids, webhookIDs, names, tenants, resources, occurred, lsns, ordinals, bodies, webhooks, today(), reconciled)
 }
 
 func arrayLiteral(ids []int64) string {
@@ -199,7 +201,7 @@ func arrayLiteral(ids []int64) string {
 
 // HeldEvents reads all held events, oldest first.
 func (s *Store) HeldEvents(ctx context.Context) ([]Held, error) {
-	rows, err := s.pool.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until
+	rows, err := s.pool.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until, reconciled
 		FROM held ORDER BY lsn, ordinal`)
 	if err != nil {
 		return nil, fmt.Errorf("read held events: %w", err)
@@ -207,7 +209,7 @@ func (s *Store) HeldEvents(ctx context.Context) ([]Held, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Held, error) {
 		var h Held
 		var lsn string
-		err := row.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until)
+		err := row.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled)
 		if err != nil {
 			return h, err
 		}

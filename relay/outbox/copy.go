@@ -10,37 +10,57 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Missing returns the tables that the mirror does not hold with all their columns, as far as the database has them: has
-// reports whether a column exists. owners are the columns by which rows must be found.
+// Mirrored says what the mirror holds of a mapped table.
+type Mirrored struct {
+	Table *cdc.Table
+	// Known: it holds the rows of the table, under the keys that they have in it now.
+	Known bool
+	// Lacking are the columns, of those that the database has, whose values it does not hold.
+	Lacking []int
+	// Fingerprint is what the catalogue said when it was last read or compared; empty is unknown.
+	Fingerprint string
+}
+
+// Mirrored looks what the mirror holds of the tables. has reports whether the database has a column; owners are the columns by
+// which rows must be found.
 //
 // What is not mapped, or not in the database, is not followed: it is struck off, so that it is missing when it is back.
-func (l *Leader) Missing(ctx context.Context, tables []*cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) ([]*cdc.Table, error) {
+func (l *Leader) Mirrored(ctx context.Context, tables []*cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) ([]Mirrored, error) {
 	held, err := l.store.mirrored(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var missing []*cdc.Table
+	all := make([]Mirrored, len(tables))
 	followed := map[string][]string{}
-	for _, t := range tables {
-		want := columnTags(t, owners, has)
-		lacking := slices.ContainsFunc(want, func(tag string) bool { return !slices.Contains(held[t.Name], tag) })
-		if lacking {
-			missing = append(missing, t)
+	for i, t := range tables {
+		m := Mirrored{Table: t, Fingerprint: held[t.Name].fingerprint}
+		_, m.Known = held[t.Name]
+		follow := []string{}
+		for column := range t.Columns {
+			if !has(t, column) {
+				continue
+			}
+			if tag := columnTag(t, owners, column); slices.Contains(held[t.Name].columns, tag) {
+				follow = append(follow, tag)
+			} else {
+				m.Lacking = append(m.Lacking, column)
+				m.Known = m.Known && column >= t.KeyColumns
+			}
 		}
-		followed[t.Name] = slices.DeleteFunc(want, func(tag string) bool { return !slices.Contains(held[t.Name], tag) })
+		all[i], followed[t.Name] = m, follow
 	}
-	return missing, l.strike(ctx, held, followed)
+	return all, l.strike(ctx, held, followed)
 }
 
 // strike takes off the registry what is not followed.
-func (l *Leader) strike(ctx context.Context, held, followed map[string][]string) error {
+func (l *Leader) strike(ctx context.Context, held map[string]holding, followed map[string][]string) error {
 	batch := &pgx.Batch{}
-	for name, columns := range held {
+	for name, h := range held {
 		switch follow, mapped := followed[name]; {
 		case !mapped:
 			batch.Queue(`DELETE FROM mirror WHERE tbl = $1`, name)
 			batch.Queue(`DELETE FROM mirror_table WHERE tbl = $1`, name)
-		case len(follow) < len(columns): // the rows stay: the log may still have changes of them
+		case len(follow) < len(h.columns): // the rows stay: the log may still have changes of them
 			batch.Queue(`UPDATE mirror_table SET columns = $2 WHERE tbl = $1`, name, follow)
 		}
 	}
@@ -54,49 +74,22 @@ func (l *Leader) strike(ctx context.Context, held, followed map[string][]string)
 	return nil
 }
 
-// Doubt has tables read again because changes of them may be missing from the log. It returns those that the mirror held.
-func (l *Leader) Doubt(ctx context.Context, tables []*cdc.Table) ([]string, error) {
-	names := make([]string, len(tables))
-	for i, t := range tables {
-		names[i] = t.Name
-	}
-	var held []string
-	batch := &pgx.Batch{}
-	batch.Queue(`UPDATE mirror_table SET columns = '{}' WHERE tbl = ANY ($1) AND columns <> '{}' RETURNING tbl`, names).
-		Query(func(rows pgx.Rows) (err error) {
-			held, err = pgx.CollectRows(rows, pgx.RowTo[string])
-			return err
-		})
-	l.queueFence(batch)
-	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, fmt.Errorf("note what the mirror must read again: %w", fenced(err))
-	}
-	return held, nil
+// holding is a row of the registry.
+type holding struct {
+	columns     []string // tags
+	fingerprint string
 }
 
-// MirroredTables returns the names of the tables that the mirror holds, with whatever columns.
-func (s *Store) MirroredTables(ctx context.Context) (map[string]bool, error) {
-	held, err := s.mirrored(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for name := range held {
-		names[name] = true
-	}
-	return names, nil
-}
-
-func (s *Store) mirrored(ctx context.Context) (map[string][]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT tbl, columns FROM mirror_table`)
+func (s *Store) mirrored(ctx context.Context) (map[string]holding, error) {
+	rows, err := s.pool.Query(ctx, `SELECT tbl, columns, fingerprint FROM mirror_table`)
 	if err != nil {
 		return nil, fmt.Errorf("read what the mirror holds: %w", err)
 	}
-	held := map[string][]string{}
+	held := map[string]holding{}
 	var name string
-	var columns []string
-	if _, err := pgx.ForEachRow(rows, []any{&name, &columns}, func() error {
-		held[name] = slices.Clone(columns)
+	var h holding
+	if _, err := pgx.ForEachRow(rows, []any{&name, &h.columns, &h.fingerprint}, func() error {
+		held[name] = holding{slices.Clone(h.columns), h.fingerprint}
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("read what the mirror holds: %w", err)
@@ -104,27 +97,45 @@ func (s *Store) mirrored(ctx context.Context) (map[string][]string, error) {
 	return held, nil
 }
 
-// columnTags name a table's columns in the registry, as far as the database has them. A table read from another schema, or a
-// column that is hashed or secret from now on, or no longer, or by which rows are found, is another one, and is read again.
-func columnTags(t *cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) []string {
-	tags := []string{}
-	for i := range t.Columns {
-		if !has(t, i) {
-			continue
-		}
-		tag := t.Schema + "." + t.Columns[i].Name
-		if t.Columns[i].Hash {
-			tag += "#"
-		}
-		if t.Columns[i].Secret {
-			tag += "!"
-		}
-		if owner, owned := owners[t]; owned && owner == i {
-			tag += "^"
-		}
-		tags = append(tags, tag)
+// columnTag names a table's column in the registry. That of a table which is read from another schema, or one that is hashed or secret
+// from now on, or no longer, or by which rows are found, is another one, and is read again.
+func columnTag(t *cdc.Table, owners map[*cdc.Table]int, column int) string {
+	tag := t.Schema + "." + t.Columns[column].Name
+	if t.Columns[column].Hash {
+		tag += "#"
 	}
-	return tags
+	if t.Columns[column].Secret {
+		tag += "!"
+	}
+	if owner, owned := owners[t]; owned && owner == column {
+		tag += "^"
+	}
+	return tag
+}
+
+// queueHeld records that the mirror holds the table with all columns that the database has.
+func queueHeld(batch *pgx.Batch, t *cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool, fingerprint string) {
+	tags := []string{}
+	for column := range t.Columns {
+		if has(t, column) {
+			tags = append(tags, columnTag(t, owners, column))
+		}
+	}
+	batch.Queue(`INSERT INTO mirror_table (tbl, columns, fingerprint) VALUES ($1, $2, $3)
+		ON CONFLICT (tbl) DO UPDATE SET columns = excluded.columns, fingerprint = excluded.fingerprint`, t.Name, tags, fingerprint)
+}
+
+// SaveFingerprints records what the catalogue says of tables whose fingerprints were unknown.
+func (l *Leader) SaveFingerprints(ctx context.Context, prints map[string]string) error {
+	batch := &pgx.Batch{}
+	for table, print := range prints {
+		batch.Queue(`UPDATE mirror_table SET fingerprint = $2 WHERE tbl = $1`, table, print)
+	}
+	l.queueFence(batch)
+	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("note what the catalogue says of the mapped tables: %w", fenced(err))
+	}
+	return nil
 }
 
 // Copy fills the mirror with whole tables, in one transaction.
@@ -148,8 +159,8 @@ func (l *Leader) BeginCopy(ctx context.Context, owners map[*cdc.Table]int) (*Cop
 }
 
 // Table replaces what the mirror holds of t by the rows that read hands over. Only the columns that has reports are promised
-// to be held from then on.
-func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, column int) bool, read func(each func(cdc.Row) error) error) (int, error) {
+// to be held from then on. The fingerprint was taken before the rows were read.
+func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, column int) bool, fingerprint string, read func(each func(cdc.Row) error) error) (int, error) {
 	if _, err := c.tx.Exec(ctx, `DELETE FROM mirror WHERE tbl = $1`, t.Name); err != nil {
 		return 0, fmt.Errorf("clear the mirror of %s: %w", t.Name, err)
 	}
@@ -171,9 +182,9 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 	if err != nil {
 		return n, fmt.Errorf("copy %s: %w", t.Name, err)
 	}
-	columns := columnTags(t, c.owners, has)
-	if _, err := c.tx.Exec(ctx, `INSERT INTO mirror_table (tbl, columns) VALUES ($1, $2)
-		ON CONFLICT (tbl) DO UPDATE SET columns = excluded.columns`, t.Name, columns); err != nil {
+	batch := &pgx.Batch{}
+	queueHeld(batch, t, c.owners, has, fingerprint)
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
 		return n, fmt.Errorf("record what the mirror holds of %s: %w", t.Name, err)
 	}
 	return n, nil

@@ -243,14 +243,14 @@ const readSpan = 20000
 // it has looked.
 func (s *Store) ReadEvents(ctx context.Context, webhook, after, through int64, limit int) ([]Event, int64, error) {
 	through = min(through, after+readSpan)
-	rows, err := s.pool.Query(ctx, `SELECT id, webhook_id, name, coalesce(tenant, ''), resource, occurred, body FROM event
+	rows, err := s.pool.Query(ctx, `SELECT id, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, reconciled FROM event
 		WHERE id > $1 AND id <= $2 AND $3 = ANY (webhooks) ORDER BY id LIMIT $4`, after, through, webhook, limit)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the event log: %w", err)
 	}
 	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Event, error) {
 		var e Event
-		err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &e.Body)
+		err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &e.Body, &e.Reconciled)
 		return e, err
 	})
 	if err != nil {

@@ -48,12 +48,12 @@ func likes(patterns []string) []string {
 	return texts
 }
 
-const eventColumns = `e.id, e.webhook_id, e.name, coalesce(e.tenant, ''), e.resource, e.occurred, e.lsn::text, e.ordinal, e.webhooks`
+const eventColumns = `e.id, e.webhook_id, e.name, coalesce(e.tenant, ''), e.resource, e.occurred, e.lsn::text, e.ordinal, e.webhooks, e.reconciled`
 
 func scanEvent(row pgx.CollectableRow) (Event, error) {
 	var e Event
 	var lsn string
-	err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &lsn, &e.Ordinal, &e.Webhooks)
+	err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &lsn, &e.Ordinal, &e.Webhooks, &e.Reconciled)
 	if err != nil {
 		return e, err
 	}

@@ -185,3 +185,15 @@ func (l *Leader) setPosition(ctx context.Context, p cdc.Position, state State) e
 	}
 	return nil
 }
+
+// FollowTimeline records that the position is one of a later timeline, too.
+func (l *Leader) FollowTimeline(ctx context.Context, timeline int) error {
+	tag, err := l.write.Exec(ctx, `UPDATE position SET timeline = $2 WHERE epoch = $1`, l.epoch, timeline)
+	if err != nil {
+		return fmt.Errorf("store the timeline: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrFenced
+	}
+	return nil
+}

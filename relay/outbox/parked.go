@@ -30,7 +30,7 @@ const claimable = `(p.lease IS NULL OR NOT EXISTS (SELECT FROM member m WHERE m.
 		AND (q.due < 'infinity' OR q.key = '` + StrictKey + `')))`
 
 const dueColumns = `c.webhook, c.attempts, coalesce(c.key, ''), e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''),
-	coalesce(e.tenant, ''), coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, '')`
+	coalesce(e.tenant, ''), coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, ''), coalesce(e.reconciled, false)`
 
 // ClaimDue leases up to limit parked deliveries that are due, at most perWebhook of one webhook, none of those in except,
 // earliest first. Those of a webhook that keeps an order or a rate, and of one that rests, go only to the relay that serves it.
@@ -74,7 +74,7 @@ func collectDue(rows pgx.Rows, err error) ([]Due, error) {
 	}
 	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Due, error) {
 		var d Due
-		err := row.Scan(&d.Webhook, &d.Attempts, &d.Key, &d.Expired, &d.ID, &d.WebhookID, &d.Name, &d.Tenant, &d.Resource, &d.Occurred, &d.Body)
+		err := row.Scan(&d.Webhook, &d.Attempts, &d.Key, &d.Expired, &d.ID, &d.WebhookID, &d.Name, &d.Tenant, &d.Resource, &d.Occurred, &d.Body, &d.Reconciled)
 		return d, err
 	})
 	if err != nil {

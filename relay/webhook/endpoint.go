@@ -53,6 +53,7 @@ type Message struct {
 	// Attempt counts from 1. Left is how many attempts would follow, should this one fail.
 	Attempt int
 	Left    int
-	// Occurred is the commit time of the change.
-	Occurred time.Time
+	// Occurred is the commit time of the change; of one that was Reconciled, the time of the comparison that has found it.
+	Occurred   time.Time
+	Reconciled bool
 }

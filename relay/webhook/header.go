@@ -16,6 +16,7 @@ const (
 	headerSignature       = "Webhook-Signature"
 	headerEvent           = "X-Iam-Relay-Event"
 	headerTenant          = "X-Iam-Relay-Tenant"
+	headerReconciled      = "X-Iam-Relay-Reconciled"
 	headerAttempt         = "X-Iam-Relay-Attempt"
 	headerAttemptsLeft    = "X-Iam-Relay-Attempts-Left"
 	headerFKTimestamp     = "X-Ferriskey-Timestamp"

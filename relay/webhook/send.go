@@ -23,7 +23,7 @@ const (
 	drainTime  = time.Second
 
 	// variableHeaders is how many headers differ from delivery to delivery.
-	variableHeaders = 10
+	variableHeaders = 11
 )
 
 // Send makes one attempt. It returns within the Sender's timeout, or soon after ctx ends. The first answer counts as soon
@@ -141,6 +141,9 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 	}
 	if headerSafe(m.Tenant) {
 		set(headerTenant, m.Tenant)
+	}
+	if m.Reconciled {
+		set(headerReconciled, "true")
 	}
 	set(headerAttempt, strconv.Itoa(m.Attempt))
 	set(headerAttemptsLeft, strconv.Itoa(m.Left))

@@ -1,0 +1,64 @@
+package cdc_test
+
+import (
+	"testing"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// Whatever lets rows change unseen changes the fingerprint of its table, and of no other; what does not, leaves it.
+func TestFingerprints(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, schema, mapped)
+	take := func() map[string]string {
+		t.Helper()
+		prints, err := cdc.Fingerprints(t.Context(), s.conn, s.config.Publication, mapped)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return prints
+	}
+	s.exec(`INSERT INTO users SELECT generate_series(1, 10)`)
+	before := take()
+	if len(before) != 3 || before["users"] == "" || before["users"] == before["audit"] {
+		t.Fatalf("fingerprints %v", before)
+	}
+	const publication = `ALTER PUBLICATION "odd ""name""" `
+	for _, test := range []struct {
+		does    string
+		changes []string
+		sql     []string
+	}{
+		{"rows", nil, []string{`UPDATE users SET name = 'x'`, `DELETE FROM users WHERE id > 5`, `TRUNCATE audit`, `VACUUM FULL users`, `VACUUM (FULL) pg_attribute`, `ANALYZE users`, `CREATE INDEX ON users (name)`}},
+		{"a column that is not mapped", nil, []string{`ALTER TABLE users ADD COLUMN other text DEFAULT 'x'`, `ALTER TABLE users ALTER COLUMN other TYPE varchar(9)`, `ALTER TABLE users DROP COLUMN other`}},
+		{"out of the publication and back", []string{"audit"}, []string{publication + `DROP TABLE audit`, publication + `ADD TABLE audit`}},
+		{"made anew", []string{"user_role"}, []string{`DROP TABLE user_role`, `CREATE TABLE user_role (user_id int, role_id int, note text, PRIMARY KEY (user_id, role_id))`, publication + `ADD TABLE user_role`}},
+		{"rewritten", []string{"users"}, []string{`ALTER TABLE users ALTER COLUMN name TYPE text USING upper(name)`}},
+		{"a column made anew", []string{"users"}, []string{`ALTER TABLE users DROP COLUMN bio`, `ALTER TABLE users ADD COLUMN bio text DEFAULT 'x'`}},
+		{"narrowed and widened again", []string{"users", "user_role", "audit"}, []string{publication + `SET (publish = 'insert')`, publication + `SET (publish = 'insert, update, delete, truncate')`}},
+		{"the publication made anew", []string{"users", "user_role", "audit"}, []string{`DROP PUBLICATION "odd ""name"""`, `CREATE PUBLICATION "odd ""name""" FOR TABLE users, user_role, audit`}},
+	} {
+		s.exec(test.sql...)
+		after := take()
+		var changed []string
+		for _, table := range mapped {
+			if !cdc.Alike(before[table.Name], after[table.Name]) {
+				changed = append(changed, table.Name)
+			}
+		}
+		diff(t, "fingerprints changed by "+test.does, test.changes, changed)
+		before = after
+	}
+	fewer := &cdc.Table{Schema: "public", Name: "users", Columns: columns("id", "bio"), KeyColumns: 1}
+	prints, err := cdc.Fingerprints(t.Context(), s.conn, s.config.Publication, []*cdc.Table{fewer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !cdc.Alike(prints["users"], before["users"]) || !cdc.Alike(before["users"], prints["users"]) {
+		t.Error("a mapping that has gained a column, or lost one, is taken for a table that was altered")
+	}
+	s.exec(publication + `DROP TABLE audit`)
+	if after := take(); after["audit"] != "" || len(after) != 2 {
+		t.Errorf("a table that is not published has a fingerprint: %v", after)
+	}
+}

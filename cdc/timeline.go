@@ -1,0 +1,90 @@
+package cdc
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Switch is the place at which a timeline ended and the next one of a history began.
+type Switch struct {
+	Timeline int // the one that ended
+	LSN      LSN // its last record ends here
+}
+
+// codeUndefinedFile is what a server answers that no longer has, or never had, a history.
+const codeUndefinedFile = "58P01"
+
+// History reads how a timeline came to be: the timelines before it, oldest first. Empty if the server does not have it.
+// https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-TIMELINE-HISTORY
+func History(ctx context.Context, url string, timeline int) ([]Switch, error) {
+	switches, err := history(ctx, url, timeline)
+	if err != nil {
+		return nil, fmt.Errorf("read the history of timeline %d: %w", timeline, explain(err, nil))
+	}
+	return switches, nil
+}
+
+func history(ctx context.Context, url string, timeline int) ([]Switch, error) {
+	config, err := replicationConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(conn)
+	result, err := pglogrepl.TimelineHistory(ctx, conn, int32(timeline))
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == codeUndefinedFile {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseHistory(result.Content)
+}
+
+// parseHistory reads lines such as "1\t0/3000150\tno recovery target specified".
+func parseHistory(content []byte) ([]Switch, error) {
+	var switches []Switch
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			return nil, fmt.Errorf("malformed line %q", line)
+		}
+		timeline, err := strconv.Atoi(fields[0])
+		if err != nil {
+			return nil, fmt.Errorf("malformed line %q", line)
+		}
+		lsn, err := ParseLSN(fields[1])
+		if err != nil {
+			return nil, fmt.Errorf("malformed line %q: %w", line, err)
+		}
+		switches = append(switches, Switch{Timeline: timeline, LSN: lsn})
+	}
+	return switches, lines.Err()
+}
+
+// Outlived reports whether what was read of a timeline up to a place is part of a history that came after it: only then the
+// log can be read on from that place. A standby that was promoted before it had received all of the log cut it off.
+func Outlived(history []Switch, timeline int, lsn LSN) bool {
+	for _, s := range history {
+		if s.Timeline == timeline {
+			return lsn <= s.LSN
+		}
+	}
+	return false
+}

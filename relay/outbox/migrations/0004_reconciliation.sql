@@ -1,0 +1,33 @@
+-- Reconciliation: what the log no longer tells is found by comparing the IAM's tables with the mirror.
+
+-- Which rows of a table a comparison has found in the IAM; the others are gone. Empty but while one runs, and never needed after
+-- a crash.
+CREATE UNLOGGED TABLE found (key text COLLATE "C" NOT NULL);
+
+-- What the catalogue said of the table when it was last read or compared: another fingerprint says that rows may have changed
+-- without the log telling. Empty is unknown.
+ALTER TABLE mirror_table ADD COLUMN fingerprint text NOT NULL DEFAULT '';
+
+-- Events that a comparison has found, and not the log.
+ALTER TABLE event ADD COLUMN reconciled boolean NOT NULL DEFAULT false;
+ALTER TABLE held ADD COLUMN reconciled boolean NOT NULL DEFAULT false;
+
+-- Every reconciliation, asked for by hand or by what happened.
+CREATE TABLE reconciliation (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    by_hand  boolean NOT NULL,
+    dry_run  boolean NOT NULL DEFAULT false,
+    skip_log boolean NOT NULL DEFAULT false, -- do not read the log up to the comparison first
+    reason   text    NOT NULL,
+    state    text    NOT NULL CHECK (state IN ('asked', 'running', 'done', 'failed', 'canceled')),
+    error    text    NOT NULL DEFAULT '',
+    lsn      pg_lsn, -- what was committed before this is compared, what comes after it is read from the log
+    asked    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    began    timestamptz,
+    ended    timestamptz,
+    tbl      text    NOT NULL DEFAULT '', -- being compared
+    rows     bigint  NOT NULL DEFAULT 0,  -- compared so far
+    expected bigint  NOT NULL DEFAULT 0,  -- of them about
+    result   json
+);
+CREATE INDEX reconciliation_open ON reconciliation (id) WHERE state IN ('asked', 'running');

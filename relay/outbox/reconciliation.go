@@ -1,0 +1,210 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ReconciliationState says how far a reconciliation is.
+type ReconciliationState string
+
+// The states of a reconciliation.
+const (
+	ReconciliationAsked    ReconciliationState = "asked" // by hand; the leading relay will do it
+	ReconciliationRunning  ReconciliationState = "running"
+	ReconciliationDone     ReconciliationState = "done"
+	ReconciliationFailed   ReconciliationState = "failed"
+	ReconciliationCanceled ReconciliationState = "canceled"
+)
+
+// Ended reports whether nothing more happens to it.
+func (s ReconciliationState) Ended() bool {
+	return s != ReconciliationAsked && s != ReconciliationRunning
+}
+
+// Reconciliation is one comparison of the IAM's tables with the mirror.
+type Reconciliation struct {
+	ID     int64
+	ByHand bool
+	// DryRun: it only says what it would tell. SkipLog: what the log still has up to now is not read first.
+	DryRun, SkipLog bool
+	Reason          string
+	State           ReconciliationState
+	Error           string
+	// LSN is the place of the log that the comparison is as of; empty before it has begun.
+	LSN string
+	// Began and Ended are zero before.
+	Asked, Began, Ended time.Time
+	// Table is being compared; Rows of about Expected have been.
+	Table          string
+	Rows, Expected int64
+	Result         *ReconciliationResult // nil before the end
+}
+
+// ReconciliationResult is what a comparison has found.
+type ReconciliationResult struct {
+	Tables []TableDifference `json:"tables"` // those with any
+	Events map[string]int64  `json:"events"` // by name, with those that a later change may cancel
+	Sample []EventRef        `json:"sample"` // the first of them
+}
+
+// TableDifference is how many rows of a table were not as the mirror had them.
+type TableDifference struct {
+	Table    string `json:"table"`
+	Inserted int64  `json:"inserted"`
+	Updated  int64  `json:"updated"`
+	Deleted  int64  `json:"deleted"`
+}
+
+// EventRef names an event without its data.
+type EventRef struct {
+	Event    string `json:"event"`
+	Tenant   string `json:"tenant"`
+	Resource string `json:"resource"`
+}
+
+// AskReconciliation asks the leading relay, or the next one, for a reconciliation.
+func (s *Store) AskReconciliation(ctx context.Context, dryRun, skipLog bool) (int64, error) {
+	var id int64
+	err := s.pool.QueryRow(ctx, `INSERT INTO reconciliation (by_hand, dry_run, skip_log, reason, state) VALUES (true, $1, $2, 'asked for by hand', 'asked') RETURNING id`,
+		dryRun, skipLog).Scan(&id)
+	if err != nil {
+		return 0, fmt.Errorf("ask for a reconciliation: %w", err)
+	}
+	return id, nil
+}
+
+// CancelReconciliation withdraws one that has not begun.
+func (s *Store) CancelReconciliation(ctx context.Context, id int64) error {
+	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET state = 'canceled', ended = clock_timestamp() WHERE id = $1 AND state = 'asked'`, id); err != nil {
+		return fmt.Errorf("withdraw reconciliation %d: %w", id, err)
+	}
+	return nil
+}
+
+const reconciliationColumns = `id, by_hand, dry_run, skip_log, reason, state, error, coalesce(lsn::text, ''), asked, coalesce(began, '0001-01-01Z'),
+	coalesce(ended, '0001-01-01Z'), tbl, rows, expected, result`
+
+func scanReconciliation(row pgx.CollectableRow) (Reconciliation, error) {
+	var r Reconciliation
+	var result []byte
+	err := row.Scan(&r.ID, &r.ByHand, &r.DryRun, &r.SkipLog, &r.Reason, &r.State, &r.Error, &r.LSN, &r.Asked, &r.Began, &r.Ended, &r.Table, &r.Rows, &r.Expected, &result)
+	if err == nil && result != nil {
+		r.Result = &ReconciliationResult{}
+		err = json.Unmarshal(result, r.Result)
+	}
+	r.Asked, r.Began, r.Ended = r.Asked.UTC(), r.Began.UTC(), r.Ended.UTC()
+	return r, err
+}
+
+// AskedReconciliation returns the oldest one that was asked for and has not begun; nil if there is none.
+func (s *Store) AskedReconciliation(ctx context.Context) (*Reconciliation, error) {
+	return s.reconciliation(ctx, `state = 'asked' ORDER BY id LIMIT 1`)
+}
+
+// Reconciliation returns one by its number; nil if there is none.
+func (s *Store) Reconciliation(ctx context.Context, id int64) (*Reconciliation, error) {
+	return s.reconciliation(ctx, `id = $1`, id)
+}
+
+// LastReconciliation returns the newest one that is no dry run; nil if there was none.
+func (s *Store) LastReconciliation(ctx context.Context) (*Reconciliation, error) {
+	return s.reconciliation(ctx, `NOT dry_run ORDER BY id DESC LIMIT 1`)
+}
+
+func (s *Store) reconciliation(ctx context.Context, where string, arguments ...any) (*Reconciliation, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+reconciliationColumns+` FROM reconciliation WHERE `+where, arguments...)
+	if err != nil {
+		return nil, fmt.Errorf("read reconciliations: %w", err)
+	}
+	r, err := pgx.CollectOneRow(rows, scanReconciliation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read reconciliations: %w", err)
+	}
+	return &r, nil
+}
+
+// ResumeReconciliations puts what a former leader had begun back: what was asked for is asked for again, anything else is begun
+// anew by what it was for.
+func (l *Leader) ResumeReconciliations(ctx context.Context) error {
+	batch := &pgx.Batch{}
+	batch.Queue(`UPDATE reconciliation SET state = 'asked', rows = 0 WHERE state = 'running' AND by_hand`)
+	batch.Queue(`UPDATE reconciliation SET state = 'failed', error = 'interrupted', ended = clock_timestamp() WHERE state = 'running'`)
+	l.queueFence(batch)
+	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("look after reconciliations: %w", fenced(err))
+	}
+	return nil
+}
+
+// BeginReconciliation records that r begins; it gets its ID, unless it was asked for and has one.
+func (s *Store) BeginReconciliation(ctx context.Context, r *Reconciliation) error {
+	var err error
+	if r.ID == 0 {
+		err = s.pool.QueryRow(ctx, `INSERT INTO reconciliation (by_hand, dry_run, reason, state, lsn, began, expected)
+			VALUES (false, $1, $2, 'running', $3::text::pg_lsn, clock_timestamp(), $4) RETURNING id`, r.DryRun, r.Reason, r.LSN, r.Expected).Scan(&r.ID)
+	} else {
+		_, err = s.pool.Exec(ctx, `UPDATE reconciliation SET state = 'running', lsn = $2::text::pg_lsn, began = clock_timestamp(), expected = $3, reason = $4 WHERE id = $1`,
+			r.ID, r.LSN, r.Expected, r.Reason)
+	}
+	if err != nil {
+		return fmt.Errorf("record that a reconciliation begins: %w", err)
+	}
+	r.State = ReconciliationRunning
+	return nil
+}
+
+// Progress records how far a reconciliation is.
+func (s *Store) Progress(ctx context.Context, r *Reconciliation) error {
+	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET tbl = $2, rows = $3 WHERE id = $1`, r.ID, r.Table, r.Rows); err != nil {
+		return fmt.Errorf("record the progress of reconciliation %d: %w", r.ID, err)
+	}
+	return nil
+}
+
+const endReconciliation = `UPDATE reconciliation SET state = $2, error = $3, tbl = $4, rows = $5, result = $6::text::json, ended = clock_timestamp() WHERE id = $1`
+
+func (r *Reconciliation) end() ([]any, error) {
+	var result *string
+	if r.Result != nil {
+		b, err := json.Marshal(r.Result)
+		if err != nil {
+			return nil, fmt.Errorf("write the result of reconciliation %d: %w", r.ID, err)
+		}
+		text := string(b)
+		result = &text
+	}
+	return []any{r.ID, r.State, r.Error, r.Table, r.Rows, result}, nil
+}
+
+// EndReconciliation records how a reconciliation ended that has changed nothing.
+func (s *Store) EndReconciliation(ctx context.Context, r *Reconciliation) error {
+	arguments, err := r.end()
+	if err != nil {
+		return err
+	}
+	if _, err := s.pool.Exec(ctx, endReconciliation, arguments...); err != nil {
+		return fmt.Errorf("record the end of reconciliation %d: %w", r.ID, err)
+	}
+	return nil
+}
+
+// End records the end of a reconciliation in the transaction that has its events.
+func (t *Large) EndReconciliation(ctx context.Context, r *Reconciliation) error {
+	arguments, err := r.end()
+	if err != nil {
+		return err
+	}
+	if _, err := t.tx.Exec(ctx, endReconciliation, arguments...); err != nil {
+		return fmt.Errorf("record the end of reconciliation %d: %w", r.ID, err)
+	}
+	return nil
+}

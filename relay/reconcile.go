@@ -1,0 +1,245 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// reconciliation is a comparison of the IAM's tables, as a snapshot shows them as of one place of the log, with what the mirror
+// has of them. What differs was changed by transactions that nobody has read: it becomes ordinary events.
+type reconciliation struct {
+	*survey
+	snapshot *cdc.Snapshot
+	record   outbox.Reconciliation // without a reason for one that only fills in what the mapping has gained
+	// start is set where the log begins anew at the snapshot, instead of reaching up to it.
+	start *cdc.Position
+	// stranger: the server is another one than before. It must at least have the same rows.
+	stranger bool
+}
+
+func (r *reconciliation) close() {
+	if r != nil {
+		r.snapshot.Close()
+	}
+}
+
+// errAnew ends a session in which a reconciliation was only tried, or was finished for somebody who waits for no more.
+var errAnew = errors.New("the session begins anew")
+
+// reconcile compares, and commits the differences with their events and the place of the log in one outbox transaction.
+func (in *ingest) reconcile(ctx context.Context, r *reconciliation) error {
+	if err := in.beginRecord(ctx, r); err != nil {
+		return err
+	}
+	in.reconciling = true
+	err := in.reconcileIn(ctx, r)
+	in.reconciling = false
+	if err == nil || errors.Is(err, errAnew) || r.record.ID == 0 || passing(err) || ctx.Err() != nil {
+		return err
+	}
+	// What passes is begun again by the next session.
+	r.record.State, r.record.Error = outbox.ReconciliationFailed, err.Error()
+	return errors.Join(err, in.store.EndReconciliation(ctx, &r.record))
+}
+
+func (in *ingest) beginRecord(ctx context.Context, r *reconciliation) (err error) {
+	if r.record.Reason == "" {
+		return nil
+	}
+	if r.record.Expected, err = in.store.Rows(ctx, r.compared); err != nil {
+		return err
+	}
+	r.record.LSN = r.snapshot.LSN.String()
+	return in.store.BeginReconciliation(ctx, &r.record)
+}
+
+func (in *ingest) reconcileIn(ctx context.Context, r *reconciliation) (err error) {
+	began := time.Now()
+	large, err := in.leader.Begin(ctx, in.mirror)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, large.End(in.mirror)) }()
+	copied, err := in.copyTables(ctx, r, large.Copy(in.owners))
+	if err != nil {
+		return err
+	}
+	c := &comparison{ingest: in, r: r, large: large, gone: cdc.NewSpool(in.spillDir, in.spillAt), changed: cdc.NewSpool(in.spillDir, in.spillAt)}
+	net, err := c.run(ctx)
+	defer c.close()
+	if err != nil {
+		return err
+	}
+	// The last byte before the snapshot's place, where no transaction is: no event of the log has its identity.
+	tx := &cdc.Transaction{Commit: r.snapshot.LSN - 1, End: r.snapshot.LSN, Time: r.snapshot.Time}
+	l := in.newLarge(large, tx)
+	// Who subscribed in the time that is compared, and who unsubscribed, hears of all of it: nobody knows what came first.
+	if err := l.subscribe(ctx, net); err != nil {
+		return err
+	}
+	if err := l.run(ctx, net); err != nil {
+		return fmt.Errorf("reconcile at %s: %w", r.snapshot.LSN, err)
+	}
+	r.record.State, r.record.Result = outbox.ReconciliationDone, c.result(l)
+	if r.record.DryRun {
+		return errors.Join(in.store.EndReconciliation(ctx, &r.record), errAnew)
+	}
+	if err := in.commitReconciled(ctx, r, large, l); err != nil {
+		return err
+	}
+	in.report(r, copied, time.Since(began))
+	return nil
+}
+
+// commitReconciled ends the transaction.
+func (in *ingest) commitReconciled(ctx context.Context, r *reconciliation, large *outbox.Large, l *largeMapping) error {
+	if err := large.Held(ctx, r.compared, in.owners, r.has, r.prints); err != nil {
+		return err
+	}
+	if r.record.ID != 0 {
+		if err := large.EndReconciliation(ctx, &r.record); err != nil {
+			return err
+		}
+	}
+	end := max(in.stored, r.snapshot.LSN)
+	if r.start == nil {
+		if err := large.Commit(ctx, end, l.last); err != nil {
+			return err
+		}
+	} else {
+		end = r.start.LSN
+		if err := large.CommitAt(ctx, *r.start, l.last); err != nil {
+			return err
+		}
+	}
+	in.committedLarge(l, end)
+	return nil
+}
+
+// report logs what was done.
+func (in *ingest) report(r *reconciliation, copied int, took time.Duration) {
+	lsn, rounded := r.snapshot.LSN.String(), took.Round(time.Millisecond).String()
+	if r.record.Reason == "" {
+		in.log.Info("copied the mapped tables into the mirror", "tables", names(r.read()), "rows", copied, "lsn", lsn, "took", rounded)
+		return
+	}
+	var rows [3]int64
+	for _, t := range r.record.Result.Tables {
+		rows[0], rows[1], rows[2] = rows[0]+t.Inserted, rows[1]+t.Updated, rows[2]+t.Deleted
+	}
+	events := int64(0)
+	for _, n := range r.record.Result.Events {
+		events += n
+	}
+	in.log.Warn("reconciled: what the log did not tell is told now", "reason", r.record.Reason, "compared", r.record.Rows, "inserted", rows[0],
+		"updated", rows[1], "deleted", rows[2], "events", events, "lsn", lsn, "took", rounded)
+}
+
+// copyTables fills in what the mirror has nothing of, and drops what is no longer mapped.
+func (in *ingest) copyTables(ctx context.Context, r *reconciliation, c *outbox.Copy) (int, error) {
+	rows := 0
+	for _, t := range r.copied {
+		if r.catalog.Relation(t.Name) == nil {
+			continue
+		}
+		n, err := r.copy(ctx, t, c, in.log)
+		if err != nil {
+			return 0, err
+		}
+		rows += n
+	}
+	return rows, c.Keep(ctx, r.mapped)
+}
+
+// copy replaces what the mirror has of a table.
+func (r *reconciliation) copy(ctx context.Context, t *cdc.Table, c *outbox.Copy, log *slog.Logger) (int, error) {
+	progress := copyProgress{log: log, table: t.Name, last: time.Now()}
+	return c.Table(ctx, t, r.has, r.prints[t.Name], func(each func(cdc.Row) error) error {
+		return r.snapshot.Copy(ctx, t, func(row cdc.Row) error { progress.row(); return each(row) })
+	})
+}
+
+// firstCopy fills the mirror for the first time; start is the position that it is consistent with.
+func (r *reconciliation) firstCopy(ctx context.Context, leader *outbox.Leader, log *slog.Logger, owners map[*cdc.Table]int, start cdc.Position) error {
+	began := time.Now()
+	c, err := leader.BeginCopy(ctx, owners)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// The end of ctx in a statement closes the connection, and that undoes the copy, too.
+		if err := c.Rollback(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
+			log.Warn("the copy's transaction did not end well", "err", err)
+		}
+	}()
+	rows := 0
+	for _, t := range r.copied {
+		if r.catalog.Relation(t.Name) == nil {
+			continue
+		}
+		n, err := r.copy(ctx, t, c, log)
+		if err != nil {
+			return err
+		}
+		rows += n
+	}
+	if err := c.Keep(ctx, r.mapped); err != nil {
+		return err
+	}
+	if err := c.Start(ctx, start); err != nil {
+		return err
+	}
+	log.Info("copied the mapped tables into the mirror", "tables", len(r.copied), "rows", rows, "lsn", start.LSN.String(),
+		"took", time.Since(began).Round(time.Millisecond).String())
+	return nil
+}
+
+// copyProgress reports a long copy.
+type copyProgress struct {
+	log   *slog.Logger
+	table string
+	rows  int
+	last  time.Time
+}
+
+func (p *copyProgress) row() {
+	if p.rows++; p.rows%10000 != 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(p.last) >= 5*time.Second {
+		p.last = now
+		p.log.Info("copying into the mirror", "table", p.table, "rows", p.rows)
+	}
+}
+
+// subscribe brings the subscriptions up to date before the events are matched; what the transaction has deleted is still there.
+func (l *largeMapping) subscribe(ctx context.Context, net netChanges) error {
+	return eachChunk(net, func(changes []cdc.Change) error {
+		l.mirror.Begin(ctx)
+		chunk := &outbox.Chunk{}
+		l.subs.followRoots(l.mapper, withoutDeletes(changes))
+		chunk.Webhooks = l.subs.follow(l.mapper, changes, l.mirror, l.last)
+		l.changed = append(l.changed, chunk.Webhooks...)
+		if err := l.mirror.Err(); err != nil {
+			return err
+		}
+		l.mirror.Reset()
+		return l.large.Write(ctx, chunk)
+	})
+}
+
+func withoutDeletes(changes []cdc.Change) []cdc.Change {
+	var kept []cdc.Change
+	for i := range changes {
+		if changes[i].Op != cdc.Delete {
+			kept = append(kept, changes[i])
+		}
+	}
+	return kept
+}
