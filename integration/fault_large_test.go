@@ -20,7 +20,7 @@ const largest = 100 << 10
 // counts, and remembers ids: each comes once, and has its user.
 func TestFault_LargeTransaction(t *testing.T) {
 	t.Parallel()
-	tr := newWorld(t).try("source: a transaction of 1,000,000 rows")
+	tr := newOwnWorld(t).try("source: a transaction of 1,000,000 rows")
 	counting, err := receiver.Start(receiver.Options{Counting: true})
 	if err != nil {
 		t.Fatal(err)

@@ -70,13 +70,7 @@ func TestFault_Schema(t *testing.T) {
 			tr.until("there is one again", `SELECT count(*) > 0 FROM pg_publication WHERE pubname = $1`, tr.name)
 		}},
 		"slot_dropped": {"the replication slot is dropped", func(tr *trial, _ int) {
-			eventually(tr.t, "the slot is dropped", func() (bool, error) {
-				if _, err := tr.db.Exec(tr.t.Context(), `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1`, tr.name); err != nil {
-					return false, err
-				}
-				_, err := tr.db.Exec(tr.t.Context(), `SELECT pg_drop_replication_slot($1)`, tr.name)
-				return err == nil, err
-			})
+			tr.lose(dropSlot)
 			tr.until("there is one again", `SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name = $1`, tr.name)
 		}},
 	} {

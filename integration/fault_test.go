@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"os"
 	"slices"
 	"testing"
@@ -52,6 +53,9 @@ func (w *world) try(fault string) *trial {
 	}
 }
 
+// newOwnWorld makes a world on a server of its own: a slot cannot be made on a server while a transaction is open there.
+func newOwnWorld(t *testing.T) *world { t.Helper(); return inhabit(t, newServer(t).URL("postgres")) }
+
 // start starts a relay.
 func (tr *trial) start() *process { tr.t.Helper(); return start(tr.t, tr.cfg) }
 
@@ -73,7 +77,15 @@ func (tr *trial) beginWith(commit func(*committer)) {
 }
 
 // flows waits until the load gets through.
-func (tr *trial) flows() { tr.t.Helper(); tr.arrivesMore(20) }
+func (tr *trial) flows() {
+	tr.t.Helper()
+	ctx, cancel := context.WithTimeout(tr.t.Context(), 2*patience) // a silent source is given up after a minute
+	defer cancel()
+	enough := tr.hook.Snapshot().Distinct + 20
+	if _, err := tr.hook.Wait(ctx, func(s *receiver.Snapshot) bool { return s.Distinct >= enough }); err != nil {
+		tr.t.Fatal(err)
+	}
+}
 
 // inject does it so many times, and lets the load get through after each.
 func (tr *trial) inject(times int, do func()) {

@@ -14,7 +14,7 @@ import (
 // since it began.
 func TestFault_LongTransaction(t *testing.T) {
 	t.Parallel()
-	tr := newWorld(t).try("source: a transaction stays open, the relay is killed meanwhile")
+	tr := newOwnWorld(t).try("source: a transaction stays open, the relay is killed meanwhile")
 	p := tr.start()
 	tr.begin()
 	tr.inject(strength(20, 3, 1), func() {
@@ -65,7 +65,7 @@ func TestFault_HeldSnapshot(t *testing.T) {
 // Every third of the 10,000 subtransactions of a transaction is rolled back.
 func TestFault_Subtransactions(t *testing.T) {
 	t.Parallel()
-	tr := newWorld(t).try("source: a transaction of 10,000 subtransactions, every third rolled back")
+	tr := newOwnWorld(t).try("source: a transaction of 10,000 subtransactions, every third rolled back")
 	p := tr.start()
 	tr.begin()
 	n := 0

@@ -28,12 +28,12 @@ func awkward() []string {
 // that are escaped on their way.
 func TestFault_Values(t *testing.T) {
 	t.Parallel()
-	tr := newWorld(t).try("source: values at the limits: megabytes out of line, unchanged and changed; escapes; broken JSON in text")
+	tr := newOwnWorld(t).try("source: values at the limits: megabytes out of line, unchanged and changed; escapes; broken JSON in text")
 	tr.cfg.set("delivery.max_payload", "64MiB").set("delivery.timeout", "15s")
 	p := tr.start()
 	tr.begin()
 	texts := awkward()
-	for _, size := range []int{2 << 10, 64 << 10, strength(8, 3, 1) << 20} {
+	for _, size := range []int{2 << 10, 64 << 10, strength(3, 3, 1) << 20} {
 		noise := make([]byte, size)
 		for i := range noise {
 			noise[i] = 'a' + byte(rand.IntN(26)) // does not shrink to fit into the row
