@@ -29,7 +29,7 @@ STEPS        ?= 5000
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build demo test unit ends test-matrix check lint fmt bench model fuzz image clean
+.PHONY: help build demo test unit ends test-matrix check lint fmt bench reliability model fuzz image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -78,6 +78,11 @@ model: ## random histories and faults against a model, STEPS of them
 	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
 	$(GO) test $$RACE -run '^TestModel_' -timeout 24h ./mapping -rapid.checks=$(STEPS); \
 	IAM_RELAY_TEST_MODEL_STEPS=$(STEPS) $(GO) test $$RACE -run '^TestModel_' -timeout 24h -v ./integration -rapid.checks=$(STEPS)
+
+# As often as it takes to believe it, and without the race detector. A part of it: make reliability RUN=Network
+reliability: ## every fault at full strength; writes the table of docs/reliability.md
+	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
+	IAM_RELAY_TEST_REPORT='$(CURDIR)/docs/reliability.md' $(GO) test -run '^TestFault_$(RUN)' -count 1 -parallel 4 -timeout 2h ./integration
 
 # Each fuzz target for a short while. A failing input is written to testdata/fuzz: commit it with the mend.
 fuzz: ## look for inputs that break the decoders

@@ -25,38 +25,6 @@ func (w *world) epoch() int {
 	return value[int](w.t, w.db, w.inOutbox(`SELECT epoch FROM relay.position`))
 }
 
-// A relay that stands by goes on with the same outbox and the same slot when the leader is killed.
-func TestLeader_StandbyTakesOver(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	cfg := w.config().webhook(w.hook, "/all")
-	leader := start(t, cfg)
-	standby := launch(t, cfg)
-	standby.waitFor(within(t), standingBy)
-	load := w.begin(4, 20*time.Millisecond)
-	watch := w.watchAcknowledged(w.db)
-	for range 3 {
-		w.arrivesMore(50)
-		before := w.epoch()
-		leader.kill()
-		leader = standby
-		leader.waitFor(within(t), "reading the log")
-		standby = launch(t, cfg)
-		standby.waitFor(within(t), standingBy)
-		if after := w.epoch(); after != before+1 {
-			t.Errorf("epoch %d follows epoch %d", after, before)
-		}
-	}
-	w.arrivesMore(50)
-	load.end()
-	got := load.arrives(t, w.hook, "/all")
-	watch()
-	standby.stop()
-	leader.stop()
-	w.sameAsStored(w.db, got)
-	w.audit()
-}
-
 // A leader that is frozen, and thawed when another one leads, believes that it still leads. It writes nothing.
 func TestLeader_ThawedLeaderWritesNothing(t *testing.T) {
 	t.Parallel()

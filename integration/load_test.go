@@ -23,6 +23,11 @@ type load struct {
 
 // begin starts the load: each of the committers commits once per pause.
 func (w *world) begin(committers int, pause time.Duration) *load {
+	return w.beginWith(committers, pause, (*committer).commit)
+}
+
+// beginWith starts a load of commits of a kind.
+func (w *world) beginWith(committers int, pause time.Duration, commit func(*committer)) *load {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	l := &load{w: w, cancel: cancel}
 	w.t.Cleanup(func() { l.end() })
@@ -36,7 +41,7 @@ func (w *world) begin(committers int, pause time.Duration) *load {
 				case <-ctx.Done():
 					return
 				case <-tick.C:
-					c.commit()
+					commit(&c)
 				}
 			}
 		})
@@ -57,18 +62,22 @@ type committer struct {
 	firstname map[string]string
 }
 
+// create makes a user and accounts for it.
+func (c *committer) create() {
+	n, user := int(c.n.Add(1)), ferriskey.NewID()
+	c.change(user, "user.created", `SELECT count(*) = 1 FROM users WHERE id = $1`,
+		`INSERT INTO users (id, realm_id, username, firstname, email, enabled, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, true, now(), now())`,
+		user, c.w.acme.ID, fmt.Sprintf("load-%d", n), fmt.Sprintf("name-%d", n), "load-"+email(n))
+	c.users = append(c.users, user)
+}
+
 // commit makes one change and accounts for it.
 func (c *committer) commit() {
-	n := int(c.n.Add(1))
-	name := fmt.Sprintf("name-%d", n)
 	switch choice := rand.IntN(10); {
 	case len(c.users) < 3 || choice < 5:
-		user := ferriskey.NewID()
-		c.change(user, "user.created", `SELECT count(*) = 1 FROM users WHERE id = $1`,
-			`INSERT INTO users (id, realm_id, username, firstname, email, enabled, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, true, now(), now())`,
-			user, c.w.acme.ID, fmt.Sprintf("load-%d", n), name, "load-"+email(n))
-		c.users = append(c.users, user)
+		c.create()
 	case choice < 8:
+		name := fmt.Sprintf("name-%d", c.n.Add(1))
 		user := c.users[rand.IntN(len(c.users))]
 		c.change(user, "user.updated", `SELECT count(*) = 1 FROM users WHERE id = $1 AND firstname = '`+name+`'`,
 			`UPDATE users SET firstname = $2, failed_login_attempts = 0 WHERE id = $1`, user, name)

@@ -33,6 +33,12 @@ func TestMain(m *testing.M) {
 	} else {
 		code = clustertest.Run(m)
 	}
+	if path := os.Getenv(reportVariable); path != "" {
+		if err := writeReport(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}

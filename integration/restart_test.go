@@ -13,38 +13,6 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster"
 )
 
-// A server that crashes and one that is restarted, under load: nothing is lost, and what comes twice has the same id and the
-// same bytes, which the receiver checks.
-func TestRestart_OfTheServerUnderLoad_LosesNothing(t *testing.T) {
-	t.Parallel()
-	server := newServer(t)
-	w := inhabit(t, server.URL("postgres"))
-	p := start(t, w.config().webhook(w.hook, "/all"))
-	load := w.begin(4, 20*time.Millisecond)
-	watch := w.watchAcknowledged(w.db)
-	for _, end := range []func() error{
-		server.Kill,
-		func() error { return server.Stop("fast") },
-		func() error { return server.Stop("immediate") },
-		server.Kill,
-		func() error { return server.Stop("fast") },
-	} {
-		w.arrivesMore(100)
-		if err := end(); err != nil {
-			t.Fatal(err)
-		}
-		w.restart(server)
-	}
-	w.arrivesMore(100)
-	load.end()
-	got := load.arrives(t, w.hook, "/all")
-	watch()
-	p.stop()
-	w.sameAsStored(w.db, got)
-	w.audit()
-	t.Logf("%d events, %d repeated", load.len(), w.hook.Snapshot().Duplicates)
-}
-
 // restart starts servers again, and forgets the connections to their former lives.
 func (w *world) restart(servers ...*cluster.Cluster) {
 	w.t.Helper()

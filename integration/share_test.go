@@ -122,7 +122,7 @@ func TestShare_TakesOverFromALeaderThatIsCutOff(t *testing.T) {
 	w.createUser(&a, 0)
 	a.arrives(t, w.hook, "/all")
 	walsender := value[int](t, w.db, `SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1`, w.name)
-	cable.Freeze()
+	cable.Freeze(wire.Both)
 	began := time.Now()
 	w.until("another relay has the slot", `SELECT active AND active_pid <> $2 FROM pg_replication_slots WHERE slot_name = $1`, w.name, walsender)
 	took := time.Since(began)

@@ -1,5 +1,5 @@
 // Package wire is a network that fails: a TCP proxy whose connections can be frozen, as if a cable had been pulled while
-// both machines run on.
+// both machines run on, forgotten, as by a firewall, cut, and slowed down.
 package wire
 
 import (
@@ -7,7 +7,32 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 )
+
+// Direction is a way through the wire, or both.
+type Direction int
+
+// Up is from whoever connects, Down is back to them.
+const (
+	Up Direction = 1 << iota
+	Down
+	Both = Up | Down
+)
+
+// Pace is how a slow direction carries. The zero value is as fast as can be.
+type Pace struct {
+	Latency        time.Duration // of each piece that arrives at a time
+	BytesPerSecond int           // 0 is no limit
+}
+
+// Counts are what has happened so far.
+type Counts struct {
+	Connections int   // that were carried
+	Refused     int   // while the wire was cut, or because nothing listened behind it
+	Reset       int   // by Cut
+	Up, Down    int64 // bytes
+}
 
 // Wire is a running proxy.
 type Wire struct {
@@ -16,9 +41,13 @@ type Wire struct {
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
-	resumed chan struct{} // closed while bytes flow
-	ends    map[net.Conn]struct{}
+	changed chan struct{} // closed when what follows changes
+	frozen  Direction
+	cut     bool
 	closed  bool
+	pace    map[Direction]Pace
+	links   map[*link]struct{}
+	counts  Counts
 }
 
 // Start listens on a free port of 127.0.0.1 and leads to the address.
@@ -27,8 +56,7 @@ func Start(to string) (*Wire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a wire: %w", err)
 	}
-	w := &Wire{listener: listener, to: to, resumed: make(chan struct{}), ends: map[net.Conn]struct{}{}}
-	close(w.resumed)
+	w := &Wire{listener: listener, to: to, changed: make(chan struct{}), pace: map[Direction]Pace{}, links: map[*link]struct{}{}}
 	w.running.Go(w.accept)
 	return w, nil
 }
@@ -36,27 +64,71 @@ func Start(to string) (*Wire, error) {
 // Address is what to connect to instead.
 func (w *Wire) Address() string { return w.listener.Addr().String() }
 
-// Freeze lets nothing through, in either direction, and closes nothing. New connections are accepted, and as silent.
-func (w *Wire) Freeze() {
+// Counts returns the counts of this moment.
+func (w *Wire) Counts() Counts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.resumed = make(chan struct{})
+	return w.counts
+}
+
+// change changes the state and wakes everything that waits for it.
+func (w *Wire) change(set func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	set()
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// Freeze lets nothing through in a direction, and closes nothing. New connections are accepted, and as silent.
+func (w *Wire) Freeze(d Direction) { w.change(func() { w.frozen |= d }) }
+
+// Thaw ends Freeze: what was kept back arrives.
+func (w *Wire) Thaw() { w.change(func() { w.frozen = 0 }) }
+
+// Strand makes the connections of this moment silent for ever, as a firewall does that has forgotten them. New ones work.
+func (w *Wire) Strand() {
+	w.change(func() {
+		for l := range w.links {
+			l.stranded = true
+		}
+	})
+}
+
+// Cut resets all connections, and each new one at once, until Mend.
+func (w *Wire) Cut() {
+	w.change(func() {
+		w.cut = true
+		w.counts.Reset += len(w.links)
+		for l := range w.links {
+			l.reset()
+		}
+	})
+}
+
+// Mend ends Cut.
+func (w *Wire) Mend() { w.change(func() { w.cut = false }) }
+
+// Slow sets how fast a direction is from now on; Pace{} makes it fast again.
+func (w *Wire) Slow(d Direction, p Pace) {
+	w.change(func() {
+		for _, one := range []Direction{Up, Down} {
+			if d&one != 0 {
+				w.pace[one] = p
+			}
+		}
+	})
 }
 
 // Close ends the proxy and all its connections.
 func (w *Wire) Close() error {
 	err := w.listener.Close()
-	w.mu.Lock()
-	w.closed = true
-	for end := range w.ends {
-		end.Close()
-	}
-	select {
-	case <-w.resumed:
-	default:
-		close(w.resumed)
-	}
-	w.mu.Unlock()
+	w.change(func() {
+		w.closed = true
+		for l := range w.links {
+			l.close()
+		}
+	})
 	w.running.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
@@ -70,50 +142,39 @@ func (w *Wire) accept() {
 		if err != nil {
 			return // closed
 		}
-		far, err := net.Dial("tcp", w.to)
-		if err != nil {
-			near.Close()
-			continue
-		}
-		if !w.add(near, far) {
-			return
-		}
-		w.running.Go(func() { w.carry(near, far) })
-		w.running.Go(func() { w.carry(far, near) })
+		w.running.Go(func() { w.connect(near.(*net.TCPConn)) })
 	}
 }
 
-func (w *Wire) add(ends ...net.Conn) bool {
+// connect carries a new connection until it ends.
+func (w *Wire) connect(near *net.TCPConn) {
+	l := &link{near: near, gone: make(chan struct{})}
+	w.mu.Lock()
+	refused := w.cut
+	w.mu.Unlock()
+	if !refused {
+		far, err := net.Dial("tcp", w.to)
+		if refused = err != nil; !refused {
+			l.far = far.(*net.TCPConn)
+		}
+	}
+	w.mu.Lock()
+	if refused || w.cut || w.closed {
+		w.counts.Refused++
+		l.reset()
+		w.mu.Unlock()
+		return
+	}
+	w.links[l] = struct{}{}
+	w.counts.Connections++
+	w.mu.Unlock()
+
+	var ways sync.WaitGroup
+	ways.Go(func() { w.carry(l, Up, l.far, l.near) })
+	ways.Go(func() { w.carry(l, Down, l.near, l.far) })
+	ways.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, end := range ends {
-		if w.closed {
-			end.Close()
-			continue
-		}
-		w.ends[end] = struct{}{}
-	}
-	return !w.closed
-}
-
-// carry copies until one end closes. What arrives while the wire is frozen is kept back, its end too.
-func (w *Wire) carry(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		w.mu.Lock()
-		flows := w.resumed
-		w.mu.Unlock()
-		<-flows
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
+	delete(w.links, l)
+	l.close()
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
 )
 
 // Member is one living relay among those that share an outbox. What it has leased, webhooks that are behind and parked
@@ -33,7 +35,7 @@ func (s *Store) Join(ctx context.Context, version string) (*Member, error) {
 	m := &Member{store: s, start: time.Now()}
 	began := time.Since(m.start)
 	if err := s.pool.QueryRow(ctx, `INSERT INTO member (version) VALUES ($1) RETURNING id`, version).Scan(&m.id); err != nil {
-		return nil, fmt.Errorf("join the relays of the outbox: %w", err)
+		return nil, fmt.Errorf("join the relays of the outbox: %w", cdc.ConnectReason(fenced(err)))
 	}
 	m.heard.Store(int64(began))
 	return m, nil

@@ -83,10 +83,15 @@ func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
 // Schema is the relay's schema.
 func (s *Store) Schema() string { return s.schema }
 
-// fenced turns the schema's own error into ErrFenced.
+// fenced turns the schema's own error into ErrFenced, and adds to a refusal what to do about it.
 func fenced(err error) error {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == fencedCode {
-		return fmt.Errorf("%w: %s", ErrFenced, pg.Message)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code {
+		case fencedCode:
+			return fmt.Errorf("%w: %s", ErrFenced, pg.Message)
+		case "42501":
+			return fmt.Errorf("%w; the relay's role needs all rights in its own schema: let the schema's owner GRANT ALL ON ALL TABLES IN it (outbox.schema) to the role", err)
+		}
 	}
 	return err
 }

@@ -1,0 +1,121 @@
+package integration_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+)
+
+// The outbox's server is down while the IAM goes on, and the IAM's own server can be shut down meanwhile.
+func TestFault_OutboxDown(t *testing.T) {
+	t.Parallel()
+	source, store := newServer(t), newServer(t)
+	tr := inhabit(t, source.URL("postgres")).try("outbox: its server is down for a minute, and the source's is shut down meanwhile")
+	tr.elsewhere(store.URL("postgres"))
+	p := tr.start()
+	tr.begin()
+	tr.inject(strength(2, 1, 1), func() {
+		if err := store.Stop("immediate"); err != nil {
+			t.Fatal(err)
+		}
+		p.waitFor(within(t), "the outbox failed, trying again")
+		tr.lasts(strength(time.Minute, 8*time.Second, 4*time.Second))
+		began := time.Now()
+		if err := source.Stop("fast"); err != nil { // an error after half a minute
+			t.Fatal(err)
+		}
+		t.Logf("the source was shut down within %s", time.Since(began))
+		tr.restart(source, store)
+		tr.outbox.Reset()
+	})
+	tr.end(p)
+}
+
+// withRole lets the relay reach the outbox, in a database of its own, as a role with a setting. The role goes with the server.
+func (tr *trial) withRole(setting string) {
+	tr.t.Helper()
+	role := pgx.Identifier{tr.name}.Sanitize()
+	tr.exec(`CREATE ROLE ` + role + ` LOGIN`)
+	straight := clustertest.Database(tr.t)
+	tr.elsewhere(straight)
+	at, err := url.Parse(straight)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	database := pgx.Identifier{strings.TrimPrefix(at.Path, "/")}.Sanitize()
+	tr.exec(`GRANT CREATE ON DATABASE ` + database + ` TO ` + role)
+	tr.exec(`ALTER ROLE ` + role + ` SET ` + setting)
+	at.User = url.User(tr.name)
+	tr.cfg.set("outbox.url", at.String())
+}
+
+// The outbox's database refuses commits for reasons that are nobody's fault, and pass. Each is a real one: another session
+// holds the row that every commit of the relay writes.
+func TestFault_OutboxRefuses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault, setting, code string
+		after                string // what the other session does when the relay waits for it
+	}{
+		"serialization":     {"a serialization failure", "default_transaction_isolation = 'serializable'", "40001", `COMMIT`},
+		"repeatable_read":   {"an update that a snapshot does not see", "default_transaction_isolation = 'repeatable read'", "40001", `COMMIT`},
+		"deadlock":          {"a deadlock, of which the relay is the victim", "deadlock_timeout = '2s'", "40P01", `LOCK TABLE relay.mirror IN SHARE ROW EXCLUSIVE MODE`},
+		"statement_timeout": {"statement_timeout", "statement_timeout = '700ms'", "57014", ``},
+		"lock_timeout":      {"lock_timeout", "lock_timeout = '300ms'", "55P03", ``},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := newWorld(t).try(fmt.Sprintf("outbox: %s (SQLSTATE %s)", test.fault, test.code))
+			tr.withRole(test.setting)
+			p := tr.start()
+			tr.begin()
+			tr.inject(strength(20, 2, 1), func() {
+				before := p.count(test.code)
+				tr.obstruct(test.after, func() bool { return p.count(test.code) > before })
+			})
+			tr.end(p)
+		})
+	}
+}
+
+// count is how many errors of a SQLSTATE the relay has printed.
+func (p *process) count(code string) int {
+	printed, _ := p.log.read()
+	return strings.Count(printed, "SQLSTATE "+code)
+}
+
+// obstruct holds the row of the outbox's position until the relay waits for it, does something, and lets go of it when the
+// relay has had enough.
+func (tr *trial) obstruct(then string, enough func() bool) {
+	tr.t.Helper()
+	ctx := within(tr.t)
+	conn, err := pgx.Connect(ctx, tr.outbox.Config().ConnString())
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	exec := func(sql string) {
+		tr.t.Helper()
+		if _, err := conn.Exec(ctx, tr.inOutbox(sql)); err != nil {
+			tr.t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	exec(`SET deadlock_timeout = '50s'`) // so that another one is the victim
+	exec(`BEGIN`)
+	exec(`UPDATE relay.position SET epoch = epoch`)
+	eventually(tr.t, "the relay waits", func() (waits bool, err error) {
+		err = tr.outbox.QueryRow(ctx, `SELECT count(*) > 0 FROM pg_stat_activity
+			WHERE $1::int = ANY (pg_blocking_pids(pid)) AND query LIKE '%advance%'`, conn.PgConn().PID()).Scan(&waits)
+		return waits, err
+	})
+	if then != "" {
+		exec(then)
+	}
+	eventually(tr.t, "the relay has had its error", func() (bool, error) { return enough(), nil })
+}
