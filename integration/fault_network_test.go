@@ -102,7 +102,7 @@ func throughEndpoint(tr *trial) *wire.Wire {
 }
 
 // lead starts a wire to a URL's host, and returns the URL that leads through it.
-func lead(t *testing.T, straight string) (w *wire.Wire, through string) {
+func lead(t testing.TB, straight string) (w *wire.Wire, through string) {
 	t.Helper()
 	at, err := url.Parse(straight)
 	if err != nil {

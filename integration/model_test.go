@@ -42,23 +42,23 @@ var modelSteps = rapid.SliceOfN(rapid.Map(rapid.Uint64(), func(drawn uint64) mod
 	return modelStep{Kind: modelKinds[random.IntN(len(modelKinds))], Session: random.IntN(2), Choice: random.IntN(10000)}
 }), 150, 400)
 
-// trial lets what is written for tests fail one run of the model, so that rapid can tell which, and look for a shorter one.
-type trial struct {
+// run lets what is written for tests fail one run of the model, so that rapid can tell which, and look for a shorter one.
+type run struct {
 	testing.TB
 	run *rapid.T
 }
 
-func (t trial) Context() context.Context       { return t.run.Context() }
-func (t trial) Cleanup(f func())               { t.run.Cleanup(f) }
-func (t trial) Error(a ...any)                 { t.run.Error(a...) }
-func (t trial) Errorf(format string, a ...any) { t.run.Errorf(format, a...) }
-func (t trial) Fatal(a ...any)                 { t.run.Fatal(a...) }
-func (t trial) Fatalf(format string, a ...any) { t.run.Fatalf(format, a...) }
-func (t trial) Fail()                          { t.run.Fail() }
-func (t trial) FailNow()                       { t.run.FailNow() }
-func (t trial) Failed() bool                   { return t.run.Failed() }
-func (t trial) Log(a ...any)                   { t.run.Log(a...) }
-func (t trial) Logf(format string, a ...any)   { t.run.Logf(format, a...) }
+func (t run) Context() context.Context       { return t.run.Context() }
+func (t run) Cleanup(f func())               { t.run.Cleanup(f) }
+func (t run) Error(a ...any)                 { t.run.Error(a...) }
+func (t run) Errorf(format string, a ...any) { t.run.Errorf(format, a...) }
+func (t run) Fatal(a ...any)                 { t.run.Fatal(a...) }
+func (t run) Fatalf(format string, a ...any) { t.run.Fatalf(format, a...) }
+func (t run) Fail()                          { t.run.Fail() }
+func (t run) FailNow()                       { t.run.FailNow() }
+func (t run) Failed() bool                   { return t.run.Failed() }
+func (t run) Log(a ...any)                   { t.run.Log(a...) }
+func (t run) Logf(format string, a ...any)   { t.run.Logf(format, a...) }
 
 // Whatever happens to the IAM's rows, to relays, endpoints, connections and the server: when all is well again, the events that
 // the model knows have arrived, and no others.
@@ -77,7 +77,7 @@ func TestModel_RandomHistoriesAndFaults(t *testing.T) {
 		}
 		runs, done = runs+1, done+len(plan)
 		defer func() { failed = failed || rt.Failed() }()
-		m := newModelRun(trial{t, rt}, server)
+		m := newModelRun(run{t, rt}, server)
 		for _, step := range plan {
 			m.step(step)
 		}
@@ -107,7 +107,7 @@ type modelCommit struct {
 
 // modelRun is one history: a database, its relays and their endpoints, and what must come of it.
 type modelRun struct {
-	t        trial
+	t        run
 	w        *world
 	server   *cluster.Cluster
 	cfg      *config
@@ -119,7 +119,7 @@ type modelRun struct {
 	commits []modelCommit
 }
 
-func newModelRun(t trial, server *cluster.Cluster) *modelRun {
+func newModelRun(t run, server *cluster.Cluster) *modelRun {
 	name := fmt.Sprint("model_", worlds.Load())
 	if err := server.CreateDatabase(t.Context(), name); err != nil {
 		t.Fatal(err)
