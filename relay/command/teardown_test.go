@@ -151,6 +151,7 @@ func TestForeignSlot_IsNeverDropped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			w.amend("publication = ", "reconcile = \"stop\"\npublication = ")
 			w.start().stop()
 			w.dropSlot()
 			w.exec(`UPDATE ` + w.name + `.position SET state = '` + test.outbox + `'`)
