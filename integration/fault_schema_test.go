@@ -80,6 +80,9 @@ func TestFault_Schema(t *testing.T) {
 			p := tr.start()
 			// What is not in the log is found as the difference that is left, so each row changes once there.
 			tr.beginWith((*committer).create)
+			if name == "slot_dropped" {
+				tr.watch() // a new slot is ahead of the outbox until what is behind it has been compared
+			}
 			n := 0
 			tr.inject(strength(10, 2, 1), func() {
 				n++

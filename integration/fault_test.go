@@ -87,6 +87,17 @@ func (tr *trial) flows() {
 	}
 }
 
+// catchesUp waits until what is committed by now has arrived.
+func (tr *trial) catchesUp() {
+	tr.t.Helper()
+	ctx, cancel := context.WithTimeout(tr.t.Context(), 3*patience)
+	defer cancel()
+	enough := tr.load.len()
+	if _, err := tr.hook.Wait(ctx, func(s *receiver.Snapshot) bool { return s.Distinct >= enough }); err != nil {
+		tr.t.Fatal(err)
+	}
+}
+
 // inject does it so many times, and lets the load get through after each.
 func (tr *trial) inject(times int, do func()) {
 	tr.t.Helper()

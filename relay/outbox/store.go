@@ -74,8 +74,23 @@ func session(c *pgx.ConnConfig, schema string) {
 	})
 }
 
-// Close ends all connections.
-func (s *Store) Close() { s.pool.Close() }
+// closeWait is how long Close waits for connections that may lead nowhere any more.
+const closeWait = 3 * time.Second
+
+// Close ends all connections. Those that a firewall has forgotten it does not wait for.
+func (s *Store) Close() {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.pool.Close()
+	}()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-closed:
+	case <-timer.C:
+	}
+}
 
 // Ping asks the database for an answer.
 func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
