@@ -58,13 +58,14 @@ unit:
 test-matrix: ## the tests that talk to PostgreSQL on every supported version; MAJORS="14 18" for some
 	@$(matrix)
 
-# The oldest and the newest version, whatever the machine has. MAJORS= leaves this out.
+# The oldest and the newest version, whatever the machine has, with less load. MAJORS= leaves this out.
 ends: MAJORS = 14 18
+ends: SHORT = -short
 ends:
 	@$(matrix)
 
 define matrix
-needs=$$(.ci/prepare cc); eval "$$needs"; MAJORS='$(MAJORS)' .ci/matrix $(GO) test $$RACE -timeout $(TEST_TIMEOUT) $(MATRIX_PACKAGES)
+needs=$$(.ci/prepare cc); eval "$$needs"; MAJORS='$(MAJORS)' .ci/matrix $(GO) test $$RACE $(SHORT) -timeout $(TEST_TIMEOUT) $(MATRIX_PACKAGES)
 endef
 
 fmt: ## write the formatting, and what the linters can mend

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
@@ -64,12 +65,15 @@ func TestQuiet_PublicationNamesTables(t *testing.T) {
 	if value[bool](t, w.db, `SELECT puballtables FROM pg_publication WHERE pubname = $1`, w.name) {
 		t.Error("the publication is FOR ALL TABLES")
 	}
-	if n := value[int](t, w.db, `SELECT count(*) FROM pg_publication_rel r JOIN pg_publication p ON p.oid = prpubid
-		WHERE pubname = $1 AND (prqual IS NOT NULL OR prattrs IS NOT NULL)`, w.name); n > 0 {
-		t.Errorf("%d tables are published with a column list or a row filter", n)
-	}
-	if n := value[int](t, w.db, `SELECT count(*) FROM pg_publication_namespace n JOIN pg_publication p ON p.oid = pnpubid WHERE pubname = $1`, w.name); n > 0 {
-		t.Error("whole schemas are published")
+	// PostgreSQL 14 has neither lists, nor filters, nor schemas in a publication.
+	if clustertest.Cluster(t).Major >= 15 {
+		if n := value[int](t, w.db, `SELECT count(*) FROM pg_publication_rel r JOIN pg_publication p ON p.oid = prpubid
+			WHERE pubname = $1 AND (prqual IS NOT NULL OR prattrs IS NOT NULL)`, w.name); n > 0 {
+			t.Errorf("%d tables are published with a column list or a row filter", n)
+		}
+		if n := value[int](t, w.db, `SELECT count(*) FROM pg_publication_namespace n JOIN pg_publication p ON p.oid = pnpubid WHERE pubname = $1`, w.name); n > 0 {
+			t.Error("whole schemas are published")
+		}
 	}
 	published := ids(t, w.db, `SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = $1`, w.name)
 	for _, table := range []string{"public.users", "public.realms", "public.webhooks"} {
