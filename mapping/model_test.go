@@ -78,10 +78,7 @@ func (m *modelWorld) asRow(table, id string, row modelRow) cdc.Row {
 func (m *modelWorld) statement() {
 	t := m.t.run
 	table := rapid.SampledFrom(modelTables).Draw(t, "table")
-	id := long(fmt.Sprintf("@%c%d", "abcdefg"[slices.Index(modelTables, table)], rapid.IntRange(0, 5).Draw(t, "id")))
-	if table == "user_role" {
-		id = id[len(id)-1:] // a sequence number
-	}
+	id := m.drawID(table)
 	old, exists := m.state[table][id]
 	switch {
 	case !exists:
@@ -106,6 +103,14 @@ func (m *modelWorld) statement() {
 	default:
 		m.update(table, id, old)
 	}
+}
+
+func (m *modelWorld) drawID(table string) string {
+	n := rapid.IntRange(0, 5).Draw(m.t.run, "id")
+	if table == "user_role" {
+		return fmt.Sprint(n) // a sequence number
+	}
+	return long(fmt.Sprintf("@%c%d", "abcdefg"[slices.Index(modelTables, table)], n))
 }
 
 // change gives some columns other values, perhaps those that they have.
@@ -157,9 +162,11 @@ func (m *modelWorld) update(table, id string, old modelRow) {
 			sent[i] = cdc.Value{Kind: cdc.Unchanged}
 		}
 	}
-	to := long("@" + string("abcdefg"[slices.Index(modelTables, table)]) + "9")
-	_, taken := m.state[table][to]
-	if table == "user_role" || taken || m.hasChildren(table, id) || rapid.IntRange(0, 5).Draw(m.t.run, "new key") > 0 {
+	to := id
+	if !m.hasChildren(table, id) && rapid.IntRange(0, 3).Draw(m.t.run, "new key") == 0 {
+		to = m.drawID(table)
+	}
+	if _, taken := m.state[table][to]; taken {
 		m.put(table, id, row)
 		m.record(cdc.Change{Op: cdc.Update, Key: cdc.Key(id), New: sent}, table)
 		return
