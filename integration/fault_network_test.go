@@ -43,8 +43,9 @@ func TestFault_Network(t *testing.T) {
 			w.Thaw()
 		}, "source outbox endpoint"},
 		// The relay waits for a minute: a server that decodes a very large transaction is as silent.
-		"forgotten": {"connections forgotten by a firewall, new ones work", strength(3, 1, 1), func(_ *trial, w *wire.Wire) {
+		"forgotten": {"connections forgotten by a firewall, new ones work", strength(3, 1, 1), func(tr *trial, w *wire.Wire) {
 			w.Strand()
+			tr.reaches("user.created", tr.createUser(&tr.load.account, 1_000_000+tr.injected))
 		}, "source outbox"},
 		"slow": {"slow for 3 s: 20 ms late, 64 kB/s", strength(10, 1, 1), func(tr *trial, w *wire.Wire) {
 			w.Slow(wire.Both, wire.Pace{Latency: 20 * time.Millisecond, BytesPerSecond: 64 << 10})
