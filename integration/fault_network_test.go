@@ -45,7 +45,7 @@ func TestFault_Network(t *testing.T) {
 		// The relay waits for a minute: a server that decodes a very large transaction is as silent.
 		"forgotten": {"connections forgotten by a firewall, new ones work", strength(3, 1, 1), func(tr *trial, w *wire.Wire) {
 			w.Strand()
-			tr.catchesUp() // what was on its way may still come, and is no sign that it has been noticed
+			tr.reaches("user.created", tr.createUser(&tr.load.account, 1_000_000+tr.injected))
 		}, "source outbox"},
 		"slow": {"slow for 3 s: 20 ms late, 64 kB/s", strength(10, 1, 1), func(tr *trial, w *wire.Wire) {
 			w.Slow(wire.Both, wire.Pace{Latency: 20 * time.Millisecond, BytesPerSecond: 64 << 10})

@@ -109,9 +109,10 @@ func (tr *trial) obstruct(then string, enough func() bool) {
 	exec(`SET deadlock_timeout = '50s'`) // so that another one is the victim
 	exec(`BEGIN`)
 	exec(`UPDATE relay.position SET epoch = epoch`)
+	inCommit := strings.HasPrefix(then, "LOCK") // else it may also wait to begin a term
 	eventually(tr.t, "the relay waits", func() (waits bool, err error) {
 		err = tr.outbox.QueryRow(ctx, `SELECT count(*) > 0 FROM pg_stat_activity
-			WHERE $1::int = ANY (pg_blocking_pids(pid)) AND query LIKE '%advance%'`, conn.PgConn().PID()).Scan(&waits)
+			WHERE $1::int = ANY (pg_blocking_pids(pid)) AND (query LIKE '%advance%' OR NOT $2)`, conn.PgConn().PID(), inCommit).Scan(&waits)
 		return waits, err
 	})
 	if then != "" {

@@ -20,7 +20,8 @@ type trial struct {
 	cfg      *config
 	load     *load
 	outbox   *pgxpool.Pool
-	watch    func()
+	anew     bool   // the slot is made anew: it is ahead of the outbox then, until what it lacks has been compared
+	watch    func() // ends the look at what is acknowledged
 	injected int
 	more     tally // of what the test itself has counted
 }
@@ -72,30 +73,26 @@ func (tr *trial) begin() { tr.t.Helper(); tr.beginWith((*committer).commit) }
 func (tr *trial) beginWith(commit func(*committer)) {
 	tr.t.Helper()
 	tr.load = tr.world.beginWith(4, 20*time.Millisecond, commit)
-	tr.watch = tr.watchAcknowledged(tr.outbox)
+	if tr.watch = func() {}; !tr.anew {
+		tr.watch = tr.watchAcknowledged(tr.outbox)
+	}
 	tr.flows()
 }
 
 // flows waits until the load gets through.
 func (tr *trial) flows() {
 	tr.t.Helper()
-	ctx, cancel := context.WithTimeout(tr.t.Context(), 2*patience) // a silent source is given up after a minute
-	defer cancel()
 	enough := tr.hook.Snapshot().Distinct + 20
-	if _, err := tr.hook.Wait(ctx, func(s *receiver.Snapshot) bool { return s.Distinct >= enough }); err != nil {
+	if _, err := tr.hook.Wait(tr.long(), func(s *receiver.Snapshot) bool { return s.Distinct >= enough }); err != nil {
 		tr.t.Fatal(err)
 	}
 }
 
-// catchesUp waits until what is committed by now has arrived.
-func (tr *trial) catchesUp() {
-	tr.t.Helper()
-	ctx, cancel := context.WithTimeout(tr.t.Context(), 3*patience)
-	defer cancel()
-	enough := tr.load.len()
-	if _, err := tr.hook.Wait(ctx, func(s *receiver.Snapshot) bool { return s.Distinct >= enough }); err != nil {
-		tr.t.Fatal(err)
-	}
+// long bounds a wait for what may take a minute itself: a source that says nothing is given up after that.
+func (tr *trial) long() context.Context {
+	ctx, cancel := context.WithTimeout(tr.t.Context(), 2*patience)
+	tr.t.Cleanup(cancel)
+	return ctx
 }
 
 // inject does it so many times, and lets the load get through after each.
@@ -207,7 +204,7 @@ func (tr *trial) places() map[string]int64 {
 // reaches waits until an event of a resource has been accepted.
 func (tr *trial) reaches(event, resource string) {
 	tr.t.Helper()
-	if _, err := tr.hook.Wait(within(tr.t), func(s *receiver.Snapshot) bool {
+	if _, err := tr.hook.Wait(tr.long(), func(s *receiver.Snapshot) bool {
 		return slices.ContainsFunc(s.Deliveries, func(d receiver.Delivery) bool {
 			return d.Resource == resource && d.Event == event && d.Status/100 == 2
 		})
