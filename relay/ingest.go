@@ -108,27 +108,30 @@ func (in *ingest) readSubscriptions(ctx context.Context) error {
 func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.Message) error {
 	var batch []*cdc.Transaction
 	rows := 0
-	defer func() {
+	discard := func() {
 		for _, tx := range batch {
 			in.discard(tx)
 		}
-	}()
+		batch, rows = nil, 0
+	}
+	defer discard()
+	// before commits what must come before a transaction that is no part of the batch.
+	before := func() error {
+		defer discard()
+		return in.commit(ctx, batch)
+	}
 	for {
 		tx := m.Transaction
 		if tx != nil && in.held.overdue(tx.Time) { // they go before tx, unless the batch cancels them
-			if err := in.commit(ctx, batch); err != nil {
+			if err := before(); err != nil {
 				return err
 			}
-			for _, tx := range batch {
-				in.discard(tx)
-			}
-			batch, rows = nil, 0
 			if err := in.release(ctx, tx.Time, in.stored); err != nil {
 				return err
 			}
 		}
 		if tx == nil || in.alone(tx) {
-			if err := in.commit(ctx, batch); err != nil {
+			if err := before(); err != nil {
 				return err
 			}
 			if tx == nil {
@@ -141,10 +144,9 @@ func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.M
 			return in.commitLarge(ctx, tx)
 		}
 		if in.barrier.passedBy(tx.Commit) {
-			if err := in.commit(ctx, batch); err != nil {
+			if err := before(); err != nil {
 				return err
 			}
-			batch, rows = nil, 0
 			if err := in.passBarrier(ctx, tx.Commit); err != nil {
 				return err
 			}
