@@ -42,7 +42,7 @@ func project(m *pglogrepl.RelationMessage, table *Table, catalog *Catalog, old *
 		case !seen[i] && (!column.Optional || i < table.KeyColumns):
 			p.broken = &SchemaError{
 				Table: table.Schema + "." + table.Name, Column: column.Name,
-				Reason: "the column has been dropped or renamed, or the publication leaves it out; adapt the mapping to the new schema",
+				Reason: "the column has been dropped or renamed, or the publication leaves it out; adapt the mapping to the new schema; what the log has from before and does not fit it, iam-relay reconcile --skip-log tells as net differences",
 			}
 		case i < table.KeyColumns && !inIdentity[i]:
 			p.broken = &SchemaError{
