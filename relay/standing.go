@@ -21,7 +21,8 @@ const (
 // who waits: the relay for the server, or a commit for something in the outbox. m.mu is held.
 func (m *monitor) standing() (admin.Standing, string) {
 	switch {
-	case m.slot != nil && (m.slot.Status == statusLost || m.slot.Status == statusMissing && m.streamed):
+	// What was last heard of a slot that is read from may be from before it was made.
+	case m.source == nil && m.slot != nil && (m.slot.Status == statusLost || m.slot.Status == statusMissing && m.streamed):
 		return admin.Lost, fmt.Sprintf("the slot is %s: see \"When the slot is lost\" in docs/operations.md", m.slot.Status)
 	case m.outboxErr != nil:
 		return admin.Stuck, m.outboxErr.Error()
