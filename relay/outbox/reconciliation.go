@@ -112,11 +112,6 @@ func (s *Store) Reconciliation(ctx context.Context, id int64) (*Reconciliation, 
 	return s.reconciliation(ctx, `id = $1`, id)
 }
 
-// LastReconciliation returns the newest one that is no dry run; nil if there was none.
-func (s *Store) LastReconciliation(ctx context.Context) (*Reconciliation, error) {
-	return s.reconciliation(ctx, `NOT dry_run ORDER BY id DESC LIMIT 1`)
-}
-
 func (s *Store) reconciliation(ctx context.Context, where string, arguments ...any) (*Reconciliation, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+reconciliationColumns+` FROM reconciliation WHERE `+where, arguments...)
 	if err != nil {
