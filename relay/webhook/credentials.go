@@ -44,7 +44,7 @@ func (e *Endpoint) checkCredentials(allowHTTP bool, g *guard) []CredentialsProbl
 			add(field, err.Error())
 		}
 	}
-	if strings.HasPrefix(strings.ToLower(e.URL), "http://") && (c.CA != "" || c.ClientCert != "") {
+	if strings.HasPrefix(strings.ToLower(cleanURL(e.URL)), "http://") && (c.CA != "" || c.ClientCert != "") {
 		field := "ca"
 		if c.CA == "" {
 			field = "client_cert"
@@ -76,7 +76,7 @@ func (e *Endpoint) checkCredentials(allowHTTP bool, g *guard) []CredentialsProbl
 
 func (o *OAuth2) check(allowHTTP bool, g *guard) []CredentialsProblem {
 	var problems []CredentialsProblem
-	if _, err := parseURL(o.TokenURL, allowHTTP, g); err != nil {
+	if err := checkURL(o.TokenURL, allowHTTP, g); err != nil {
 		problems = append(problems, CredentialsProblem{"oauth2.token_url", err.Error()})
 	}
 	if o.ClientID == "" {

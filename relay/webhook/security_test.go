@@ -21,6 +21,7 @@ import (
 
 // What a receiver, or whoever may name one, must not be able to do. Beside the tests of this file there are, with the code that
 // they are about: TestGuard_DeniedRanges and TestCheckURL (addresses, numeric hosts, user names, fragments, zones, ports),
+// TestSecurity_HostSpellings and TestSecurity_HostAsChecked (IDNA, odd spellings, with and without a proxy),
 // TestSend_Rebinding (a name that changes its mind), TestCheckHeaders (reserved and malformed headers), TestSend_BodyThatDoesNotEnd,
 // TestSend_ErrorsRepeatNoSecret and TestSend_OAuth2Failures (what errors tell), TestVerify (replay and comparison).
 

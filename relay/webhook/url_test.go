@@ -1,7 +1,9 @@
 package webhook
 
 import (
+	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,7 +40,7 @@ func TestCheckURL(t *testing.T) {
 		{"https://example.com:70000/", SenderConfig{}, "port"},
 		{"https://example.com:/", SenderConfig{}, "port"},
 		{"https://exa mple.com/sesame", SenderConfig{}, "malformed"},
-		{"https://example.com/%zzsesame", SenderConfig{}, "malformed"},
+		{"https://exa%zzmple.com/sesame", SenderConfig{}, "malformed"},
 		{"https://[fe80::1%25eth0]/", SenderConfig{}, "zone"},
 		{"https://" + strings.Repeat("a", 2048) + ".example/", SenderConfig{}, "longer"},
 		{"https://2130706433/", SenderConfig{}, "usual form"},
@@ -46,7 +48,7 @@ func TestCheckURL(t *testing.T) {
 		{"https://0x7f.1/", SenderConfig{}, "usual form"},
 		{"https://0177.0.0.1/", SenderConfig{}, "usual form"},
 		{"https://127.1/", SenderConfig{}, "usual form"},
-		{"https://127.0.0.1./", SenderConfig{}, "usual form"},
+		{"https://127.0.0.1./", SenderConfig{}, "allow_networks"},
 		{"https://127.0.0.1/", SenderConfig{}, "allow_networks"},
 		{"https://localhost/", SenderConfig{}, "allow_networks"},
 		{"https://api.LOCALHOST./", SenderConfig{}, "allow_networks"},
@@ -67,17 +69,69 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
-func TestParseURL_DropsTrailingDot(t *testing.T) {
+// A URL of the IAM's rows is sent as every other client would send it: trimmed, encoded, without its fragment.
+func TestParseURL(t *testing.T) {
 	t.Parallel()
 	g, err := newGuard(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := parseURL("https://example.com.:8443/a", false, g)
-	if err != nil {
-		t.Fatal(err)
+	for raw, want := range map[string]string{
+		"https://example.com.:8443/a":                        "https://example.com:8443/a",
+		" \t\r\nhttps://example.com/a\n":                     "https://example.com/a",
+		"\u00a0\u2003\u3000\u0085https://example.com/\u2028": "https://example.com/",
+		"\ufeffhttps://example.com/\u200b\u2060\x00\x1f\x7f": "https://example.com/",
+		"https://example.com/long/\n  path":                  "https://example.com/long/%20%20path",
+		"https://example.com":                                "https://example.com",
+		"HTTPS://EXAMPLE.com":                                "https://example.com",
+		"https://example.com?a=b c":                          "https://example.com?a=b%20c",
+		"https://example.com/?q=ü&r=\u00a0x":                 "https://example.com/?q=%C3%BC&r=%C2%A0x",
+		"https://example.com/ü/a b?x={\"y\":1}|\\^`<>":       "https://example.com/%C3%BC/a%20b?x=%7B%22y%22:1%7D%7C%5C%5E%60%3C%3E",
+		"https://example.com/%C3%BC/%2F?q=%20":               "https://example.com/%C3%BC/%2F?q=%20",
+		"https://example.com/100%?off=5%&x=%zz&y=%4":         "https://example.com/100%25?off=5%25&x=%25zz&y=%254",
+		"https://example.com/a?b=c#part":                     "https://example.com/a?b=c",
+		"https://example.com#":                               "https://example.com",
+		"https://example.com/a;b=1,2:3@4!$&'()*+~[]":         "https://example.com/a;b=1,2:3@4!$&'()*+~[]",
+		"https://example.com/../a/./b//c?":                   "https://example.com/../a/./b//c?",
+		"https://example.com/?u=https://other.example/":      "https://example.com/?u=https://other.example/",
+		"https://example.com/a\x01b?\x02x":                   "https://example.com/a%01b?%02x",
+	} {
+		u, err := parseURL(raw, false, g)
+		if err != nil {
+			t.Errorf("%q: %v", raw, err)
+			continue
+		}
+		got := u.Scheme + "://" + u.Host + u.RequestURI()
+		if u.Path == "" {
+			got = strings.Replace(got, u.Host+"/", u.Host, 1)
+		}
+		if got != want {
+			t.Errorf("%q is sent to %q, want %q", raw, got, want)
+		}
+		again, err := parseURL(got, false, g)
+		if err != nil || again.RequestURI() != u.RequestURI() || again.Host != u.Host {
+			t.Errorf("%q is read as another URL than %q: %v %v", got, raw, again, err)
+		}
 	}
-	if u.Host != "example.com:8443" {
-		t.Errorf("host = %q", u.Host)
+	for _, empty := range []string{"", " ", "\u00a0\t", "#x"} {
+		if _, err := parseURL(empty, false, g); err == nil || !strings.Contains(err.Error(), "empty") {
+			t.Errorf("%q: %v", empty, err)
+		}
+	}
+}
+
+// The request line is valid whatever the row holds.
+func TestSend_EncodesURL(t *testing.T) {
+	t.Parallel()
+	var got []string
+	srv := receiver(t, func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.RequestURI) })
+	s := sender(t, nil)
+	for _, tail := range []string{"/?a=b c", "/a b/ü?q=ü x\n", "?q=100%#top"} {
+		if o := s.Send(t.Context(), target(t, s, Endpoint{URL: " " + srv.URL + tail + "\u00a0"}), message()); o.Class != ClassDelivered {
+			t.Errorf("%q: outcome = %+v", tail, o)
+		}
+	}
+	if want := []string{"/?a=b%20c", "/a%20b/%C3%BC?q=%C3%BC%20x", "/?q=100%25"}; !slices.Equal(got, want) {
+		t.Errorf("requests %q, want %q", got, want)
 	}
 }
