@@ -24,8 +24,8 @@ func (s *Store) Retry(ctx context.Context, f RetryFilter) (int64, error) {
 	var n int64
 	err := s.pool.QueryRow(ctx, `WITH again AS (
 			UPDATE parked SET due = now(), attempts = 0, key = CASE due WHEN 'infinity' THEN `+revivedKey+` ELSE key END
-			WHERE ($1 = 0 OR event = $1) AND ($2 = 0 OR webhook = $2) AND ($3 = '' OR class = $3) AND (NOT $4 OR due = 'infinity')
-				AND event IN (SELECT id FROM event WHERE $1 = 0 OR id = $1)
+			WHERE ($1::bigint = 0 OR event = $1) AND ($2::bigint = 0 OR webhook = $2) AND ($3 = '' OR class = $3) AND (NOT $4 OR due = 'infinity')
+				AND event IN (SELECT id FROM event WHERE $1::bigint = 0 OR id = $1)
 			RETURNING webhook
 		), told AS (
 			UPDATE webhook SET version = nextval('webhook_version') WHERE id IN (SELECT webhook FROM again)

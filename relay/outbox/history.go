@@ -94,7 +94,7 @@ func (s *Store) parkedDeliveries(ctx context.Context, f DeliveryFilter, limit in
 			coalesce(e.occurred, '0001-01-01Z'), p.webhook, coalesce(nullif(w.name, ''), w.key, ''), CASE p.due WHEN 'infinity' THEN 'dead' ELSE 'parked' END,
 			p.attempts, coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), p.class, p.status, '', '0001-01-01Z'::timestamptz
 		FROM parked p LEFT JOIN event e ON e.id = p.event LEFT JOIN webhook w ON w.id = p.webhook
-		WHERE (p.due = 'infinity') = ($8 = 'dead') AND ($9 = 0 OR p.webhook = $9) AND (e.id IS NULL AND $10 OR `+eventFilter+`)
+		WHERE (p.due = 'infinity') = ($8 = 'dead') AND ($9::bigint = 0 OR p.webhook = $9) AND (e.id IS NULL AND $10 OR `+eventFilter+`)
 		ORDER BY p.event DESC, p.webhook LIMIT $11`,
 		append(f.parameters(), string(f.State), f.Webhook, f.EventFilter.any(), limit)...)
 	if err != nil {
@@ -139,7 +139,7 @@ const deliveriesOfSpan = `WITH e AS MATERIALIZED (
 			SELECT e.* FROM event e WHERE e.id > $8 AND e.id <= $9 AND ` + eventFilter + `
 		), tried AS MATERIALIZED (
 			SELECT DISTINCT ON (event, webhook) event, webhook, number, at, class, status, coalesce(error, '') AS error FROM attempt
-			WHERE event > $8 AND event <= $9 AND ($10 = 0 OR webhook = $10) ORDER BY event, webhook, at DESC, number DESC
+			WHERE event > $8 AND event <= $9 AND ($10::bigint = 0 OR webhook = $10) ORDER BY event, webhook, at DESC, number DESC
 		), pair AS (
 			SELECT id AS event, unnest(webhooks) AS webhook FROM e UNION SELECT event, webhook FROM tried
 			UNION SELECT event, webhook FROM parked WHERE event > $8 AND event <= $9
@@ -153,7 +153,7 @@ const deliveriesOfSpan = `WITH e AS MATERIALIZED (
 			FROM pair JOIN e ON e.id = pair.event LEFT JOIN webhook w ON w.id = pair.webhook
 				LEFT JOIN parked p ON p.event = pair.event AND p.webhook = pair.webhook
 				LEFT JOIN tried t ON t.event = pair.event AND t.webhook = pair.webhook
-			WHERE $10 = 0 OR pair.webhook = $10
+			WHERE $10::bigint = 0 OR pair.webhook = $10
 		) SELECT * FROM d WHERE $11 = '' OR state = $11 ORDER BY id DESC, webhook LIMIT $12`
 
 func collectDeliveries(rows pgx.Rows) ([]DeliveryStatus, error) {
@@ -170,7 +170,7 @@ func collectDeliveries(rows pgx.Rows) ([]DeliveryStatus, error) {
 func (s *Store) Attempts(ctx context.Context, event, webhook int64) ([]Attempt, error) {
 	rows, err := s.pool.Query(ctx, `SELECT event, webhook, number, at, micros, class, status, coalesce(response, ''), coalesce(error, ''),
 			coalesce(dns, 0), coalesce(connect, 0), coalesce(tls, 0), coalesce(first_byte, 0)
-		FROM attempt WHERE event = $1 AND ($2 = 0 OR webhook = $2) ORDER BY webhook, at, number`, event, webhook)
+		FROM attempt WHERE event = $1 AND ($2::bigint = 0 OR webhook = $2) ORDER BY webhook, at, number`, event, webhook)
 	if err != nil {
 		return nil, fmt.Errorf("read attempts: %w", err)
 	}

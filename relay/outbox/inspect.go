@@ -27,7 +27,7 @@ type EventFilter struct {
 
 // eventFilter is EventFilter's condition on an event e, as the parameters $1 to $7. An event is stored on the day of its commit
 // or later; a day more is left for clocks that differ.
-const eventFilter = `($1 = 0 OR e.id = $1) AND ($2 = '' OR e.webhook_id = $2) AND ($3::text[] IS NULL OR e.name LIKE ANY ($3))
+const eventFilter = `($1::bigint = 0 OR e.id = $1) AND ($2 = '' OR e.webhook_id = $2) AND ($3::text[] IS NULL OR e.name LIKE ANY ($3))
 	AND ($4 = '' OR e.tenant = $4) AND ($5 = '' OR e.resource = $5)
 	AND ($6::timestamptz IS NULL OR e.occurred >= $6 AND e.day >= $6::date - 1) AND ($7::timestamptz IS NULL OR e.occurred < $7)`
 

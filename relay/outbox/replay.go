@@ -190,7 +190,7 @@ const replayProgress = `SELECT r.id, r.webhook, r.state, r.cursor, r.through, r.
 			AND a.event <= r.cursor AND a.class = 'canceled' AND r.queued > 0)
 	FROM replay r, LATERAL (SELECT count(*) FILTER (WHERE due < 'infinity') AS waiting, count(*) FILTER (WHERE due = 'infinity') AS dead
 		FROM parked WHERE webhook = r.webhook AND event <= r.cursor AND since >= r.created) AS p
-	WHERE $1 = 0 OR r.id = $1 ORDER BY r.id DESC LIMIT $2`
+	WHERE $1::bigint = 0 OR r.id = $1 ORDER BY r.id DESC LIMIT $2`
 
 // Replays returns the newest replays with their progress, newest first; with an id other than 0 only that one.
 func (s *Store) Replays(ctx context.Context, id int64, limit int) ([]ReplayProgress, error) {
