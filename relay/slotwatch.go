@@ -7,6 +7,7 @@ import (
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/relay/admin"
+	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // slotWatch asks the source's server about the slot, over a connection of its own, and the store about itself.
@@ -14,6 +15,8 @@ type slotWatch struct {
 	*Relay
 	retention
 	conn *pgx.Conn // nil while there is none
+	// blocked: the log has a line that a commit of the outbox waits for a lock.
+	blocked bool
 }
 
 const (
@@ -62,6 +65,9 @@ func (w *slotWatch) askStore(ctx context.Context, parked bool) {
 		m.wait = wait
 	}
 	m.mu.Unlock()
+	if err == nil {
+		w.reportWait(wait)
+	}
 	if !parked {
 		return
 	}
@@ -72,6 +78,22 @@ func (w *slotWatch) askStore(ctx context.Context, parked bool) {
 	m.mu.Lock()
 	m.parked = counts
 	m.mu.Unlock()
+}
+
+// reportWait logs once that a commit of the outbox waits for another session's lock, in the words of /readyz and status, and once that it
+// no longer does. Only the relay that leads commits, and only it reports.
+func (w *slotWatch) reportWait(wait *outbox.Wait) {
+	w.monitor.mu.Lock()
+	leads := w.monitor.leader != nil
+	w.monitor.mu.Unlock()
+	switch blocked := leads && wait != nil && wait.For > stuckAfter; {
+	case blocked && !w.blocked:
+		w.Relay.log.Warn("the outbox is stuck", "why", wait.String())
+		w.blocked = true
+	case !blocked && w.blocked:
+		w.Relay.log.Info("the outbox is no longer stuck")
+		w.blocked = false
+	}
 }
 
 func (w *slotWatch) why(ctx context.Context, status cdc.SlotStatus) string {

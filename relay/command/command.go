@@ -31,6 +31,8 @@ type environment struct {
 	environ []string
 	out     io.Writer // results
 	err     io.Writer // logs and errors
+	// log is set by a command that logs, so that the error which ends it is written in the log's format.
+	log *slog.Logger
 }
 
 // command is one of the program's commands.
@@ -71,11 +73,15 @@ func (e *usageError) Error() string { return e.text }
 // Main runs the command line and returns the process's exit code. The first SIGINT or SIGTERM asks the command to end in
 // order, a second one ends the process at once.
 func Main(version string, args, environ []string, out, errOut io.Writer) int {
-	env := &environment{version: versionOf(version), environ: environ, out: out, err: errOut}
+	results := &checkedWriter{to: out}
+	env := &environment{version: versionOf(version), environ: environ, out: results, err: errOut}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from then on a signal has its usual effect
 	err := dispatch(ctx, env, args)
+	if results.err != nil {
+		err = errors.Join(err, fmt.Errorf("write the result: %w", results.err))
+	}
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitDone
 	}
@@ -83,11 +89,20 @@ func Main(version string, args, environ []string, out, errOut io.Writer) int {
 	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
 		err = errInterrupted
 	}
-	fmt.Fprintln(errOut, "iam-relay:", err)
+	env.report(err)
 	if isUsage(err) {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// report writes the error that ends a command: as a line of the log where the log is JSON, else as text for a person.
+func (env *environment) report(err error) {
+	if env.log == nil {
+		fmt.Fprintln(env.err, "iam-relay:", err)
+		return
+	}
+	env.log.Error("stopped by an error", "err", err.Error())
 }
 
 // isUsage tells mistakes of the command line and of the configuration from failures.
@@ -156,7 +171,8 @@ func (env *environment) logger(c config.Log) *slog.Logger {
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(env.err, options))
+		env.log = slog.New(slog.NewJSONHandler(env.err, options))
+		return env.log
 	}
 	return slog.New(slog.NewTextHandler(env.err, options))
 }

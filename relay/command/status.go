@@ -10,9 +10,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/relay"
-	"github.com/iam-relay/iam-relay/relay/admin"
 	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
@@ -34,10 +31,11 @@ type status struct {
 	Slot      *slotStatus `json:"slot"` // nil if the source could not be asked
 	// Problem is why the relay cannot go on from its position, or why the source could not be asked.
 	Problem string `json:"problem,omitempty"`
+	lost    bool   // Problem is that the stored position does not fit the slot or the server
 
-	LastEvent        *eventStatus    `json:"last_event"`
-	DeliveredThrough int64           `json:"delivered_through"`
-	Webhooks         []webhookStatus `json:"webhooks"`
+	LastEvent        *eventStatus   `json:"last_event"`
+	DeliveredThrough int64          `json:"delivered_through"`
+	Webhooks         []webhookEntry `json:"webhooks"`
 }
 
 type slotStatus struct {
@@ -57,20 +55,6 @@ type eventStatus struct {
 	ID       int64     `json:"id"`
 	Name     string    `json:"name"`
 	Occurred time.Time `json:"occurred"`
-}
-
-type webhookStatus struct {
-	ID     int64  `json:"id"`
-	Origin string `json:"origin"`
-	Name   string `json:"name"`
-	Tenant string `json:"tenant"`
-	State  string `json:"state"` // live, behind, disabled or removed
-	// DisabledFor is why the relay itself stopped delivering.
-	DisabledFor string `json:"disabled_for,omitempty"`
-	// Behind is by how many events of the log it has yet to read by itself; they need not all be for it.
-	Behind int64 `json:"behind"`
-	Parked int   `json:"parked"` // failed deliveries that wait for their next attempt
-	Dead   int   `json:"dead"`   // deliveries that were given up
 }
 
 func statusCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
@@ -104,144 +88,6 @@ func statusCommand(flags *flag.FlagSet) func(context.Context, *environment, []st
 		}
 		return err
 	}
-}
-
-func readStatus(ctx context.Context, cfg *config.Config) (*status, error) {
-	store, err := openOutbox(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	position, err := store.Position(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &status{
-		State: position.State, Database: position.Database, SystemID: position.SystemID, Updated: position.Updated.UTC(),
-		DeliveredThrough: position.Delivered, Webhooks: []webhookStatus{},
-	}
-	if position.State == outbox.StateStreaming {
-		s.Position = position.LSN.String()
-	}
-	if s.LeaderPID, err = store.LeaderPID(ctx); err != nil {
-		return nil, err
-	}
-	last, err := store.LastEvent(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if last != nil {
-		s.LastEvent = &eventStatus{ID: last.ID, Name: last.Name, Occurred: last.Occurred}
-	}
-	if err := s.readWebhooks(ctx, store, position.LastEvent); err != nil {
-		return nil, err
-	}
-	wait, err := store.IngestWait(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if wait != nil && wait.For > time.Second {
-		s.Why = wait.String()
-	}
-	if err := s.readSlot(ctx, cfg, position); err != nil {
-		s.Problem = err.Error()
-	}
-	s.stand(position)
-	return s, nil
-}
-
-func (s *status) readWebhooks(ctx context.Context, store *outbox.Store, lastEvent int64) error {
-	webhooks, err := store.LoadWebhooks(ctx)
-	if err != nil {
-		return err
-	}
-	parked, err := store.ParkedCounts(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range webhooks {
-		w := &webhooks[i]
-		one := webhookStatus{
-			ID: w.ID, Origin: w.Origin, Name: w.Name, Tenant: w.Tenant, State: "live", DisabledFor: w.DisabledFor,
-			Parked: parked[w.ID].Waiting, Dead: parked[w.ID].Dead,
-		}
-		if one.Name == "" {
-			one.Name = w.Key
-		}
-		if w.Cursor != nil {
-			one.State, one.Behind = "behind", lastEvent-*w.Cursor
-		}
-		switch {
-		case w.RemovedAfter != nil:
-			one.State = "removed"
-		case !w.Enabled:
-			one.State = "disabled"
-		}
-		s.Webhooks = append(s.Webhooks, one)
-	}
-	return nil
-}
-
-// readSlot asks the source's server.
-func (s *status) readSlot(ctx context.Context, cfg *config.Config, position outbox.Position) error {
-	conn, err := connect(ctx, string(cfg.Source.URL))
-	if err != nil {
-		return err
-	}
-	defer closeConn(ctx, conn)
-	slot, err := cdc.Slot(ctx, conn, cfg.Source.Slot)
-	if err != nil {
-		return err
-	}
-	s.Slot = &slotStatus{
-		Name: slot.Name, Exists: slot.Exists, Active: slot.Active, WALStatus: slot.WALStatus,
-		LagBytes: slot.LagBytes, RetainedBytes: slot.RetainedBytes, SafeBytes: slot.SafeWALSize, Invalidation: slot.Invalidation,
-	}
-	if slot.Exists && (slot.Left(2) || slot.RetainedBytes >= cfg.Source.RetainedWarning.Bytes) {
-		holder, err := cdc.OldestHolder(ctx, conn)
-		if err != nil {
-			return err
-		}
-		s.Slot.Kept = relay.WhyKept(slot, s.Why, holder)
-	}
-	if position.State != outbox.StateStreaming {
-		return nil
-	}
-	server, err := cdc.Inspect(ctx, conn)
-	if err != nil {
-		return err
-	}
-	return cdc.CheckPosition(server, slot, position.Position)
-}
-
-const (
-	// recent is for how long after its last event the source is not called idle.
-	recent = 10 * time.Second
-	// farBehind is a lag that no relay has which is at the end of the log, and that its status updates do not explain.
-	farBehind = 64 << 20
-)
-
-// stand says in a word how the relay stands, as far as the databases can tell.
-func (s *status) stand(position outbox.Position) {
-	s.Standing = string(func() admin.Standing {
-		switch {
-		case position.State == outbox.StateStreaming && s.Slot != nil && s.Problem != "":
-			return admin.Lost
-		case s.Why != "":
-			return admin.Stuck
-		case s.LeaderPID == 0:
-			return "stopped"
-		case position.State != outbox.StateStreaming:
-			return admin.Starting
-		case s.Slot == nil || !s.Slot.Active:
-			return admin.Disconnected
-		case s.Slot.LagBytes > farBehind:
-			return admin.Behind
-		case s.LastEvent != nil && time.Since(s.LastEvent.Occurred) < recent:
-			return admin.Streaming
-		}
-		return admin.Idle
-	}())
 }
 
 func (s *status) write(out io.Writer) error {
@@ -298,11 +144,7 @@ func (s *status) write(out io.Writer) error {
 	if len(s.Webhooks) > 0 {
 		fmt.Fprintln(w, "\nwebhook\torigin\ttenant\tstate\tbehind\tparked\tdead")
 		for _, h := range s.Webhooks {
-			state := h.State
-			if h.DisabledFor != "" {
-				state += " (" + visible(h.DisabledFor) + ")"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, visible(h.Tenant), state, h.Behind, h.Parked, h.Dead)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, visible(h.Tenant), h.stateText(), h.Behind, h.Parked, h.Dead)
 		}
 	}
 	return w.Flush()

@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -135,6 +136,7 @@ func TestStatus_Standing(t *testing.T) {
 	if _, err := other.Exec(t.Context(), `INSERT INTO realms (id, name) VALUES (gen_random_uuid(), 'acme')`); err != nil {
 		t.Fatal(err)
 	}
+	relay.waitFor("the outbox is stuck")
 	if why, want := until("stuck"), fmt.Sprintf("behind session %d (user postgres", w.conn.PgConn().PID()); !strings.Contains(why, want) {
 		t.Errorf("it says %q, not %q", why, want)
 	}
@@ -142,8 +144,36 @@ func TestStatus_Standing(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("streaming")
+	relay.waitFor("the outbox is no longer stuck")
 	relay.stop()
 	until("stopped")
 	w.dropSlot()
 	until("lost")
+}
+
+// Slot, position and the end of the WAL all move on between the questions of status. None of that is a lost slot.
+func TestStatus_OfABusyRelayIsNeverLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	ctx, stop := context.WithCancel(t.Context())
+	written := make(chan error, 1)
+	conn := w.connect()
+	go func() {
+		var err error
+		for ctx.Err() == nil && err == nil {
+			_, err = conn.Exec(t.Context(), `INSERT INTO realms (id, name) VALUES (gen_random_uuid(), gen_random_uuid()::text)`)
+		}
+		written <- err
+	}()
+	for range 50 {
+		if r := w.run("status"); r.code != 0 || strings.Contains(r.out, "lost") {
+			t.Errorf("exit code %d, %s\n%s", r.code, r.err, r.out)
+			break
+		}
+	}
+	stop()
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
 }

@@ -100,11 +100,11 @@ func (w *webhooks) say(ctx context.Context, one *outbox.Webhook, done string) er
 
 // writeDetail writes all about one webhook as JSON.
 func (w *webhooks) writeDetail(ctx context.Context, one *outbox.Webhook, secret string) error {
-	standing, err := w.standing(ctx)
+	states, err := readWebhookStates(ctx, w.store)
 	if err != nil {
 		return err
 	}
-	detail := standing.detail(one)
+	detail := states.detail(one)
 	detail.Secret = secret
 	return writeObject(w.env.out, detail)
 }

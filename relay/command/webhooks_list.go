@@ -49,29 +49,38 @@ type webhookDetail struct {
 	Secret string `json:"secret,omitempty"`
 }
 
-// standing is what the outbox knows of the webhooks.
-type standing struct {
+// webhookStates is what the outbox knows of the webhooks.
+type webhookStates struct {
 	webhooks  []outbox.Webhook
 	parked    map[int64]outbox.ParkedCount
 	lastEvent int64
 	now       time.Time
 }
 
-func (w *webhooks) standing(ctx context.Context) (*standing, error) {
-	s := &standing{now: time.Now()}
-	position, err := w.store.Position(ctx)
+func readWebhookStates(ctx context.Context, store *outbox.Store) (*webhookStates, error) {
+	s := &webhookStates{now: time.Now()}
+	position, err := store.Position(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.lastEvent = position.LastEvent
-	if s.webhooks, err = w.store.LoadWebhooks(ctx); err != nil {
+	if s.webhooks, err = store.LoadWebhooks(ctx); err != nil {
 		return nil, err
 	}
-	s.parked, err = w.store.ParkedCounts(ctx)
+	s.parked, err = store.ParkedCounts(ctx)
 	return s, err
 }
 
-func (s *standing) entry(w *outbox.Webhook) webhookEntry {
+// entries are those of all webhooks; never nil, for JSON.
+func (s *webhookStates) entries() []webhookEntry {
+	entries := make([]webhookEntry, len(s.webhooks))
+	for i := range s.webhooks {
+		entries[i] = s.entry(&s.webhooks[i])
+	}
+	return entries
+}
+
+func (s *webhookStates) entry(w *outbox.Webhook) webhookEntry {
 	e := webhookEntry{
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, URL: config.URL(w.URL).String(), State: "live",
 		DisabledFor: w.DisabledFor, FailingSince: known(w.FailingSince), Parked: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
@@ -93,7 +102,7 @@ func (s *standing) entry(w *outbox.Webhook) webhookEntry {
 	return e
 }
 
-func (s *standing) detail(w *outbox.Webhook) webhookDetail {
+func (s *webhookStates) detail(w *outbox.Webhook) webhookDetail {
 	return webhookDetail{
 		webhookEntry: s.entry(w), Description: w.Description, Headers: append([]string{}, slices.Sorted(maps.Keys(w.Headers))...),
 		Events: append([]string{}, w.Events...), Secrets: len(w.ValidSecrets(s.now)), Options: json.RawMessage(w.Options),
@@ -127,14 +136,11 @@ func (e *webhookEntry) stateText() string {
 
 func webhooksList(*flag.FlagSet) func(context.Context, *webhooks, []string) error {
 	return func(ctx context.Context, w *webhooks, _ []string) error {
-		s, err := w.standing(ctx)
+		s, err := readWebhookStates(ctx, w.store)
 		if err != nil {
 			return err
 		}
-		entries := make([]webhookEntry, len(s.webhooks))
-		for i := range s.webhooks {
-			entries[i] = s.entry(&s.webhooks[i])
-		}
+		entries := s.entries()
 		if w.json {
 			return writeObject(w.env.out, entries)
 		}
@@ -162,7 +168,7 @@ func webhooksShow(*flag.FlagSet) func(context.Context, *webhooks, []string) erro
 		if w.json {
 			return w.writeDetail(ctx, one, "")
 		}
-		s, err := w.standing(ctx)
+		s, err := readWebhookStates(ctx, w.store)
 		if err != nil {
 			return err
 		}
