@@ -7,6 +7,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -36,7 +37,7 @@ type Relay struct {
 
 // New prepares a relay: it reads the mapping and binds the admin listener, but connects to nothing yet. The caller runs or
 // closes it.
-func New(cfg *config.Config, version string, log *slog.Logger) (*Relay, error) {
+func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err error) {
 	rules, err := Rules(cfg)
 	if err != nil {
 		return nil, err
@@ -45,6 +46,11 @@ func New(cfg *config.Config, version string, log *slog.Logger) (*Relay, error) {
 		return nil, err
 	}
 	r := &Relay{config: cfg, rules: rules, log: log, monitor: newMonitor(), version: version}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
 	if r.sender, err = webhook.NewSender(cfg.Delivery.Sender(version)); err != nil {
 		return nil, err
 	}
@@ -62,7 +68,6 @@ func New(cfg *config.Config, version string, log *slog.Logger) (*Relay, error) {
 			Listen: cfg.Admin.Listen, Logger: log, Registry: registry, Ready: r.monitor.checks, State: r.monitor.state, Version: version,
 		})
 		if err != nil {
-			r.store.Close()
 			return nil, err
 		}
 	}
@@ -87,10 +92,14 @@ func (r *Relay) AdminAddr() string {
 // Streaming is closed once this relay has begun to read the source's log.
 func (r *Relay) Streaming() <-chan struct{} { return r.monitor.streaming }
 
-// Close releases what New has made, for a relay that is not run.
+// Close releases what New has made, for a relay that is not run. It is used for one that New could not complete, too.
 func (r *Relay) Close() error {
-	r.store.Close()
-	r.sender.Close()
+	if r.store != nil {
+		r.store.Close()
+	}
+	if r.sender != nil {
+		r.sender.Close()
+	}
 	if r.admin != nil {
 		return r.admin.Close()
 	}
