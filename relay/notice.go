@@ -111,7 +111,7 @@ func (in *ingest) operational(n *outbox.Notice) (outbox.Event, error) {
 	if about == nil {
 		return e, nil
 	}
-	e.Tenant, e.Resource, e.Webhooks = about.Tenant, resourceOf(about), in.subs.matchOperational(n.Name, about)
+	e.Tenant, e.Resource, e.Webhooks = about.Tenant, WebhookResource(about), in.subs.matchOperational(n.Name, about)
 	var err error
 	e.Body, err = json.Marshal(struct {
 		Event      string          `json:"event"`
@@ -125,8 +125,8 @@ func (in *ingest) operational(n *outbox.Notice) (outbox.Event, error) {
 	return e, nil
 }
 
-// resourceOf is the webhook's own key where that is a UUID, else one made of it.
-func resourceOf(w *outbox.Webhook) string {
+// WebhookResource is the resource_id of events about a webhook: its own key where that is a UUID, else a UUID made of origin and key.
+func WebhookResource(w *outbox.Webhook) string {
 	if uuidShape.MatchString(w.Key) {
 		return w.Key
 	}

@@ -2,18 +2,15 @@ package command
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// testEvent is the name of the event that is sent by hand. No mapping makes one of that name.
+// testEvent is the name of the test event unless --event names another. No mapping has an event of that name.
 const testEvent = "webhook.test"
 
 // testResult is what came of a test event.
@@ -32,12 +29,17 @@ type testResult struct {
 
 func webhooksTest(flags *flag.FlagSet) func(context.Context, *webhooks, []string) error {
 	response := flags.Bool("response", false, "also show the beginning of a bad answer")
+	event := flags.String("event", testEvent, "send an event of this `name`, for a receiver that refuses names it does not know; its data is that of the newest such event that the webhook may see")
 	return func(ctx context.Context, w *webhooks, args []string) error {
 		one, err := w.find(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		result, err := w.sendTest(ctx, one)
+		message, err := w.testMessage(ctx, one, *event)
+		if err != nil {
+			return err
+		}
+		result, err := w.sendTest(ctx, one, message)
 		if err != nil {
 			return err
 		}
@@ -57,19 +59,15 @@ func webhooksTest(flags *flag.FlagSet) func(context.Context, *webhooks, []string
 }
 
 // sendTest makes one attempt as the relay would, through the same guard. Nothing of it is stored.
-func (w *webhooks) sendTest(ctx context.Context, one *outbox.Webhook) (*testResult, error) {
+func (w *webhooks) sendTest(ctx context.Context, one *outbox.Webhook, message *webhook.Message) (*testResult, error) {
 	sender, err := webhook.NewSender(w.cfg.Delivery.Sender(w.env.version))
 	if err != nil {
 		return nil, err
 	}
 	defer sender.Close()
-	now := time.Now().UTC()
-	message := &webhook.Message{
-		ID: "test_" + strings.ToLower(rand.Text()), Event: testEvent, Body: testBody(one, now), Attempt: 1, Occurred: now,
-	}
 	result := &testResult{WebhookID: message.ID}
 	var outcome webhook.Outcome
-	endpoint, err := endpointOf(one, now)
+	endpoint, err := endpointOf(one, time.Now())
 	if err != nil {
 		outcome = webhook.Invalid(err)
 	} else if target, err := sender.Target(&endpoint); err != nil {
@@ -86,20 +84,6 @@ func (w *webhooks) sendTest(ctx context.Context, one *outbox.Webhook) (*testResu
 	snippet := string(outcome.Snippet)
 	result.Response = &snippet
 	return result, nil
-}
-
-// testBody has the four fields of every event.
-func testBody(one *outbox.Webhook, now time.Time) []byte {
-	body, err := json.Marshal(struct {
-		Event      string            `json:"event"`
-		Timestamp  time.Time         `json:"timestamp"`
-		ResourceID string            `json:"resource_id"`
-		Data       map[string]string `json:"data"`
-	}{testEvent, now, address(one), map[string]string{"webhook": nameOf(one)}})
-	if err != nil { // texts always marshal
-		panic(err)
-	}
-	return body
 }
 
 // endpointOf is a stored webhook as senders know it, with the secrets that sign now.

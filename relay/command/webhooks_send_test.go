@@ -61,7 +61,7 @@ func TestWebhooks_Test(t *testing.T) {
 	if got.header.Get("X-Iam-Relay-Event") != "webhook.test" || got.header.Get("X-Key") != "k" || !strings.HasPrefix(got.header.Get("Webhook-Id"), "test_") {
 		t.Errorf("headers %v", got.header)
 	}
-	if want := `{"event":"webhook.test","timestamp":"TIME","resource_id":"relay:4294967296","data":{"webhook":"a"}}`; steady(got.body) != want {
+	if want := `{"event":"webhook.test","timestamp":"TIME","resource_id":"UUID","data":{"webhook":"a"}}`; uuids.ReplaceAllString(steady(got.body), "UUID") != want {
 		t.Errorf("body %s", got.body)
 	}
 
@@ -154,4 +154,56 @@ func TestWebhooks_NoCommandPrintsSecrets(t *testing.T) {
 			t.Errorf("%q prints a secret, or nothing:\n%s", command, text)
 		}
 	}
+}
+
+var uuids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// A receiver that deserializes only the event names it knows is tried with one of them, and with data of its own tenant only.
+func TestWebhooks_TestWithAnEventOfItsTenant(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, `["1h"]`)
+	bodies := make(chan string, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(res http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		bodies <- string(body)
+		if !strings.Contains(string(body), `"event":"user.created"`) {
+			res.WriteHeader(http.StatusUnprocessableEntity)
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	s.run("setup")
+	add := func(name, tenant string) {
+		s.webhooks("add", "--name", name, "--url", receiver.URL, "--tenant", tenant, "--event", "role.deleted")
+	}
+	other, err := s.iam.CreateRealm(t.Context(), "other", "Other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("by-key", s.acme.ID)
+	add("by-name", "acme")
+	add("all", "*")
+	add("other", other.ID)
+	relay := s.start()
+	id := s.user("one")
+	s.eventually(`SELECT FROM ` + s.name + `.event WHERE name = 'user.created'`)
+	relay.stop()
+
+	for name, sees := range map[string]bool{"by-key": true, "all": true, "by-name": false, "other": false} {
+		if r := s.webhooks("test", name, "--event", "user.created"); r.code != 0 {
+			t.Errorf("%s: exit code %d, %s", name, r.code, r.err)
+			continue
+		}
+		body := <-bodies
+		if got := strings.Contains(body, id); got != sees {
+			t.Errorf("%s: it gets data of the user: %t, want %t", name, got, sees)
+		}
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(body), &fields); err != nil || len(fields) != 4 || !uuids.MatchString(fmt.Sprint(fields["resource_id"])) {
+			t.Errorf("%s: body %s, %v", name, body, err)
+		}
+	}
+	s.webhooks("test", "all").fails(1, "webhook all: the test event was not delivered")
+	<-bodies
+	s.webhooks("test", "all", "--event", "user.craeted").fails(2, `--event: event "user.craeted" matches no event; did you mean "user.created"?`)
+	s.webhooks("test", "all", "--event", "user.*").fails(2, `--event takes one name, and "user.*" is a pattern`)
 }
