@@ -38,9 +38,6 @@ func BenchmarkMap(b *testing.B) {
 				if err := tx.Map(changes, func(Event) error { return nil }); err != nil {
 					b.Fatal(err)
 				}
-				if err := tx.Finish(nil); err != nil {
-					b.Fatal(err)
-				}
 			}
 		})
 	}

@@ -8,7 +8,8 @@ import (
 
 // Event is one documented event, made of the row changes of one transaction.
 type Event struct {
-	// Index numbers the events of a transaction from 0. With the commit LSN it makes the event's identity, so it depends on
+	// Index numbers the events of a transaction from 0, in the order of the changes that made them; a grouped one has the place of
+	// its first row, and is emitted later than that. With the commit LSN the index makes the event's identity, so it depends on
 	// nothing but the transaction and the rules.
 	Index int
 	Name  string

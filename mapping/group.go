@@ -2,7 +2,7 @@ package mapping
 
 import (
 	"bytes"
-	"slices"
+	"fmt"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -10,87 +10,118 @@ import (
 // maxGroup bounds a grouped event: more rows than this make several of them. A mebibyte of body is about 25,000 uuids.
 const maxGroup = 10_000
 
+// groupKey names the rows that may become one event.
+type groupKey struct {
+	event  *event
+	tenant cdc.Key
+}
+
 // groupedRows are the rows of one tenant that may become one event.
 type groupedRows struct {
-	rule   *rule // of the first row; other rows may be of another table
-	tenant cdc.Key
-	count  int
-	// items are the rows' data, comma-separated.
-	items    []byte
-	inItems  int
-	withheld []withheld
+	// count is how many there are in the transaction, mapped how many of them have passed through Map.
+	count, mapped int
+	// items are the data, comma-separated, of the event in the making, inItems how many. index is reserved at the first of them.
+	items   []byte
+	inItems int
+	index   int
 }
 
-// withheld is a single event that waits for what becomes of the groups that stand for it.
-type withheld struct {
-	event  Event
-	groups []*groupedRows
-}
-
-func decided(groups []*groupedRows) bool { return slices.ContainsFunc(groups, (*groupedRows).decided) }
-
-// decided: there are enough rows, so that the single events are not wanted.
-func (g *groupedRows) decided() bool { return g.count >= g.rule.event.group }
-
-func (t *Transaction) group(r *rule, tenant cdc.Key) *groupedRows {
-	for _, g := range t.groups {
-		if g.rule.event == r.event && g.tenant == tenant {
-			return g
+// Group counts the rows that grouped events are made of. All changes pass through it between Observe and Map, in the same chunks,
+// where Grouping says so: Map must know at the first row of a group whether it becomes one event, which then has the position of
+// that row.
+func (t *Transaction) Group(changes []cdc.Change) error {
+	for i := range changes {
+		c := &changes[i]
+		if err := t.groupChange(c); err != nil {
+			return fmt.Errorf("map %s of %s.%s at %s: %w", c.Op, c.Relation.Schema, c.Relation.Name, t.commit.LSN, err)
 		}
 	}
-	g := &groupedRows{rule: r, tenant: tenant}
-	t.groups = append(t.groups, g)
-	return g
+	return nil
 }
 
-func (t *Transaction) addToGroup(g *groupedRows, r *rule, seen rowChange, emit func(Event) error) error {
-	if g.inItems == maxGroup {
-		if err := t.emitGroup(g, emit); err != nil {
-			return err
+// Grouping reports whether the changes observed may make a grouped event.
+func (t *Transaction) Grouping() bool {
+	for index, n := range t.candidates {
+		if n >= t.m.rules.events[index].group {
+			return true
 		}
 	}
-	g.count++
-	if g.decided() {
-		g.withheld = nil
+	return false
+}
+
+func (t *Transaction) groupChange(c *cdc.Change) error {
+	seen, ok, err := t.m.see(c)
+	if err != nil || !ok || !t.mayGroup(seen) {
+		return err
 	}
-	if g.inItems > 0 {
+	matched, err := t.match(seen)
+	if err != nil || len(matched) == 0 {
+		return err
+	}
+	var tenant *cdc.Key
+	for _, r := range matched {
+		if r.event.group == 0 {
+			continue
+		}
+		if tenant == nil {
+			of := t.m.tenantOf(t, seen.bound.table, seen.row)
+			tenant = &of
+		}
+		key := groupKey{r.event, *tenant}
+		if t.groups == nil {
+			t.groups = map[groupKey]*groupedRows{}
+		}
+		if t.groups[key] == nil {
+			t.groups[key] = &groupedRows{}
+		}
+		t.groups[key].count++
+	}
+	return nil
+}
+
+func (t *Transaction) mayGroup(seen rowChange) bool {
+	for _, r := range seen.bound.table.rules[seen.op] {
+		if r.event.group > 0 && t.candidates[r.event.index] >= r.event.group {
+			return true
+		}
+	}
+	return false
+}
+
+// grouped returns the rows that the change belongs to as one of a grouped event, or nil if they are too few.
+func (t *Transaction) grouped(r *rule, tenant cdc.Key) *groupedRows {
+	if g := t.groups[groupKey{r.event, tenant}]; g != nil && g.count >= r.event.group {
+		return g
+	}
+	return nil
+}
+
+// addToGroup adds a row, and emits the event that it completes.
+func (t *Transaction) addToGroup(g *groupedRows, r *rule, tenant cdc.Key, seen rowChange, emit func(Event) error) error {
+	if g.inItems == 0 {
+		g.index = t.reserve()
+	} else {
 		g.items = append(g.items, ',')
 	}
 	g.inItems++
+	g.mapped++
 	render := renderer{t: t}
 	g.items = render.data(g.items, r.data, seen.bound, seen.row, seen.op == cdc.Delete)
-	return render.err
-}
-
-func (t *Transaction) emitGroup(g *groupedRows, emit func(Event) error) error {
-	e := t.event(g.rule, g.tenant)
-	body := t.head(g.rule, e.Resource)
+	if render.err != nil {
+		return render.err
+	}
+	if g.inItems < maxGroup && g.mapped < g.count {
+		return nil
+	}
+	e := t.event(r, tenant)
+	body := t.head(r, e.Resource)
 	body = append(body, '[')
 	body = append(body, g.items...)
 	t.m.body = append(body, ']', '}')
-	e.Body = bytes.Clone(t.m.body)
+	e.Body, e.Index = bytes.Clone(t.m.body), g.index
 	g.items, g.inItems = g.items[:0], 0
-	return t.emit(e, emit)
-}
-
-// Finish emits the grouped events, in the order of their first rows, or the single events of groups that stayed too small.
-func (t *Transaction) Finish(emit func(Event) error) error {
-	for _, g := range t.groups {
-		if g.decided() {
-			if err := t.emitGroup(g, emit); err != nil {
-				return err
-			}
-			continue
-		}
-		for _, w := range g.withheld {
-			if decided(w.groups) {
-				continue
-			}
-			if err := t.emit(w.event, emit); err != nil {
-				return err
-			}
-		}
+	if g.mapped == g.count {
+		g.items = nil
 	}
-	t.groups = nil
-	return nil
+	return emit(e)
 }

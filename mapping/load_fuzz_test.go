@@ -105,6 +105,9 @@ func exercise(t *testing.T, m *Mapper, relations []*cdc.Relation) []Event {
 		}
 		tx := m.Begin(Commit{LSN: 1, Time: time.Unix(0, 0)}, anyRows{rows})
 		tx.Observe(changes)
+		if err := tx.Group(changes); err != nil {
+			return events
+		}
 		emit := func(e Event) error {
 			if !json.Valid(e.Body) {
 				t.Errorf("event %s has the body %s", e.Name, e.Body)
@@ -114,9 +117,6 @@ func exercise(t *testing.T, m *Mapper, relations []*cdc.Relation) []Event {
 		}
 		if err := tx.Map(changes, emit); err != nil {
 			return events // A condition may fail, as by a division by zero; then the relay stops and says so.
-		}
-		if err := tx.Finish(emit); err != nil {
-			t.Fatal(err)
 		}
 		for i := range changes {
 			m.Refs(&changes[i], func(Ref) {})

@@ -220,13 +220,16 @@ func (m *modelWorld) mapped(tx *Transaction, changes []cdc.Change, chunked bool)
 		tx.Observe(chunk)
 	}
 	for _, chunk := range chunks {
+		if err := tx.Group(chunk); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	for _, chunk := range chunks {
 		if err := tx.Map(chunk, emit); err != nil {
 			m.t.Fatal(err)
 		}
 	}
-	if err := tx.Finish(emit); err != nil {
-		m.t.Fatal(err)
-	}
+	slices.SortFunc(events, func(a, b Event) int { return a.Index - b.Index })
 	return events
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Transaction maps the changes of one commit. Changes are resolved, folded and in the order of their Seq. All of them pass
-// through Observe first, then all of them through Map, in the same chunks; Finish ends it.
+// through Observe first, then, if Grouping says so, through Group, and then all of them through Map, in the same chunks.
 type Transaction struct {
 	m      *Mapper
 	commit Commit
@@ -25,7 +25,7 @@ type Transaction struct {
 	written []written // by table index; nil without overlay
 	// candidates are, by event index, the rows that may belong to a grouped event.
 	candidates map[int]int
-	groups     []*groupedRows
+	groups     map[groupKey]*groupedRows
 	follows    map[matchKey]struct{}
 	news       []matchKey // of follows, since Follows was called
 }
@@ -107,8 +107,8 @@ func (t *Transaction) keep(table *table, c *cdc.Change) {
 	t.written[table.index].add(c.Key, c.New)
 }
 
-// Map emits the events of the changes. A grouped event, and single ones that it may stand for, wait for Finish.
-// It stops at the first error, emit's included.
+// Map emits the events of the changes. A grouped event is emitted with its last row, under the index that was reserved at its
+// first. It stops at the first error, emit's included.
 func (t *Transaction) Map(changes []cdc.Change, emit func(Event) error) error {
 	for i := range changes {
 		c := &changes[i]
@@ -132,41 +132,32 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 		return err
 	}
 	tenant := t.m.tenantOf(t, seen.bound.table, seen.row)
-	var groups []*groupedRows
+	var instead []*rule // of grouped events that stand for single ones
 	for _, r := range matched {
 		if r.event.group == 0 {
 			continue
 		}
-		g := t.group(r, tenant)
-		groups = append(groups, g)
-		if err := t.addToGroup(g, r, seen, emit); err != nil {
-			return err
+		if g := t.grouped(r, tenant); g != nil {
+			instead = append(instead, r)
+			if err := t.addToGroup(g, r, tenant, seen, emit); err != nil {
+				return err
+			}
 		}
 	}
 	for _, r := range matched {
-		if r.event.group > 0 {
-			continue
-		}
-		var steads []*groupedRows
-		for _, g := range groups {
-			if slices.Contains(g.rule.event.insteadOf, r.event.name) {
-				steads = append(steads, g)
-			}
-		}
-		if decided(steads) {
+		if r.event.group > 0 || slices.ContainsFunc(instead, func(g *rule) bool { return slices.Contains(g.event.insteadOf, r.event.name) }) {
 			continue
 		}
 		e, followed, err := t.single(r, seen, tenant)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case followed:
-		case len(steads) > 0:
-			steads[0].withheld = append(steads[0].withheld, withheld{e, steads})
-		default:
-			if err := t.emit(e, emit); err != nil {
-				return err
-			}
+		}
+		if followed {
+			continue
+		}
+		e.Index = t.reserve()
+		if err := emit(e); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -249,10 +240,10 @@ func (t *Transaction) setNull(seen rowChange, differs []bool) bool {
 	return lost
 }
 
-func (t *Transaction) emit(e Event, emit func(Event) error) error {
-	e.Index = t.index
+// reserve returns the next index.
+func (t *Transaction) reserve() int {
 	t.index++
-	return emit(e)
+	return t.index - 1
 }
 
 // Follows are the match keys, sorted, of the changes observed since it was called before: they cancel held events of earlier

@@ -301,20 +301,27 @@ func (w *world) transaction(lines []string, overlay bool) []string {
 		rows.anything = true
 		tx = w.mapper.BeginLarge(commit, rows)
 	}
-	var out []string
+	var events []Event
 	emit := func(e Event) error {
-		if e.Index != len(out) {
-			w.t.Errorf("event %s has index %d, want %d", e.Name, e.Index, len(out))
-		}
-		out = append(out, w.describe(e))
+		events = append(events, e)
 		return nil
 	}
 	tx.Observe(changes)
+	if tx.Grouping() {
+		if err := tx.Group(changes); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 	if err := tx.Map(changes, emit); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := tx.Finish(emit); err != nil {
-		w.t.Fatal(err)
+	slices.SortFunc(events, func(a, b Event) int { return a.Index - b.Index })
+	var out []string
+	for i, e := range events {
+		if e.Index != i {
+			w.t.Errorf("event %s has index %d, want %d", e.Name, e.Index, i)
+		}
+		out = append(out, w.describe(e))
 	}
 	for _, match := range tx.Follows() {
 		out = append(out, "cancels match="+w.matchName(match)+"\n")

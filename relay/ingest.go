@@ -1,9 +1,11 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -304,13 +306,17 @@ func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []c
 	last = in.releaseHeld(tx.Time, chunk, last)
 	mapped := in.mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
 	mapped.Observe(net)
-	emit := func(e mapping.Event) error { last = in.emit(&e, tx, chunk, last); return nil }
+	first := len(chunk.Events)
+	emit := func(e mapping.Event) error { in.emit(&e, tx, chunk); return nil }
+	if mapped.Grouping() {
+		if err := mapped.Group(net); err != nil {
+			return last, err
+		}
+	}
 	if err := mapped.Map(net, emit); err != nil {
 		return last, err
 	}
-	if err := mapped.Finish(emit); err != nil {
-		return last, err
-	}
+	last = number(chunk.Events[first:], last)
 	in.cancelHeld(mapped.Follows(), tx, chunk)
 	for i := range net {
 		in.mirror.Apply(&net[i])
@@ -340,8 +346,18 @@ func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, 
 	return kept, nil
 }
 
-// emit gives an event its identity and its receivers, and a place in the log unless it is held.
-func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chunk, last int64) int64 {
+// number gives the events of one transaction their IDs, in the order of their positions in it. It returns the last one.
+func number(events []outbox.Event, last int64) int64 {
+	slices.SortFunc(events, func(a, b outbox.Event) int { return cmp.Compare(a.Ordinal, b.Ordinal) })
+	for i := range events {
+		last++
+		events[i].ID = last
+	}
+	return last
+}
+
+// emit gives an event its identity and its receivers. The caller numbers the events; one that is held gets its number later.
+func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chunk) {
 	entry := outbox.Event{
 		WebhookID: webhookID(in.systemID, in.timeline, tx.Commit, e.Index), Name: e.Name, Tenant: string(e.Tenant), Resource: e.Resource,
 		Occurred: tx.Time, LSN: tx.Commit, Ordinal: e.Index, Body: e.Body, Webhooks: in.subs.match(e),
@@ -351,11 +367,9 @@ func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chun
 		h := outbox.Held{Event: entry, Match: e.Hold.Match, Until: tx.Time.Add(e.Hold.Within)}
 		in.held.add(h)
 		chunk.Hold = append(chunk.Hold, h)
-		return last
+		return
 	}
-	entry.ID = last + 1
 	chunk.Events = append(chunk.Events, entry)
-	return entry.ID
 }
 
 // idle stores the place that an idle source has reached, now and then, so that the server can let go of its log.

@@ -217,6 +217,8 @@ type largeMapping struct {
 	large    *outbox.Large
 	tx       *cdc.Transaction
 	last     int64
+	next     int           // the index of the next event
+	reserved map[int]int64 // IDs of grouped events that are still in the making, by index
 	changed  []outbox.Webhook
 	webhooks map[int64]bool // that have events of this transaction
 	told     map[told]int
@@ -236,7 +238,7 @@ const maxSample = 100
 type netChanges = iter.Seq2[cdc.Change, error]
 
 func (in *ingest) newLarge(large *outbox.Large, tx *cdc.Transaction) *largeMapping {
-	return &largeMapping{ingest: in, large: large, tx: tx, last: in.lastEvent, webhooks: map[int64]bool{}, told: map[told]int{}}
+	return &largeMapping{ingest: in, large: large, tx: tx, last: in.lastEvent, reserved: map[int]int64{}, webhooks: map[int64]bool{}, told: map[told]int{}}
 }
 
 func (l *largeMapping) run(ctx context.Context, net netChanges) error {
@@ -250,12 +252,20 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	if err != nil {
 		return err
 	}
-	err = eachChunk(net, func(changes []cdc.Change) error {
-		l.mirror.Begin(ctx)
-		for i := range changes {
-			l.mapper.Refs(&changes[i], l.mirror.Want)
+	if mapped.Grouping() {
+		err = eachChunk(net, func(changes []cdc.Change) error {
+			if err := l.load(ctx, changes); err != nil {
+				return err
+			}
+			defer l.mirror.Reset()
+			return errors.Join(mapped.Group(changes), l.mirror.Err())
+		})
+		if err != nil {
+			return err
 		}
-		if err := l.loadAll(); err != nil {
+	}
+	err = eachChunk(net, func(changes []cdc.Change) error {
+		if err := l.load(ctx, changes); err != nil {
 			return err
 		}
 		return l.emitting(ctx, func(emit func(mapping.Event) error) error { return mapped.Map(changes, emit) })
@@ -263,17 +273,49 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	if err != nil {
 		return err
 	}
-	if err := l.emitting(ctx, mapped.Finish); err != nil {
-		return err
-	}
 	return l.settle(ctx, net)
+}
+
+// load fetches the rows that mapping the changes needs.
+func (l *largeMapping) load(ctx context.Context, changes []cdc.Change) error {
+	l.mirror.Begin(ctx)
+	for i := range changes {
+		l.mapper.Refs(&changes[i], l.mirror.Want)
+	}
+	return l.loadAll()
+}
+
+// number gives an event its ID. IDs grow with the index: one that is passed over belongs to a grouped event that comes later.
+func (l *largeMapping) number(index int, e *outbox.Event) {
+	if id, ok := l.reserved[index]; ok {
+		delete(l.reserved, index)
+		e.ID = id
+		return
+	}
+	l.pass(index)
+	l.last++
+	e.ID = l.last
+}
+
+// pass reserves IDs for the events before index that have none, and goes on behind index.
+func (l *largeMapping) pass(index int) {
+	for ; l.next < index; l.next++ {
+		l.last++
+		l.reserved[l.next] = l.last
+	}
+	l.next = index + 1
 }
 
 // emitting collects the events of one step and writes them.
 func (l *largeMapping) emitting(ctx context.Context, step func(emit func(mapping.Event) error) error) error {
 	chunk := &outbox.Chunk{}
 	err := step(func(e mapping.Event) error {
-		l.last = l.emit(&e, l.tx, chunk, l.last)
+		l.emit(&e, l.tx, chunk)
+		if e.Hold != nil {
+			l.pass(e.Index)
+		} else {
+			l.number(e.Index, &chunk.Events[len(chunk.Events)-1])
+		}
 		return nil
 	})
 	if err != nil {
