@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -170,10 +171,9 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 	if s.URL == "" {
 		return s, fmt.Errorf("read webhook %s of %s: it has no url", key, w.table.name())
 	}
-	if headers := text(row, w.headers); headers != "" {
-		if json.Unmarshal([]byte(headers), &s.Headers) != nil {
-			return s, fmt.Errorf("read webhook %s of %s: its headers are no JSON object of strings", key, w.table.name())
-		}
+	var ok bool
+	if s.Headers, ok = parseHeaders(text(row, w.headers)); !ok {
+		return s, fmt.Errorf("read webhook %s of %s: its headers are not a JSON object of strings", key, w.table.name())
 	}
 	for _, e := range rows.Children(w.events.table.cdc, w.events.by, key) {
 		gone, err := m.gone(m.tables[w.events.table.index], e)
@@ -187,6 +187,35 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 	slices.Sort(s.Events)
 	s.Events = slices.Compact(s.Events)
 	return s, nil
+}
+
+// parseHeaders reads a JSON object of strings; numbers and booleans count as their text, null as absent. An empty text, null
+// and an empty list stand for no headers.
+func parseHeaders(source string) (map[string]string, bool) {
+	switch strings.TrimSpace(source) {
+	case "", "null", "[]":
+		return nil, true
+	}
+	var values map[string]json.RawMessage
+	if json.Unmarshal([]byte(source), &values) != nil {
+		return nil, false
+	}
+	headers := make(map[string]string, len(values))
+	for name, raw := range values {
+		switch value := string(raw); {
+		case raw[0] == '"':
+			var text string
+			if json.Unmarshal(raw, &text) != nil {
+				return nil, false
+			}
+			headers[name] = text
+		case raw[0] == '{' || raw[0] == '[':
+			return nil, false
+		case value != "null":
+			headers[name] = value
+		}
+	}
+	return headers, true
 }
 
 func text(row cdc.Row, column int) string {

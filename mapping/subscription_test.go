@@ -103,3 +103,19 @@ deleted = "name startsWith 'old.'"
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
+
+func TestParseHeaders(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string]map[string]string{
+		"": nil, " null ": nil, "[]": nil, "{}": {}, `{"a": "b", "n": 1.50, "t": true, "z": null}`: {"a": "b", "n": "1.50", "t": "true"},
+	} {
+		if got, ok := parseHeaders(source); !ok || cmp.Diff(want, got) != "" {
+			t.Errorf("%s: %v %t", source, got, ok)
+		}
+	}
+	for _, source := range []string{`"a"`, `[1]`, `{"a": {}}`, `{"a": ["b"]}`, `{`, "x"} {
+		if got, ok := parseHeaders(source); ok {
+			t.Errorf("%s: %v", source, got)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/iam-relay/iam-relay/relay/outbox"
@@ -21,7 +22,8 @@ type endpoint struct {
 	removed  *int64
 	version  int64
 	target   *webhook.Target
-	invalid  error // why there is no target
+	invalid  error  // why there is no target
+	dropped  string // why headers are left out, as logged
 	options  webhook.Options
 	schedule webhook.Schedule
 
@@ -105,7 +107,16 @@ func (d *dispatcher) aim(e *endpoint, w *outbox.Webhook) {
 	})
 	if e.invalid = errors.Join(e.invalid, err, credentialsErr); e.invalid != nil {
 		d.log.Warn("webhook cannot be delivered to", "webhook", e.name, "err", e.invalid)
+		return
 	}
+	dropped := ""
+	if err := e.target.DroppedHeaders(); err != nil {
+		dropped = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	if dropped != "" && dropped != e.dropped {
+		d.log.Warn("headers of the webhook are not sent; remove them in the IAM", "webhook", e.name, "reason", dropped)
+	}
+	e.dropped = dropped
 }
 
 // open reports whether anything may be sent to it now, as far as it is itself concerned.

@@ -16,6 +16,7 @@ import (
 type Delivery struct {
 	At     time.Time // when all of the body had arrived
 	Path   string
+	Query  string // as it was sent
 	Header http.Header
 	Body   []byte
 

@@ -144,7 +144,7 @@ func (r *Receiver) Expect(path string, secrets ...string) {
 
 func (r *Receiver) handle(w http.ResponseWriter, request *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, maxBody))
-	d := Delivery{At: time.Now(), Path: request.URL.Path, Header: request.Header, Body: body}
+	d := Delivery{At: time.Now(), Path: request.URL.Path, Query: request.URL.RawQuery, Header: request.Header, Body: body}
 	if err != nil {
 		d.problem("read the body: %v", err)
 	}

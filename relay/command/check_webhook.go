@@ -2,6 +2,9 @@ package command
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/iam-relay/iam-relay/relay"
 	"github.com/iam-relay/iam-relay/relay/outbox"
@@ -22,8 +25,11 @@ func (c *check) checkWebhooks() {
 	defer sender.Close()
 	fromIAM := c.fromIAM()
 	for _, e := range fromIAM {
-		if _, err := sender.Target(&e); err != nil {
-			c.warn("webhooks", "of the IAM, %s: %s", e.Key, err)
+		target, err := sender.Target(&e)
+		if err != nil {
+			c.warn("webhooks", "of the IAM, %s: %s", describeEndpoint(&e), errors.Unwrap(err))
+		} else if err := target.DroppedHeaders(); err != nil {
+			c.warn("webhooks", "of the IAM, %s: not sent: %s", describeEndpoint(&e), err)
 		}
 	}
 	if c.failed > failed {
@@ -58,6 +64,17 @@ func (c *check) fromIAM() []webhook.Endpoint {
 	return endpoints
 }
 
+// describeEndpoint names a webhook of the IAM: by its name and key, or where it has no name by its key and the host of its URL.
+func describeEndpoint(e *webhook.Endpoint) string {
+	if name := visible(e.Name); strings.TrimSpace(name) != "" {
+		return fmt.Sprintf("%s (%s)", name, visible(e.Key))
+	}
+	if host := place(e.URL); host != "" {
+		return fmt.Sprintf("%s (%s)", visible(e.Key), host)
+	}
+	return visible(e.Key)
+}
+
 // endpoints connects to each webhook's URL as a delivery would, and sends nothing.
 func (c *check) endpoints(ctx context.Context) {
 	sender, err := webhook.NewSender(c.cfg.Delivery.Sender(c.version))
@@ -69,7 +86,7 @@ func (c *check) endpoints(ctx context.Context) {
 	for _, e := range append(c.cfg.Endpoints(), c.fromIAM()...) {
 		name := e.Name
 		if e.Origin == webhook.OriginIAM {
-			name = "of the IAM, " + e.Key
+			name = "of the IAM, " + describeEndpoint(&e)
 		}
 		if e.Disabled {
 			c.none("endpoint", "%s: switched off", name)
@@ -77,7 +94,7 @@ func (c *check) endpoints(ctx context.Context) {
 		}
 		target, err := sender.Target(&e)
 		if err != nil {
-			c.fail("endpoint", "%s", err)
+			c.fail("endpoint", "%s: %s", name, errors.Unwrap(err))
 			continue
 		}
 		if err := sender.Probe(ctx, target); err != nil {

@@ -44,22 +44,50 @@ var (
 // those that belong to HTTP, to signatures or to the relay itself. It never repeats a value.
 func CheckHeaders(headers map[string]string) error {
 	var problems []error
-	seen := make(map[string]string, len(headers))
+	seen := make(map[string]bool, len(headers))
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		lower := strings.ToLower(name)
-		switch {
-		case !isToken(name):
-			problems = append(problems, fmt.Errorf("header %q: a name consists of letters, digits and -", name))
-		case isReserved(lower):
-			problems = append(problems, fmt.Errorf("header %q is reserved: the relay or HTTP itself sets it", name))
-		case seen[lower] != "":
-			problems = append(problems, fmt.Errorf("header %q is given twice: names differ by more than case", name))
-		case !isFieldValue(headers[name]):
-			problems = append(problems, fmt.Errorf("header %q: its value has a line break or another control character", name))
+		if err := checkHeader(name, headers[name], seen); err != nil {
+			problems = append(problems, err)
 		}
-		seen[lower] = name
 	}
 	return errors.Join(problems...)
+}
+
+// checkHeader judges one header and notes its name in seen.
+func checkHeader(name, value string, seen map[string]bool) error {
+	lower := strings.ToLower(name)
+	twice := seen[lower]
+	seen[lower] = true
+	switch {
+	case !isToken(name):
+		return fmt.Errorf("header %q: a name consists of letters, digits and -", name)
+	case isReserved(lower):
+		return fmt.Errorf("header %q is reserved: the relay or HTTP itself sets it", name)
+	case twice:
+		return fmt.Errorf("header %q is given twice: names differ by more than case", name)
+	case !isFieldValue(value):
+		return fmt.Errorf("header %q: its value has a line break or another control character", name)
+	}
+	return nil
+}
+
+// usableHeaders returns the headers of a webhook of the IAM that can be sent, and why the others cannot. An IAM accepts
+// headers that this relay sets itself, such as Content-Type, and sends its own webhooks all the same: losing every event of the
+// webhook over one of them would be worse than leaving it out. White space around names and values is not part of them (RFC 9110,
+// section 5.5).
+func usableHeaders(headers map[string]string) (usable map[string]string, dropped error) {
+	usable = make(map[string]string, len(headers))
+	seen := make(map[string]bool, len(headers))
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		trimmed, value := strings.TrimFunc(name, isBlank), strings.TrimFunc(headers[name], isBlank)
+		if err := checkHeader(trimmed, value, seen); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		usable[trimmed] = value
+	}
+	return usable, errors.Join(problems...)
 }
 
 func isReserved(lower string) bool {
@@ -91,9 +119,9 @@ func headerSafe(value string) bool {
 }
 
 // fixedHeader returns the headers that are the same in every delivery to the endpoint.
-func (s *Sender) fixedHeader(e *Endpoint) http.Header {
-	h := make(http.Header, len(e.Headers)+6)
-	for name, value := range e.Headers {
+func (s *Sender) fixedHeader(e *Endpoint, headers map[string]string) http.Header {
+	h := make(http.Header, len(headers)+6)
+	for name, value := range headers {
 		h.Set(name, value)
 	}
 	if e.Credentials.Bearer != "" {

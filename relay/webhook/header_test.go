@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -54,5 +55,41 @@ func TestHeaderSafe(t *testing.T) {
 		if got := headerSafe(value); got != want {
 			t.Errorf("headerSafe(%q) = %t", value, got)
 		}
+	}
+}
+
+// An IAM lets its administrators set headers that HTTP or the relay sets. They are left out; the webhook is not lost over them.
+func TestTarget_DropsHeadersOfTheIAM(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	var host string
+	srv := receiver(t, func(_ http.ResponseWriter, r *http.Request) { got, host = r.Header, r.Host })
+	s := sender(t, nil)
+	headers := map[string]string{
+		"Content-Type": "text/plain", "content-length": "1", "Host": "sesame.example", "Transfer-Encoding": "gzip", "Connection": "close", "TE": "gzip",
+		"Trailer": "X", "Upgrade": "h2c", "Keep-Alive": "1", "Proxy-Authorization": "sesame", "Expect": "100-continue", "webhook-id": "sesame", "User-Agent": "sesame",
+		"X Y": "sesame", "": "sesame", "X-É": "sesame", "X-Line": "a\nsesame", "x-once": "sesame", "X-Once": "1", " X-Trimmed\u00a0": "\t yes\r\n", "Authorization": "Bearer x",
+	}
+	to := target(t, s, Endpoint{Origin: OriginIAM, Key: "7", URL: srv.URL, Headers: headers})
+	if o := s.Send(t.Context(), to, message()); o.Class != ClassDelivered {
+		t.Fatalf("outcome = %+v", o)
+	}
+	if got.Get("Content-Type") != "application/json" || got.Get("X-Trimmed") != "yes" || got.Get("Authorization") != "Bearer x" || got.Get("X-Once") != "1" || host == "sesame.example" {
+		t.Errorf("host %s, headers %v", host, got)
+	}
+	for name, values := range got {
+		if strings.Contains(strings.Join(values, ""), "sesame") {
+			t.Errorf("%s is sent: %q", name, values)
+		}
+	}
+	dropped := to.DroppedHeaders()
+	if dropped == nil || strings.Count(dropped.Error(), "\n") != len(headers)-4 || strings.Contains(dropped.Error(), "sesame") {
+		t.Errorf("dropped: %v", dropped)
+	}
+	if _, err := s.Target(&Endpoint{Origin: OriginConfig, Name: "crm", URL: srv.URL, Headers: headers}); err == nil {
+		t.Error("an operator's own webhook is accepted with them")
+	}
+	if to := target(t, s, Endpoint{Origin: OriginIAM, URL: srv.URL, Headers: map[string]string{"X": "1"}}); to.DroppedHeaders() != nil {
+		t.Error(to.DroppedHeaders())
 	}
 }

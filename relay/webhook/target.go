@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -23,14 +24,19 @@ type Target struct {
 	// origin asks for permission to deliver; it is empty where none is needed.
 	origin string
 	rate   float64
+	// dropped is why headers of the endpoint are left out; nil if all are sent.
+	dropped error
 }
+
+// DroppedHeaders says, a line for each, which headers of a webhook of the IAM are not sent and why; nil if all are.
+func (t *Target) DroppedHeaders() error { return t.dropped }
 
 // Target prepares the endpoint. An error says why nothing can be sent to it; the Outcome of a delivery is then
 // Invalid(err).
 func (s *Sender) Target(e *Endpoint) (*Target, error) {
 	t, err := s.target(e)
 	if err != nil {
-		return nil, fmt.Errorf("webhook %q: %w", e.Name, err)
+		return nil, fmt.Errorf("webhook %q: %w", cmp.Or(e.Name, e.Origin+":"+e.Key), err)
 	}
 	return t, nil
 }
@@ -40,7 +46,10 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckHeaders(e.Headers); err != nil {
+	headers, dropped := e.Headers, error(nil)
+	if e.Origin == OriginIAM {
+		headers, dropped = usableHeaders(e.Headers)
+	} else if err := CheckHeaders(e.Headers); err != nil {
 		return nil, err
 	}
 	if err := joined(e.checkCredentials(s.allowHTTP, s.guard)); err != nil {
@@ -56,11 +65,12 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 	}
 	t := &Target{
 		url:        u,
-		header:     s.fixedHeader(e),
+		header:     s.fixedHeader(e, headers),
 		signatures: keys,
 		identity:   e.Origin + "\x00" + e.Key,
 		transport:  transport,
 		rate:       e.Options.Rate,
+		dropped:    dropped,
 	}
 	if e.Options.CloudEvents {
 		t.source = s.source
