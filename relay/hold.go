@@ -64,24 +64,22 @@ func (in *ingest) release(ctx context.Context, now time.Time, lsn cdc.LSN) error
 		if err != nil {
 			return err
 		}
-		if len(due) > 0 {
-			began, last := time.Now(), in.lastEvent
-			chunk := &outbox.Chunk{Unhold: due}
-			for i := range due {
-				last++
-				due[i].ID = last
-				chunk.Events = append(chunk.Events, due[i].Event)
-			}
-			if err := in.leader.Commit(ctx, chunk, lsn, last); err != nil {
-				return err
-			}
-			in.held.drop(len(due))
-			in.committed(chunk, lsn, last, began)
-		}
-		if len(due) < releaseChunk {
+		if len(due) == 0 {
 			in.held.count, in.held.first, err = in.store.Holding(ctx)
 			return err
 		}
+		began, last := time.Now(), in.lastEvent
+		chunk := &outbox.Chunk{Unhold: due}
+		for i := range due {
+			last++
+			due[i].ID = last
+			chunk.Add(due[i].Event)
+		}
+		if err := in.leader.Commit(ctx, chunk, lsn, last); err != nil {
+			return err
+		}
+		in.held.drop(len(due))
+		in.committed(chunk, lsn, last, began)
 	}
 }
 
@@ -93,7 +91,7 @@ func (in *ingest) releaseHeld(now time.Time, chunk *outbox.Chunk, last int64) in
 		}
 		last++
 		h.ID = last
-		chunk.Events = append(chunk.Events, h.Event)
+		chunk.Add(h.Event)
 		in.held.drop(1)
 		return true
 	})

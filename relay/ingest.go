@@ -366,10 +366,10 @@ func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chun
 	if e.Hold != nil {
 		h := outbox.Held{Event: entry, Match: e.Hold.Match, Until: tx.Time.Add(e.Hold.Within)}
 		in.held.add(h)
-		chunk.Hold = append(chunk.Hold, h)
+		chunk.AddHeld(h)
 		return
 	}
-	chunk.Events = append(chunk.Events, entry)
+	chunk.Add(entry)
 }
 
 // idle stores the place that an idle source has reached, now and then, so that the server can let go of its log.

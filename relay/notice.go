@@ -92,7 +92,7 @@ func (in *ingest) takeNotices(ctx context.Context) error {
 		}
 		last++
 		event.ID = last
-		chunk.Events = append(chunk.Events, event)
+		chunk.Add(event)
 	}
 	began := time.Now()
 	if err := in.leader.Commit(ctx, chunk, in.stored, last); err != nil {

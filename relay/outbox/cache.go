@@ -3,11 +3,11 @@ package outbox
 import "github.com/iam-relay/iam-relay/cdc"
 
 // rowCache keeps recently used rows within a bound, in two generations: when the young one is full it becomes the old one
-// and the former old one is forgotten; a hit in the old one moves the row up.
+// and the former old one is forgotten; a hit in the old one moves the row up. Neither is ever larger than the limit.
 type rowCache struct {
 	limit      int // bytes of one generation
 	young, old map[rowID]cdc.Row
-	bytes      int
+	bytes      int // of the young one
 }
 
 func (c *rowCache) get(id rowID) (cdc.Row, bool) {
@@ -21,29 +21,35 @@ func (c *rowCache) get(id rowID) (cdc.Row, bool) {
 	return row, ok
 }
 
+// put keeps a row unless it would take a large part of the cache alone.
 func (c *rowCache) put(id rowID, row cdc.Row) {
-	if c.bytes >= c.limit || c.young == nil {
+	c.drop(id)
+	size := entryBytes(id.key, row)
+	if size > c.limit/8 {
+		return
+	}
+	if c.bytes+size > c.limit || c.young == nil {
 		c.young, c.old, c.bytes = map[rowID]cdc.Row{}, c.young, 0
 	}
-	if _, ok := c.young[id]; !ok {
-		c.bytes += 64 + len(id.key) + rowBytes(row)
-	}
-	delete(c.old, id)
+	c.bytes += size
 	c.young[id] = row
 }
 
 func (c *rowCache) drop(id rowID) {
-	delete(c.young, id)
+	if row, ok := c.young[id]; ok {
+		c.bytes -= entryBytes(id.key, row)
+		delete(c.young, id)
+	}
 	delete(c.old, id)
 }
 
 func (c *rowCache) clear() { c.young, c.old, c.bytes = nil, nil, 0 }
 
-// rowBytes estimates what a row holds: slice, string headers, texts.
-func rowBytes(row cdc.Row) int {
-	n := 24 * len(row)
-	for _, v := range row {
-		n += len(v.Text)
+// entryBytes estimates what a row takes in a map: the entry, slice, string headers and texts.
+func entryBytes(key cdc.Key, row cdc.Row) int {
+	n := 96 + len(key) + 24*len(row)
+	for i := range row {
+		n += len(row[i].Text)
 	}
 	return n
 }

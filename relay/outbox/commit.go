@@ -3,72 +3,12 @@ package outbox
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
-
-// Event is one entry of the log.
-type Event struct {
-	// ID is the place in the log: 1, 2, 3 … in commit order.
-	ID int64
-	// WebhookID is the id that receivers see and deduplicate by. It depends only on the source transaction.
-	WebhookID string
-	Name      string
-	// Tenant is empty where it could not be resolved; Webhooks is then empty too.
-	Tenant   string
-	Resource string
-	Occurred time.Time // the commit time in the IAM
-	LSN      cdc.LSN
-	Ordinal  int
-	// Body is sent and signed byte for byte.
-	Body []byte
-	// Reconciled: a comparison has found it, the log did not tell.
-	Reconciled bool
-	// Webhooks are those subscribed as of the event's transaction.
-	Webhooks []int64
-}
-
-// Chunk is what one outbox commit, or a part of a large one, writes.
-type Chunk struct {
-	Events   []Event
-	Webhooks []Webhook
-	Hold     []Held
-	// Cancel drops held events; Unhold those that are among Events now.
-	Cancel []Cancellation
-	Unhold []Held
-	// Cancelled is how many Cancel has dropped, once the chunk is written.
-	Cancelled int
-	// Notices that the chunk's events were made of.
-	Notices []int64
-
-	upsertTables, upsertKeys, upsertRows []string
-	upsertOwners                         []*string
-	deleteTables, deleteKeys             []string
-	buffer                               []byte
-}
-
-// upsert adds a mirror row.
-func (c *Chunk) upsert(table *cdc.Table, key cdc.Key, row cdc.Row, owners map[*cdc.Table]int, k *keys) {
-	c.buffer = appendRow(c.buffer[:0], table, key, row, k)
-	c.upsertTables = append(c.upsertTables, table.Name)
-	c.upsertKeys = append(c.upsertKeys, string(key))
-	c.upsertRows = append(c.upsertRows, string(c.buffer))
-	var owner *string
-	if by, ok := owners[table]; ok && row[by].Kind == cdc.Text {
-		owner = &row[by].Text
-	}
-	c.upsertOwners = append(c.upsertOwners, owner)
-}
-
-// Delete removes a mirror row.
-func (c *Chunk) Delete(table *cdc.Table, key cdc.Key) {
-	c.deleteTables = append(c.deleteTables, table.Name)
-	c.deleteKeys = append(c.deleteKeys, string(key))
-}
 
 // Commit writes a chunk and the position that it brings the outbox to, in one transaction and one round trip.
 func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEvent int64) error {
@@ -148,58 +88,4 @@ func (t *Large) End(m *Mirror) error {
 		return fmt.Errorf("undo an outbox transaction: %w", err)
 	}
 	return nil
-}
-
-func (c *Chunk) queue(batch *pgx.Batch, k *keys) {
-	if len(c.Webhooks) > 0 {
-		queueWebhooks(batch, c.Webhooks, k)
-	}
-	if len(c.Events) > 0 {
-		c.queueEvents(batch)
-	}
-	if len(c.deleteKeys) > 0 {
-		batch.Queue(`DELETE FROM mirror m USING unnest($1::text[], $2::text[]) AS w(tbl, key)
-			WHERE m.tbl = w.tbl COLLATE "C" AND m.key = w.key COLLATE "C"`, c.deleteTables, c.deleteKeys)
-	}
-	if len(c.upsertKeys) > 0 {
-		batch.Queue(`INSERT INTO mirror (tbl, key, owner, fields) SELECT tbl, key, owner, fields::json
-			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(tbl, key, owner, fields)
-			ON CONFLICT (tbl, key) DO UPDATE SET owner = excluded.owner, fields = excluded.fields`,
-			c.upsertTables, c.upsertKeys, c.upsertOwners, c.upsertRows)
-	}
-	c.queueHeld(batch)
-	if len(c.Notices) > 0 {
-		batch.Queue(`DELETE FROM notice WHERE id = ANY ($1)`, c.Notices)
-	}
-}
-
-// queueEvents appends to the log with one statement. The ragged webhook lists travel as array literals.
-func (c *Chunk) queueEvents(batch *pgx.Batch) {
-	n := len(c.Events)
-	ids, ordinals := make([]int64, n), make([]int32, n)
-	webhookIDs, names, tenants := make([]string, n), make([]string, n), make([]string, n)
-	resources, lsns, webhooks := make([]string, n), make([]string, n), make([]string, n)
-	occurred, bodies, reconciled := make([]time.Time, n), make([][]byte, n), make([]bool, n)
-	for i := range c.Events {
-		e := &c.Events[i]
-		ids[i], ordinals[i], webhookIDs[i], names[i], tenants[i] = e.ID, int32(e.Ordinal), e.WebhookID, e.Name, e.Tenant
-		resources[i], lsns[i], occurred[i], bodies[i] = e.Resource, e.LSN.String(), e.Occurred, e.Body
-		webhooks[i], reconciled[i] = arrayLiteral(e.Webhooks), e.Reconciled
-	}
-	batch.Queue(`INSERT INTO event (id, day, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)
-		SELECT id, $11::date, webhook_id, name, nullif(tenant, ''), resource, occurred, lsn::pg_lsn, ordinal, body, webhooks::bigint[], reconciled
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::int[], $9::bytea[], $10::text[], $12::bool[])
-		AS w(id, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)`,
-		ids, webhookIDs, names, tenants, resources, occurred, lsns, ordinals, bodies, webhooks, today(), reconciled)
-}
-
-func arrayLiteral(ids []int64) string {
-	b := []byte{'{'}
-	for i, id := range ids {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(b, id, 10)
-	}
-	return string(append(b, '}'))
 }

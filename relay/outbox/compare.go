@@ -26,7 +26,7 @@ func (t *Large) BeginFound(ctx context.Context) error {
 func (t *Large) Found(ctx context.Context, keys []cdc.Key) error {
 	texts := make([]string, len(keys))
 	for i, k := range keys {
-		texts[i] = string(k)
+		texts[i] = storedKey(k)
 	}
 	if _, err := t.tx.Exec(ctx, `INSERT INTO found (key) SELECT unnest($1::text[])`, texts); err != nil {
 		return fmt.Errorf("note which rows are there: %w", err)
@@ -43,8 +43,12 @@ func (t *Large) Gone(ctx context.Context, table *cdc.Table, each func(key cdc.Ke
 	defer rows.Close()
 	for rows.Next() {
 		raw := rows.RawValues()
-		key := cdc.Key(raw[0])
-		row, err := parseRow(table, key, raw[1], t.leader.store.keys)
+		stored := string(raw[0])
+		row, err := parseRow(table, stored, raw[1], t.leader.store.keys)
+		if err != nil {
+			return err
+		}
+		key, err := fullKey(table, stored, row)
 		if err != nil {
 			return err
 		}

@@ -146,8 +146,11 @@ type Copy struct {
 	chunk  Chunk
 }
 
-// copyChunk is how many rows are written at a time.
-const copyChunk = 1000
+const (
+	// copyRows and copyBytes bound what is written at a time, but for one row that is larger.
+	copyRows  = 1000
+	copyBytes = 2 << 20
+)
 
 // BeginCopy starts one.
 func (l *Leader) BeginCopy(ctx context.Context, owners map[*cdc.Table]int) (*Copy, error) {
@@ -171,10 +174,10 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 			return err
 		}
 		c.chunk.upsert(t, key, row, c.owners, c.leader.store.keys)
-		if n++; n%copyChunk == 0 {
-			return c.flush(ctx)
+		if n++; len(c.chunk.upsertKeys) < copyRows && c.chunk.Bytes < copyBytes {
+			return nil
 		}
-		return nil
+		return c.flush(ctx)
 	})
 	if err == nil {
 		err = c.flush(ctx)
@@ -248,37 +251,4 @@ func (c *Copy) Rollback(ctx context.Context) error {
 		return fmt.Errorf("undo the copy: %w", err)
 	}
 	return nil
-}
-
-// EachRow hands over every mirrored row of a table in key order, in bounded memory.
-func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
-	const page = 1000
-	for after, from := "", ">="; ; from = ">" {
-		rows, err := m.query.Query(ctx, `SELECT key, fields::text FROM mirror WHERE tbl = $1 AND key `+from+` $2 COLLATE "C" ORDER BY key LIMIT $3`,
-			t.Name, after, page)
-		if err != nil {
-			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
-		}
-		type pair struct{ key, row string }
-		pairs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p pair, err error) {
-			err = row.Scan(&p.key, &p.row)
-			return p, err
-		})
-		if err != nil {
-			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
-		}
-		for _, p := range pairs {
-			row, err := parseRow(t, cdc.Key(p.key), []byte(p.row), m.keys)
-			if err != nil {
-				return err
-			}
-			if err := each(cdc.Key(p.key), row); err != nil {
-				return err
-			}
-		}
-		if len(pairs) < page {
-			return nil
-		}
-		after = pairs[page-1].key
-	}
 }

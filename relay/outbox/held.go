@@ -27,9 +27,7 @@ type Cancellation struct {
 
 // queueHeld holds first and drops then: what is held by the chunk's own transactions may be cancelled by later ones of them.
 func (c *Chunk) queueHeld(batch *pgx.Batch) {
-	if len(c.Hold) > 0 {
-		c.queueHold(batch)
-	}
+	eachPiece(len(c.Hold), func(i int) int { return c.Hold[i].bytes() }, func(from, to int) { queueHold(batch, c.Hold[from:to]) })
 	for _, by := range c.Cancel {
 		batch.Queue(`DELETE FROM held WHERE match = ANY ($1) AND lsn < $2::text::pg_lsn AND until >= $3`, by.Matches, by.By.String(), by.At).
 			Exec(func(tag pgconn.CommandTag) error {
@@ -47,13 +45,13 @@ func (c *Chunk) queueHeld(batch *pgx.Batch) {
 	}
 }
 
-func (c *Chunk) queueHold(batch *pgx.Batch) {
-	n := len(c.Hold)
+func queueHold(batch *pgx.Batch, held []Held) {
+	n := len(held)
 	lsns, ordinals, webhookIDs, names := make([]string, n), make([]int32, n), make([]string, n), make([]string, n)
 	tenants, resources, occurred, bodies := make([]string, n), make([]string, n), make([]time.Time, n), make([][]byte, n)
 	webhooks, matches, until, reconciled := make([]string, n), make([]string, n), make([]time.Time, n), make([]bool, n)
-	for i := range c.Hold {
-		h := &c.Hold[i]
+	for i := range held {
+		h := &held[i]
 		lsns[i], ordinals[i], webhookIDs[i], names[i] = h.LSN.String(), int32(h.Ordinal), h.WebhookID, h.Name
 		tenants[i], resources[i], occurred[i], bodies[i] = h.Tenant, h.Resource, h.Occurred, h.Body
 		webhooks[i], matches[i], until[i], reconciled[i] = arrayLiteral(h.Webhooks), h.Match, h.Until, h.Reconciled
@@ -65,24 +63,35 @@ func (c *Chunk) queueHold(batch *pgx.Batch) {
 		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until, reconciled)
 }
 
-// Due reads held events whose time had passed at now, the first due first, at most limit.
+// dueBytes bounds the bodies that Due returns, but for one that is larger.
+const dueBytes = 4 << 20
+
+// Due reads held events whose time had passed at now, the first due first: at most limit, and fewer where they are large. None
+// means that there are no more.
 func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, error) {
 	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until, reconciled
 		FROM held WHERE until < $1 ORDER BY until, lsn, ordinal LIMIT $2`, now, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read held events: %w", err)
 	}
-	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Held, error) {
+	defer rows.Close()
+	var due []Held
+	for bytes := 0; rows.Next(); {
 		var h Held
 		var lsn string
-		err := row.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled)
-		if err != nil {
-			return h, err
+		if err := rows.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled); err != nil {
+			return nil, fmt.Errorf("read held events: %w", err)
 		}
-		h.LSN, err = cdc.ParseLSN(lsn)
-		return h, err
-	})
-	if err != nil {
+		if h.LSN, err = cdc.ParseLSN(lsn); err != nil {
+			return nil, fmt.Errorf("read held events: %w", err)
+		}
+		if bytes += h.bytes(); bytes > dueBytes && len(due) > 0 {
+			break
+		}
+		due = append(due, h)
+	}
+	rows.Close()
+	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read held events: %w", err)
 	}
 	return due, nil

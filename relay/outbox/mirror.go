@@ -3,7 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
-	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -37,20 +37,38 @@ type Mirror struct {
 	owners map[*cdc.Table]int // the column by which a table's rows are found from their parent
 	keys   *keys
 
-	ctx      context.Context // of the batch: mapping.Rows has no place for it
-	hot      rowCache
-	batch    map[rowID]cdc.Row // changed in this batch; nil is deleted
-	owned    map[rowID]cdc.Row // those of them in tables with an owner
-	absent   map[rowID]struct{}
-	children map[ownerID][]cdc.Row // as stored, before the batch
-	err      error
+	ctx    context.Context // of the batch: mapping.Rows has no place for it
+	hot    rowCache
+	batch  map[rowID]cdc.Row // changed in this batch; nil is deleted
+	owned  map[rowID]cdc.Row // those of them in tables with an owner
+	err    error
+	pinned      // loaded for this batch
+	partly bool // the last Children left rows out
 
 	wantRows     []rowID
 	wantChildren []ownerID
 }
 
-// mirrorCache bounds the rows kept in memory, in bytes.
-const mirrorCache = 6 << 20
+// pinned is what was loaded for a batch, as it is stored. It stays until the end of the batch, whatever the cache forgets.
+type pinned struct {
+	loaded   map[rowID]cdc.Row
+	absent   map[rowID]struct{}
+	children map[ownerID][]cdc.Row
+	bytes    int
+}
+
+const (
+	// mirrorCache bounds the rows kept from batch to batch, in bytes.
+	mirrorCache = 6 << 20
+	// mirrorBatch bounds the rows loaded for one batch.
+	mirrorBatch = 8 << 20
+	// mirrorChildren bounds the children of one row.
+	mirrorChildren = 48 << 20
+)
+
+// ErrFull says that not all rows that a batch wants fit into memory. What is missing is still fetched when it is asked for,
+// one by one; a smaller batch is faster.
+var ErrFull = errors.New("the batch wants more rows of the mirror than fit into memory")
 
 // NewMirror returns the mirror that l ingests into. owners names, for each table whose rows are collected into their
 // parent's data, the index of the column that holds the parent's key.
@@ -67,8 +85,9 @@ func (m *Mirror) Reset() {
 }
 
 func (m *Mirror) clearBatch() {
-	m.batch, m.owned, m.absent, m.children = map[rowID]cdc.Row{}, map[rowID]cdc.Row{}, map[rowID]struct{}{}, map[ownerID][]cdc.Row{}
-	m.wantRows, m.wantChildren, m.err = nil, nil, nil
+	m.batch, m.owned = map[rowID]cdc.Row{}, map[rowID]cdc.Row{}
+	m.pinned = pinned{loaded: map[rowID]cdc.Row{}, absent: map[rowID]struct{}{}, children: map[ownerID][]cdc.Row{}}
+	m.wantRows, m.wantChildren, m.err, m.partly = nil, nil, nil, false
 }
 
 // Begin starts a batch.
@@ -92,160 +111,81 @@ func (m *Mirror) Want(ref mapping.Ref) {
 // Wanting reports whether something wanted is not loaded yet.
 func (m *Mirror) Wanting() bool { return len(m.wantRows) > 0 || len(m.wantChildren) > 0 }
 
-// Load fetches everything wanted in one round trip and hands each row that it found to found.
-func (m *Mirror) Load(found func(*cdc.Table, cdc.Row)) (err error) {
-	if !m.Wanting() {
-		return nil
-	}
-	batch := &pgx.Batch{}
-	rows, rowTables := m.queueRows(batch)
-	children, childTables := m.queueChildren(batch)
-	results := m.query.SendBatch(m.ctx, batch)
-	defer func() { err = errors.Join(err, results.Close()) }()
-	if len(rows) > 0 {
-		if err := m.readRows(results, rows, rowTables, found); err != nil {
-			return err
-		}
-	}
-	if len(children) > 0 {
-		if err := m.readChildren(results, children, childTables, found); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *Mirror) queueRows(batch *pgx.Batch) (map[rowID]struct{}, map[string]*cdc.Table) {
-	wanted, tables := map[rowID]struct{}{}, map[string]*cdc.Table{}
-	var names, keys []string
-	for _, id := range m.wantRows {
-		if _, twice := wanted[id]; !twice {
-			wanted[id] = struct{}{}
-			tables[id.table.Name] = id.table
-			names, keys = append(names, id.table.Name), append(keys, string(id.key))
-		}
-	}
-	m.wantRows = m.wantRows[:0]
-	if len(wanted) > 0 {
-		batch.Queue(`SELECT m.tbl, m.key, m.fields::text FROM unnest($1::text[], $2::text[]) AS w(tbl, key)
-			JOIN mirror m ON m.tbl = w.tbl COLLATE "C" AND m.key = w.key COLLATE "C"`, names, keys)
-	}
-	return wanted, tables
-}
-
-func (m *Mirror) readRows(results pgx.BatchResults, wanted map[rowID]struct{}, tables map[string]*cdc.Table, found func(*cdc.Table, cdc.Row)) error {
-	rows, err := results.Query()
-	if err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		raw := rows.RawValues()
-		table := tables[string(raw[0])]
-		id := rowID{table, cdc.Key(raw[1])}
-		row, err := parseRow(table, id.key, raw[2], m.keys)
-		if err != nil {
-			return err
-		}
-		delete(wanted, id)
-		m.hot.put(id, row)
-		found(table, row)
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
-	}
-	for id := range wanted {
-		m.absent[id] = struct{}{}
-	}
-	return nil
-}
-
-func (m *Mirror) queueChildren(batch *pgx.Batch) (map[ownerID]struct{}, map[string]*cdc.Table) {
-	wanted, tables := map[ownerID]struct{}{}, map[string]*cdc.Table{}
-	var names, owners []string
-	for _, id := range m.wantChildren {
-		if _, twice := wanted[id]; !twice {
-			wanted[id] = struct{}{}
-			tables[id.table.Name] = id.table
-			names, owners = append(names, id.table.Name), append(owners, string(id.parent))
-		}
-	}
-	m.wantChildren = m.wantChildren[:0]
-	if len(wanted) > 0 {
-		batch.Queue(`SELECT m.tbl, m.owner, m.fields::text, m.key FROM unnest($1::text[], $2::text[]) AS w(tbl, owner)
-			JOIN mirror m ON m.tbl = w.tbl COLLATE "C" AND m.owner = w.owner COLLATE "C" WHERE m.owner IS NOT NULL ORDER BY m.tbl, m.key`, names, owners)
-	}
-	return wanted, tables
-}
-
-func (m *Mirror) readChildren(results pgx.BatchResults, wanted map[ownerID]struct{}, tables map[string]*cdc.Table, found func(*cdc.Table, cdc.Row)) error {
-	for id := range wanted {
-		m.children[id] = nil
-	}
-	rows, err := results.Query()
-	if err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		raw := rows.RawValues()
-		table := tables[string(raw[0])]
-		row, err := parseRow(table, cdc.Key(raw[3]), raw[2], m.keys)
-		if err != nil {
-			return err
-		}
-		id := ownerID{table, cdc.Key(raw[1])}
-		m.children[id] = append(m.children[id], row)
-		found(table, row)
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
-	}
-	return nil
-}
-
 // lookup says what is known of a row without asking the store.
 func (m *Mirror) lookup(id rowID) (cdc.Row, bool) {
 	if row, ok := m.batch[id]; ok {
 		return row, true
 	}
+	if row, ok := m.loaded[id]; ok {
+		return row, true
+	}
 	if row, ok := m.hot.get(id); ok {
+		m.pin(id, row)
 		return row, true
 	}
 	_, absent := m.absent[id]
 	return nil, absent
 }
 
+func (m *Mirror) pin(id rowID, row cdc.Row) {
+	m.loaded[id] = row
+	m.bytes += entryBytes(id.key, row)
+}
+
 // Row returns the row as of now in the batch, or nil.
 func (m *Mirror) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 	id := rowID{table, key}
 	row, ok := m.lookup(id)
-	if !ok {
-		m.Want(mapping.Ref{Table: table, Key: key})
-		if err := m.Load(func(*cdc.Table, cdc.Row) {}); err != nil {
-			m.err = err
-			return nil
-		}
-		row, _ = m.lookup(id)
+	if ok {
+		return row
+	}
+	m.wantRows = append(m.wantRows, id)
+	if err := m.load(math.MaxInt, nil); err != nil {
+		m.err = err
+		return nil
+	}
+	row = m.loaded[id]
+	if m.bytes > mirrorBatch && row != nil {
+		delete(m.loaded, id)
+		m.bytes -= entryBytes(key, row)
 	}
 	return row
 }
 
-// Children returns the rows of table that belong to the parent as of now in the batch, in key order.
+// Children returns the rows of table that belong to the parent as of now in the batch, in key order. Where they take too much
+// memory it returns none, and Partly reports that.
 func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	id := ownerID{table, parent}
+	m.partly = false
 	if _, ok := m.children[id]; !ok {
-		m.Want(mapping.Ref{Table: table, Key: parent, By: by})
-		if err := m.Load(func(*cdc.Table, cdc.Row) {}); err != nil {
+		before := m.bytes
+		m.wantChildren = append(m.wantChildren, id)
+		err := m.load(before+mirrorChildren, nil)
+		if errors.Is(err, ErrFull) {
+			m.partly, m.bytes = true, before
+			return nil
+		}
+		if err != nil {
 			m.err = err
 			return nil
 		}
+		if m.bytes > mirrorBatch {
+			defer func() { delete(m.children, id); m.bytes = before }()
+		}
 	}
-	if len(m.children[id]) == 0 && len(m.owned) == 0 {
+	return m.overlaid(m.children[id], table, by, parent)
+}
+
+// Partly reports whether the last Children left rows out because they take too much memory.
+func (m *Mirror) Partly() bool { return m.partly }
+
+// overlaid adds to a parent's stored children what the batch has made of them.
+func (m *Mirror) overlaid(stored []cdc.Row, table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
+	if len(stored) == 0 && len(m.owned) == 0 {
 		return nil
 	}
-	rows := map[cdc.Key]cdc.Row{}
-	for _, row := range m.children[id] {
+	rows := make(map[cdc.Key]cdc.Row, len(stored))
+	for _, row := range stored {
 		if key, err := table.KeyOf(row); err == nil {
 			rows[key] = row
 		}

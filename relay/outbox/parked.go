@@ -11,7 +11,7 @@ import (
 const StrictKey = "*"
 
 // ResourceKey is what deliveries are ordered by where the order of one resource's events is kept.
-func ResourceKey(resource string) string { return "r:" + resource }
+func ResourceKey(resource string) string { return "r:" + indexed(resource) }
 
 // Due is a parked delivery whose time has come.
 type Due struct {

@@ -51,7 +51,7 @@ type ReplayProgress struct {
 func (p *ReplayProgress) Delivered() int64 { return max(0, p.Queued-p.Waiting-p.Dead-p.Skipped) }
 
 // replayKeys are what replayed deliveries e are ordered by, among themselves, for each ordering of a webhook, $18.
-const replayKeys = `CASE $18 WHEN 'strict' THEN 'replay' WHEN 'resource' THEN 'replay:' || e.resource END`
+const replayKeys = `CASE $18 WHEN 'strict' THEN 'replay' WHEN 'resource' THEN 'replay:' || indexed(e.resource) END`
 
 // revivedKey is the key of a dead delivery that is parked again. Where the order is kept by resource, later events have long
 // passed it: it holds none of them up any more.
@@ -71,7 +71,7 @@ const (
 // is parked and not dead. What befell webhooks themselves goes to those only that ask for it by more than a star.
 const replaySelect = `SELECT e.id, e.resource FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
 	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks) AND EXISTS (SELECT FROM mirror m
-		WHERE m.tbl = $14 COLLATE "C" AND m.key = e.tenant COLLATE "C" AND m.fields->>$15 = $5))
+		WHERE m.tbl = $14 COLLATE "C" AND m.key = indexed(e.tenant) COLLATE "C" AND m.fields->>$15 = $5))
 	AND e.name LIKE ANY (CASE WHEN e.name LIKE ANY ('{endpoint.%,delivery.%}') THEN $16 ELSE $7::text[] END) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
 	AND ($10::timestamptz IS NULL OR e.occurred >= $10) AND ($11::timestamptz IS NULL OR e.occurred < $11)
 	AND NOT ($1 = ANY (e.webhooks) AND e.id > $12)

@@ -92,7 +92,7 @@ func (s *Store) resealMirror(ctx context.Context, t *cdc.Table) (int, error) {
 			read := 0
 			if _, err = pgx.ForEachRow(rows, []any{&key, &field}, func() error {
 				read, after = read+1, key
-				sealed, err := s.resealRow(t, cdc.Key(key), []byte(field))
+				sealed, err := s.resealRow(t, key, []byte(field))
 				if sealed != nil {
 					keys, fields = append(keys, key), append(fields, string(sealed))
 				}
@@ -113,7 +113,7 @@ func (s *Store) resealMirror(ctx context.Context, t *cdc.Table) (int, error) {
 }
 
 // resealRow returns a stored row as it should be stored, nil if it is so.
-func (s *Store) resealRow(t *cdc.Table, key cdc.Key, data []byte) ([]byte, error) {
+func (s *Store) resealRow(t *cdc.Table, key string, data []byte) ([]byte, error) {
 	var values map[string]*string
 	if err := json.Unmarshal(data, &values); err != nil {
 		return nil, fmt.Errorf("mirrored row of %s: %w", t.Name, err)

@@ -8,8 +8,9 @@ import (
 )
 
 // appendRow writes a row as the mirror stores it: a JSON object of the known columns, each a string or null. The object names
-// its columns, so that rows written under an older mapping can still be read. Secret columns are sealed.
-func appendRow(dst []byte, t *cdc.Table, key cdc.Key, row cdc.Row, k *keys) []byte {
+// its columns, so that rows written under an older mapping can still be read. Secret columns are encrypted, for the row of the
+// stored key only.
+func appendRow(dst []byte, t *cdc.Table, key string, row cdc.Row, k *keys) []byte {
 	dst = append(dst, '{')
 	for i, v := range row {
 		if !v.Known() {
@@ -32,8 +33,8 @@ func appendRow(dst []byte, t *cdc.Table, key cdc.Key, row cdc.Row, k *keys) []by
 	return append(dst, '}')
 }
 
-func mirrorPlace(t *cdc.Table, key cdc.Key, column int) place {
-	return place{"mirror " + t.Name, string(key), t.Columns[column].Name}
+func mirrorPlace(t *cdc.Table, key string, column int) place {
+	return place{"mirror " + t.Name, key, t.Columns[column].Name}
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -52,7 +53,7 @@ func appendString(dst []byte, s string) []byte {
 }
 
 // parseRow reads a stored row. Columns that it does not name are absent; columns the table no longer has are dropped.
-func parseRow(t *cdc.Table, key cdc.Key, data []byte, k *keys) (cdc.Row, error) {
+func parseRow(t *cdc.Table, key string, data []byte, k *keys) (cdc.Row, error) {
 	var values map[string]*string
 	if err := json.Unmarshal(data, &values); err != nil {
 		return nil, fmt.Errorf("mirrored row of %s: %w", t.Name, err)

@@ -52,7 +52,7 @@ func TestRow_IsReadByName(t *testing.T) {
 func TestRowCache_ForgetsTheColdRows(t *testing.T) {
 	t.Parallel()
 	row := cdc.Row{cdc.TextValue("7"), cdc.NullValue, cdc.NullValue}
-	c := rowCache{limit: 50 * (64 + 1 + rowBytes(row))}
+	c := rowCache{limit: 50 * entryBytes("h", row)}
 	hot := rowID{users, "h"}
 	c.put(hot, row)
 	for i := range 1000 {

@@ -1,5 +1,11 @@
 -- The outbox is a log; every webhook is a reader of it. All names are in the relay's own schema (search_path).
 
+-- A text as indexes hold it: itself, or its hash if it is too long for a row of an index. The hash is repeated until it is longer
+-- than any text that is held as it is, so that no text equals the hash of another.
+CREATE FUNCTION indexed(value text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE WHEN octet_length(convert_to(value, 'UTF8')) <= 1000 THEN value
+                ELSE repeat(encode(sha256(convert_to(value, 'UTF8')), 'hex'), 16) END;
+
 -- One row: what has been read of the IAM's log, and the epoch of the relay that may write. Written with every ingest commit.
 CREATE TABLE position (
     singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -30,7 +36,7 @@ CREATE TABLE mirror_table (
     columns text[] NOT NULL
 );
 
--- The relay's copy of the mapped columns: {"column": "text or null"}.
+-- The relay's copy of the mapped columns: {"column": "text or null"}. key and owner are stored as indexed() gives them.
 CREATE TABLE mirror (
     tbl    text COLLATE "C" NOT NULL,
     key    text COLLATE "C" NOT NULL,
@@ -90,7 +96,7 @@ CREATE TABLE webhook (
     removed_after bigint,
     created       timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
-CREATE UNIQUE INDEX webhook_origin_key ON webhook (origin, key) WHERE removed_after IS NULL;
+CREATE UNIQUE INDEX webhook_origin_key ON webhook (origin, indexed(key)) WHERE removed_after IS NULL;
 
 -- One delivery that failed while its endpoint works. A dead one, its schedule exhausted or its failure permanent, is due at infinity.
 CREATE TABLE parked (

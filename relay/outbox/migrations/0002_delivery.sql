@@ -35,7 +35,8 @@ CREATE TABLE member (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 ALTER TABLE position ADD COLUMN leader bigint; -- member
 
--- Deliveries with the same key are made one after the other, in the order of the events.
+-- Deliveries with the same key are made one after the other, in the order of the events. A resource is part of it as indexed()
+-- gives it.
 ALTER TABLE parked
     DROP COLUMN lease_until,
     ADD COLUMN key text,

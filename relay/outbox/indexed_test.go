@@ -1,0 +1,134 @@
+package outbox
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping"
+)
+
+// long returns a text that does not become shorter by compression, as index rows may be compressed.
+func long(seed uint64, n int) string {
+	random := rand.New(rand.NewPCG(seed, 0))
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = byte('!' + random.IntN(90))
+	}
+	return string(text)
+}
+
+// The relay and the store agree about what stands for a text in an index, and no text stands for another.
+func TestIndexed_IsTheSameInTheStore(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	rapid.Check(t, func(t *rapid.T) {
+		text := strings.Repeat(rapid.SampledFrom([]string{"a", "ü", "🙂", "é"}).Draw(t, "letter"), rapid.IntRange(0, maxIndexed+2).Draw(t, "length"))
+		var stored string
+		if err := s.store.pool.QueryRow(s.Context(), `SELECT indexed($1)`, text).Scan(&stored); err != nil {
+			t.Fatal(err)
+		}
+		got := indexed(text)
+		if got != stored {
+			t.Fatalf("%d bytes stand as %q here and as %q in the store", len(text), got, stored)
+		}
+		if got != text && len(got) <= maxIndexed {
+			t.Fatalf("%d bytes stand as %q, which may be another text", len(text), got)
+		}
+	})
+}
+
+// A key of any length is as good as a short one: rows are found, listed, replaced, compared, owned and deleted by it.
+func TestIndexed_MirrorTakesKeysOfAnyLength(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	owners := map[*cdc.Table]int{users: 2}
+	keys := []cdc.Key{"", "short", cdc.Key(long(1, maxIndexed)), cdc.Key(long(2, maxIndexed+1)), cdc.Key(long(3, 2690)), cdc.Key(long(4, 100_000)), cdc.Key(indexed(long(4, 100_000)))}
+	row := func(i int, name string) cdc.Row {
+		return cdc.Row{cdc.TextValue(string(keys[i])), cdc.TextValue(name), cdc.TextValue(string(keys[i]))}
+	}
+	for _, name := range []string{"first", "second"} {
+		chunk := &Chunk{}
+		for i := range keys {
+			chunk.upsert(users, keys[i], row(i, name), owners, nil)
+		}
+		s.must(s.leader.Commit(t.Context(), chunk, 10, 0))
+	}
+	m := s.leader.NewMirror(owners)
+	m.Begin(t.Context())
+	for _, key := range keys {
+		m.Want(mapping.Ref{Table: users, Key: key})
+		m.Want(mapping.Ref{Table: users, Key: key, By: 2})
+	}
+	s.must(m.Load(func(*cdc.Table, cdc.Row) {}))
+	rows, listed := map[cdc.Key]cdc.Row{}, map[cdc.Key]bool{}
+	for i, key := range keys {
+		rows[key], listed[key] = row(i, "second"), true
+		if diff := cmp.Diff(rows[key], m.Row(users, key)); diff != "" {
+			t.Errorf("the row of key %d (-want +got):\n%s", i, diff)
+		}
+		if diff := cmp.Diff([]cdc.Row{rows[key]}, m.Children(users, 2, key)); diff != "" {
+			t.Errorf("the children of key %d (-want +got):\n%s", i, diff)
+		}
+	}
+	gotRows, gotKeys, gone := map[cdc.Key]cdc.Row{}, map[cdc.Key]bool{}, map[cdc.Key]bool{}
+	s.must(m.EachRow(t.Context(), users, func(key cdc.Key, row cdc.Row) error { gotRows[key] = row; return nil }))
+	s.must(m.EachKey(t.Context(), users, func(key cdc.Key) error { gotKeys[key] = true; return nil }))
+	if diff := cmp.Diff(rows, gotRows) + cmp.Diff(listed, gotKeys); diff != "" {
+		t.Errorf("the rows and keys (-want +got):\n%s", diff)
+	}
+	large, err := s.leader.Begin(t.Context(), m)
+	s.must(err)
+	s.must(large.Found(t.Context(), keys[:5]))
+	s.must(large.Gone(t.Context(), users, func(key cdc.Key, _ cdc.Row) error { gone[key] = true; return nil }))
+	s.must(large.End(m))
+	if diff := cmp.Diff(map[cdc.Key]bool{keys[5]: true, keys[6]: true}, gone); diff != "" {
+		t.Errorf("the rows that are gone (-want +got):\n%s", diff)
+	}
+	chunk := &Chunk{}
+	for _, key := range keys {
+		chunk.Delete(users, key)
+	}
+	s.must(s.leader.Commit(t.Context(), chunk, 20, 0))
+	s.must(m.EachKey(t.Context(), users, func(key cdc.Key) error { return fmt.Errorf("key %.20q is still there", key) }))
+}
+
+// A webhook's key, and the resource that its deliveries are ordered by, may be of any length: neither a delivery that fails nor a
+// replay of it ends anything.
+func TestIndexed_DeliveriesAreOrderedByResourcesOfAnyLength(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	hooks := []Webhook{
+		{ID: 7, Origin: OriginIAM, Key: long(1, 100_000), Tenant: "t", Events: []string{"*"}, Enabled: true, Options: `{"ordering":"resource"}`},
+		{ID: 8, Origin: OriginIAM, Key: long(2, 2690), Tenant: "t", Events: []string{"*"}, Enabled: true},
+	}
+	s.must(s.leader.SaveWebhooks(t.Context(), hooks))
+	resource := long(3, 100_000)
+	s.log(Event{Tenant: "t", Resource: resource, Webhooks: []int64{7}}, Event{Tenant: "t", Resource: resource, Webhooks: []int64{7}})
+	d := Delivery{Delivered: s.last}
+	for event := int64(1); event <= 2; event++ {
+		d.Park = append(d.Park, Parked{Event: event, Webhook: 7, Attempts: 1, Due: time.Now().Add(-time.Minute), Key: ResourceKey(resource)})
+	}
+	_, err := s.member.Record(t.Context(), s.leader, &d)
+	s.must(err)
+	due, err := s.member.ClaimDue(t.Context(), true, 10, 10, []int64{})
+	s.must(err)
+	if len(due) != 1 || due[0].ID != 1 || due[0].Resource != resource || due[0].Key != ResourceKey(resource) {
+		t.Fatalf("%d deliveries are due at once, want the first alone", len(due))
+	}
+	s.exec(`DELETE FROM parked`)
+	s.replay(Replay{Webhook: 7})
+	s.advance()
+	var keys []string
+	s.must(s.store.pool.QueryRow(t.Context(), `SELECT array_agg(key) FROM parked`).Scan(&keys))
+	want := "replay:" + indexed(resource)
+	if diff := cmp.Diff([]string{want, want}, keys); diff != "" {
+		t.Errorf("the keys of the replayed deliveries (-want +got):\n%s", diff)
+	}
+}
