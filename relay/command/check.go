@@ -146,8 +146,8 @@ func (c *check) outbox(ctx context.Context) {
 	case !o.SchemaExists && o.MayCreateSchema:
 		c.none("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
 	case !o.SchemaExists:
-		c.fail("outbox", "schema %s does not exist, and role %s may not make it; let a superuser run: %s or the owner of the database: GRANT CREATE ON DATABASE %s TO %s",
-			schema, o.Role, createSchema(schema, o.Role), quote(o.Database), quote(o.Role))
+		c.fail("outbox", "schema %s does not exist, and role %s may not make it; let the owner of the database run: %s or: GRANT CREATE ON DATABASE %s TO %s",
+			schema, o.Role, outbox.SchemaSQL(schema, o.Role), quote(o.Database), quote(o.Role))
 	case !o.SchemaUsable:
 		c.fail("outbox", "role %s may not make tables in schema %s; let its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s", o.Role, schema, quote(schema), quote(o.Role))
 	case len(o.Foreign) > 0:

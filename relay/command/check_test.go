@@ -179,9 +179,9 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("REPLICATION")
 	w.configure(w.as(role, password))
-	missing := `schema NAME does not exist, and role ROLE may not make it; let a superuser run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE"; or the owner of the database: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`
+	missing := `schema NAME does not exist, and role ROLE may not make it; let the owner of the database run: CREATE SCHEMA IF NOT EXISTS "NAME"; GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"; or: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`
 	w.run("check").has("✗ outbox       " + missing)
-	w.run("run").fails(1, `create schema NAME: permission denied for database NAME; let a superuser run: CREATE SCHEMA "NAME" AUTHORIZATION "ROLE"; or the owner of the database: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`)
+	w.run("run").fails(1, `create schema NAME: permission denied for database NAME; let the owner of the database run: CREATE SCHEMA IF NOT EXISTS "NAME"; GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"; or: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`)
 	w.exec("CREATE SCHEMA " + w.name)
 	const unusable = `role ROLE may not make tables in schema NAME; let its owner run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`
 	w.run("check").has("✗ outbox       " + unusable)

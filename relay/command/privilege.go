@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,20 +39,74 @@ func grantColumns(role string, t *cdc.Table, want func(column int) bool) string 
 	return fmt.Sprintf("GRANT SELECT (%s) ON %s TO %s;", strings.Join(columns, ", "), quote(t.Schema, t.Name), quote(role))
 }
 
-// grants let the role read what is mapped of the tables that the database has, and nothing else.
-func grants(role string, tables []*cdc.Table, catalog *cdc.Catalog) []string {
-	var sql []string
-	for _, schema := range schemas(tables) {
-		sql = append(sql, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quote(schema), quote(role)))
-	}
-	for _, t := range tables {
-		if relation := catalog.Relation(t.Name); relation != nil {
-			sql = append(sql, grantColumns(role, t, func(i int) bool { return relation.Types[i] != 0 }))
-		}
-	}
-	return slices.DeleteFunc(sql, func(s string) bool { return s == "" })
+// privileges is what a role may read already, of what the mapping names.
+type privileges struct {
+	schemas map[string]bool             // USAGE
+	columns map[*cdc.Table]map[int]bool // SELECT
 }
 
-func createSchema(schema, role string) string {
-	return fmt.Sprintf("CREATE SCHEMA IF NOT EXISTS %s AUTHORIZATION %s;", quote(schema), quote(role))
+// readPrivileges asks what an existing role may read.
+func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*cdc.Table) (privileges, error) {
+	p := privileges{schemas: map[string]bool{}, columns: map[*cdc.Table]map[int]bool{}}
+	names := schemas(tables)
+	rows, err := conn.Query(ctx, `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = ANY ($1) AND has_schema_privilege($2, n.oid, 'USAGE')`, names, role)
+	if err != nil {
+		return p, fmt.Errorf("look up the privileges of role %s: %w", role, err)
+	}
+	usable, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return p, fmt.Errorf("look up the privileges of role %s: %w", role, err)
+	}
+	for _, name := range usable {
+		p.schemas[name] = true
+	}
+	for _, t := range tables {
+		rows, err := conn.Query(ctx, `SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege($3, c.oid, a.attnum, 'SELECT')`, t.Schema, t.Name, role)
+		if err != nil {
+			return p, fmt.Errorf("look up the privileges of role %s on %s.%s: %w", role, t.Schema, t.Name, err)
+		}
+		readable, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return p, fmt.Errorf("look up the privileges of role %s on %s.%s: %w", role, t.Schema, t.Name, err)
+		}
+		p.columns[t] = map[int]bool{}
+		for i := range t.Columns {
+			p.columns[t][i] = slices.Contains(readable, t.Columns[i].Name)
+		}
+	}
+	return p, nil
+}
+
+// lackingGrants let the role read what is mapped of the tables that the database has, as far as it cannot yet. What it has already is not
+// granted again: each GRANT writes the catalogue of a table that the IAM is using.
+func (s *setup) lackingGrants(ctx context.Context, conn *pgx.Conn, role relayRole, catalog *cdc.Catalog) ([]string, error) {
+	var p privileges
+	if role.exists {
+		var err error
+		if p, err = readPrivileges(ctx, conn, s.role, s.tables); err != nil {
+			return nil, err
+		}
+	}
+	var sql []string
+	for _, schema := range schemas(s.tables) {
+		if !p.schemas[schema] {
+			sql = append(sql, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quote(schema), quote(s.role)))
+		}
+	}
+	for _, t := range s.tables {
+		relation := catalog.Relation(t.Name)
+		if relation == nil {
+			continue
+		}
+		lacks := grantColumns(s.role, t, func(i int) bool { return relation.Types[i] != 0 && !p.columns[t][i] })
+		switch {
+		case lacks == "":
+		case s.wholeTables:
+			sql = append(sql, fmt.Sprintf("GRANT SELECT ON %s TO %s;", quote(t.Schema, t.Name), quote(s.role)))
+		default:
+			sql = append(sql, lacks)
+		}
+	}
+	return sql, nil
 }

@@ -25,6 +25,8 @@ type setup struct {
 	role   string // the relay's
 	url    string // of whoever makes it
 	out    io.Writer
+	// wholeTables: the role may read whole tables instead of the mapped columns.
+	wholeTables bool
 }
 
 func setupCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
@@ -32,6 +34,7 @@ func setupCommand(flags *flag.FlagSet) func(context.Context, *environment, []str
 	printSQL := flags.Bool("print", false, "print the SQL for the owner of the tables instead of running it")
 	role := flags.String("role", "", "the relay's `role`; by default that of source.url")
 	url := flags.String("url", "", "connect by this `URL` of the tables' owner instead of source.url; leave the password to PGPASSWORD or a password file")
+	wholeTables := flags.Bool("whole-tables", false, "let the role read the mapped tables whole, with their secrets, so that columns which an upgrade of the IAM adds need no further grant")
 	return func(ctx context.Context, env *environment, args []string) error {
 		if err := noArguments(args); err != nil {
 			return err
@@ -41,6 +44,7 @@ func setupCommand(flags *flag.FlagSet) func(context.Context, *environment, []str
 			return err
 		}
 		s := newSetup(cfg, rules, *role, *url, env.out)
+		s.wholeTables = *wholeTables
 		if *printSQL {
 			return s.print(ctx, env.err)
 		}
@@ -171,7 +175,11 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 	if !role.connects {
 		steps = append(steps, step{"the owner of the database", fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", quote(server.Database), quote(s.role))})
 	}
-	for _, sql := range grants(s.role, s.tables, catalog) {
+	lacking, err := s.lackingGrants(ctx, conn, role, catalog)
+	if err != nil {
+		return err
+	}
+	for _, sql := range lacking {
 		steps = append(steps, step{"the owner of the tables", sql})
 	}
 	if s.cfg.Outbox.URL == "" {
@@ -180,7 +188,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 			return err
 		}
 		if !exists { // to make it again fails where the role may not, although there is nothing to do
-			steps = append(steps, step{"a superuser, or a member of the role,", createSchema(s.cfg.Outbox.Schema, s.role)})
+			steps = append(steps, step{"the owner of the database", outbox.SchemaSQL(s.cfg.Outbox.Schema, s.role)})
 		}
 	}
 	for _, step := range steps {

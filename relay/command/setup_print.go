@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // lookTime bounds the attempt to look at the database that the SQL is for.
@@ -20,7 +21,8 @@ type found struct {
 	catalog     *cdc.Catalog // nil without a connection
 	publication cdc.Publication
 	role        relayRole
-	schema      bool // the outbox's is in this database
+	grants      []string // that the role lacks
+	schema      bool     // the outbox's is in this database
 }
 
 // print writes the SQL that somebody with more rights has to run. It runs as it is, also a second time where the database
@@ -88,7 +90,8 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 	if f.catalog, err = cdc.Describe(ctx, conn, s.tables); err != nil {
 		return nil, err
 	}
-	return f, nil
+	f.grants, err = s.lackingGrants(ctx, conn, f.role, f.catalog)
+	return f, err
 }
 
 func (s *setup) printRole(f *found, database string) {
@@ -103,14 +106,19 @@ func (s *setup) printRole(f *found, database string) {
 	if !f.role.exists {
 		s.say("-- Give it a password in a way that leaves none in a file or a log, in psql:  \\password %s", s.role)
 	}
-	s.say("GRANT CONNECT ON DATABASE %s TO %s;", quote(database), quote(s.role))
+	if !f.role.connects {
+		s.say("GRANT CONNECT ON DATABASE %s TO %s;", quote(database), quote(s.role))
+	}
 }
 
 func (s *setup) printGrants(f *found) {
 	s.say("\n-- The first copy and lookups read these columns, and no others.")
 	if f.catalog != nil {
-		for _, sql := range grants(s.role, s.tables, f.catalog) {
+		for _, sql := range f.grants {
 			s.say("%s", sql)
+		}
+		if f.grants == nil {
+			s.say("-- Role %s may read all of them.", s.role)
 		}
 		for _, p := range f.catalog.Problems() {
 			if !strings.Contains(p.Fix, "GRANT") {
@@ -175,14 +183,12 @@ func (s *setup) printOutbox(f *found, database string) {
 		s.say("\n-- Schema %s, for the relay's own tables, is there.", schema)
 		return
 	}
-	s.say("\n-- The relay's own tables go into a schema of its own. Only a superuser or a member of the role can make it for the role;")
+	s.say("\n-- The schema for the relay's own tables. Making it takes CREATE on the database.")
 	role := s.role
 	if s.cfg.Outbox.URL != "" {
 		comment = "-- "
 		role, database = account(s.cfg.Outbox.URL)
-		s.say("-- others let the role make it: GRANT CREATE ON DATABASE. It is in the outbox's own database, %s:", database)
-	} else {
-		s.say("-- others let the role make it: GRANT CREATE ON DATABASE %s TO %s;", quote(database), quote(role))
+		s.say("-- It is in the outbox's own database, %s:", database)
 	}
-	s.say("%s%s", comment, createSchema(schema, role))
+	s.say("%s%s", comment, outbox.SchemaSQL(schema, role))
 }

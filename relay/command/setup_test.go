@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
@@ -89,7 +88,7 @@ func TestSetupPrint_RunByTheOwner_IsEnoughForTheRelay(t *testing.T) {
 	w.worksWith(role)
 
 	again := w.run("setup", "--print", "--url", w.url)
-	if strings.Contains(again.out, "CREATE ROLE") || strings.Contains(again.out, "PUBLICATION \"") {
+	if strings.Contains(again.out, "CREATE ROLE") || strings.Contains(again.out, "PUBLICATION \"") || strings.Contains(again.out, "\nGRANT") {
 		t.Errorf("it prints again what is there:\n%s", again.out)
 	}
 	w.runSQL(w.conn, strings.NewReplacer("ROLE", role, "NAME", w.name).Replace(again.out))
@@ -166,15 +165,9 @@ func TestSetup_RepeatedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
 	w.exec(fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; ALTER SCHEMA public OWNER TO %s", w.name, owner, owner))
 	w.configure(w.as(role, password))
 
-	refusal := "must be member of role \"ROLE\""
-	if clustertest.Cluster(t).Major >= 16 {
-		refusal = "must be able to SET ROLE \"ROLE\""
-	}
 	asOwner := w.as(owner, password)
-	w.run("setup", "--url", asOwner).fails(1, `give role ROLE its rights: ERROR: `+refusal+` (SQLSTATE 42501); let a superuser, or a member of the role, run: CREATE SCHEMA IF NOT EXISTS "NAME" AUTHORIZATION "ROLE";`)
-	w.exec(fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s", w.name, role))
 	w.run("setup", "--url", asOwner).done(`wal_level is logical
-publication NAME: has all mapped tables
+publication NAME: made for 16 tables
 role ROLE: may replicate, connect, and read the mapped columns
 schema NAME: made, or brought up to date
 `)

@@ -95,7 +95,7 @@ func (t *teardown) look(ctx context.Context) error {
 		if leader != 0 {
 			return fmt.Errorf("a relay is running (session %d of the outbox's server); stop it first, and every other one", leader)
 		}
-	} else if t.schema {
+	} else if t.schema && !setting.SchemaEmpty {
 		return fmt.Errorf("schema %s is not the relay's, or role %s may not read it; correct outbox.schema", t.cfg.Outbox.Schema, setting.Role)
 	}
 	if t.slot.Active && t.ownSlot {
@@ -197,11 +197,32 @@ func (t *teardown) drop(ctx context.Context) error {
 		}
 	}
 	if t.schema {
-		if err := t.store.Drop(ctx); err != nil {
-			return errors.Join(kept, err)
+		if err := t.dropSchema(ctx); err != nil {
+			kept = errors.Join(kept, err)
 		}
-		t.say("dropped schema %s", t.cfg.Outbox.Schema)
 	}
 	t.left()
 	return kept
+}
+
+// dropSchema drops the schema as the relay's role and, where that is not its owner, as the role of --url.
+func (t *teardown) dropSchema(ctx context.Context) error {
+	stays, err := t.store.Drop(ctx)
+	if err != nil {
+		return err
+	}
+	name := t.cfg.Outbox.Schema
+	if stays != "" && t.cfg.Outbox.URL == "" {
+		if _, err := t.conn.Exec(ctx, "DROP SCHEMA "+quote(name)); err == nil {
+			stays = ""
+		} else if !hasCode(err, codeNoPrivilege) {
+			return fmt.Errorf("drop schema %s: %w", name, err)
+		}
+	}
+	if stays != "" {
+		t.say("dropped the tables of schema %s", name)
+		return errors.New(stays)
+	}
+	t.say("dropped schema %s", name)
+	return nil
 }

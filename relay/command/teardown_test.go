@@ -53,7 +53,7 @@ func TestTeardown_SparesWhatIsOthers(t *testing.T) {
 	w.run("setup")
 	w.run("teardown", "--yes").done("dropped schema NAME\nslot NAME stays: this relay has not made it\npublication NAME stays: it publishes more than the mapped tables (public.theirs)\n")
 	w.leaves("slot true, publication true, schema false")
-	w.exec(`CREATE SCHEMA ` + w.name)
+	w.exec(`CREATE SCHEMA ` + w.name + ` CREATE TABLE theirs ()`)
 	w.run("teardown", "--yes").fails(1, "schema NAME is not the relay's, or role postgres may not read it; correct outbox.schema")
 }
 
@@ -75,10 +75,11 @@ func TestTeardown_PublicationOfAnotherRole(t *testing.T) {
 	w.configure(w.as(role, password))
 	w.start().stop()
 	r := w.run("teardown", "--yes")
-	r.prints("dropped slot NAME\ndropped schema NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
-	r.fails(1, `publication NAME stays, since it belongs to role postgres; let that run: DROP PUBLICATION "NAME"`)
-	w.leaves("slot false, publication true, schema false")
-	w.run("teardown", "--yes", "--url", w.url).done("dropped publication NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
+	r.prints("dropped slot NAME\ndropped the tables of schema NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
+	r.fails(1, `publication NAME stays, since it belongs to role postgres; let that run: DROP PUBLICATION "NAME"
+schema NAME stays, empty, since it belongs to role postgres; let that run: DROP SCHEMA "NAME"`)
+	w.leaves("slot false, publication true, schema true")
+	w.run("teardown", "--yes", "--url", w.url).done("dropped publication NAME\ndropped schema NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
 	w.exec(fmt.Sprintf("DROP OWNED BY %s", role))
 	w.run("teardown", "--yes", "--url", w.url).done("")
 }

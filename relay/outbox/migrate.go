@@ -72,8 +72,8 @@ func (s *Store) createSchema(ctx context.Context, tx pgx.Tx) error {
 	}
 	if _, err := tx.Exec(ctx, `CREATE SCHEMA `+schema); err != nil {
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" {
-			return fmt.Errorf("create schema %s: %s; let a superuser run: CREATE SCHEMA %s AUTHORIZATION %s; or the owner of the database: GRANT CREATE ON DATABASE %s TO %s",
-				s.schema, pg.Message, schema, quotedRole, pgx.Identifier{database}.Sanitize(), quotedRole)
+			return fmt.Errorf("create schema %s: %s; let the owner of the database run: %s or: GRANT CREATE ON DATABASE %s TO %s",
+				s.schema, pg.Message, SchemaSQL(s.schema, role), pgx.Identifier{database}.Sanitize(), quotedRole)
 		}
 		return fmt.Errorf("create schema %s: %w", s.schema, err)
 	}
@@ -138,10 +138,60 @@ func migrationNumber(f fs.DirEntry) (int, error) {
 	return number, nil
 }
 
-// Drop removes the relay's schema with everything in it.
-func (s *Store) Drop(ctx context.Context) error {
-	if _, err := s.pool.Exec(ctx, `DROP SCHEMA IF EXISTS `+pgx.Identifier{s.schema}.Sanitize()+` CASCADE`); err != nil {
-		return fmt.Errorf("drop schema %s: %w", s.schema, err)
+// SchemaSQL makes the schema for the outbox's tables, which the role creates in it. It needs CREATE on the database and nothing else: only
+// a superuser or a member of the role could make the role the schema's owner.
+func SchemaSQL(schema, role string) string {
+	name := pgx.Identifier{schema}.Sanitize()
+	return fmt.Sprintf("CREATE SCHEMA IF NOT EXISTS %s; GRANT USAGE, CREATE ON SCHEMA %s TO %s;", name, name, pgx.Identifier{role}.Sanitize())
+}
+
+// Drop removes the relay's schema with everything in it. Where the schema belongs to another role, such as the one that ran setup, only
+// the relay's tables are removed, and kept tells what that role has to run.
+func (s *Store) Drop(ctx context.Context) (kept string, err error) {
+	schema := pgx.Identifier{s.schema}.Sanitize()
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var owner string
+		var owned bool
+		err := tx.QueryRow(ctx, `SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = $1`, s.schema).Scan(&owner, &owned)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if owned {
+			_, err = tx.Exec(ctx, `DROP SCHEMA `+schema+` CASCADE`)
+			return err
+		}
+		kept = fmt.Sprintf("schema %s stays, empty, since it belongs to role %s; let that run: DROP SCHEMA %s", s.schema, owner, schema)
+		return s.dropContents(ctx, tx)
+	})
+	if err != nil {
+		return "", fmt.Errorf("drop schema %s: %w", s.schema, err)
+	}
+	return kept, nil
+}
+
+// dropContents drops all tables, sequences and functions of the schema. What is part of another one, such as a partition, goes with that.
+func (s *Store) dropContents(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `SELECT 'DROP TABLE ' || string_agg(c.oid::regclass::text, ', ') || ' CASCADE'
+			FROM pg_class c WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition HAVING count(*) > 0
+		UNION ALL SELECT 'DROP SEQUENCE ' || string_agg(c.oid::regclass::text, ', ') || ' CASCADE'
+			FROM pg_class c WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND c.relkind = 'S'
+				AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')) HAVING count(*) > 0
+		UNION ALL SELECT 'DROP FUNCTION ' || string_agg(p.oid::regprocedure::text, ', ') || ' CASCADE'
+			FROM pg_proc p WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) HAVING count(*) > 0`, s.schema)
+	if err != nil {
+		return err
+	}
+	statements, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, sql := range statements {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -18,6 +18,8 @@ type Setting struct {
 	ReadOnly bool
 	// SchemaExists, and the role may make tables in it: partitions are made as days go by.
 	SchemaExists, SchemaUsable bool
+	// SchemaEmpty: there is no table in it.
+	SchemaEmpty bool
 	// MayCreateSchema: the role may make the schema itself.
 	MayCreateSchema bool
 	// Migration is the newest that was applied, 0 for none; Known is the newest that this program has.
@@ -41,10 +43,10 @@ func (s *Store) Setting(ctx context.Context) (Setting, error) {
 	var migrated bool
 	err = conn.QueryRow(ctx, `SELECT current_database(), current_user, current_setting('transaction_read_only')::bool, has_database_privilege(current_database(), 'CREATE'),
 			n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE'), false),
-			EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'migration'),
+			NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid), EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'migration'),
 			ARRAY(SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1)
 		FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = $1`, s.schema).
-		Scan(&o.Database, &o.Role, &o.ReadOnly, &o.MayCreateSchema, &o.SchemaExists, &o.SchemaUsable, &migrated, &o.Foreign)
+		Scan(&o.Database, &o.Role, &o.ReadOnly, &o.MayCreateSchema, &o.SchemaExists, &o.SchemaUsable, &o.SchemaEmpty, &migrated, &o.Foreign)
 	if err != nil {
 		return o, fmt.Errorf("look at schema %s: %w", s.schema, err)
 	}
