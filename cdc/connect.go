@@ -3,47 +3,51 @@ package cdc
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 )
-
-const applicationName = "iam-relay"
-
-// pinned settings make the texts of values independent of how the server, the database and the role are configured.
-// The warning that a publication was skipped is only a notice, so notices must come.
-var pinned = map[string]string{
-	"application_name":    applicationName,
-	"client_encoding":     "UTF8",
-	"DateStyle":           "ISO",
-	"TimeZone":            "UTC",
-	"IntervalStyle":       "postgres",
-	"extra_float_digits":  "3",
-	"bytea_output":        "hex",
-	"client_min_messages": "warning",
-}
 
 // connectConfig parses a connection URL and pins the settings.
 func connectConfig(url string) (*pgconn.Config, error) {
 	config, err := pgconn.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("read the connection URL: %w", err)
+		return nil, ErrURL
 	}
-	maps.Copy(config.RuntimeParams, pinned)
+	Pin(config, nil)
+	config.ConnectTimeout = connectTimeout
 	return config, nil
 }
 
-// replicationConfig is for a connection to a walsender.
+// replicationConfig is for a connection to a walsender. It may be idle in the transaction of an exported snapshot.
 func replicationConfig(url string) (*pgconn.Config, error) {
 	config, err := connectConfig(url)
 	if err != nil {
 		return nil, err
 	}
 	config.RuntimeParams["replication"] = "database"
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	return config, nil
+}
+
+// TryReplication opens a replication connection and closes it again.
+func TryReplication(ctx context.Context, url string) error {
+	config, err := replicationConfig(url)
+	if err != nil {
+		return err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return ConnectReason(err)
+	}
+	defer closeConn(conn)
+	if _, err := pglogrepl.IdentifySystem(ctx, conn); err != nil {
+		return fmt.Errorf("%w; connect to the server itself, not by way of a pooler", err)
+	}
+	return nil
 }
 
 // closeWait bounds the goodbye to a server that may no longer listen.

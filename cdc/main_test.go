@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -308,4 +309,15 @@ func until(t *testing.T, what string, condition func() bool) {
 			t.Fatalf("it never happened: %s", what)
 		}
 	}
+}
+
+// as is the URL for another role.
+func as(t *testing.T, database, role string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User(role)
+	return u.String()
 }

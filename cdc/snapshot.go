@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -110,15 +109,9 @@ func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateRe
 	s.Name = slot.SnapshotName
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return fmt.Errorf("read the connection URL: %w", err)
+		return ErrURL
 	}
-	maps.Copy(config.RuntimeParams, pinned)
-	// Between two tables, and while the consumer is busy with one, the session must live; and a policy that hides rows must be
-	// an error.
-	for _, timeout := range []string{"statement_timeout", "idle_in_transaction_session_timeout"} {
-		config.RuntimeParams[timeout] = "0"
-	}
-	config.RuntimeParams["row_security"] = "off"
+	Pin(&config.Config, map[string]string{"idle_in_transaction_session_timeout": "0"})
 	if s.reader, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return err
 	}

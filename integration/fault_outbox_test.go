@@ -37,7 +37,8 @@ func TestFault_OutboxDown(t *testing.T) {
 	tr.end(p)
 }
 
-// withRole lets the relay reach the outbox, in a database of its own, as a role with a setting. The role goes with the server.
+// withRole lets the relay reach the outbox, in a database of its own, as a role with a setting that only a superuser may give. The
+// role goes with the server.
 func (tr *trial) withRole(setting string) {
 	tr.t.Helper()
 	role := pgx.Identifier{tr.name}.Sanitize()
@@ -55,33 +56,51 @@ func (tr *trial) withRole(setting string) {
 	tr.cfg.set("outbox.url", at.String())
 }
 
-// The outbox's database refuses commits for reasons that are nobody's fault, and pass. Each is a real one: another session
-// holds the row that every commit of the relay writes.
+// The outbox's database refuses commits for reasons that are nobody's fault, and pass. What the settings of a role would cause is
+// raised by a trigger, since those do not reach the relay.
 func TestFault_OutboxRefuses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		fault, setting, code string
-		after                string // what the other session does when the relay waits for it
+		fault, code string
+		refuse      func(tr *trial, enough func() bool)
 	}{
-		"serialization":     {"a serialization failure", "default_transaction_isolation = 'serializable'", "40001", `COMMIT`},
-		"repeatable_read":   {"an update that a snapshot does not see", "default_transaction_isolation = 'repeatable read'", "40001", `COMMIT`},
-		"deadlock":          {"a deadlock, of which the relay is the victim", "deadlock_timeout = '2s'", "40P01", `LOCK TABLE relay.mirror IN SHARE ROW EXCLUSIVE MODE`},
-		"statement_timeout": {"statement_timeout", "statement_timeout = '700ms'", "57014", ``},
-		"lock_timeout":      {"lock_timeout", "lock_timeout = '300ms'", "55P03", ``},
+		"serialization": {"a serialization failure", "40001", func(tr *trial, enough func() bool) { tr.raise("40001", enough) }},
+		"lock_timeout":  {"lock_timeout", "55P03", func(tr *trial, enough func() bool) { tr.raise("55P03", enough) }},
+		"deadlock": {"a deadlock, of which the relay is the victim", "40P01", func(tr *trial, enough func() bool) {
+			tr.obstruct(`LOCK TABLE relay.mirror IN SHARE ROW EXCLUSIVE MODE`, enough)
+		}},
+		"cancel": {"a statement is cancelled", "57014", func(tr *trial, enough func() bool) {
+			tr.obstruct(`SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))`, enough)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := newWorld(t).try(fmt.Sprintf("outbox: %s (SQLSTATE %s)", test.fault, test.code))
-			tr.withRole(test.setting)
+			tr.withRole(`deadlock_timeout = '2s'`)
 			p := tr.start()
 			tr.begin()
 			tr.inject(strength(20, 2, 1), func() {
 				before := p.count(test.code)
-				tr.obstruct(test.after, func() bool { return p.count(test.code) > before })
+				test.refuse(tr, func() bool { return p.count(test.code) > before })
 			})
 			tr.end(p)
 		})
 	}
+}
+
+// raise has every commit of the relay fail with a SQLSTATE until it has had enough.
+func (tr *trial) raise(code string, enough func() bool) {
+	tr.t.Helper()
+	exec := func(sql string) {
+		tr.t.Helper()
+		if _, err := tr.outbox.Exec(within(tr.t), tr.inOutbox(sql)); err != nil {
+			tr.t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	exec(fmt.Sprintf(`CREATE OR REPLACE FUNCTION relay.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused' USING ERRCODE = '%s'; END $$`, code))
+	exec(`CREATE TRIGGER refuse BEFORE UPDATE ON relay.position FOR EACH ROW EXECUTE FUNCTION relay.refuse()`)
+	eventually(tr.t, "the relay has had its error", func() (bool, error) { return enough(), nil })
+	exec(`DROP TRIGGER refuse ON relay.position`)
 }
 
 // count is how many errors of a SQLSTATE the relay has printed.

@@ -58,7 +58,7 @@ func (t *term) altered(ctx context.Context, conn *pgx.Conn, prints map[string]st
 	defer cancel()
 	if conn == nil || conn.IsClosed() {
 		var err error
-		if conn, err = connectSource(ctx, string(t.config.Source.URL)); err != nil {
+		if conn, err = cdc.Connect(ctx, string(t.config.Source.URL)); err != nil {
 			return nil, false
 		}
 	}

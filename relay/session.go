@@ -27,7 +27,7 @@ const messageBuffer = 1024
 
 // session connects to the source, checks that the stored position is of its log, and ingests until something ends.
 func (t *term) session(ctx context.Context) error {
-	conn, err := connectSource(ctx, string(t.config.Source.URL))
+	conn, err := cdc.Connect(ctx, string(t.config.Source.URL))
 	if err != nil {
 		return err
 	}

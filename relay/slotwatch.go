@@ -46,7 +46,7 @@ func (w *slotWatch) poll(ctx context.Context, parked bool) {
 
 func (w *slotWatch) ask(ctx context.Context) (cdc.SlotStatus, error) {
 	if w.conn == nil || w.conn.IsClosed() {
-		conn, err := connectSource(ctx, string(w.config.Source.URL))
+		conn, err := cdc.Connect(ctx, string(w.config.Source.URL))
 		if err != nil {
 			w.conn = nil
 			return cdc.SlotStatus{}, err

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,24 +9,6 @@ import (
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
-
-const connectTimeout = 10 * time.Second
-
-// connectSource opens an ordinary connection to the source, beside the one that streams.
-func connectSource(ctx context.Context, url string) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(url)
-	if err != nil {
-		return nil, errors.New("source.url is not a PostgreSQL connection string") // pgx's error has the string in it
-	}
-	config.ConnectTimeout = connectTimeout
-	config.RuntimeParams["application_name"] = "iam-relay"
-	config.RuntimeParams["tcp_keepalives_idle"] = "5"
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the source: %w", cdc.ConnectReason(err))
-	}
-	return conn, nil
-}
 
 // sourceClock asks the server for its clock, over a connection that it makes anew where the last one is gone: servers and
 // firewalls end those that say nothing for long.
@@ -42,7 +23,7 @@ func (c *sourceClock) close(ctx context.Context) { c.conn.Close(ctx) }
 // has its commit record before that place, or does so within moments.
 func (c *sourceClock) ask(ctx context.Context) (cdc.LSN, time.Time, error) {
 	if c.conn.IsClosed() {
-		conn, err := connectSource(ctx, c.url)
+		conn, err := cdc.Connect(ctx, c.url)
 		if err != nil {
 			return 0, time.Time{}, fmt.Errorf("ask the source for its clock: %w", err)
 		}

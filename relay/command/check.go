@@ -142,7 +142,7 @@ func (c *check) outbox(ctx context.Context) {
 	schema := c.cfg.Outbox.Schema
 	switch {
 	case o.ReadOnly:
-		c.fail("outbox", "database %s is read-only for role %s: name the primary if this is a standby, or see to default_transaction_read_only", o.Database, o.Role)
+		c.fail("outbox", "database %s is read-only for role %s: name the primary if this is a standby", o.Database, o.Role)
 	case !o.SchemaExists && o.MayCreateSchema:
 		c.none("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
 	case !o.SchemaExists:

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -74,21 +73,8 @@ func (c *sourceCheck) replication(ctx context.Context) error {
 		c.fail("replication", "role %s may not replicate; let an administrator run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", c.role, quote(c.role), quote(c.role))
 		return nil
 	}
-	config, err := pgconn.ParseConfig(string(c.cfg.Source.URL))
-	if err != nil { // the configuration was validated
-		return err
-	}
-	config.ConnectTimeout = connectTimeout
-	config.RuntimeParams["application_name"] = "iam-relay"
-	config.RuntimeParams["replication"] = "database"
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
-		c.fail("replication", "%s", cdc.ConnectReason(err))
-		return nil
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	if _, err := conn.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll(); err != nil {
-		c.fail("replication", "%s; connect to the server itself, not by way of a pooler", err)
+	if err := cdc.TryReplication(ctx, string(c.cfg.Source.URL)); err != nil {
+		c.fail("replication", "%s", err)
 		return nil
 	}
 	c.ok("replication", "role %s opens a replication connection", c.role)

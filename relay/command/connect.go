@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,13 +12,6 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 	"github.com/iam-relay/iam-relay/relay"
 	"github.com/iam-relay/iam-relay/relay/config"
-)
-
-const (
-	connectTimeout = 10 * time.Second
-	// statementTimeout bounds what commands ask of a server that is in trouble; lockTimeout what they wait behind others'
-	// work on the tables.
-	statementTimeout, lockTimeout = "60s", "10s"
 )
 
 // load reads the configuration and the mapping that it names.
@@ -38,21 +30,13 @@ func load(path string, env *environment) (*config.Config, *mapping.Rules, error)
 	return cfg, rules, nil
 }
 
-// connect opens an ordinary connection. An error never has the URL in it.
+// connect opens an ordinary session with the source. An error never has the URL in it.
 func connect(ctx context.Context, url string) (*pgx.Conn, error) {
-	c, err := pgx.ParseConfig(url)
-	if err != nil {
-		return nil, &usageError{"the URL is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database, and check that the files it names exist"}
+	conn, err := cdc.Connect(ctx, url)
+	if errors.Is(err, cdc.ErrURL) {
+		return nil, &usageError{"the URL: " + err.Error()}
 	}
-	c.ConnectTimeout = connectTimeout
-	c.RuntimeParams["application_name"] = "iam-relay"
-	c.RuntimeParams["statement_timeout"] = statementTimeout
-	c.RuntimeParams["lock_timeout"] = lockTimeout
-	conn, err := pgx.ConnectConfig(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the source: %w", cdc.ConnectReason(err))
-	}
-	return conn, nil
+	return conn, err
 }
 
 // closeConn says goodbye to the server, even if the command is being interrupted.

@@ -36,7 +36,7 @@ func TestFailure_TLS(t *testing.T) {
 	w.configure(strings.Replace(w.as("postgres", password), "sslmode=disable", "sslmode=require", 1))
 	w.run("run").fails(1, "connect to the outbox: no TLS with 127.0.0.1:PORT: server refused TLS connection; check sslmode and sslrootcert in the URL, and the server's ssl and ssl_cert_file")
 	w.run("setup", "--url", "postgres://relay:"+password+"@db/iam?sslrootcert=/nowhere.pem").fails(2,
-		"the URL is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database, and check that the files it names exist")
+		"the URL: it is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database, and check that the files it names exist")
 }
 
 func TestFailure_UnknownDatabase(t *testing.T) {
@@ -148,11 +148,19 @@ func TestFailure_RoleMayNotReplicate(t *testing.T) {
 
 func TestFailure_ReadOnlyOutbox(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	role := w.role("REPLICATION")
-	w.exec(fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; CREATE SCHEMA %s AUTHORIZATION %s; ALTER ROLE %s SET default_transaction_read_only = on", role, w.name, role, role))
-	w.configure(w.as(role, password))
-	const reason = "database NAME is read-only for role ROLE: name the primary if this is a standby, or see to default_transaction_read_only"
+	c, url := startCluster(t, cluster.Options{})
+	standby, err := c.Standby(t.Context(), cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := standby.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := worldOn(t, c, url)
+	w.write(url, standby.URL("ferriskey_db"), "")
+	const reason = "database NAME is read-only for role postgres: name the primary if this is a standby"
 	w.run("run").fails(1, "the outbox's "+reason)
 	w.run("check").has("✗ outbox       " + reason)
 }

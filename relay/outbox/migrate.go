@@ -62,7 +62,7 @@ func (s *Store) createSchema(ctx context.Context, tx pgx.Tx) error {
 	}
 	schema, quotedRole := pgx.Identifier{s.schema}.Sanitize(), pgx.Identifier{role}.Sanitize()
 	if readOnly {
-		return fmt.Errorf("the outbox's database %s is read-only for role %s: name the primary if this is a standby, or see to default_transaction_read_only", database, role)
+		return fmt.Errorf("the outbox's database %s is read-only for role %s: name the primary if this is a standby", database, role)
 	}
 	if exists && !usable { // PostgreSQL would only say that there is no schema to create in
 		return fmt.Errorf("role %s may not make tables in schema %s; let its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s", role, s.schema, schema, quotedRole)

@@ -8,13 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/iam-relay/iam-relay/cdc"
 )
 
 // ErrFenced says that another relay has taken over: this one's write was undone, and it must stop writing.
@@ -57,21 +58,11 @@ func Open(url, schema string, sealing [][]byte) (*Store, error) {
 	return &Store{pool: pool, config: config, schema: schema, keys: keys}, nil
 }
 
-// session pins what the outbox relies on in each of its connections.
+// session pins what the outbox relies on in each of its connections. The schema is the relay's own, so nobody else makes
+// functions in it; pg_catalog is searched before it.
 func session(c *pgx.ConnConfig, schema string) {
 	c.ConnectTimeout = 5 * time.Second
-	maps.Copy(c.RuntimeParams, map[string]string{
-		"application_name": "iam-relay",
-		"search_path":      schema,
-		"timezone":         "UTC",
-		// Over many partitions the server takes short statements for long ones, and compiles them for longer than they run.
-		"jit": "off",
-		// A relay that is frozen in the middle of a transaction must not hold its locks against its successor.
-		"idle_in_transaction_session_timeout": "15s",
-		"tcp_keepalives_idle":                 "5",
-		"tcp_keepalives_interval":             "2",
-		"tcp_keepalives_count":                "3",
-	})
+	cdc.Pin(&c.Config, map[string]string{"search_path": pgx.Identifier{schema}.Sanitize() + ", pg_temp"})
 }
 
 // closeWait is how long Close waits for connections that may lead nowhere any more.
