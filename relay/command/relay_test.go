@@ -33,7 +33,13 @@ func (w *world) start() *running {
 
 func (w *world) launch() *running {
 	w.t.Helper()
-	p := &running{t: w.t, cmd: exec.Command(binary, "run", "--config", w.config), lines: make(chan string, 1000)}
+	return w.begin(exec.Command(binary, "run", "--config", w.config))
+}
+
+// begin starts the command that runs a relay.
+func (w *world) begin(cmd *exec.Cmd) *running {
+	w.t.Helper()
+	p := &running{t: w.t, cmd: cmd, lines: make(chan string, 1000)}
 	log, err := p.cmd.StderrPipe()
 	if err != nil {
 		w.t.Fatal(err)

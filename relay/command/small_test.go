@@ -13,7 +13,7 @@ import (
 func TestInit(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "my.toml")
-	run(t, "init", name).done("wrote " + name + "; set source.url in it, then run: iam-relay check --config " + name + "\n")
+	run(t, "init", name).done("wrote " + name + "; set source.url in it, then run: iam-relay setup --config " + name + " --url URL-OF-THE-OWNER-OF-THE-TABLES\n")
 	if text, err := os.ReadFile(name); err != nil || string(text) != config.Example {
 		t.Errorf("it is not the example (%v)", err)
 	}
