@@ -34,34 +34,32 @@ func (m *Mapper) see(c *cdc.Change) (seen rowChange, ok bool, err error) {
 	if b.table.deleted == nil {
 		return seen, true, nil
 	}
-	return m.softly(seen)
+	seen, ok = m.softly(seen)
+	return seen, ok, nil
 }
 
 // softly turns the transition into the deleted state into a delete, and back into an insert.
-func (m *Mapper) softly(seen rowChange) (rowChange, bool, error) {
-	now, err := m.gone(seen.bound, seen.row)
-	if err != nil {
-		return seen, false, err
-	}
+func (m *Mapper) softly(seen rowChange) (rowChange, bool) {
+	now := m.gone(seen.bound, seen.row)
 	if seen.op != cdc.Update {
-		return seen, !now, nil
+		return seen, !now
 	}
-	before, err := m.gone(seen.bound, seen.old)
+	before := m.gone(seen.bound, seen.old)
 	switch {
-	case err != nil || (before && now):
-		return seen, false, err
+	case before && now:
+		return seen, false
 	case now:
 		seen.op, seen.row = cdc.Delete, seen.old
 	case before:
 		seen.op, seen.old = cdc.Insert, nil
 	}
-	return seen, true, nil
+	return seen, true
 }
 
 // gone reports whether a row is deleted softly.
-func (m *Mapper) gone(b *boundTable, row cdc.Row) (bool, error) {
+func (m *Mapper) gone(b *boundTable, row cdc.Row) bool {
 	if b.table.deleted == nil {
-		return false, nil
+		return false
 	}
 	m.eval.scope = scope{bound: b, row: row}
 	return m.eval.holds(b.table.deleted)

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ type condition struct {
 	parents     []int
 	usesOld     bool
 	usesChanged bool
+	patterns    map[string]*regexp.Regexp // of matches
 }
 
 const (
@@ -76,7 +78,10 @@ func compileProgram(c *condition) (*vm.Program, error) {
 		expr.Function(changedFunction, scopeChanged, new(func(*scope, ...int) bool)),
 		expr.Patch(&columnPatch{condition: c}),
 		expr.Patch(&rowPatch{condition: c}),
+		expr.Function(arithmeticFunction, arithmetic),
+		expr.Function(matchesFunction, c.matches, new(func(any, string) bool)),
 		expr.Patch(&nullPatch{}),
+		expr.Patch(arithmeticPatch{}),
 	)...)
 }
 
@@ -147,14 +152,55 @@ func (c *conditionCheck) Visit(node *ast.Node) {
 			c.report("unknown function %s; there is changed, parent, %s", n.Name, strings.Join(conditionFunctions, ", "))
 		}
 	case *ast.BinaryNode:
-		if _, literal := n.Right.(*ast.StringNode); n.Operator == "matches" && !literal {
-			c.report("the pattern of matches must be a string")
-		}
+		c.binary(n)
 	case *ast.NilNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.StringNode, *ast.ConstantNode,
 		*ast.UnaryNode, *ast.ChainNode, *ast.ConditionalNode, *ast.ArrayNode:
 	default:
 		c.report("it may only compare columns and combine comparisons")
 	}
+}
+
+// binary finds what could never be computed, and compiles patterns.
+func (c *conditionCheck) binary(n *ast.BinaryNode) {
+	switch n.Operator {
+	case "matches":
+		literal, ok := n.Right.(*ast.StringNode)
+		if !ok {
+			c.report("the pattern of matches must be a string")
+			return
+		}
+		pattern, err := regexp.Compile(literal.Value)
+		if err != nil {
+			c.report("%v", err)
+			return
+		}
+		if c.condition.patterns == nil {
+			c.condition.patterns = map[string]*regexp.Regexp{}
+		}
+		c.condition.patterns[literal.Value] = pattern
+	case "/", "%":
+		if isZero(n.Right) {
+			c.report("division by zero")
+		}
+	case "..":
+		from, fromOK := n.Left.(*ast.IntegerNode)
+		to, toOK := n.Right.(*ast.IntegerNode)
+		if !fromOK || !toOK || to.Value < from.Value || to.Value-from.Value >= maxRange {
+			c.report("a range is of two whole numbers with at most %d from one to the other, as 1..5", maxRange)
+		}
+	}
+}
+
+func isZero(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.IntegerNode:
+		return n.Value == 0
+	case *ast.FloatNode:
+		return n.Value == 0
+	case *ast.UnaryNode:
+		return (n.Operator == "-" || n.Operator == "+") && isZero(n.Node)
+	}
+	return false
 }
 
 func (c *conditionCheck) identifier(n *ast.IdentifierNode) {

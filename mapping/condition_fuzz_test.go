@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,14 @@ func FuzzCondition(f *testing.F) {
 		f.Add(condition, []byte{}, []byte("\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02\x02"))
 	}
 	w := &world{t: f, schema: defaultSchema(f)}
+	w.start()
+	// What has no value: division by zero, numbers out of range, long texts. Anything else is a fault of the check.
+	hasNone := regexp.MustCompile(`division by zero|out of range|longer than`)
+	w.mapper.OnConditionFailure(func(failure ConditionFailure) {
+		if !hasNone.MatchString(failure.Reason) {
+			panic(failure.String())
+		}
+	})
 	w.mirrorRow("realms id=@a1 name=acme")
 	w.mirrorRow("clients id=@a1 realm_id=@a1 name=app client_type=public")
 	r := w.relation("users")
@@ -60,11 +69,8 @@ func FuzzCondition(f *testing.F) {
 					w.mapper.compare(seen)
 				}
 				w.mapper.eval.scope = tx.scope(seen)
-				first, err := w.mapper.eval.holds(c)
-				if err != nil && !strings.Contains(text, "%") { // A remainder by zero has no value.
-					t.Errorf("%s: %v", seen.op, err)
-				}
-				if second, _ := w.mapper.eval.holds(c); second != first {
+				first := w.mapper.eval.holds(c)
+				if second := w.mapper.eval.holds(c); second != first {
 					t.Errorf("%s: %t, and the second time %t", seen.op, first, second)
 				}
 			}

@@ -12,11 +12,7 @@ func (t *Transaction) single(r *rule, seen rowChange, tenant cdc.Key) (e Event, 
 	e.ToRoot = e.ToRoot && seen.op != cdc.Update
 	if r.hold != nil {
 		t.m.eval.scope = t.scope(seen)
-		held, err := t.m.eval.holds(r.hold.when)
-		if err != nil {
-			return e, false, err
-		}
-		if held {
+		if t.m.eval.holds(r.hold.when) {
 			match := r.match(seen.row, r.hold.same)
 			if _, followed := t.follows[match]; followed {
 				return e, true, nil

@@ -54,9 +54,9 @@ func (t *Transaction) groupChange(c *cdc.Change) error {
 	if err != nil || !ok || !t.mayGroup(seen) {
 		return err
 	}
-	matched, err := t.match(seen)
-	if err != nil || len(matched) == 0 {
-		return err
+	matched := t.match(seen)
+	if len(matched) == 0 {
+		return nil
 	}
 	var tenant *cdc.Key
 	for _, r := range matched {

@@ -128,6 +128,5 @@ func (m *Mapper) IsRootTenant(row cdc.Row) bool {
 		return false
 	}
 	m.eval.scope = scope{bound: m.tables[m.rules.tenant.index], row: row}
-	yes, err := m.eval.holds(m.rules.rootTenant)
-	return yes && err == nil // A condition that cannot be evaluated, such as a remainder by zero, does not hold.
+	return m.eval.holds(m.rules.rootTenant)
 }

@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -161,8 +160,8 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 	if err != nil {
 		return Subscription{}, fmt.Errorf("read webhook: %w", err)
 	}
-	if gone, err := m.gone(m.tables[w.table.index], row); err != nil || gone {
-		return Subscription{}, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), cmp.Or(err, ErrDeleted))
+	if m.gone(m.tables[w.table.index], row) {
+		return Subscription{}, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), ErrDeleted)
 	}
 	s := Subscription{
 		Key: key, Tenant: m.tenantOf(mirrorOnly{m, rows}, w.table, row),
@@ -176,10 +175,7 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 		return s, fmt.Errorf("read webhook %s of %s: its headers are not a JSON object of strings", key, w.table.name())
 	}
 	for _, e := range rows.Children(w.events.table.cdc, w.events.by, key) {
-		gone, err := m.gone(m.tables[w.events.table.index], e)
-		if err != nil {
-			return s, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), err)
-		}
+		gone := m.gone(m.tables[w.events.table.index], e)
 		if name := text(e, w.events.column); name != "" && !gone {
 			s.Events = append(s.Events, name)
 		}

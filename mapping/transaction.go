@@ -127,9 +127,9 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 	if len(seen.bound.table.rules[seen.op]) == 0 {
 		return nil
 	}
-	matched, err := t.match(seen)
-	if err != nil || len(matched) == 0 {
-		return err
+	matched := t.match(seen)
+	if len(matched) == 0 {
+		return nil
 	}
 	tenant := t.m.tenantOf(t, seen.bound.table, seen.row)
 	var instead []*rule // of grouped events that stand for single ones
@@ -164,12 +164,12 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 }
 
 // match gives the rules that the change fires.
-func (t *Transaction) match(seen rowChange) ([]*rule, error) {
+func (t *Transaction) match(seen rowChange) []*rule {
 	m := t.m
 	if seen.op == cdc.Update {
 		m.compare(seen)
 		if t.setNull(seen, m.differs) {
-			return nil, nil
+			return nil
 		}
 	}
 	absorbed := t.absorbed(seen)
@@ -182,15 +182,11 @@ func (t *Transaction) match(seen rowChange) ([]*rule, error) {
 			r.event.group > t.candidates[r.event.index]:
 			continue
 		}
-		fires, err := m.eval.holds(r.when)
-		if err != nil {
-			return nil, err
-		}
-		if fires {
+		if m.eval.holds(r.when) {
 			m.matched = append(m.matched, r)
 		}
 	}
-	return m.matched, nil
+	return m.matched
 }
 
 // scope is what conditions see of the change; for an update, after compare.

@@ -45,6 +45,7 @@ type ingest struct {
 	changes     changes
 	monitor     *monitor
 	metrics     *admin.Metrics
+	warned      *warnings
 	log         *slog.Logger
 }
 
@@ -225,7 +226,11 @@ func (in *ingest) committed(chunk *outbox.Chunk, end cdc.LSN, last int64, began 
 	in.monitor.ingested(end, in.held.len())
 	in.metrics.OutboxCommit(time.Since(began))
 	for i := range chunk.Events {
-		in.metrics.Event(chunk.Events[i].Name, chunk.Events[i].Tenant != "")
+		e := &chunk.Events[i]
+		in.metrics.Event(e.Name, e.Tenant != "")
+		if e.Tenant == "" {
+			in.warned.unresolvedEvent(e.Name, "webhook_id", e.WebhookID, "resource", e.Resource)
+		}
 	}
 }
 

@@ -72,6 +72,9 @@ func (in *ingest) committedLarge(l *largeMapping, end cdc.LSN) {
 		for range n {
 			in.metrics.Event(what.name, what.resolved)
 		}
+		if !what.resolved {
+			in.warned.unresolvedEvent(what.name, "events", n)
+		}
 	}
 }
 

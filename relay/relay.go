@@ -33,6 +33,7 @@ type Relay struct {
 	monitor *monitor
 	version string
 	log     *slog.Logger
+	warned  *warnings
 }
 
 // New prepares a relay: it reads the mapping and binds the admin listener, but connects to nothing yet. The caller runs or
@@ -45,7 +46,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	if err := KnownEvents(cfg, rules); err != nil {
 		return nil, err
 	}
-	r := &Relay{config: cfg, rules: rules, log: log, monitor: newMonitor(), version: version}
+	r := &Relay{config: cfg, rules: rules, log: log, monitor: newMonitor(), version: version, warned: newWarnings(log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())

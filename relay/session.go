@@ -41,6 +41,7 @@ func (t *term) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	mapper.OnConditionFailure(t.warned.conditionFailures(t.metrics))
 	owners := mapper.Owners()
 	// Taken before anything is read: what is altered later is noticed later.
 	prints, err := cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables())
@@ -164,7 +165,7 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 		leader: t.leader, store: t.store, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
 		held: &held{count: holding, first: due}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
-		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log,
+		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log, warned: t.warned,
 	}
 	in.finished = t.finished
 	in.acknowledge = func(cdc.LSN) {} // nothing is streamed yet

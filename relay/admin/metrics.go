@@ -21,6 +21,7 @@ type Metrics struct {
 	changes          *prometheus.CounterVec
 	events           *prometheus.CounterVec
 	unresolved       prometheus.Counter
+	conditions       *prometheus.CounterVec
 	deliveries       *prometheus.CounterVec
 	deliveryDuration prometheus.Histogram
 	commitToDelivery prometheus.Histogram
@@ -47,6 +48,8 @@ func NewMetrics(reg prometheus.Registerer, classes ...string) *Metrics {
 			"Events committed to the outbox, by name."), []string{"event"}),
 		unresolved: auto.NewCounter(counter("events_unresolved_total",
 			"Events whose tenant could not be resolved; they are kept and sent to nobody.")),
+		conditions: auto.NewCounterVec(counter("condition_failures_total",
+			"Evaluations of a mapping's conditions that had no value for a row, such as a division by zero, by table; the condition did not hold."), []string{"table"}),
 		deliveries: auto.NewCounterVec(counter("deliveries_total",
 			"Delivery attempts, by outcome class."), []string{"class"}),
 		deliveryDuration: auto.NewHistogram(seconds("delivery_duration_seconds",
@@ -82,6 +85,9 @@ func (m *Metrics) Event(name string, resolved bool) {
 		m.unresolved.Inc()
 	}
 }
+
+// ConditionFailed counts an evaluation of a condition that had no value for a row of the table.
+func (m *Metrics) ConditionFailed(table string) { m.conditions.WithLabelValues(table).Inc() }
 
 // OutboxCommit records one transaction of the outbox.
 func (m *Metrics) OutboxCommit(took time.Duration) { observe(m.outboxCommit, took) }

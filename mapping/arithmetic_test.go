@@ -1,0 +1,107 @@
+package mapping
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// What a condition cannot compute makes it not hold, and is reported, whatever it is.
+func TestCondition_WithoutAValue(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	r := w.relation("users")
+	row := w.row(r, "id=@e1 realm_id=@a1 username=alice email=a failed_login_attempts=0", nil)
+	row[r.Index("email")] = cdc.TextValue(strings.Repeat("a", 1<<20))
+	old := w.row(r, "id=@e1 realm_id=@a1 username=b failed_login_attempts=9223372036854775807", nil)
+	const n, most = "row.failed_login_attempts", "old.failed_login_attempts"
+	for condition, reason := range map[string]string{
+		"5 % " + n + " == 0":                        "division by zero",
+		"not (5 % " + n + " == 0)":                  "division by zero",
+		"5 / " + n + " > 1":                         "division by zero",
+		"5 % len(row.username[0:0] ?? '') == 0":     "refused",
+		"1 % (" + n + " * 3) == 0 or row.enabled":   "division by zero",
+		most + " + 1 > 0":                           "out of range",
+		most + " * 2 > 0":                           "out of range",
+		"-" + most + " - 2 < 0":                     "out of range",
+		"0 - " + most + " - 2 < 0":                  "out of range",
+		most + " * -3 < 0":                          "out of range",
+		most + " ** 99 > 1.5":                       "out of range",
+		"row.email + row.email == 'x'":              "longer than",
+		"len(row.email + row.username) > 3":         "longer than",
+		"row.email matches '^(a?){1000}$'":          "longer than",
+		"row.username in [row.email + row.email]":   "longer than",
+		"5 % (" + n + " == 0 ? " + n + " : 1) == 0": "division by zero",
+	} {
+		t.Run(condition, func(t *testing.T) {
+			var p problems
+			l := &loader{rules: w.rules, problems: &p, decoder: decoder{&p}}
+			c := l.condition(word{text: condition, at: position{"my.toml", 7}}, w.rules.byName["users"], false)
+			if c == nil && reason == "refused" {
+				return
+			}
+			if c == nil {
+				t.Fatal(p.err())
+			}
+			if err := c.typeCheck(w.mapper); err != nil {
+				t.Fatal(err)
+			}
+			var failures []ConditionFailure
+			w.mapper.OnConditionFailure(func(f ConditionFailure) { failures = append(failures, f) })
+			tx := w.mapper.Begin(Commit{}, &fetched{w: w, mirror: w.mirror, anything: true})
+			seen := rowChange{bound: w.mapper.byCDC[r.Table], op: cdc.Update, row: row, old: old}
+			w.mapper.compare(seen)
+			w.mapper.eval.scope = tx.scope(seen)
+			began := time.Now()
+			if w.mapper.eval.holds(c) {
+				t.Error("it holds")
+			}
+			if len(failures) != 1 || !strings.Contains(failures[0].Reason, reason) || failures[0].Table != "users" || failures[0].Line != 7 || failures[0].Condition != condition {
+				t.Errorf("reported: %v, want one with %q", failures, reason)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+// What can be found when the mapping is loaded is found there.
+func TestLoad_ConditionsThatCannotBeComputed(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, schema: defaultSchema(t)}
+	w.start()
+	for condition, want := range map[string]string{
+		"row.failed_login_attempts % 0 == 1":           "division by zero",
+		"row.failed_login_attempts / 0.0 > 1":          "division by zero",
+		"row.failed_login_attempts / -0 > 1":           "division by zero",
+		"row.failed_login_attempts in 1..1000000000":   "a range is of two whole numbers",
+		"1 in 1..row.failed_login_attempts":            "a range is of two whole numbers",
+		"row.failed_login_attempts in 5..1":            "a range is of two whole numbers",
+		"row.username matches '('":                     "missing closing )",
+		"row.username matches '(a{1000}){1000}'":       "repeat count",
+		"row.username matches row.email":               "must be a string",
+		"repeat(row.username, 1000000000) == 'x'":      "unknown function",
+		"row.username[99] == 'x'":                      "a column is named as in",
+		"[1, 2][row.failed_login_attempts] == 1":       "a column is named as in",
+		"int(row.username) == 1":                       "unknown function",
+		"fromJSON(row.username) == 1":                  "unknown function",
+		"all(1..10, # > row.failed_login_attempts)":    "unknown function",
+		"row.username | split(',') == nil":             "",
+		"let x = row.username; x + x == 'x'":           "may only",
+		"row.failed_login_attempts in 1..10":           "-",
+		"row.failed_login_attempts * 9 % 7 / 2.5 > -1": "-",
+	} {
+		var p problems
+		l := &loader{rules: w.rules, problems: &p, decoder: decoder{&p}}
+		c := l.condition(word{text: condition}, w.rules.byName["users"], false)
+		switch {
+		case want == "-" && c == nil:
+			t.Errorf("%s: %v", condition, p.err())
+		case want != "-" && (c != nil || !strings.Contains(p.err().Error(), want)):
+			t.Errorf("%s: %v, want %q", condition, p.err(), want)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package relay
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/admin"
+)
+
+// warnings logs what rows of the IAM can cause again and again, without letting them flood the log.
+type warnings struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	since map[string]time.Time // when a key was last logged
+	left  map[string]int       // how often it was not logged since
+}
+
+func newWarnings(log *slog.Logger) *warnings {
+	return &warnings{log: log, since: map[string]time.Time{}, left: map[string]int{}}
+}
+
+// warnInterval is the shortest time between two warnings of one key.
+const warnInterval = 10 * time.Minute
+
+// warn logs the message at once when the key is new, and then, with what has come meanwhile, after the interval; never again for an
+// interval of 0.
+func (w *warnings) warn(key string, interval time.Duration, message string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last, known := w.since[key]; known && (interval == 0 || time.Since(last) < interval) {
+		w.left[key]++
+		return
+	}
+	if left := w.left[key]; left > 0 {
+		args = append(args, "not_logged_before", left)
+	}
+	w.since[key], w.left[key] = time.Now(), 0
+	w.log.Warn(message, args...)
+}
+
+// unresolvedEvent warns of an event that is kept and sent to nobody. The names of events are few.
+func (w *warnings) unresolvedEvent(name string, args ...any) {
+	w.warn("unresolved "+name, warnInterval,
+		"tenant of an event not found; the event is stored and delivered to nobody; check that parents in the mapping lead to the tenant table and that those rows exist",
+		append([]any{"event", name}, args...)...)
+}
+
+// conditionFailures counts each condition that cannot be computed for a row, and warns once per condition.
+func (w *warnings) conditionFailures(metrics *admin.Metrics) func(mapping.ConditionFailure) {
+	return func(f mapping.ConditionFailure) {
+		metrics.ConditionFailed(f.Table)
+		w.warn("condition "+f.String(), 0,
+			"a condition of the mapping cannot be computed for a row and does not hold there; change the condition so that it has a value for every row (logged once per condition; counted in iam_relay_condition_failures_total)",
+			"file", f.File, "line", f.Line, "table", f.Table, "condition", f.Condition, "reason", f.Reason)
+	}
+}
