@@ -297,7 +297,9 @@ func (d *dispatcher) finish(e *endpoint, event *outbox.Event, began time.Time, o
 // book records an attempt, and what it says about how much the endpoint can take.
 func (d *dispatcher) book(e *endpoint, event *outbox.Event, number int, began time.Time, o webhook.Outcome) {
 	d.metrics.Attempt(string(o.Class), o.Duration)
-	e.window.answered(o, began)
+	if o.Class.ReachedOut() {
+		e.window.answered(o, began)
+	}
 	d.ledger.attempt(e.id, event.ID, number, began, o)
 }
 

@@ -67,7 +67,7 @@ func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
 		e.name = w.Origin + ":" + w.Key
 	}
 	if !e.enabled && w.Enabled { // whoever switches it on gives it a fresh start
-		e.Health, e.half, e.inARow = outbox.Health{}, false, 0
+		e.Health, e.half, e.breaker = outbox.Health{}, false, circuitBreaker{}
 		d.ledger.health(e.id, e.Health)
 	}
 	if w.RemovedAfter == nil { // one that is removed goes on as it was

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/iam-relay/iam-relay/relay/admin"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
@@ -13,7 +16,7 @@ import (
 func testEndpoint(t *testing.T, ordering webhook.Ordering) (*dispatcher, *endpoint) {
 	t.Helper()
 	d := newDispatcher(context.Background(), deliveryConfig{
-		log: slog.New(slog.DiscardHandler), patience: patience{restAfter: 10, rest: time.Hour, restMax: time.Hour},
+		log: slog.New(slog.DiscardHandler), metrics: admin.NewMetrics(prometheus.NewRegistry()), patience: patience{restAfter: 10, rest: time.Hour, restMax: time.Hour},
 	})
 	e := &endpoint{id: 1, enabled: true, served: true, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}
 	e.options.Ordering = ordering

@@ -25,7 +25,7 @@ const spans = 12
 // is back.
 type health struct {
 	outbox.Health
-	inARow  int
+	breaker circuitBreaker
 	half    bool
 	told    bool // that it is failing, so that its recovery is worth telling
 	probing bool // the probe is being looked for
@@ -47,7 +47,7 @@ func (e *endpoint) resting() bool { return e.probing || time.Now().Before(e.Rest
 
 // succeeded: the endpoint works.
 func (d *dispatcher) succeeded(e *endpoint) {
-	e.inARow = 0
+	e.breaker.succeeded()
 	if e.half {
 		e.half = false
 		e.window.narrow()
@@ -66,10 +66,14 @@ func (d *dispatcher) succeeded(e *endpoint) {
 	}
 }
 
-// failed: the endpoint did not take an event.
+// failed: the endpoint did not take an event. An attempt that never reached out changes nothing: a half-open endpoint goes on
+// with its next event.
 func (d *dispatcher) failed(e *endpoint, o webhook.Outcome) {
+	if !o.Class.ReachedOut() {
+		return
+	}
 	now := time.Now()
-	e.inARow++
+	trip := e.breaker.failed(o.Class, d.patience.restAfter)
 	if e.FailingSince.IsZero() {
 		e.FailingSince = now
 	}
@@ -90,7 +94,7 @@ func (d *dispatcher) failed(e *endpoint, o webhook.Outcome) {
 		d.rest(e, o.RetryAfter)
 	case e.options.Ordering == webhook.OrderingStrict:
 		e.half = false // its one parked delivery has a schedule, and nothing else is sent
-	case e.half || e.inARow >= d.patience.restAfter && !e.resting():
+	case e.half || trip && !e.resting():
 		d.breakOff(e, o)
 	}
 }

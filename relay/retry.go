@@ -185,4 +185,7 @@ func (d *dispatcher) retried(e *endpoint, due *outbox.Due, began time.Time, o we
 	if e.served || o.Class == webhook.ClassHTTP410 {
 		d.failed(e, o)
 	}
+	if e.half && !o.Class.ReachedOut() {
+		d.advance(e) // the next event is the probe
+	}
 }

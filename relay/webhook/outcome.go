@@ -79,6 +79,17 @@ func (c Class) Verdict() Verdict {
 	}
 }
 
+// ReachedOut reports whether the attempt got as far as contacting the endpoint, or what the endpoint cannot be reached without:
+// its name server, proxy or token server. Only such an attempt says anything about the endpoint's health.
+func (c Class) ReachedOut() bool {
+	switch c {
+	case ClassPayloadTooLarge, ClassInvalidEndpoint, ClassSSRFBlocked, ClassCanceled:
+		return false
+	default:
+		return true
+	}
+}
+
 // Outcome is the result of one attempt.
 type Outcome struct {
 	Class Class
