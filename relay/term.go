@@ -34,16 +34,23 @@ func (s *shift) lead(ctx context.Context) error {
 	}
 	defer leader.Close()
 	t := &term{shift: s, leader: leader}
-	if err := t.open(ctx); err != nil {
-		return err
-	}
-	s.log.Info("leading", "epoch", leader.Epoch())
-	s.monitor.leads(leader)
 	group, ctx := errgroup.WithContext(ctx)
+	// Opening may take long, so the loss of the lock is watched for from the beginning.
 	group.Go(func() error { return leader.Watch(ctx) })
-	group.Go(func() error { return t.keepHouse(ctx) })
-	group.Go(func() error { return t.replay(ctx) })
-	group.Go(func() error { return t.follow(ctx) })
+	group.Go(func() error {
+		if err := t.open(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil // the lock was lost, or the relay stops
+			}
+			return err
+		}
+		s.log.Info("leading", "epoch", leader.Epoch())
+		s.monitor.leads(leader)
+		group.Go(func() error { return t.keepHouse(ctx) })
+		group.Go(func() error { return t.replay(ctx) })
+		group.Go(func() error { return t.follow(ctx) })
+		return nil
+	})
 	return group.Wait()
 }
 

@@ -43,6 +43,8 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 	if err := former.EnsurePartitions(ctx); err != nil {
 		t.Fatal(err)
 	}
+	former.keeping()
+	<-former.ended
 	if err := former.lock.Close(ctx); err != nil { // what it does not notice
 		t.Fatal(err)
 	}

@@ -20,6 +20,10 @@ type Leader struct {
 	// write is the connection of ingest: one writer, one connection, statements prepared once.
 	write *pgx.Conn
 	epoch int64
+
+	keeping context.CancelFunc // ends keepAlive
+	lost    chan error         // from keepAlive: the lock's connection is gone
+	ended   chan struct{}      // keepAlive has ended
 }
 
 const (
@@ -37,7 +41,7 @@ func (m *Member) Lead(ctx context.Context, waiting func()) (*Leader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
 	}
-	l := &Leader{store: s, member: m, lock: lock}
+	l := &Leader{store: s, member: m, lock: lock, lost: make(chan error, 1)}
 	// The server itself takes the lock from a process that is frozen, or whose network is gone, while somebody answers for it.
 	if _, err := lock.Exec(ctx, `SELECT set_config('idle_session_timeout', $1, false)`, strconv.Itoa(int(lockIdle.Milliseconds()))); err != nil {
 		l.Close()
@@ -47,11 +51,38 @@ func (m *Member) Lead(ctx context.Context, waiting func()) (*Leader, error) {
 		l.Close()
 		return nil, err
 	}
+	// From here on the server must hear from us however long the rest takes: it may wait for a former leader's transaction.
+	l.keepAlive(ctx)
 	if err := l.begin(ctx); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// keepAlive pings on the lock's connection until Close, beside whatever the leader does meanwhile.
+func (l *Leader) keepAlive(ctx context.Context) {
+	ctx, l.keeping = context.WithCancel(context.WithoutCancel(ctx))
+	l.ended = make(chan struct{})
+	go func() {
+		defer close(l.ended)
+		tick := time.NewTicker(lockPoll)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			ping, cancel := context.WithTimeout(ctx, 5*time.Second)
+			err := l.lock.Ping(ping)
+			cancel()
+			if err != nil && ctx.Err() == nil {
+				l.lost <- err
+				return
+			}
+		}
+	}()
 }
 
 // await asks for the lock until it is there. Asking, instead of waiting in the server, shows that the connection lives.
@@ -103,25 +134,20 @@ func (l *Leader) Epoch() int64 { return l.epoch }
 
 // Watch blocks until the lock's connection is lost or ctx ends.
 func (l *Leader) Watch(ctx context.Context) error {
-	tick := time.NewTicker(lockPoll)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			ask, cancel := context.WithTimeout(ctx, 5*time.Second)
-			err := l.lock.Ping(ask)
-			cancel()
-			if err != nil && ctx.Err() == nil {
-				return fmt.Errorf("leader lock: %w", err)
-			}
-		}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-l.lost:
+		return fmt.Errorf("leader lock: %w", err)
 	}
 }
 
 // Close gives the leadership up. Bounded: a dead peer is not waited for.
 func (l *Leader) Close() {
+	if l.keeping != nil {
+		l.keeping()
+		<-l.ended
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if l.write != nil {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -47,43 +48,81 @@ func (m *Member) ID() int64 { return m.id }
 // Alive reports whether the others still take this relay for alive. It asks nobody.
 func (m *Member) Alive() bool { return time.Since(m.start)-time.Duration(m.heard.Load()) < memberMute }
 
-// Beat says again and again that the relay lives, and clears away those that do not, until ctx ends or it was itself cleared
-// away, which is ErrFenced.
+// Beat sends the heartbeat at each interval, and removes members whose heartbeat has stopped, until ctx ends or this member was
+// itself removed, which is ErrFenced. It has a connection of its own: however busy the pool is, the heartbeat never waits for it.
 func (m *Member) Beat(ctx context.Context) error {
+	h := &heartbeat{member: m}
+	defer h.close(ctx)
 	tick := time.NewTicker(memberBeat)
 	defer tick.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if err := m.beat(ctx); err != nil {
+		if err := h.send(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return err
 		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
 	}
 }
 
-func (m *Member) beat(ctx context.Context) error {
+// heartbeat is the member's connection for its heartbeats, opened when it is first needed and again after it broke.
+type heartbeat struct {
+	member *Member
+	conn   *pgx.Conn
+}
+
+// send sends one heartbeat. A connection that broke is replaced as long as the others do not take this member for gone.
+func (h *heartbeat) send(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, memberMute)
 	defer cancel()
+	for first := true; ; first = false {
+		err := h.try(ctx)
+		if err == nil || errors.Is(err, ErrFenced) || ctx.Err() != nil || !first {
+			return err
+		}
+		h.close(ctx)
+	}
+}
+
+func (h *heartbeat) try(ctx context.Context) error {
+	m := h.member
+	if h.conn == nil {
+		conn, err := pgx.ConnectConfig(ctx, m.store.config.ConnConfig.Copy())
+		if err != nil {
+			return fmt.Errorf("connect to the outbox for heartbeats: %w", cdc.ConnectReason(err))
+		}
+		h.conn = conn
+	}
 	began := time.Since(m.start)
-	tag, err := m.store.pool.Exec(ctx, `UPDATE member SET seen = clock_timestamp() WHERE id = $1`, m.id)
+	tag, err := h.conn.Exec(ctx, `UPDATE member SET seen = clock_timestamp() WHERE id = $1`, m.id)
 	if err != nil {
-		return fmt.Errorf("tell the other relays that this one lives: %w", err)
+		return fmt.Errorf("send a heartbeat to the outbox: %w", err)
 	}
 	if tag.RowsAffected() == 0 {
-		return fmt.Errorf("%w: it was silent for too long", ErrFenced)
+		return fmt.Errorf("%w: no heartbeat of this relay arrived for %s", ErrFenced, memberGone)
 	}
 	m.heard.Store(int64(began))
-	// Who updates a row at the same time is waited for, and then found alive.
-	if _, err := m.store.pool.Exec(ctx, `DELETE FROM member WHERE seen < clock_timestamp() - $1::interval`, memberGone); err != nil {
-		return fmt.Errorf("clear away relays that are gone: %w", err)
+	// A member that updates its row at the same time is waited for, and then found alive.
+	if _, err := h.conn.Exec(ctx, `DELETE FROM member WHERE seen < clock_timestamp() - $1::interval`, memberGone); err != nil {
+		return fmt.Errorf("remove members without a heartbeat: %w", err)
 	}
 	return nil
+}
+
+// close ends the connection, without waiting long for a peer that may be gone.
+func (h *heartbeat) close(ctx context.Context) {
+	if h.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	h.conn.Close(ctx)
+	h.conn = nil
 }
 
 // Leave gives up everything that the member has leased.
