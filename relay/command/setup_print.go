@@ -60,7 +60,7 @@ func (s *setup) print(ctx context.Context, errOut io.Writer) error {
 	s.printRole(f, database)
 	s.printGrants(f)
 	s.printPublication(f)
-	s.printOutbox(f, database)
+	s.printOutbox(f)
 	return nil
 }
 
@@ -177,7 +177,7 @@ func (s *setup) printPublication(f *found) {
 }
 
 // printOutbox makes the schema for the role, which then needs no right to create anything else.
-func (s *setup) printOutbox(f *found, database string) {
+func (s *setup) printOutbox(f *found) {
 	schema, comment := s.cfg.Outbox.Schema, ""
 	if f.schema {
 		s.say("\n-- Schema %s, for the relay's own tables, is there.", schema)
@@ -187,6 +187,7 @@ func (s *setup) printOutbox(f *found, database string) {
 	role := s.role
 	if s.cfg.Outbox.URL != "" {
 		comment = "-- "
+		var database string
 		role, database = account(s.cfg.Outbox.URL)
 		s.say("-- It is in the outbox's own database, %s:", database)
 	}
