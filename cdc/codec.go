@@ -7,15 +7,19 @@ import (
 
 // The temporary form of a change, in a file that the same process reads again:
 //
-//	op, uvarint relation, string key, string from, row new, row old
+//	op, moved, uvarint relation, string key, string from, row new, row old
 //
-// It follows its Seq, by which a merge of many parts chooses without reading more. A string is its length and bytes, a row
+// It follows its Seq and Sub, by which a merge of many parts chooses without reading more. A string is its length and bytes, a row
 // is 0 for nil or its length+1 and values, and a value is its kind, followed by a string if that is Text.
 
 var errSpillFormat = fmt.Errorf("%w: a change in it is damaged", ErrSpill)
 
 func appendChange(dst []byte, c *Change, relation int) []byte {
-	dst = append(dst, byte(c.Op))
+	moved := byte(0)
+	if c.Moved {
+		moved = 1
+	}
+	dst = append(dst, byte(c.Op), moved)
 	dst = binary.AppendUvarint(dst, uint64(relation))
 	dst = appendString(dst, string(c.Key))
 	dst = appendString(dst, string(c.From))
@@ -48,9 +52,9 @@ type changeReader struct {
 	bad  bool
 }
 
-func readChange(seq int, text string, relations []*Relation) (Change, error) {
+func readChange(at place, text string, relations []*Relation) (Change, error) {
 	r := changeReader{text: text}
-	c := Change{Seq: seq, Op: Op(r.byte())}
+	c := Change{Seq: at.seq, Sub: at.sub, Op: Op(r.byte()), Moved: r.byte() == 1}
 	if relation := r.number(); relation < uint64(len(relations)) {
 		c.Relation = relations[relation]
 	} else {
@@ -67,6 +71,7 @@ func readChange(seq int, text string, relations []*Relation) (Change, error) {
 // readKey reads no more of a change than its key.
 func readKey(text string) (Key, error) {
 	r := changeReader{text: text}
+	r.byte()
 	r.byte()
 	r.number()
 	key := Key(r.string())

@@ -13,7 +13,7 @@ func FuzzReadChange(f *testing.F) {
 	for _, c := range []Change{
 		{Seq: 0, Op: Insert, Key: "1", New: row},
 		{Seq: 1 << 40, Op: Update, Key: MakeKey("1", `x\`), New: row, Old: row},
-		{Seq: 300, Op: Insert, Key: "2", From: "1", New: Row{}},
+		{Seq: 300, Op: Insert, Key: "2", Moved: true, From: "1", New: Row{}},
 		{Seq: 7, Op: Delete, Key: "1"},
 		{Seq: 8, Op: Truncate},
 	} {
@@ -21,11 +21,11 @@ func FuzzReadChange(f *testing.F) {
 		f.Add(string(record))
 		f.Add(string(record[:len(record)-1]))
 	}
-	f.Add("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00")         // a place that is no int
-	f.Add("\x01\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")             // a row of countless values
-	f.Add("\x01\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00") // a text of countless bytes
+	f.Add("\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00")         // a place that is no int
+	f.Add("\x01\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")             // a row of countless values
+	f.Add("\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00") // a text of countless bytes
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := readChange(0, text, relations)
+		c, err := readChange(place{}, text, relations)
 		if err != nil {
 			return
 		}
@@ -33,7 +33,7 @@ func FuzzReadChange(f *testing.F) {
 		if c.Relation == relations[1] {
 			relation = 1
 		}
-		again, err := readChange(0, string(appendChange(nil, &c, relation)), relations)
+		again, err := readChange(place{}, string(appendChange(nil, &c, relation)), relations)
 		if err != nil {
 			t.Fatalf("%v cannot be read again: %v", c, err)
 		}

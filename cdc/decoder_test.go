@@ -80,7 +80,7 @@ func TestDecoder_TakesEveryKindOfMessage(t *testing.T) {
 		{Seq: 0, Op: Insert, Relation: relation, Key: "1", New: Row{one, ann}},
 		{Seq: 1, Op: Update, Relation: relation, Key: "1", New: Row{one, {Kind: Unchanged}}},
 		{Seq: 2, Op: Delete, Relation: relation, Key: "1"},
-		{Seq: 3, Op: Insert, Relation: relation, Key: "2", New: Row{two, bob}, From: "1"},
+		{Seq: 3, Op: Insert, Relation: relation, Key: "2", New: Row{two, bob}, Moved: true, From: "1"},
 		{Seq: 4, Op: Update, Relation: relation, Key: "2", New: Row{two, bob}, Old: Row{two, bob}},
 		{Seq: 5, Op: Delete, Relation: relation, Key: "2"},
 		{Seq: 6, Op: Truncate, Relation: relation},

@@ -1,6 +1,7 @@
 package cdc
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -151,8 +152,10 @@ func (o Op) String() string {
 // Change is one row change. As it leaves the Source, Old is set only where the table's replica identity is FULL; the
 // mirror supplies it otherwise.
 type Change struct {
-	// Seq is the change's place in its transaction, from 0. Places are unique but not gapless.
-	Seq      int
+	// Seq is the change's place in its transaction, from 0, unique but not gapless.
+	Seq int
+	// Sub orders changes that share a Seq: what a reader has expanded a Truncate into. It is 0 in what the Source hands over.
+	Sub      int
 	Op       Op
 	Relation *Relation
 	Key      Key
@@ -160,7 +163,24 @@ type Change struct {
 	New Row
 	// Old is the row before an Update or Delete, where known, else nil.
 	Old Row
-	// From is set on the Insert half of an UPDATE that changed the key (which becomes a Delete of the old key and an Insert
-	// of the new one): the old key, under which unchanged values are found.
-	From Key
+	// Moved is set on the Insert half of an UPDATE that changed the key, which becomes a Delete of the old key and an Insert
+	// of the new one. From is then the old key, which may be empty: the empty string is a key like any other.
+	Moved bool
+	From  Key
+}
+
+// Before reports whether c comes before other in their transaction.
+func (c *Change) Before(other *Change) bool { return c.place().before(other.place()) }
+
+func (c *Change) place() place { return place{c.Seq, c.Sub} }
+
+// place orders the changes of a transaction.
+type place struct{ seq, sub int }
+
+func (p place) before(other place) bool {
+	return p.seq < other.seq || p.seq == other.seq && p.sub < other.sub
+}
+
+func (p place) compare(other place) int {
+	return cmp.Or(cmp.Compare(p.seq, other.seq), cmp.Compare(p.sub, other.sub))
 }

@@ -13,14 +13,16 @@ const (
 	// spillParts is how many parts a file has. Reading one back takes about a sixty-fourth of the transaction; a part that
 	// is still too large is split into as many again.
 	spillParts = 64
-	// spillBlock is the size of each part's write buffer, and of its read buffer in a merge.
-	spillBlock = 16 << 10
+	// spillBlock is the size of each part's write buffer, and of its read buffer in a merge; with more than that many runs,
+	// each has a smaller buffer, so that all of them stay within spillBuffers, but not less than minBuffer.
+	spillBlock   = 16 << 10
+	spillBuffers = spillParts * spillBlock
+	minBuffer    = 512
 	// spillRow is what a change takes in the memory of a reader that folds a part, beside its text.
 	spillRow = 400
 )
 
-// spillFile keeps a record stream for each part in one temporary file, as chains of blocks. The file has no name: it
-// is gone when it is closed, or when the process ends, whatever ends it.
+// spillFile keeps a record stream for each part in one temporary file, as chains of blocks. The file has no name.
 type spillFile struct {
 	dir    string
 	file   *os.File
@@ -29,9 +31,11 @@ type spillFile struct {
 	chains [spillParts]chain
 }
 
+// chain is a part: runs of records, each of them in order. A record that comes before the last one begins a new run.
 type chain struct {
-	buffer []byte
-	blocks []block
+	buffer []byte // of the last run
+	runs   [][]block
+	last   place
 	// count and size are of the records.
 	count int
 	size  int64
@@ -43,24 +47,29 @@ type block struct {
 }
 
 func newSpillFile(dir string, level int) (*spillFile, error) {
-	file, err := os.CreateTemp(dir, "iam-relay-spill-*")
+	file, err := unnamedFile(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: make it: %w; the directory must exist and be writable", ErrSpill, err)
-	}
-	if err := os.Remove(file.Name()); err != nil {
-		return nil, fmt.Errorf("%w: unlink it: %w", ErrSpill, err)
+		return nil, err
 	}
 	return &spillFile{dir: dir, file: file, level: level}, nil
 }
 
-func (f *spillFile) write(seq int, key Key, record []byte) error {
+func (f *spillFile) write(at place, key Key, record []byte) error {
 	c := &f.chains[partOf(key, f.level)]
+	if c.count > 0 && at.before(c.last) {
+		if err := f.flush(c); err != nil {
+			return err
+		}
+		c.runs = append(c.runs, nil)
+	}
+	c.last = at
 	c.count++
 	c.size += int64(len(record))
 	if c.buffer == nil {
 		c.buffer = make([]byte, 0, spillBlock+spillBlock/4)
 	}
-	c.buffer = binary.AppendUvarint(c.buffer, uint64(seq))
+	c.buffer = binary.AppendUvarint(c.buffer, uint64(at.seq))
+	c.buffer = binary.AppendUvarint(c.buffer, uint64(at.sub))
 	c.buffer = binary.AppendUvarint(c.buffer, uint64(len(record)))
 	c.buffer = append(c.buffer, record...)
 	if len(c.buffer) < spillBlock {
@@ -76,7 +85,11 @@ func (f *spillFile) flush(c *chain) error {
 	if _, err := f.file.WriteAt(c.buffer, f.size); err != nil {
 		return fmt.Errorf("%w: write it: %w; it needs room for the whole transaction", ErrSpill, err)
 	}
-	c.blocks = append(c.blocks, block{at: f.size, size: len(c.buffer)})
+	if len(c.runs) == 0 {
+		c.runs = [][]block{nil}
+	}
+	run := &c.runs[len(c.runs)-1]
+	*run = append(*run, block{at: f.size, size: len(c.buffer)})
 	f.size += int64(len(c.buffer))
 	if c.buffer = c.buffer[:0]; cap(c.buffer) > 4*spillBlock {
 		c.buffer = nil
@@ -106,29 +119,39 @@ func (f *spillFile) split(part int, busy func() error) (_ *spillFile, err error)
 			err = errors.Join(err, fine.close())
 		}
 	}()
+	for _, run := range f.chains[part].runs {
+		if err := fine.take(f.records(run, spillBlock, new([]byte)), busy); err != nil {
+			return nil, err
+		}
+	}
+	return fine, fine.finish()
+}
+
+// take writes the records of another file's run.
+func (f *spillFile) take(records *recordReader, busy func() error) error {
 	var record []byte
-	for records := f.records(part); ; {
-		seq, err := records.seq()
+	for {
+		at, err := records.place()
 		if errors.Is(err, io.EOF) {
-			return fine, fine.finish()
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		text, err := records.text()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		key, err := readKey(text)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		record = append(record[:0], text...)
 		if err := busy(); err != nil {
-			return nil, err
+			return err
 		}
-		if err := fine.write(seq, key, record); err != nil {
-			return nil, err
+		if err := f.write(at, key, record); err != nil {
+			return err
 		}
 	}
 }
@@ -136,33 +159,32 @@ func (f *spillFile) split(part int, busy func() error) (_ *spillFile, err error)
 // weighs is about what folding a part may take.
 func (c *chain) weighs() int64 { return c.size + spillRow*int64(c.count) }
 
-func (f *spillFile) close() error {
-	if err := f.file.Close(); err != nil {
-		return fmt.Errorf("%w: close it: %w", ErrSpill, err)
-	}
-	return nil
-}
+func (f *spillFile) close() error { return closeUnnamed(f.file) }
 
-// records reads a part from its beginning.
-func (f *spillFile) records(part int) *recordReader {
-	return &recordReader{input: bufio.NewReaderSize(&chainReader{file: f.file, blocks: f.chains[part].blocks}, spillBlock)}
+// records reads a run from its beginning. Readers of which only one is used at a time may share their scratch.
+func (f *spillFile) records(run []block, buffer int, scratch *[]byte) *recordReader {
+	return &recordReader{input: bufio.NewReaderSize(&chainReader{file: f.file, blocks: run}, buffer), scratch: scratch}
 }
 
 type recordReader struct {
 	input   *bufio.Reader
-	scratch []byte
+	scratch *[]byte
 }
 
-// seq returns the Seq of the next record, or io.EOF after the last. Its text comes next.
-func (r *recordReader) seq() (int, error) {
+// place returns the place of the next record, or io.EOF after the last. Its text comes next.
+func (r *recordReader) place() (place, error) {
 	seq, err := binary.ReadUvarint(r.input)
 	if err == io.EOF { //nolint:errorlint // ReadUvarint documents the bare io.EOF for "nothing was read".
-		return 0, io.EOF
+		return place{}, io.EOF
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%w: read it: %w", ErrSpill, err)
+		return place{}, fmt.Errorf("%w: read it: %w", ErrSpill, err)
 	}
-	return int(seq), nil
+	sub, err := binary.ReadUvarint(r.input)
+	if err != nil {
+		return place{}, unfinished(err)
+	}
+	return place{int(seq), int(sub)}, nil
 }
 
 func (r *recordReader) text() (string, error) {
@@ -170,7 +192,7 @@ func (r *recordReader) text() (string, error) {
 	if err != nil {
 		return "", unfinished(err)
 	}
-	scratch := r.scratch
+	scratch := *r.scratch
 	if uint64(cap(scratch)) < size {
 		scratch = make([]byte, size)
 	}
@@ -178,8 +200,8 @@ func (r *recordReader) text() (string, error) {
 	if _, err := io.ReadFull(r.input, scratch); err != nil {
 		return "", unfinished(err)
 	}
-	if size <= spillBlock { // there are many readers in a merge
-		r.scratch = scratch
+	if size <= spillBlock {
+		*r.scratch = scratch
 	}
 	return string(scratch), nil
 }

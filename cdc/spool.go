@@ -1,10 +1,7 @@
 package cdc
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
-	"hash/maphash"
 	"slices"
 )
 
@@ -14,16 +11,15 @@ const DefaultMemoryLimit = 4 << 20
 // partLimits is how many times that limit a part may take to be read.
 const partLimits = 4
 
-// Spool collects the changes of one transaction: in memory up to a limit, beyond it in a temporary file. Changes of
-// one key must come in the order of Seq; those of different keys may come in any, as a consumer that works part by part
-// gives them back.
+// Spool collects the changes of one transaction: in memory up to a limit, beyond it in a temporary file. They may come in any
+// order, as a consumer that works part by part gives them back, and come out in the order of Seq and Sub. Each time that one
+// comes before the last one of its part costs some memory, so they should mostly be in order.
 type Spool struct {
 	dir   string
 	limit int
 
 	content
 	index   map[*Relation]int
-	last    []int // the Seq last written to each part
 	scratch []byte
 }
 
@@ -32,7 +28,7 @@ type content struct {
 	changes []Change // all of them, as long as there is no file
 	count   int
 	bytes   int
-	moves   bool // some change has From and lacks values
+	moves   bool // some change is Moved
 
 	file *spillFile
 	// truncates concern every part. They are few and stay in memory.
@@ -49,13 +45,13 @@ func NewSpool(dir string, limit int) *Spool {
 	return &Spool{dir: dir, limit: limit}
 }
 
-// Add adds a change. A Truncate may be added again with the same Seq, which changes nothing: it is a part of every part.
+// Add adds a change. A Truncate may be added again at the same place, which changes nothing: it is a part of every part.
 func (s *Spool) Add(c Change) error {
-	s.moves = s.moves || (c.From != "" && slices.ContainsFunc(c.New, func(v Value) bool { return v.Kind == Unchanged }))
+	s.moves = s.moves || c.Moved
 	if s.file != nil {
 		return s.spill(&c)
 	}
-	if c.Op == Truncate && slices.ContainsFunc(s.changes, func(o Change) bool { return o.Op == Truncate && o.Seq == c.Seq }) {
+	if c.Op == Truncate && slices.ContainsFunc(s.changes, func(o Change) bool { return o.Op == Truncate && o.place() == c.place() }) {
 		return nil
 	}
 	s.changes = append(s.changes, c)
@@ -67,7 +63,7 @@ func (s *Spool) Add(c Change) error {
 	if err != nil {
 		return err
 	}
-	s.file, s.index, s.last = file, map[*Relation]int{}, make([]int, spillParts)
+	s.file, s.index = file, map[*Relation]int{}
 	changes := s.sorted()
 	s.changes, s.count, s.bytes = nil, 0, 0
 	for i := range changes {
@@ -80,7 +76,7 @@ func (s *Spool) Add(c Change) error {
 
 func (s *Spool) spill(c *Change) error {
 	if c.Op == Truncate {
-		at, found := slices.BinarySearchFunc(s.truncates, c.Seq, func(t Change, seq int) int { return cmp.Compare(t.Seq, seq) })
+		at, found := slices.BinarySearchFunc(s.truncates, c.place(), func(t Change, at place) int { return t.place().compare(at) })
 		if !found {
 			s.truncates = slices.Insert(s.truncates, at, *c)
 			s.count++
@@ -94,21 +90,16 @@ func (s *Spool) spill(c *Change) error {
 		s.index[c.Relation] = relation
 		s.relations = append(s.relations, c.Relation)
 	}
-	part := partOf(c.Key, 0)
-	if c.Seq < s.last[part] {
-		return fmt.Errorf("change %d comes after change %d of the same part", c.Seq, s.last[part])
-	}
-	s.last[part] = c.Seq
 	s.scratch = appendChange(s.scratch[:0], c, relation)
 	s.count++
-	return s.file.write(c.Seq, c.Key, s.scratch)
+	return s.file.write(c.place(), c.Key, s.scratch)
 }
 
-// sorted puts the changes in memory into the order of Seq, in which they mostly are.
+// sorted puts the changes in memory into their order, in which they mostly are.
 func (s *Spool) sorted() []Change {
-	bySeq := func(a, b Change) int { return cmp.Compare(a.Seq, b.Seq) }
-	if !slices.IsSortedFunc(s.changes, bySeq) {
-		slices.SortStableFunc(s.changes, bySeq)
+	inOrder := func(a, b Change) int { return a.place().compare(b.place()) }
+	if !slices.IsSortedFunc(s.changes, inOrder) {
+		slices.SortStableFunc(s.changes, inOrder)
 	}
 	return s.changes
 }
@@ -138,11 +129,15 @@ func (c *content) close() error {
 	return file.close()
 }
 
-var partSeed = maphash.MakeSeed()
-
-// partOf is the same for all spools of the process. What one level puts into one part, the next one spreads over all.
+// partOf is the same for all spools. What one level puts into one part, the next one spreads over all. The hash is a fixed one
+// (FNV-1a, mixed as in MurmurHash3), so that a failure can be repeated in another process.
 func partOf(key Key, level int) int {
-	hash := maphash.String(partSeed, string(key))
+	hash := uint64(14695981039346656037)
+	for i := range len(key) {
+		hash = (hash ^ uint64(key[i])) * 1099511628211
+	}
+	hash = (hash ^ hash>>33) * 0xff51afd7ed558ccd
+	hash ^= hash >> 33
 	for range level {
 		hash /= spillParts
 	}
@@ -151,7 +146,7 @@ func partOf(key Key, level int) int {
 
 // Size estimates the memory that a change holds: its own fields, its values' headers and their texts.
 func (c *Change) Size() int {
-	const change, value = 112, 24
+	const change, value = 128, 24
 	n := change + len(c.Key) + len(c.From) + value*(len(c.New)+len(c.Old))
 	for i := range c.New {
 		n += len(c.New[i].Text)

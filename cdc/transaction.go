@@ -43,14 +43,14 @@ func (t *Transaction) Truncates() bool {
 	return len(t.content.truncates) > 0 || slices.ContainsFunc(t.content.changes, func(c Change) bool { return c.Op == Truncate })
 }
 
-// Moves reports whether the key of some row changed, of which the log left values out.
+// Moves reports whether the key of some row changed.
 func (t *Transaction) Moves() bool { return t.content.moves }
 
-// Changes returns all changes in the order of Seq, or nil if they are Spilled.
+// Changes returns all changes in their order, or nil if they are Spilled.
 func (t *Transaction) Changes() []Change { return t.content.changes }
 
-// EachPart hands over the changes part by part, each in the order of Seq: as one part, or, if they are Spilled, as many. All
-// changes of one key are in the same part, and a Truncate is in every one. (An Insert with From is in the part of its new key.)
+// EachPart hands over the changes part by part, each in the order of Seq and Sub: as one part, or, if they are Spilled, as many. All
+// changes of one key are in the same part, and a Truncate is in every one. (A Moved Insert is in the part of its new key.)
 //
 // A part has little beside the changes of one key that is changed very often: what a reader keeps of each key, in place of
 // each change, stays within four times the memory limit, up to transactions of some thousand times that.
@@ -88,72 +88,47 @@ func (t *Transaction) eachFine(part int, busy func() error, each func(iter.Seq2[
 	return nil
 }
 
+// part yields one part and the truncations.
 func (t *Transaction) part(file *spillFile, i int) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
-		truncates := t.content.truncates
-		for records := file.records(i); ; {
-			seq, err := records.seq()
-			ended := errors.Is(err, io.EOF)
-			for err == nil && len(truncates) > 0 && truncates[0].Seq < seq || ended && len(truncates) > 0 {
-				if !yield(truncates[0], nil) {
-					return
-				}
-				truncates = truncates[1:]
-			}
-			if ended {
-				return
-			}
-			var change Change
-			if err == nil {
-				change, err = t.read(seq, records)
-			}
-			if !yield(change, err) || err != nil {
-				return
-			}
-		}
-	}
+	return t.merged(file, file.chains[i:i+1])
 }
 
-func (t *Transaction) read(seq int, records *recordReader) (Change, error) {
+func (t *Transaction) read(at place, records *recordReader) (Change, error) {
 	text, err := records.text()
 	if err != nil {
 		return Change{}, err
 	}
-	return readChange(seq, text, t.content.relations)
+	return readChange(at, text, t.content.relations)
 }
 
-// All yields all changes in the order of Seq, a Truncate once, holding about a megabyte of a spilled transaction at a time.
+// All yields all changes in the order of Seq and Sub, a Truncate once, holding about a megabyte of a spilled transaction at a time.
 // After an error it yields nothing more.
 func (t *Transaction) All() iter.Seq2[Change, error] {
+	if t.Spilled() {
+		return t.merged(t.content.file, t.content.file.chains[:])
+	}
 	return func(yield func(Change, error) bool) {
-		if !t.Spilled() {
-			for _, change := range t.content.changes {
-				if !yield(change, nil) {
-					return
-				}
+		for _, change := range t.content.changes {
+			if !yield(change, nil) {
+				return
 			}
-			return
 		}
-		if err := t.merge(func(c Change) bool { return yield(c, nil) }); err != nil {
+	}
+}
+
+// merged yields the changes of parts, and the truncations.
+func (t *Transaction) merged(file *spillFile, chains []chain) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		if err := t.merge(file, chains, func(c Change) bool { return yield(c, nil) }); err != nil {
 			yield(Change{}, err)
 		}
 	}
 }
 
-func (t *Transaction) merge(yield func(Change) bool) error {
-	var sources cursors
-	if len(t.content.truncates) > 0 {
-		sources = append(sources, &cursor{seq: t.content.truncates[0].Seq})
-	}
-	for i := range spillParts {
-		c := &cursor{records: t.content.file.records(i)}
-		more, err := c.advance()
-		if err != nil {
-			return err
-		}
-		if more {
-			sources = append(sources, c)
-		}
+func (t *Transaction) merge(file *spillFile, chains []chain, yield func(Change) bool) error {
+	sources, err := t.cursors(file, chains)
+	if err != nil {
+		return err
 	}
 	heap.Init(&sources)
 	for truncates := t.content.truncates; len(sources) > 0; {
@@ -163,7 +138,7 @@ func (t *Transaction) merge(yield func(Change) bool) error {
 		var err error
 		if c.records == nil {
 			change, truncates = truncates[0], truncates[1:]
-		} else if change, err = t.read(c.seq, c.records); err != nil {
+		} else if change, err = t.read(c.at, c.records); err != nil {
 			return err
 		}
 		if !yield(change) {
@@ -172,7 +147,7 @@ func (t *Transaction) merge(yield func(Change) bool) error {
 		if c.records != nil {
 			more, err = c.advance()
 		} else if more = len(truncates) > 0; more {
-			c.seq = truncates[0].Seq
+			c.at = truncates[0].place()
 		}
 		switch {
 		case err != nil:
@@ -186,6 +161,33 @@ func (t *Transaction) merge(yield func(Change) bool) error {
 	return nil
 }
 
+// cursors begins to read each run, and the truncations.
+func (t *Transaction) cursors(file *spillFile, chains []chain) (cursors, error) {
+	var sources cursors
+	if len(t.content.truncates) > 0 {
+		sources = append(sources, &cursor{at: t.content.truncates[0].place()})
+	}
+	runs := 0
+	for i := range chains {
+		runs += len(chains[i].runs)
+	}
+	buffer := min(max(spillBuffers/max(runs, 1), minBuffer), spillBlock)
+	scratch := new([]byte)
+	for i := range chains {
+		for _, run := range chains[i].runs {
+			c := &cursor{records: file.records(run, buffer, scratch)}
+			more, err := c.advance()
+			if err != nil {
+				return nil, err
+			}
+			if more {
+				sources = append(sources, c)
+			}
+		}
+	}
+	return sources, nil
+}
+
 // Close removes the temporary file. It may be called again.
 func (t *Transaction) Close() error {
 	if t.closed != nil {
@@ -195,15 +197,15 @@ func (t *Transaction) Close() error {
 	return t.content.close()
 }
 
-// cursor is one sorted input of a merge: a part, or the truncations. Of each only the next Seq is in memory. cursors is the heap
-// of them.
+// cursor is one sorted input of a merge: a run, or the truncations. Of each only the next place is in memory. cursors is the heap
+// of them. A place is in only one of them, so the order does not depend on the heap.
 type cursor struct {
-	seq     int
+	at      place
 	records *recordReader // nil for the truncations
 }
 
 func (c *cursor) advance() (more bool, err error) {
-	c.seq, err = c.records.seq()
+	c.at, err = c.records.place()
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
@@ -213,7 +215,7 @@ func (c *cursor) advance() (more bool, err error) {
 type cursors []*cursor
 
 func (c cursors) Len() int           { return len(c) }
-func (c cursors) Less(i, j int) bool { return c[i].seq < c[j].seq }
+func (c cursors) Less(i, j int) bool { return c[i].at.before(c[j].at) }
 func (c cursors) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
 func (c *cursors) Push(x any)        { *c = append(*c, x.(*cursor)) }
 func (c *cursors) Pop() any {

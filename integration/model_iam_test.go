@@ -39,12 +39,15 @@ type modelRealm struct {
 	logins   map[string]modelURI
 	logouts  map[string]modelURI
 	assigned map[string]modelAssignment
+	// origins are, by their ids now, the ids that users had when the transaction began; empty for those that were not there.
+	origins map[string]string
 }
 
 func (s modelRealm) clone() modelRealm {
 	return modelRealm{
 		users: maps.Clone(s.users), roles: maps.Clone(s.roles), clients: maps.Clone(s.clients),
 		logins: maps.Clone(s.logins), logouts: maps.Clone(s.logouts), assigned: maps.Clone(s.assigned),
+		origins: maps.Clone(s.origins),
 	}
 }
 
@@ -52,6 +55,7 @@ func emptyRealm() modelRealm {
 	return modelRealm{
 		users: map[string]modelUser{}, roles: map[string]modelRole{}, clients: map[string]modelClient{},
 		logins: map[string]modelURI{}, logouts: map[string]modelURI{}, assigned: map[string]modelAssignment{},
+		origins: map[string]string{},
 	}
 }
 
@@ -106,8 +110,8 @@ func (c modelChanges[R]) each(created, deleted func(id string, r R), updated fun
 	}
 }
 
-// between are the events of whatever led from one state to the other, sorted. It is a function of the two states alone, so
-// that it also says what differs after a stretch of log that nobody has read.
+// between are the events of a transaction that led from one state to the other, sorted. It is a function of the two states, and
+// of which rows have another key.
 func between(realm string, before, after modelRealm) []modelEvent {
 	var events []modelEvent
 	add := func(name, resource, detail string) { events = append(events, modelEvent{name, resource, detail}) }
@@ -123,6 +127,16 @@ func gone[R any](before, after map[string]R, id string) bool {
 	_, existed := before[id]
 	_, exists := after[id]
 	return existed && !exists
+}
+
+// deleted reports whether a user is gone, and not only its id.
+func (s modelRealm) deleted(before modelRealm, id string) bool {
+	for now, origin := range s.origins {
+		if _, exists := s.users[now]; exists && origin == id {
+			return false
+		}
+	}
+	return gone(before.users, s.users, id)
 }
 
 func betweenUsers(realm string, before, after modelRealm, add func(name, resource, detail string)) {
@@ -162,7 +176,7 @@ func betweenUsers(realm string, before, after modelRealm, add func(name, resourc
 	modelChanges[modelAssignment]{before.assigned, after.assigned}.each(
 		func(_ string, a modelAssignment) { add("user.role.assigned", a.user, after.roles[a.role].name) },
 		func(_ string, a modelAssignment) {
-			if !gone(before.users, after.users, a.user) && !gone(before.roles, after.roles, a.role) {
+			if !after.deleted(before, a.user) && !gone(before.roles, after.roles, a.role) {
 				add("user.role.unassigned", a.user, after.roles[a.role].name)
 			}
 		},

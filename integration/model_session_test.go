@@ -34,6 +34,7 @@ func (s *modelSession) begin() {
 	if !s.open {
 		s.exec("BEGIN")
 		s.open, s.working, s.saved = true, s.committed.clone(), nil
+		clear(s.working.origins)
 	}
 }
 
@@ -125,6 +126,7 @@ func (s *modelSession) insertUser(id string, u modelUser) {
 	s.exec(`INSERT INTO users (id, realm_id, client_id, username, firstname, email, email_verified, enabled) VALUES ($1, $2, nullif($3, '')::uuid, $4, $5, nullif($6, ''), $7, $8)`,
 		id, s.realm.ID, u.client, u.username, u.firstname, u.email, u.verified, u.enabled)
 	s.working.users[id] = u
+	s.working.origins[id] = ""
 }
 
 func (s *modelSession) createUser(choice int) {
@@ -215,6 +217,11 @@ func (s *modelSession) renumberUser(choice int) {
 	s.exec(`UPDATE users SET id = $2 WHERE id = $1`, id, other)
 	delete(s.working.users, id)
 	s.working.users[other] = u
+	origin, known := s.working.origins[id]
+	if !known {
+		origin = id
+	}
+	s.working.origins[other] = origin
 }
 
 // replaceUser deletes a user and inserts it again: what it had is gone.

@@ -29,7 +29,10 @@ func BenchmarkMap(b *testing.B) {
 			need := func(r Ref) { w.mapper.RefsOf(r.Table, w.mirror.row(r.Table, r.Key), func(Ref) {}) }
 			b.ReportAllocs()
 			for b.Loop() {
-				changes := Fold([]cdc.Change{change})
+				changes, err := Fold([]cdc.Change{change})
+				if err != nil {
+					b.Fatal(err)
+				}
 				c := &changes[0]
 				Resolve(c, w.mirror.row(c.Relation.Table, c.Key))
 				w.mapper.Refs(c, need)

@@ -7,7 +7,7 @@
 //
 // The order of work for a transaction, which the caller drives:
 //
-//	changes = Fold(changes)                      // one net change per row
+//	changes, err = Fold(changes)                 // one net change per row
 //	Resolve(&change, mirrored row)               // the old row, unchanged values, the true operation
 //	m.Refs, m.RefsOf                             // which other mirrored rows to fetch
 //	t := m.Begin(commit, rows); t.Observe(changes); t.Map(changes, emit); t.Finish(emit); t.Follows()

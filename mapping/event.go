@@ -42,6 +42,8 @@ type Rows interface {
 	Row(table *cdc.Table, key cdc.Key) cdc.Row
 	// Children returns the rows of table whose column by (an index into its Columns) holds the parent's key, in key order.
 	Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
+	// Former returns them as they were before the transaction.
+	Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
 }
 
 // Ref names a row of the mirror that mapping needs.
@@ -50,6 +52,8 @@ type Ref struct {
 	Key   cdc.Key
 	// By is 0 for the row with that key; else the rows of Table whose column By (an index into its Columns, never 0) holds Key.
 	By int
+	// Before: as they were before the transaction.
+	Before bool
 }
 
 // Commit is the transaction that changes belong to.

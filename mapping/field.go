@@ -189,6 +189,7 @@ func (l *loader) ownFields(t *table, source *node) []field {
 			continue
 		}
 		if c := l.collect(e.value, where); c != nil {
+			t.collects = true
 			out = append(out, field{kind: collectField, collect: c}.named(e.key))
 		}
 	}

@@ -167,6 +167,7 @@ type fetched struct {
 	w        *world
 	mirror   mirror
 	allowed  map[Ref]bool
+	former   mirror // as before the transaction, where the mirror is as after it
 	anything bool
 }
 
@@ -175,6 +176,20 @@ func (f *fetched) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 		f.w.t.Errorf("mapping asked for %s %s, which Refs had not named", table.Name, key)
 	}
 	return f.mirror.row(table, key)
+}
+
+func (f *fetched) Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
+	if !f.anything && !f.allowed[Ref{Table: table, Key: parent, By: by}] && !f.allowed[Ref{Table: table, Key: parent, By: by, Before: true}] {
+		f.w.t.Errorf("mapping asked for the former children of %s in %s, which Refs had not named", parent, table.Name)
+	}
+	return f.before().children(table, by, parent)
+}
+
+func (f *fetched) before() mirror {
+	if f.former != nil {
+		return f.former
+	}
+	return f.mirror
 }
 
 func (f *fetched) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {

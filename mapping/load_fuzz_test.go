@@ -131,6 +131,10 @@ type anyRows struct{ mirror }
 
 func (a anyRows) Row(table *cdc.Table, key cdc.Key) cdc.Row { return a.row(table, key) }
 
+func (a anyRows) Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
+	return a.children(table, by, parent)
+}
+
 func (a anyRows) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	return a.children(table, by, parent)
 }

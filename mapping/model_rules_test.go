@@ -21,6 +21,33 @@ func (s modelState) clone() modelState {
 	return out
 }
 
+// modelOrigins says, by table and id, under which id a row was before the transaction, where it was another or none ("").
+type modelOrigins map[string]map[string]string
+
+func (o modelOrigins) of(table, id string) string {
+	if origin, ok := o[table][id]; ok {
+		return origin
+	}
+	return id
+}
+
+func (o modelOrigins) put(table, id, origin string) {
+	if o[table] == nil {
+		o[table] = map[string]string{}
+	}
+	o[table][id] = origin
+}
+
+// moved reports whether the row that was under the id is there under another one.
+func (o modelOrigins) moved(table, id string, after modelState) bool {
+	for now, origin := range o[table] {
+		if _, exists := after[table][now]; exists && origin == id {
+			return true
+		}
+	}
+	return false
+}
+
 // modelled is what must come of a transaction. Detail is the name in its data, where there is one.
 type modelled struct {
 	Name     string
@@ -40,12 +67,13 @@ var modelParents = map[string]map[string]string{
 // expectation restates docs/events.md for the net differences between two states.
 type expectation struct {
 	before, after modelState
+	origins       modelOrigins
 	events        []modelled
 	usersGone     map[string][]string // by realm
 }
 
-func expected(before, after modelState) []modelled {
-	e := &expectation{before: before, after: after, usersGone: map[string][]string{}}
+func expected(before, after modelState, origins modelOrigins) []modelled {
+	e := &expectation{before: before, after: after, origins: origins, usersGone: map[string][]string{}}
 	for table := range modelParents {
 		for id, row := range after[table] {
 			if old, existed := before[table][id]; !existed {
@@ -82,7 +110,7 @@ func (e *expectation) gone(table, id string) bool {
 
 func (e *expectation) wentWithParent(table string, row modelRow) bool {
 	for column, parent := range modelParents[table] {
-		if id, ok := row[column]; ok && e.gone(parent, id) {
+		if id, ok := row[column]; ok && e.gone(parent, id) && !e.origins.moved(parent, id, e.after) {
 			return true
 		}
 	}

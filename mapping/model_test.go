@@ -49,7 +49,9 @@ type modelWorld struct {
 	t     trial
 	state modelState
 	log   []cdc.Change
-	plain map[string]cdc.Row // by table: what a row holds where nothing is said
+	// origins are those of the rows since the transaction began.
+	origins modelOrigins
+	plain   map[string]cdc.Row // by table: what a row holds where nothing is said
 }
 
 func (m *modelWorld) record(c cdc.Change, table string) {
@@ -97,6 +99,7 @@ func (m *modelWorld) statement() {
 		}
 		m.change(table, row)
 		m.put(table, id, row)
+		m.origins.put(table, id, "")
 		m.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(id), New: m.asRow(table, id, row)}, table)
 	case rapid.IntRange(0, 3).Draw(t, "what") == 0:
 		m.remove(table, id)
@@ -173,9 +176,10 @@ func (m *modelWorld) update(table, id string, old modelRow) {
 	}
 	delete(m.state[table], id)
 	m.put(table, to, row)
+	m.origins.put(table, to, m.origins.of(table, id))
 	sent[0] = cdc.TextValue(to)
 	m.record(cdc.Change{Op: cdc.Delete, Key: cdc.Key(id)}, table)
-	m.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: sent, From: cdc.Key(id)}, table)
+	m.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: sent, Moved: true, From: cdc.Key(id)}, table)
 }
 
 func (m *modelWorld) hasChildren(table, id string) bool {
@@ -194,8 +198,12 @@ func (m *modelWorld) hasChildren(table, id string) bool {
 // net folds and resolves the log.
 func (m *modelWorld) net() []cdc.Change {
 	var out []cdc.Change
-	for _, c := range Fold(m.log) {
-		if c.From != "" {
+	net, err := Fold(m.log)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, c := range net {
+		if c.Moved {
 			ResolveFrom(&c, m.mirror.row(c.Relation.Table, c.From))
 		}
 		if Resolve(&c, m.mirror.row(c.Relation.Table, c.Key)) {
@@ -263,17 +271,18 @@ func (m *modelWorld) commit(before modelState) {
 	for _, e := range events {
 		got = append(got, m.modelled(e))
 	}
-	if diff := cmp.Diff(expected(before, m.state), got, cmpopts.SortSlices(func(a, b modelled) bool { return fmt.Sprint(a) < fmt.Sprint(b) }), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(expected(before, m.state, m.origins), got, cmpopts.SortSlices(func(a, b modelled) bool { return fmt.Sprint(a) < fmt.Sprint(b) }), cmpopts.EquateEmpty()); diff != "" {
 		m.t.Fatalf("events (-want +got):\n%s", diff)
 	}
 
+	former := m.mirrorCopy()
 	// As for a transaction that is too large to keep: written first, mapped in chunks, deleted last.
 	for _, c := range changes {
 		if c.Op != cdc.Delete {
 			m.mirror.put(c.Relation.Table, c.New)
 		}
 	}
-	large := m.mapped(m.mapper.BeginLarge(at, anyRows{m.mirror}), changes, true)
+	large := m.mapped(m.mapper.BeginLarge(at, &fetched{w: m.world, mirror: m.mirror, former: former, anything: true}), changes, true)
 	if !reflect.DeepEqual(events, large) {
 		m.t.Fatalf("events (-small +large):\n%s", cmp.Diff(events, large))
 	}
@@ -307,6 +316,7 @@ func TestModel_EventsOfRandomTransactions(t *testing.T) {
 		w.t, w.mirror = m.t, mirror{}
 		for range rapid.IntRange(1, 12).Draw(rt, "transactions") {
 			before := m.state.clone()
+			m.origins = modelOrigins{}
 			for range rapid.IntRange(1, 25).Draw(rt, "statements") {
 				m.statement()
 				steps++

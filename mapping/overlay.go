@@ -87,10 +87,10 @@ func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Ro
 	if t.m.tables[c.table.index].relation == nil {
 		return nil
 	}
-	mirrored := t.rows.Children(c.table.cdc, c.by, parent)
 	if before {
-		return mirrored
+		return t.rows.Former(c.table.cdc, c.by, parent)
 	}
+	mirrored := t.rows.Children(c.table.cdc, c.by, parent)
 	if !t.overlay {
 		return t.remaining(c.table, mirrored)
 	}

@@ -41,7 +41,7 @@ func (m *Mapper) Refs(c *cdc.Change, need func(Ref)) {
 		for _, i := range r.parents {
 			m.parentRef(t.parents[i], seen.row, need)
 		}
-		m.collectRefs(r.collected, seen.row, need)
+		m.collectRefs(r.collected, seen.row, seen.op == cdc.Delete, need)
 	}
 }
 
@@ -62,7 +62,7 @@ func (m *Mapper) refsOf(t *table, row cdc.Row, need func(Ref)) {
 	for _, i := range n.parents {
 		m.parentRef(t.parents[i], row, need)
 	}
-	m.collectRefs(n.collected, row, need)
+	m.collectRefs(n.collected, row, false, need)
 }
 
 // tenantRefs names the parents on the way to the tenant, and the tenant's row if its name is wanted.
@@ -80,10 +80,10 @@ func (m *Mapper) parentRef(p parent, row cdc.Row, need func(Ref)) {
 	}
 }
 
-func (m *Mapper) collectRefs(collected []*collect, row cdc.Row, need func(Ref)) {
+func (m *Mapper) collectRefs(collected []*collect, row cdc.Row, before bool, need func(Ref)) {
 	for _, c := range collected {
 		if v := at(row, 0); v.Kind == cdc.Text && m.tables[c.table.index].relation != nil {
-			need(Ref{Table: c.table.cdc, Key: cdc.Key(v.Text), By: c.by})
+			need(Ref{Table: c.table.cdc, Key: cdc.Key(v.Text), By: c.by, Before: before})
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 //
 // It returns false when nothing changed, which PostgreSQL logs for every UPDATE that writes equal values.
 //
-// A change with From needs [ResolveFrom] first.
+// A Moved change needs [ResolveFrom] first: its Unchanged values are those of the row that it was, not of the one whose key it took.
 func Resolve(c *cdc.Change, mirrored cdc.Row) bool {
 	switch c.Op {
 	case cdc.Insert:
@@ -30,11 +30,13 @@ func Resolve(c *cdc.Change, mirrored cdc.Row) bool {
 	if c.Op == cdc.Delete {
 		return true
 	}
-	fillUnchanged(c.New, c.Old)
+	if !c.Moved {
+		fillUnchanged(c.New, c.Old)
+	}
 	return !slices.Equal(c.Old, c.New)
 }
 
-// ResolveFrom fills the Unchanged values of a row whose key was changed from the mirror's row of c.From, the old key.
+// ResolveFrom fills the Unchanged values of a Moved row from the mirror's row of c.From, as of before the transaction.
 func ResolveFrom(c *cdc.Change, from cdc.Row) {
 	fillUnchanged(c.New, from)
 }

@@ -119,7 +119,7 @@ func (m *Mapper) SubscriptionOf(c *cdc.Change) []cdc.Key {
 	switch {
 	case webhooks == nil || b == nil || c.Op == cdc.Truncate:
 		return nil
-	case b.table.cdc == webhooks && c.From != "":
+	case b.table.cdc == webhooks && c.Moved:
 		return []cdc.Key{c.From, c.Key}
 	case b.table.cdc == webhooks:
 		return []cdc.Key{c.Key}
@@ -143,7 +143,7 @@ func (m *Mapper) SubscriptionRefs(row cdc.Row, need func(Ref)) {
 		return
 	}
 	m.tenantRefs(w.table, row, need)
-	m.collectRefs([]*collect{&w.events}, row, need)
+	m.collectRefs([]*collect{&w.events}, row, false, need)
 }
 
 // ErrDeleted is what Subscription says of a webhook that is deleted softly.

@@ -38,6 +38,7 @@ type table struct {
 	collected bool // its rows are embedded as children
 	// collectedBy is the column by which its rows are found from their parent.
 	collectedBy int
+	collects    bool // its events, or those that include it, may list children
 	embedded    bool // its object is part of other objects
 	insertion   bool // its inserted keys absorb inserts of children
 

@@ -20,6 +20,10 @@ type Transaction struct {
 
 	deleted  keySet
 	inserted keySet
+	// moved are keys whose rows are still there, under other keys.
+	moved keySet
+	// looksBack: children may be wanted as they were before.
+	looksBack bool
 	// removed are deleted rows that others collect, which rows still has; only without overlay.
 	removed keySet
 	written []written // by table index; nil without overlay
@@ -62,12 +66,7 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 		if !ok {
 			continue
 		}
-		switch {
-		case seen.op == cdc.Delete && table.isParent:
-			t.deleted.add(table, c.Key)
-		case seen.op == cdc.Insert && table.insertion:
-			t.inserted.add(table, c.Key)
-		}
+		t.observeParent(c, seen)
 		for _, r := range table.rules[seen.op] {
 			if t.groupsBy(r) {
 				if t.candidates == nil {
@@ -89,6 +88,32 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 			}
 		}
 	}
+}
+
+// observeParent notes what became of a row that others refer to. A row whose key changed neither goes nor comes.
+func (t *Transaction) observeParent(c *cdc.Change, seen rowChange) {
+	table := seen.bound.table
+	t.looksBack = t.looksBack || seen.op == cdc.Delete && table.collects
+	if !table.isParent {
+		return
+	}
+	if c.Moved && seen.op != cdc.Delete {
+		t.moved.add(table, c.From)
+	}
+	switch {
+	case seen.op == cdc.Delete:
+		t.deleted.add(table, c.Key)
+	case seen.op == cdc.Insert && table.insertion && !c.Moved:
+		t.inserted.add(table, c.Key)
+	}
+}
+
+// LooksBack reports whether Map may ask for children as they were before the transaction.
+func (t *Transaction) LooksBack() bool { return t.looksBack }
+
+// gone reports whether the transaction deleted a row that others refer to.
+func (t *Transaction) gone(table *table, key cdc.Key) bool {
+	return t.deleted.has(table, key) && !t.moved.has(table, key)
 }
 
 // groupsBy reports whether rows may become one event of the rule. Differences found later are not known to have been made
@@ -200,16 +225,16 @@ func (t *Transaction) scope(seen rowChange) scope {
 
 // absorbed reports whether the row went, or came, together with a parent.
 func (t *Transaction) absorbed(seen rowChange) bool {
-	set := t.deleted
+	with := t.gone
 	if seen.op == cdc.Insert {
-		set = t.inserted
+		with = t.inserted.has
 	}
-	if len(set) == 0 || seen.op == cdc.Update {
+	if seen.op == cdc.Update || len(t.deleted)+len(t.inserted) == 0 {
 		return false
 	}
 	return slices.ContainsFunc(seen.bound.table.parents, func(p parent) bool {
 		v := at(seen.row, p.column)
-		return v.Kind == cdc.Text && set.has(p.table, cdc.Key(v.Text))
+		return v.Kind == cdc.Text && with(p.table, cdc.Key(v.Text))
 	})
 }
 
@@ -228,7 +253,7 @@ func (t *Transaction) setNull(seen rowChange, differs []bool) bool {
 			return false
 		}
 		before := at(seen.old, i)
-		if before.Kind != cdc.Text || !t.deleted.has(seen.bound.table.parents[parent].table, cdc.Key(before.Text)) {
+		if before.Kind != cdc.Text || !t.gone(seen.bound.table.parents[parent].table, cdc.Key(before.Text)) {
 			return false
 		}
 		lost = true

@@ -292,7 +292,9 @@ func (w *world) transaction(lines []string, overlay bool) []string {
 	w.commits++
 	commit := Commit{LSN: cdc.LSN(w.commits), Time: time.Date(2026, 8, 20, 13, 54, w.commits, 123456000, time.UTC), Reconciled: w.reconciled}
 	tx := w.mapper.Begin(commit, rows)
-	if !overlay { // What a relay does with a transaction that it cannot keep: write first, map, then delete.
+	if !overlay {
+		rows.former = w.mirrorCopy()
+		// What a relay does with a transaction that it cannot keep: write first, map, then delete.
 		for _, c := range changes {
 			if c.Op != cdc.Delete {
 				w.mirror.put(c.Relation.Table, c.New)
@@ -332,7 +334,11 @@ func (w *world) transaction(lines []string, overlay bool) []string {
 
 func (w *world) resolve(changes []cdc.Change) []cdc.Change {
 	out := changes[:0]
-	for _, c := range Fold(changes) {
+	net, err := Fold(changes)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, c := range net {
 		if Resolve(&c, w.mirror.row(c.Relation.Table, c.Key)) {
 			out = append(out, c)
 		}

@@ -137,15 +137,15 @@ func (c *comparison) turn(ctx context.Context, t *cdc.Table) error {
 	if err := c.mirror.Load(func(*cdc.Table, cdc.Row) {}); err != nil {
 		return err
 	}
+	chunk := &outbox.Chunk{}
 	for i, row := range c.page {
-		if err := c.row(t, keys[i], row); err != nil {
+		if err := c.row(t, keys[i], row, chunk); err != nil {
 			return err
 		}
 	}
 	if err := c.mirror.Err(); err != nil {
 		return err
 	}
-	chunk := &outbox.Chunk{}
 	c.mirror.Write(chunk)
 	c.mirror.Reset()
 	if err := c.large.Write(ctx, chunk); err != nil {
@@ -161,7 +161,7 @@ func (c *comparison) turn(ctx context.Context, t *cdc.Table) error {
 }
 
 // row compares one row.
-func (c *comparison) row(t *cdc.Table, key cdc.Key, row cdc.Row) error {
+func (c *comparison) row(t *cdc.Table, key cdc.Key, row cdc.Row, chunk *outbox.Chunk) error {
 	change := cdc.Change{Op: cdc.Insert, Relation: c.r.catalog.Relation(t.Name), Key: key, New: row}
 	difference := &c.tables[len(c.tables)-1]
 	old := c.mirror.Row(t, key)
@@ -190,6 +190,7 @@ func (c *comparison) row(t *cdc.Table, key cdc.Key, row cdc.Row) error {
 	}
 	c.seq++
 	change.Seq = c.seq
+	c.mirror.Keep(chunk, &change)
 	return c.changed.Add(change)
 }
 

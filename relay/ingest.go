@@ -284,7 +284,7 @@ func (in *ingest) prefetch(parts [][]cdc.Change) error {
 
 func (in *ingest) wantOld(c *cdc.Change) {
 	in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.Key})
-	if c.From != "" {
+	if c.Moved {
 		in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.From})
 	}
 }
@@ -304,7 +304,11 @@ func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []c
 	if len(changes) == 0 {
 		return last, nil
 	}
-	net, err := in.resolve(ctx, mapping.Fold(changes))
+	net, err := mapping.Fold(changes)
+	if err != nil {
+		return last, err
+	}
+	net, err = in.resolve(ctx, net)
 	if err != nil {
 		return last, err
 	}
@@ -337,7 +341,7 @@ func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, 
 	for i := range net {
 		c := &net[i]
 		old := in.mirror.Row(c.Relation.Table, c.Key)
-		if c.From != "" { // also where the key was another row's before
+		if c.Moved { // also where the key was another row's before
 			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.From))
 		}
 		if !mapping.Resolve(c, old) {

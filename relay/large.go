@@ -18,26 +18,22 @@ const (
 	largeBytes = 2 << 20
 )
 
-// commitLarge ingests a transaction that does not fit into memory, in chunks, inside one outbox transaction:
+// commitLarge ingests a transaction that does not fit into memory, in chunks, inside one outbox transaction. It gives what the
+// other path gives:
 //
-//	fold and complete each part, write the new rows to the mirror, keep the net changes in a second spool
-//	observe all net changes, map all net changes: parents are looked up in the mirror, which has the new rows and still
-//	has the deleted ones
+//	make the changes of each key independent of those of other keys
+//	fold and complete them part by part, and keep the net changes, with their old rows, in a second spool
+//	observe all net changes, and write the new rows to the mirror
+//	map all net changes: parents and children are looked up in the mirror, which has the new rows and still has the deleted ones
 //	delete what was deleted
+//
+// Nothing is written to the mirror before the last old row was read from it.
 func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err error) {
 	began := time.Now()
-	if tx.Spilled() && tx.Moves() {
-		if tx, err = in.settleMoves(ctx, tx); err != nil {
-			return err
-		}
-		defer in.discard(tx)
+	if tx, err = in.untangle(ctx, tx); err != nil {
+		return err
 	}
-	if tx.Truncates() {
-		if tx, err = in.expandTruncates(ctx, tx); err != nil {
-			return err
-		}
-		defer in.discard(tx)
-	}
+	defer in.discard(tx)
 	large, err := in.leader.Begin(ctx, in.mirror)
 	if err != nil {
 		return err
@@ -78,81 +74,6 @@ func (in *ingest) committedLarge(l *largeMapping, end cdc.LSN) {
 	}
 }
 
-// settleMoves gives rows whose key changed the values that the log left out. All changes of one key are in one part; what the row
-// was under its former key may be in another, and the mirror knows it only as long as nothing of the transaction is written.
-func (in *ingest) settleMoves(ctx context.Context, tx *cdc.Transaction) (*cdc.Transaction, error) {
-	spool := cdc.NewSpool(in.spillDir, in.spillAt)
-	failed := func(err error) error {
-		return errors.Join(fmt.Errorf("follow changed keys in transaction %s: %w", tx.Commit, err), spool.Close())
-	}
-	former := map[mapping.Ref]cdc.Row{} // as last seen
-	for c, err := range tx.All() {
-		if err != nil {
-			return nil, failed(err)
-		}
-		if c.From != "" {
-			former[mapping.Ref{Table: c.Relation.Table, Key: c.From}] = nil
-		}
-	}
-	in.mirror.Begin(ctx)
-	for c, err := range tx.All() {
-		if err != nil {
-			return nil, failed(err)
-		}
-		if c.From != "" {
-			mapping.ResolveFrom(&c, former[mapping.Ref{Table: c.Relation.Table, Key: c.From}])
-			mapping.ResolveFrom(&c, in.mirror.Row(c.Relation.Table, c.From))
-		}
-		row := mapping.Ref{Table: c.Relation.Table, Key: c.Key}
-		if last, moves := former[row]; moves && c.New != nil {
-			if c.Op == cdc.Update {
-				mapping.ResolveFrom(&c, last)
-			}
-			former[row] = c.New
-		}
-		if err := errors.Join(in.mirror.Err(), spool.Add(c)); err != nil {
-			return nil, failed(err)
-		}
-	}
-	settled, err := spool.Transaction()
-	if err != nil {
-		return nil, failed(err)
-	}
-	settled.Commit, settled.End, settled.Time = tx.Commit, tx.End, tx.Time
-	return settled, nil
-}
-
-// expandTruncates replaces a TRUNCATE by the deletion of every mirrored row of its table. The Truncate itself stays in its
-// place, for the rows that the transaction made before it.
-func (in *ingest) expandTruncates(ctx context.Context, tx *cdc.Transaction) (*cdc.Transaction, error) {
-	spool := cdc.NewSpool(in.spillDir, in.spillAt)
-	failed := func(err error) error {
-		return errors.Join(fmt.Errorf("expand a TRUNCATE in transaction %s: %w", tx.Commit, err), spool.Close())
-	}
-	for c, err := range tx.All() {
-		if err != nil {
-			return nil, failed(err)
-		}
-		if c.Op == cdc.Truncate {
-			err := in.mirror.EachRow(ctx, c.Relation.Table, func(key cdc.Key, _ cdc.Row) error {
-				return spool.Add(cdc.Change{Seq: c.Seq, Op: cdc.Delete, Relation: c.Relation, Key: key})
-			})
-			if err != nil {
-				return nil, failed(err)
-			}
-		}
-		if err := spool.Add(c); err != nil {
-			return nil, failed(err)
-		}
-	}
-	expanded, err := spool.Transaction()
-	if err != nil {
-		return nil, failed(err)
-	}
-	expanded.Commit, expanded.End, expanded.Time = tx.Commit, tx.End, tx.Time
-	return expanded, nil
-}
-
 // discard removes a transaction's temporary files.
 func (in *ingest) discard(tx *cdc.Transaction) {
 	if err := tx.Close(); err != nil {
@@ -160,7 +81,7 @@ func (in *ingest) discard(tx *cdc.Transaction) {
 	}
 }
 
-// netChanges folds and completes the transaction part by part, and writes the new rows to the mirror.
+// netChanges folds and completes the transaction part by part.
 func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *outbox.Large) (*cdc.Transaction, error) {
 	spool := cdc.NewSpool(in.spillDir, in.spillAt)
 	fail := func(err error) (*cdc.Transaction, error) { return nil, errors.Join(err, spool.Close()) }
@@ -175,7 +96,7 @@ func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *ou
 		if err != nil {
 			return err
 		}
-		return eachChunk(listed(folding.Net()), func(folded []cdc.Change) error { return in.netChunk(ctx, folded, spool, large) })
+		return eachChunk(listed(folding.Net()), func(folded []cdc.Change) error { return in.netChunk(ctx, folded, spool, alive) })
 	})
 	if err != nil {
 		return fail(err)
@@ -187,31 +108,29 @@ func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *ou
 	return net, nil
 }
 
-func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.Spool, large *outbox.Large) error {
+func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.Spool, alive func() error) error {
 	in.mirror.Begin(ctx)
 	for i := range folded {
 		in.wantOld(&folded[i])
 	}
-	if err := in.mirror.Load(func(*cdc.Table, cdc.Row) {}); err != nil {
+	err := in.mirror.Load(func(*cdc.Table, cdc.Row) {})
+	if half := len(folded) / 2; half > 0 && errors.Is(err, outbox.ErrFull) {
+		return errors.Join(in.netChunk(ctx, folded[:half], spool, alive), in.netChunk(ctx, folded[half:], spool, alive))
+	}
+	if err != nil && !errors.Is(err, outbox.ErrFull) { // what was not loaded is fetched when it is asked for
 		return err
 	}
-	chunk := &outbox.Chunk{}
 	net, err := in.resolve(ctx, folded)
 	if err := errors.Join(err, in.mirror.Err()); err != nil {
 		return err
 	}
 	for i := range net {
-		c := &net[i]
-		if err := spool.Add(*c); err != nil {
+		if err := spool.Add(net[i]); err != nil {
 			return err
 		}
-		if c.Op != cdc.Delete {
-			in.mirror.Apply(c)
-		}
 	}
-	in.mirror.Write(chunk)
 	in.mirror.Reset()
-	return large.Write(ctx, chunk)
+	return alive()
 }
 
 // largeMapping is the second half: net changes to events.
@@ -255,6 +174,9 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	if err != nil {
 		return err
 	}
+	if err := l.writeMirror(ctx, net, mapped.LooksBack()); err != nil {
+		return err
+	}
 	if mapped.Grouping() {
 		err = eachChunk(net, func(changes []cdc.Change) error {
 			if err := l.load(ctx, changes); err != nil {
@@ -276,7 +198,30 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	if err != nil {
 		return err
 	}
-	return l.settle(ctx, net)
+	if err := l.deleteGone(ctx, net); err != nil {
+		return err
+	}
+	return l.follow(ctx, net)
+}
+
+// writeMirror writes the new rows, which a comparison has done already. With keep it notes what collected rows were before.
+func (l *largeMapping) writeMirror(ctx context.Context, net netChanges, keep bool) error {
+	return eachChunk(net, func(changes []cdc.Change) error {
+		l.mirror.Begin(ctx)
+		chunk := &outbox.Chunk{}
+		for i := range changes {
+			c := &changes[i]
+			if keep && (!l.reconciling || c.Op == cdc.Delete) {
+				l.mirror.Keep(chunk, c)
+			}
+			if !l.reconciling && c.Op != cdc.Delete {
+				l.mirror.Apply(c)
+			}
+		}
+		l.mirror.Write(chunk)
+		l.mirror.Reset()
+		return l.large.Write(ctx, chunk)
+	})
 }
 
 // load fetches the rows that mapping the changes needs.
@@ -358,17 +303,24 @@ func (l *largeMapping) tell(e *outbox.Event) {
 	}
 }
 
-// settle deletes what was deleted and brings the subscriptions up to date.
-func (l *largeMapping) settle(ctx context.Context, net netChanges) error {
+// deleteGone deletes what was deleted.
+func (l *largeMapping) deleteGone(ctx context.Context, net netChanges) error {
 	return eachChunk(net, func(changes []cdc.Change) error {
-		l.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
 		for i := range changes {
 			if c := &changes[i]; c.Op == cdc.Delete {
 				chunk.Delete(c.Relation.Table, c.Key)
-				l.mirror.Apply(c)
 			}
 		}
+		return l.large.Write(ctx, chunk)
+	})
+}
+
+// follow brings the subscriptions up to date. The mirror is as it is after the transaction.
+func (l *largeMapping) follow(ctx context.Context, net netChanges) error {
+	return eachChunk(net, func(changes []cdc.Change) error {
+		l.mirror.Begin(ctx)
+		chunk := &outbox.Chunk{}
 		l.subs.followRoots(l.mapper, changes)
 		webhooks := l.subs.follow(l.mapper, changes, l.mirror, l.last)
 		chunk.Webhooks, l.changed = webhooks, append(l.changed, webhooks...)

@@ -49,6 +49,8 @@ type Chunk struct {
 	upsertOwners                         []*string
 	deleteTables, deleteKeys             []string
 	buffer                               []byte
+
+	former formerRows
 }
 
 // Add adds an event.
@@ -106,6 +108,7 @@ func (c *Chunk) queue(batch *pgx.Batch, k *keys) {
 			ON CONFLICT (tbl, key) DO UPDATE SET owner = excluded.owner, fields = excluded.fields`,
 			c.upsertTables[from:to], c.upsertKeys[from:to], c.upsertOwners[from:to], c.upsertRows[from:to])
 	})
+	c.former.queue(batch)
 	c.queueHeld(batch)
 	if len(c.Notices) > 0 {
 		batch.Queue(`DELETE FROM notice WHERE id = ANY ($1)`, c.Notices)

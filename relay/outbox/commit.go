@@ -26,6 +26,7 @@ type Large struct {
 	leader *Leader
 	tx     pgx.Tx
 	used   time.Time
+	former bool // some rows are kept as they were before
 }
 
 // pingPause is how long the server may hear nothing of a Large: a fifth of the time after which it ends an idle transaction.
@@ -37,7 +38,7 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin an outbox transaction: %w", err)
 	}
-	m.query = tx
+	m.query, m.large = tx, true
 	return &Large{leader: l, tx: tx, used: time.Now()}, nil
 }
 
@@ -52,6 +53,7 @@ func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
 	t.used = time.Now()
+	t.former = t.former || len(chunk.former.keys) > 0
 	return nil
 }
 
@@ -69,6 +71,9 @@ func (t *Large) Ping(ctx context.Context) error {
 
 // Commit ends the transaction at lsn.
 func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64) error {
+	if err := t.forget(ctx); err != nil {
+		return err
+	}
 	if _, err := t.tx.Exec(ctx, `SELECT advance($1, $2::text::pg_lsn, $3)`, t.leader.epoch, lsn.String(), lastEvent); err != nil {
 		return fmt.Errorf("commit to the outbox at %s: %w", lsn, fenced(err))
 	}
@@ -82,7 +87,7 @@ func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64) error 
 func (t *Large) End(m *Mirror) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	m.query = t.leader.write
+	m.query, m.large = t.leader.write, false
 	m.Reset()
 	if err := t.tx.Rollback(ctx); err != nil && err != pgx.ErrTxClosed { //nolint:errorlint // pgx returns it bare
 		return fmt.Errorf("undo an outbox transaction: %w", err)

@@ -45,8 +45,10 @@ type Mirror struct {
 	pinned      // loaded for this batch
 	partly bool // the last Children left rows out
 
-	wantRows     []rowID
-	wantChildren []ownerID
+	large bool // a large transaction is being mapped: what is stored is as of after it
+
+	wantRows                 []rowID
+	wantChildren, wantFormer []ownerID
 }
 
 // pinned is what was loaded for a batch, as it is stored. It stays until the end of the batch, whatever the cache forgets.
@@ -54,6 +56,7 @@ type pinned struct {
 	loaded   map[rowID]cdc.Row
 	absent   map[rowID]struct{}
 	children map[ownerID][]cdc.Row
+	former   map[ownerID][]cdc.Row // as before the large transaction
 	bytes    int
 }
 
@@ -86,8 +89,8 @@ func (m *Mirror) Reset() {
 
 func (m *Mirror) clearBatch() {
 	m.batch, m.owned = map[rowID]cdc.Row{}, map[rowID]cdc.Row{}
-	m.pinned = pinned{loaded: map[rowID]cdc.Row{}, absent: map[rowID]struct{}{}, children: map[ownerID][]cdc.Row{}}
-	m.wantRows, m.wantChildren, m.err, m.partly = nil, nil, nil, false
+	m.pinned = pinned{loaded: map[rowID]cdc.Row{}, absent: map[rowID]struct{}{}, children: map[ownerID][]cdc.Row{}, former: map[ownerID][]cdc.Row{}}
+	m.wantRows, m.wantChildren, m.wantFormer, m.err, m.partly = nil, nil, nil, nil, false
 }
 
 // Begin starts a batch.
@@ -97,8 +100,12 @@ func (m *Mirror) Begin(ctx context.Context) { m.ctx = ctx; m.clearBatch() }
 func (m *Mirror) Want(ref mapping.Ref) {
 	if ref.By != 0 {
 		id := ownerID{ref.Table, ref.Key}
-		if _, ok := m.children[id]; !ok {
-			m.wantChildren = append(m.wantChildren, id)
+		known, want := m.children, &m.wantChildren
+		if ref.Before && m.large {
+			known, want = m.former, &m.wantFormer
+		}
+		if _, ok := known[id]; !ok {
+			*want = append(*want, id)
 		}
 		return
 	}
@@ -109,7 +116,9 @@ func (m *Mirror) Want(ref mapping.Ref) {
 }
 
 // Wanting reports whether something wanted is not loaded yet.
-func (m *Mirror) Wanting() bool { return len(m.wantRows) > 0 || len(m.wantChildren) > 0 }
+func (m *Mirror) Wanting() bool {
+	return len(m.wantRows) > 0 || len(m.wantChildren) > 0 || len(m.wantFormer) > 0
+}
 
 // lookup says what is known of a row without asking the store.
 func (m *Mirror) lookup(id rowID) (cdc.Row, bool) {
@@ -156,24 +165,37 @@ func (m *Mirror) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 // memory it returns none, and Partly reports that.
 func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	id := ownerID{table, parent}
-	m.partly = false
-	if _, ok := m.children[id]; !ok {
-		before := m.bytes
-		m.wantChildren = append(m.wantChildren, id)
-		err := m.load(before+mirrorChildren, nil)
-		if errors.Is(err, ErrFull) {
-			m.partly, m.bytes = true, before
-			return nil
-		}
-		if err != nil {
-			m.err = err
-			return nil
-		}
-		if m.bytes > mirrorBatch {
-			defer func() { delete(m.children, id); m.bytes = before }()
-		}
+	stored := m.storedChildren(id, m.children, &m.wantChildren)
+	if m.partly || m.err != nil {
+		return nil
 	}
-	return m.overlaid(m.children[id], table, by, parent)
+	return m.overlaid(stored, table, by, parent)
+}
+
+// storedChildren returns the rows that known, or the store, has of an owner. Those that take much memory are not kept.
+func (m *Mirror) storedChildren(id ownerID, known map[ownerID][]cdc.Row, want *[]ownerID) []cdc.Row {
+	m.partly = false
+	rows, ok := known[id]
+	if ok {
+		return rows
+	}
+	before := m.bytes
+	*want = append(*want, id)
+	err := m.load(before+mirrorChildren, nil)
+	if errors.Is(err, ErrFull) {
+		m.partly, m.bytes = true, before
+		return nil
+	}
+	if err != nil {
+		m.err = err
+		return nil
+	}
+	rows = known[id]
+	if m.bytes > mirrorBatch {
+		delete(known, id)
+		m.bytes = before
+	}
+	return rows
 }
 
 // Partly reports whether the last Children left rows out because they take too much memory.

@@ -18,14 +18,14 @@ type storedID struct{ table, key string }
 
 func (m *Mirror) load(limit int, found func(*cdc.Table, cdc.Row)) (err error) {
 	if m.bytes > limit {
-		m.wantRows, m.wantChildren = m.wantRows[:0], m.wantChildren[:0]
+		m.wantRows, m.wantChildren, m.wantFormer = m.wantRows[:0], m.wantChildren[:0], m.wantFormer[:0]
 		return ErrFull
 	}
 	if !m.Wanting() {
 		return nil
 	}
 	batch := &pgx.Batch{}
-	rows, children := m.queueRows(batch), m.queueChildren(batch)
+	rows, children, former := m.queueRows(batch), m.queueChildren(batch), m.queueFormer(batch)
 	results := m.query.SendBatch(m.ctx, batch)
 	defer func() { err = errors.Join(err, results.Close()) }()
 	l := loading{Mirror: m, limit: limit, found: found}
@@ -35,7 +35,12 @@ func (m *Mirror) load(limit int, found func(*cdc.Table, cdc.Row)) (err error) {
 		}
 	}
 	if len(children) > 0 {
-		if err := l.readChildren(results, children); err != nil {
+		if err := l.readChildren(results, children, m.children); err != nil {
+			return err
+		}
+	}
+	if len(former) > 0 {
+		if err := l.readChildren(results, former, m.former); err != nil {
 			return err
 		}
 	}
@@ -64,21 +69,26 @@ func (m *Mirror) queueRows(batch *pgx.Batch) map[storedID]rowID {
 }
 
 func (m *Mirror) queueChildren(batch *pgx.Batch) map[storedID]ownerID {
-	wanted := make(map[storedID]ownerID, len(m.wantChildren))
-	var names, owners []string
-	for _, id := range m.wantChildren {
-		stored := storedID{id.table.Name, storedKey(id.parent)}
-		if _, twice := wanted[stored]; !twice {
-			wanted[stored] = id
-			names, owners = append(names, stored.table), append(owners, stored.key)
-		}
-	}
+	wanted, names, owners := distinct(m.wantChildren)
 	m.wantChildren = m.wantChildren[:0]
 	if len(wanted) > 0 {
 		batch.Queue(`SELECT m.tbl, m.owner, m.fields::text, m.key FROM unnest($1::text[], $2::text[]) AS w(tbl, owner)
 			JOIN mirror m ON m.tbl = w.tbl COLLATE "C" AND m.owner = w.owner COLLATE "C" WHERE m.owner IS NOT NULL ORDER BY m.tbl, m.key`, names, owners)
 	}
 	return wanted
+}
+
+// distinct leaves out what is wanted twice.
+func distinct(ids []ownerID) (wanted map[storedID]ownerID, names, owners []string) {
+	wanted = make(map[storedID]ownerID, len(ids))
+	for _, id := range ids {
+		stored := storedID{id.table.Name, storedKey(id.parent)}
+		if _, twice := wanted[stored]; !twice {
+			wanted[stored] = id
+			names, owners = append(names, stored.table), append(owners, stored.key)
+		}
+	}
+	return wanted, names, owners
 }
 
 // loading is one load. Once it is full, it reads what still comes without keeping it.
@@ -136,7 +146,8 @@ func (l *loading) readRows(results pgx.BatchResults, wanted map[storedID]rowID) 
 	return nil
 }
 
-func (l *loading) readChildren(results pgx.BatchResults, wanted map[storedID]ownerID) error {
+// readChildren puts the rows of each owner into known, in the order in which they come.
+func (l *loading) readChildren(results pgx.BatchResults, wanted map[storedID]ownerID, known map[ownerID][]cdc.Row) error {
 	rows, err := results.Query()
 	if err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
@@ -169,7 +180,7 @@ func (l *loading) readChildren(results pgx.BatchResults, wanted map[storedID]own
 		return nil
 	}
 	for id, rows := range children {
-		l.children[id] = rows
+		known[id] = rows
 		l.bytes += entryBytes(id.parent, nil)
 	}
 	return nil

@@ -4,6 +4,17 @@
 -- a crash.
 CREATE UNLOGGED TABLE found (key text COLLATE "C" NOT NULL);
 
+-- What collected rows were before the large transaction, or the comparison, that is being mapped; without fields where there was
+-- none. Empty but while one is, and never needed after a crash. key and owner are as in the mirror.
+CREATE UNLOGGED TABLE former (
+    tbl    text COLLATE "C" NOT NULL,
+    key    text COLLATE "C" NOT NULL,
+    owner  text COLLATE "C",
+    fields json
+);
+CREATE INDEX former_key ON former USING hash (key);
+CREATE INDEX former_owner ON former USING hash (owner);
+
 -- What the catalogue said of the table when it was last read or compared: another fingerprint says that rows may have changed
 -- without the log telling. Empty is unknown.
 ALTER TABLE mirror_table ADD COLUMN fingerprint text NOT NULL DEFAULT '';
