@@ -28,6 +28,7 @@ type dispatcher struct {
 	turn      []*endpoint
 	ledger    ledger
 	closing   bool
+	settled   bool            // the drain has given cursors out
 	sendCtx   context.Context // outlives the shift by the drain time
 	workers   sync.WaitGroup
 }
@@ -318,17 +319,4 @@ func (d *dispatcher) park(e *endpoint, event *outbox.Event, attempts int, o webh
 	}
 	d.ledger.park(p)
 	d.hold(e, p.Key, dead, again)
-}
-
-// close stops sending: what is in flight may end until sendCtx is cancelled, what waits is left in the log.
-func (d *dispatcher) close() {
-	d.mu.Lock()
-	d.closing = true
-	for _, e := range d.endpoints {
-		if e.timer != nil {
-			e.timer.Stop()
-		}
-	}
-	d.mu.Unlock()
-	d.workers.Wait()
 }

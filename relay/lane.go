@@ -98,21 +98,7 @@ const (
 
 // share takes this relay's part of the webhooks that are behind, and gives up what is beyond it, until ctx ends.
 func (d *dispatcher) share(ctx context.Context) error {
-	tick := time.NewTicker(lanePoll)
-	defer tick.Stop()
-	for {
-		if err := d.balance(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return every(ctx, lanePoll, nil, d.balance)
 }
 
 func (d *dispatcher) balance(ctx context.Context) error {
@@ -129,12 +115,13 @@ func (d *dispatcher) balance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if leads {
+	for more := leads; more; {
 		nearby, err := d.member.Claim(ctx, claimAtOnce, 0, handOver)
 		if err != nil {
 			return err
 		}
 		claimed = append(claimed, nearby...)
+		more = len(nearby) == claimAtOnce
 	}
 	blocked, err := d.blockedOf(ctx, claimed)
 	if err != nil {

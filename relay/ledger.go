@@ -13,9 +13,10 @@ import (
 // ledger collects what delivery has done until it is recorded. Guarded by the dispatcher's mutex.
 type ledger struct {
 	pending outbox.Delivery
-	writing bool          // what was taken last is not in the store yet
-	full    chan struct{} // many entries wait: record now
-	broken  chan error    // the store could not be read
+	// recording is what was collected and is not known to be in the store: it is recorded before anything else.
+	recording *outbox.Delivery
+	full      chan struct{} // many entries wait: record now
+	broken    chan error    // the store could not be read
 }
 
 const (
@@ -77,7 +78,7 @@ func (l *ledger) notice(n outbox.Notice) { l.pending.Notices = append(l.pending.
 
 // unwritten reports whether the store does not know yet what was parked or delivered.
 func (l *ledger) unwritten() bool {
-	return l.writing || len(l.pending.Park) > 0 || len(l.pending.Unpark) > 0
+	return l.recording != nil || len(l.pending.Park) > 0 || len(l.pending.Unpark) > 0
 }
 
 func (l *ledger) fail(err error) {
@@ -89,30 +90,37 @@ func (l *ledger) fail(err error) {
 
 func (l *ledger) random() float64 { return rand.Float64() }
 
-// record writes the ledger to the store now and then, until ctx ends. An error ends the shift: the outbox is gone, or
-// another relay has taken over.
+// record writes the ledger to the store now and then, until ctx ends; the drain records the rest. An error ends the membership:
+// the outbox is gone, or another relay has taken over.
 func (d *dispatcher) record(ctx context.Context) error {
-	tick := time.NewTicker(recordEvery)
-	defer tick.Stop()
-	for {
+	return every(ctx, recordEvery, d.ledger.full, func(ctx context.Context) error {
 		select {
-		case <-ctx.Done():
-			return nil
 		case err := <-d.ledger.broken:
 			return err
-		case <-d.ledger.full:
-		case <-tick.C:
+		default:
 		}
-		if err := d.flush(ctx); err != nil {
-			return err
-		}
-	}
+		// What has begun to be recorded is not given up because the relay stops: it would be delivered once more.
+		return d.flush(context.WithoutCancel(ctx))
+	})
 }
 
 // recordTimeout bounds one write of the ledger.
 const recordTimeout = 20 * time.Second
 
+// flush records what there is to record, first of all a batch whose recording has failed before.
 func (d *dispatcher) flush(ctx context.Context) error {
+	for again := true; again; {
+		d.mu.Lock()
+		again = d.ledger.recording != nil
+		d.mu.Unlock()
+		if err := d.flushBatch(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dispatcher) flushBatch(ctx context.Context) error {
 	pending, leader := d.collect()
 	if pending == nil {
 		return nil
@@ -121,10 +129,10 @@ func (d *dispatcher) flush(ctx context.Context) error {
 	defer cancel()
 	lost, err := d.member.Record(ctx, leader, pending)
 	if err != nil {
-		return fmt.Errorf("deliveries that were made will be repeated: %w", err)
+		return fmt.Errorf("record deliveries: %w", err)
 	}
 	d.mu.Lock()
-	d.ledger.writing = false
+	d.ledger.recording = nil
 	d.mu.Unlock()
 	d.lost(lost)
 	return nil
@@ -134,6 +142,9 @@ func (d *dispatcher) flush(ctx context.Context) error {
 func (d *dispatcher) collect() (*outbox.Delivery, *outbox.Leader) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.ledger.recording != nil {
+		return d.ledger.recording, d.leader
+	}
 	pending := d.ledger.pending
 	d.ledger.pending = outbox.Delivery{}
 	pending.Places = map[int64]outbox.Place{}
@@ -147,7 +158,7 @@ func (d *dispatcher) collect() (*outbox.Delivery, *outbox.Leader) {
 		len(pending.Health) == 0 && len(pending.Agreed) == 0 && len(pending.Disable) == 0 && len(pending.Notices) == 0 {
 		return nil, nil
 	}
-	d.ledger.writing = true
+	d.ledger.recording = &pending
 	return &pending, d.leader
 }
 
@@ -178,7 +189,7 @@ func (d *dispatcher) place(e *endpoint, mark int64, places map[int64]outbox.Plac
 	}
 	idle := len(e.sending) == 0 && len(e.queue) == 0 && !e.reading && e.retries == 0 && !e.probing
 	switch {
-	case d.leader != nil && (e.gone() || !e.behind && done >= mark):
+	case d.leader != nil && (e.gone() || !e.behind && done >= mark) && (done == mark || !d.settled):
 		e.own = false
 		if e.stored != nil {
 			e.stored = nil

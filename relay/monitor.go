@@ -145,19 +145,13 @@ func (r *Relay) watchSlot(ctx context.Context) error {
 			w.conn.Close(context.WithoutCancel(ctx))
 		}
 	}()
-	tick := time.NewTicker(slotPoll)
-	defer tick.Stop()
-	streaming := r.monitor.streaming
-	for n := 0; ; n++ {
+	n := 0
+	// The wake is for a first start, which has made the slot since: it must not show as missing.
+	return every(ctx, slotPoll, once(ctx, r.monitor.streaming), func(ctx context.Context) error {
 		w.poll(ctx, n%parkedPoll == 0)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-streaming: // a first start has made the slot since, which must not show as missing
-			streaming = nil
-		case <-tick.C:
-		}
-	}
+		n++
+		return nil
+	})
 }
 
 // stats is how each webhook stands.

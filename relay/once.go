@@ -40,6 +40,7 @@ func (r *Relay) reconcileOnce(ctx context.Context, id int64) error {
 		return err
 	}
 	s := &shift{Relay: r, member: member, only: id, dispatch: newDispatcher(ctx, r.deliveryConfig(member))}
+	defer s.resign()
 	s.dispatch.close() // whoever leads next sends what there is
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return member.Beat(groupCtx) })

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +16,7 @@ type shift struct {
 	*Relay
 	member   *outbox.Member
 	dispatch *dispatcher
+	leader   *outbox.Leader // nil unless this relay has led
 	// only is the reconciliation that the relay runs for; 0 for one that goes on.
 	only int64
 }
@@ -36,7 +36,7 @@ func (r *Relay) shifts(ctx context.Context) error {
 		r.monitor.leads(nil)
 		if ctx.Err() != nil {
 			if err != nil {
-				r.log.Warn("the last deliveries could not be recorded: they will be repeated", "err", err)
+				r.log.Warn("stopped with an error: deliveries that were not recorded will be repeated", "err", err)
 			}
 			return nil
 		}
@@ -61,15 +61,64 @@ func (r *Relay) shift(ctx context.Context) error {
 	defer stopSending()
 	s := &shift{Relay: r, member: member, dispatch: newDispatcher(sending, r.deliveryConfig(member))}
 	r.monitor.works(s.dispatch)
+	defer s.resign()
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return member.Beat(groupCtx) })
+	beating := s.beat(context.WithoutCancel(ctx))
+	defer beating.stop()
+	group.Go(func() error { return beating.wait(groupCtx) })
 	group.Go(func() error { return s.dispatch.record(groupCtx) })
 	group.Go(func() error { return s.dispatch.retry(groupCtx) })
 	group.Go(func() error { return s.dispatch.share(groupCtx) })
 	group.Go(func() error { return s.dispatch.watch(groupCtx) })
 	group.Go(func() error { return s.lead(groupCtx) })
-	err = group.Wait()
-	return errors.Join(err, s.drain(ctx, err, stopSending))
+	failed := group.Wait()
+	err = s.drain(ctx, failed, stopSending)
+	if ctx.Err() != nil {
+		return errors.Join(failed, err)
+	}
+	if err != nil {
+		r.log.Warn("the last deliveries could not be recorded: they will be repeated", "err", err)
+	}
+	return failed
+}
+
+// resign gives the leadership up, if there is one.
+func (s *shift) resign() {
+	if s.leader != nil {
+		s.leader.Close()
+	}
+}
+
+// beating is the heartbeat, which goes on until the relay has drained.
+type beating struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // once it has ended
+}
+
+func (s *shift) beat(ctx context.Context) *beating {
+	ctx, cancel := context.WithCancel(ctx)
+	b := &beating{cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(b.ended)
+		b.err = s.member.Beat(ctx)
+	}()
+	return b
+}
+
+// wait returns when the heartbeat has failed, or ctx ends.
+func (b *beating) wait(ctx context.Context) error {
+	select {
+	case <-b.ended:
+		return b.err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (b *beating) stop() {
+	b.cancel()
+	<-b.ended
 }
 
 func (r *Relay) deliveryConfig(member *outbox.Member) deliveryConfig {
@@ -82,31 +131,4 @@ func (r *Relay) deliveryConfig(member *outbox.Member) deliveryConfig {
 			disableAfter: delivery.DisableAfter.Duration, disableSpread: delivery.DisableSpread.Duration,
 		},
 	}
-}
-
-// failTime is how long what is being sent may take to end after a failure, when it cannot be recorded anyway.
-const failTime = time.Second
-
-// drain lets what is being sent end, records it, and leaves.
-func (s *shift) drain(ctx context.Context, failed error, stopSending func()) error {
-	patience := s.config.Delivery.Timeout.Duration
-	if failed != nil {
-		patience = failTime
-	}
-	timer := time.AfterFunc(patience, stopSending)
-	s.dispatch.close()
-	timer.Stop()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	if failed != nil {
-		// Whatever it has leased others may have at once; should the outbox be away, they have it soon.
-		ctx, cancel := context.WithTimeout(ctx, failTime)
-		defer cancel()
-		_ = s.member.Leave(ctx)
-		return nil
-	}
-	if err := s.dispatch.flush(ctx); err != nil {
-		return fmt.Errorf("record the last deliveries: %w", err)
-	}
-	return s.member.Leave(ctx)
 }

@@ -32,7 +32,7 @@ func (s *shift) lead(ctx context.Context) error {
 		}
 		return err
 	}
-	defer leader.Close()
+	s.leader = leader // closed by whoever has drained
 	t := &term{shift: s, leader: leader}
 	group, ctx := errgroup.WithContext(ctx)
 	// Opening may take long, so the loss of the lock is watched for from the beginning.
@@ -159,21 +159,7 @@ func (t *term) heals(err error) bool {
 
 // keepHouse makes partitions ahead of time, drops old ones and forgets removed webhooks.
 func (t *term) keepHouse(ctx context.Context) error {
-	tick := time.NewTicker(housekeeping)
-	defer tick.Stop()
-	for {
-		if err := t.tidy(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+	return every(ctx, housekeeping, nil, t.tidy)
 }
 
 func (t *term) tidy(ctx context.Context) error {

@@ -41,24 +41,15 @@ func (c *changes) look(ctx context.Context) ([]outbox.Webhook, error) {
 
 // watch takes over what was changed by hand, until ctx ends.
 func (d *dispatcher) watch(ctx context.Context) error {
-	tick := time.NewTicker(watchPoll)
-	defer tick.Stop()
 	since := changes{store: d.store}
-	for {
+	return every(ctx, watchPoll, nil, func(ctx context.Context) error {
 		changed, err := since.look(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
 			return err
 		}
 		d.update(changed)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
+		return nil
+	})
 }
 
 // reload takes webhooks that were made or changed by hand into the matching of events. Their endpoints come first: an event

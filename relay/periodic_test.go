@@ -1,0 +1,41 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestEvery_StepsAtOnceAndWhenWokenUntilTheContextEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	wake := make(chan struct{}, 1)
+	steps := 0
+	err := every(ctx, time.Hour, wake, func(context.Context) error {
+		if steps++; steps == 3 {
+			cancel()
+			return ctx.Err() // what a step makes of the end is not an error
+		}
+		wake <- struct{}{}
+		return nil
+	})
+	if err != nil || steps != 3 {
+		t.Errorf("%d steps, error %v", steps, err)
+	}
+}
+
+func TestEvery_EndsWithAStepsError(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("no")
+	steps := 0
+	err := every(t.Context(), time.Millisecond, nil, func(context.Context) error {
+		if steps++; steps == 2 {
+			return failure
+		}
+		return nil
+	})
+	if !errors.Is(err, failure) || steps != 2 {
+		t.Errorf("%d steps, error %v", steps, err)
+	}
+}
