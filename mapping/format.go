@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // formatSpec is what a [tables.X.format] entry asks for. The zero value follows the column's type.
 type formatSpec struct {
-	// bits are the names of an integer's bits, lowest first, as JSON strings. Other bits are dropped.
+	// bits are the names of an integer's bits, lowest first, as JSON strings. Bit n without a name is unknown_n.
 	bits []string
 	// null is the JSON written in place of null.
 	null string
@@ -139,7 +140,8 @@ func appendScalar(dst []byte, text string, kind valueKind) []byte {
 	return appendString(dst, text)
 }
 
-// appendBits writes the names of the set bits as an array.
+// appendBits writes the names of the set bits as an array. A bit without a name is shown by its number: leaving it out would
+// tell a receiver that it is not set.
 func appendBits(dst []byte, text string, names []string) []byte {
 	dst = append(dst, '[')
 	set, err := strconv.ParseInt(text, 10, 64)
@@ -147,7 +149,7 @@ func appendBits(dst []byte, text string, names []string) []byte {
 		set = 0 // Null, or no number: no bit is set.
 	}
 	first := true
-	for i, name := range names {
+	for i := range 64 {
 		if set&(1<<i) == 0 {
 			continue
 		}
@@ -155,7 +157,11 @@ func appendBits(dst []byte, text string, names []string) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = append(dst, name...)
+		if i < len(names) {
+			dst = append(dst, names[i]...)
+		} else {
+			dst = fmt.Appendf(dst, `"unknown_%d"`, i)
+		}
 	}
 	return append(dst, ']')
 }

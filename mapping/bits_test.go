@@ -1,0 +1,17 @@
+package mapping
+
+import "testing"
+
+// A bit without a name is shown: a list without it would tell a receiver that it is not set.
+func TestAppendBits(t *testing.T) {
+	t.Parallel()
+	names := []string{`"read"`, `"write"`}
+	for text, want := range map[string]string{
+		"0": `[]`, "": `[]`, "1": `["read"]`, "3": `["read","write"]`, "4": `["unknown_2"]`, "9": `["read","unknown_3"]`,
+		"-9223372036854775808": `["unknown_63"]`, "4611686018427387904": `["unknown_62"]`,
+	} {
+		if got := string(appendBits(nil, text, names)); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
