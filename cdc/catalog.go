@@ -21,7 +21,9 @@ type description struct {
 	// kind, persistence and identity are relkind, relpersistence and relreplident.
 	// https://www.postgresql.org/docs/current/catalog-pg-class.html
 	kind, persistence, identity string
-	usage                       bool // the role may use the schema
+	usage                       bool     // the role may use the schema
+	children                    []string // tables that inherit from it (schema.name), sorted
+	deferrable                  bool     // its primary key is checked at COMMIT only
 	columns                     map[string]column
 	unique                      [][]string // the columns of each index that tells any two rows apart; the primary key's first
 	relation                    *Relation
@@ -32,6 +34,7 @@ type column struct {
 	identified bool // in the replica identity
 	generated  bool
 	readable   bool // by the role
+	nullable   bool
 }
 
 const (
@@ -41,7 +44,10 @@ const (
 )
 
 const describeTables = `
-SELECT want.at, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE')
+SELECT want.at, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE'),
+       ARRAY(SELECT cn.nspname || '.' || child.relname FROM pg_inherits i JOIN pg_class child ON child.oid = i.inhrelid
+             JOIN pg_namespace cn ON cn.oid = child.relnamespace WHERE i.inhparent = c.oid ORDER BY 1),
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want (schema, name, at)
 JOIN pg_namespace n ON n.nspname = want.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`
@@ -49,9 +55,8 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkin
 const describeColumns = `
 SELECT want.at, a.attname, a.atttypid, a.attgenerated <> '',
        has_column_privilege(c.oid, a.attnum, 'SELECT'),
-       c.relreplident = 'f' OR EXISTS (
-         SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey) AND i.indisvalid
-           AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
+       c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE a.attnum = ANY (i.indkey) AND ` + identityIndex + `),
+       NOT (a.attnotnull OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typnotnull))
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want (schema, name, at)
 JOIN pg_namespace n ON n.nspname = want.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -71,16 +76,16 @@ const describeDomains = `SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd
 // Describe looks the tables up. That something is missing is no error: see Problems.
 func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
 	c := &Catalog{domains: map[uint32]uint32{}}
-	schemas, names := make([]string, len(tables)), make([]string, len(tables))
-	for i, table := range tables {
-		schemas[i], names[i] = table.Schema, table.Name
+	schemas, names := tableNames(tables)
+	for _, table := range tables {
 		c.tables = append(c.tables, &description{table: table, columns: map[string]column{}})
 	}
 	var at int
 	var d description
-	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.kind, &d.persistence, &d.identity, &d.usage}, func() {
+	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.kind, &d.persistence, &d.identity, &d.usage, &d.children, &d.deferrable}, func() {
 		found := c.tables[at-1]
 		found.exists, found.kind, found.persistence, found.identity, found.usage = true, d.kind, d.persistence, d.identity, d.usage
+		found.children, found.deferrable = slices.Clone(d.children), d.deferrable
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the mapped tables: %w", err)
@@ -88,7 +93,7 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	var name string
 	var col column
 	err = queryEach(ctx, conn, describeColumns, []any{schemas, names},
-		[]any{&at, &name, &col.typeOID, &col.generated, &col.readable, &col.identified},
+		[]any{&at, &name, &col.typeOID, &col.generated, &col.readable, &col.identified, &col.nullable},
 		func() { c.tables[at-1].columns[name] = col })
 	if err != nil {
 		return nil, fmt.Errorf("look up the columns of the mapped tables: %w", err)

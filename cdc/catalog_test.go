@@ -15,14 +15,17 @@ func TestCatalog_Problems(t *testing.T) {
 		CREATE TABLE good (id int PRIMARY KEY, a text);
 		CREATE TABLE pair (a int, b int, c int, PRIMARY KEY (b, a));
 		CREATE TABLE keyless (id int, a text);
-		CREATE TABLE full_identity (id int UNIQUE, a text); ALTER TABLE full_identity REPLICA IDENTITY FULL;
+		CREATE TABLE full_identity (id int UNIQUE NOT NULL, a text); ALTER TABLE full_identity REPLICA IDENTITY FULL;
 		CREATE TABLE by_index (id int NOT NULL UNIQUE, a text); ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id_key;
 		CREATE TABLE nothing (id int PRIMARY KEY, a text); ALTER TABLE nothing REPLICA IDENTITY NOTHING;
 		CREATE TABLE other_key (pk int PRIMARY KEY, id int UNIQUE NOT NULL, a text);
-		CREATE TABLE twins (id int, a text); ALTER TABLE twins REPLICA IDENTITY FULL;
-		CREATE TABLE nearly (id int, a text, UNIQUE (id) DEFERRABLE, UNIQUE (id, a)); ALTER TABLE nearly REPLICA IDENTITY FULL;
+		CREATE TABLE twins (id int NOT NULL, a text); ALTER TABLE twins REPLICA IDENTITY FULL;
+		CREATE TABLE nearly (id int NOT NULL, a text, UNIQUE (id) DEFERRABLE, UNIQUE (id, a)); ALTER TABLE nearly REPLICA IDENTITY FULL;
 		CREATE UNIQUE INDEX ON nearly (id) WHERE a IS NULL; CREATE UNIQUE INDEX ON nearly (abs(id));
-		CREATE TABLE covering (id int, a text); ALTER TABLE covering REPLICA IDENTITY FULL; CREATE UNIQUE INDEX ON covering (id) INCLUDE (a);
+		CREATE TABLE covering (id int NOT NULL, a text); ALTER TABLE covering REPLICA IDENTITY FULL; CREATE UNIQUE INDEX ON covering (id) INCLUDE (a);
+		CREATE TABLE nullable (id int UNIQUE, a text); ALTER TABLE nullable REPLICA IDENTITY FULL;
+		CREATE DOMAIN named AS text NOT NULL; CREATE TABLE domain_key (id named UNIQUE, a text); ALTER TABLE domain_key REPLICA IDENTITY FULL;
+		CREATE TABLE late (id int PRIMARY KEY DEFERRABLE, a text); CREATE UNIQUE INDEX ON late (id);
 		CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY, a text);
 		CREATE TABLE parted (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
 		CREATE VIEW seen AS SELECT * FROM good;
@@ -49,6 +52,9 @@ func TestCatalog_Problems(t *testing.T) {
 		{"unique at times", table("nearly", false, "id", "a"), []cdc.Problem{{Table: "public.nearly", Text: "two of its rows may have the same key (id): no unique index has only columns of it"}}},
 		{"index with more columns", table("covering", false, "id", "a"), nil},
 		{"full", table("full_identity", false, "id", "a"), nil},
+		{"nullable key", table("nullable", false, "id", "a"), []cdc.Problem{{Table: "public.nullable", Column: "id", Text: "it is a key column and may be NULL, and a row without a key cannot be told from others"}}},
+		{"key of a domain", table("domain_key", false, "id", "a"), nil},
+		{"deferrable key", table("late", false, "id", "a"), []cdc.Problem{{Table: "public.late", Text: "its primary key is deferrable, which PostgreSQL does not take for a replica identity: with a publication, UPDATE and DELETE of the table fail"}}},
 		{"index", table("by_index", false, "id", "a"), nil},
 		{"optional table", table("missing", true, "id"), nil},
 		{"optional column", optional, nil},

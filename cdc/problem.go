@@ -70,13 +70,20 @@ func (d *description) problems() []Problem {
 			if key && !have.identified {
 				unkeyed = append(unkeyed, want.Name)
 			}
+			if key && have.identified && have.nullable {
+				add(want.Name, "it is a key column and may be NULL, and a row without a key cannot be told from others",
+					fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, or map another key", quoted, pgx.Identifier{want.Name}.Sanitize()))
+			}
 		}
 	}
 	if unreadable != nil {
 		columns := strings.Join(unreadable, ", ")
 		add("", fmt.Sprintf("the role may not read %s, which the first copy needs", columns), fmt.Sprintf("GRANT SELECT (%s) ON %s TO the relay's role", columns, quoted))
 	}
-	if unkeyed != nil {
+	if unkeyed != nil && d.identity == "d" && d.deferrable {
+		add("", "its primary key is deferrable, which PostgreSQL does not take for a replica identity: with a publication, UPDATE and DELETE of the table fail",
+			fmt.Sprintf("make the key NOT DEFERRABLE, or CREATE UNIQUE INDEX CONCURRENTLY over its columns and ALTER TABLE %s REPLICA IDENTITY USING INDEX that index", quoted))
+	} else if unkeyed != nil {
 		add("", fmt.Sprintf("its replica identity (%s) does not hold the key column %s, so updates and deletes cannot be told apart", identityNames[d.identity], strings.Join(unkeyed, ", ")),
 			fmt.Sprintf("give it a primary key over the key columns, or, if a unique index over NOT NULL columns is there, ALTER TABLE %s REPLICA IDENTITY USING INDEX that index", quoted))
 	}
@@ -93,6 +100,23 @@ func (d *description) problems() []Problem {
 	}
 	return problems
 }
+
+// Warnings lists what the relay can work with, but may not be meant.
+func (c *Catalog) Warnings() []Problem {
+	var warnings []Problem
+	for _, d := range c.tables {
+		if d.exists && d.kind == kindTable && len(d.children) > 0 {
+			warnings = append(warnings, Problem{
+				Table: fullName(d.table), Text: fmt.Sprintf("tables inherit from it (%s), and their rows are not read with it", strings.Join(d.children, ", ")),
+				Fix: "map them as tables too if their rows matter",
+			})
+		}
+	}
+	return warnings
+}
+
+// fullName is the table's name as messages have it.
+func fullName(t *Table) string { return t.Schema + "." + t.Name }
 
 // keyed reports whether no two rows can have the same mapped key.
 func (d *description) keyed() bool {

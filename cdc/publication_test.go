@@ -41,7 +41,7 @@ func TestPublication_IsMadeAndGrows(t *testing.T) {
 	}
 	missing := &cdc.Table{Schema: "public", Name: "missing", Columns: columns("id"), KeyColumns: 1, Optional: true}
 	before := publication(t, conn, "p", mapped[:2])
-	diff(t, "SQL", []string{`CREATE PUBLICATION "p" FOR TABLE "public"."users", "public"."user_role";`}, before.SQL())
+	diff(t, "SQL", []string{`CREATE PUBLICATION "p" FOR TABLE ONLY "public"."users", ONLY "public"."user_role";`}, before.SQL())
 	if _, err := cdc.EnsurePublication(t.Context(), conn, "p", mapped[:2]); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestPublication_TellsWhatItFinds(t *testing.T) {
 		{
 			make: "CREATE PUBLICATION p",
 			want: cdc.Publication{Missing: []*cdc.Table{users}},
-			sql:  []string{`ALTER PUBLICATION "p" ADD TABLE "public"."users";`},
+			sql:  []string{`ALTER PUBLICATION "p" ADD TABLE ONLY "public"."users";`},
 		},
 	} {
 		t.Run(test.make, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestEnsurePublication_TellsTheOwnerWhatToRun(t *testing.T) {
 	if !ok {
 		t.Fatalf("got error %v, want a PermissionError", err)
 	}
-	diff(t, "SQL", []string{`CREATE PUBLICATION "mine" FOR TABLE "public"."users", "public"."user_role", "public"."audit";`}, permission.SQL)
+	diff(t, "SQL", []string{`CREATE PUBLICATION "mine" FOR TABLE ONLY "public"."users", ONLY "public"."user_role", ONLY "public"."audit";`}, permission.SQL)
 	if !strings.Contains(err.Error(), permission.SQL[0]) {
 		t.Errorf("error %q does not show the SQL", err)
 	}

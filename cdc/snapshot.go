@@ -178,7 +178,7 @@ func (s *Snapshot) copy(ctx context.Context, table *Table, key []string, each fu
 		}
 		where.WriteString(fmt.Sprintf("%s %s = '%s'", []string{" WHERE", " AND"}[min(i, 1)], columns[i], literal))
 	}
-	query := fmt.Sprintf("COPY (SELECT %s FROM %s%s) TO STDOUT", strings.Join(columns, ", "), quote(table), where.String())
+	query := fmt.Sprintf("COPY (SELECT %s FROM ONLY %s%s) TO STDOUT", strings.Join(columns, ", "), quote(table), where.String())
 	if _, err := s.reader.PgConn().CopyTo(ctx, w, query); err != nil {
 		return err
 	}

@@ -97,6 +97,9 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (cdc.Server, *cdc.Ca
 		}
 		return server, nil, errors.New(strings.Join(texts, "\n"))
 	}
+	for _, w := range catalog.Warnings() {
+		t.log.Warn("a mapped table is not all that it may seem", "problem", w.String())
+	}
 	return server, catalog, t.publish(ctx, conn)
 }
 
@@ -109,16 +112,9 @@ func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
 	if problems := status.Problems(); len(problems) > 0 {
 		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
 	}
-	hazards, err := cdc.MappedHazards(ctx, conn, name, tables)
-	if err != nil {
-		return err
-	}
-	for _, h := range hazards {
-		t.log.Warn("a publication that is not the relay's makes statements of the IAM fail", "hazard", h.String())
-	}
 	sql := status.SQL()
 	if len(sql) == 0 {
-		return nil
+		return t.warnOfOthers(ctx, conn)
 	}
 	if !t.config.Source.CreatePublication {
 		return fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
@@ -127,6 +123,18 @@ func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	t.log.Info("publication brought up to date", "publication", name)
+	return t.warnOfOthers(ctx, conn)
+}
+
+// warnOfOthers warns of publications that make the IAM's statements fail, and that are not the relay's to change.
+func (t *term) warnOfOthers(ctx context.Context, conn *pgx.Conn) error {
+	hazards, err := cdc.OtherHazards(ctx, conn, t.config.Source.Publication, t.rules.Tables())
+	if err != nil {
+		return err
+	}
+	for _, h := range hazards {
+		t.log.Warn("another publication makes UPDATE or DELETE on a table of the IAM fail", "hazard", h.String())
+	}
 	return nil
 }
 

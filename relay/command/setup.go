@@ -124,13 +124,6 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 	if problems := before.Problems(); len(problems) > 0 {
 		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
 	}
-	hazards, err := cdc.MappedHazards(ctx, conn, name, s.tables)
-	if err != nil {
-		return err
-	}
-	for _, h := range hazards {
-		s.say("WARNING: %s", h)
-	}
 	if _, err := cdc.EnsurePublication(ctx, conn, name, s.tables); err != nil {
 		return err
 	}
@@ -141,6 +134,13 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 		s.say("publication %s: brought up to date, tables added: %d", name, len(before.Missing))
 	default:
 		s.say("publication %s: has all mapped tables", name)
+	}
+	hazards, err := cdc.OtherHazards(ctx, conn, name, s.tables)
+	if err != nil {
+		return err
+	}
+	for _, h := range hazards {
+		s.say("WARNING: %s", h)
 	}
 	return nil
 }
