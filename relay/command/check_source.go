@@ -91,12 +91,15 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 	for _, p := range problems {
 		c.fail("tables", "%s", strings.TrimPrefix(p.String(), "table "))
 	}
-	filtered, err := c.rowSecurity(ctx, tables)
+	filtered, err := rowSecurity(ctx, c.conn, c.role, tables)
 	if err != nil {
 		return err
 	}
 	for _, name := range filtered {
-		c.fail("tables", "%s: row-level security hides rows from role %s, so the first copy would miss them; let an administrator run: ALTER ROLE %s BYPASSRLS", name, c.role, quote(c.role))
+		c.fail("tables", "%s", rowSecurityProblem(name, c.role))
+	}
+	for _, w := range catalog.Warnings() {
+		c.warn("tables", "%s", strings.TrimPrefix(w.String(), "table "))
 	}
 	if len(problems)+len(filtered) > 0 {
 		return nil
@@ -120,23 +123,4 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 		c.ok("tables", "%d, with their keys and columns; of the optional ones, %s are not in this database", len(relations), strings.Join(missing, ", "))
 	}
 	return nil
-}
-
-// rowSecurity names the tables of which the role may not see all rows.
-func (c *sourceCheck) rowSecurity(ctx context.Context, tables []*cdc.Table) ([]string, error) {
-	schemas, names := make([]string, len(tables)), make([]string, len(tables))
-	for i, t := range tables {
-		schemas[i], names[i] = t.Schema, t.Name
-	}
-	rows, err := c.conn.Query(ctx, `SELECT n.nspname || '.' || c.relname FROM unnest($1::text[], $2::text[]) AS want (schema, name)
-		JOIN pg_namespace n ON n.nspname = want.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
-		WHERE c.relkind = 'r' AND row_security_active(c.oid) ORDER BY 1`, schemas, names)
-	if err != nil {
-		return nil, fmt.Errorf("look for row-level security: %w", err)
-	}
-	filtered, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("look for row-level security: %w", err)
-	}
-	return filtered, nil
 }

@@ -103,7 +103,7 @@ func TestSetup_BreaksNoStatementsOfTheIAM(t *testing.T) {
 		return
 	}
 	const generated = `with it, UPDATE and DELETE fail in the application on public.users: its replica identity FULL has a generated column, which the publication leaves out: ` +
-		`ALTER TABLE "public"."users" REPLICA IDENTITY DEFAULT if it has a primary key, which is enough, or set publish_generated_columns = stored in the publication`
+		`ALTER TABLE "public"."users" REPLICA IDENTITY DEFAULT if it has a primary key, which is enough, or, if the column is stored, set publish_generated_columns = stored in the publication`
 	w.run("setup").fails(1, "publication NAME: "+generated)
 	if r := w.run("setup", "--print"); !strings.Contains(r.out, "\n-- PROBLEM: "+generated+"\n") || strings.Contains(r.out, "\nCREATE PUBLICATION") {
 		t.Errorf("it prints what breaks the IAM:\n%s", r.out)

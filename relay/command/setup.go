@@ -78,7 +78,7 @@ func (s *setup) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkTables(catalog); err != nil {
+	if err := s.checkTables(ctx, conn, catalog); err != nil {
 		return err
 	}
 	if err := s.publish(ctx, conn); err != nil {
@@ -103,16 +103,25 @@ func walLevelProblem(server cdc.Server) string {
 	return fmt.Sprintf("the server's wal_level is %s; run ALTER SYSTEM SET wal_level = 'logical' and restart it (managed services have a parameter for it)", server.WALLevel)
 }
 
-func (s *setup) checkTables(catalog *cdc.Catalog) error {
-	problems := catalog.Problems()
-	if len(problems) == 0 {
-		return nil
+func (s *setup) checkTables(ctx context.Context, conn *pgx.Conn, catalog *cdc.Catalog) error {
+	var texts []string
+	for _, p := range catalog.Problems() {
+		texts = append(texts, p.String())
 	}
-	texts := make([]string, len(problems))
-	for i, p := range problems {
-		texts[i] = p.String()
+	filtered, err := rowSecurity(ctx, conn, s.role, s.tables)
+	if err != nil {
+		return err
 	}
-	return errors.New(strings.Join(texts, "\n"))
+	for _, table := range filtered {
+		texts = append(texts, "table "+rowSecurityProblem(table, s.role))
+	}
+	if texts != nil {
+		return errors.New(strings.Join(texts, "\n"))
+	}
+	for _, w := range catalog.Warnings() {
+		s.say("WARNING: %s", w)
+	}
+	return nil
 }
 
 func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {

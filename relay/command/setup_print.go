@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -22,6 +23,7 @@ type found struct {
 	publication cdc.Publication
 	role        relayRole
 	grants      []string // that the role lacks
+	filtered    []string // tables (schema.name) of which the role may not see all rows
 	schema      bool     // the outbox's is in this database
 }
 
@@ -56,12 +58,51 @@ func (s *setup) print(ctx context.Context, errOut io.Writer) error {
 	}
 	s.say("-- pg_hba.conf must let the role connect to the database by its name. A line for \"replication\" is not needed:")
 	s.say("--   hostssl %s %s 192.0.2.10/32 scram-sha-256", database, s.role)
-	s.say("\nSET lock_timeout = '10s';   -- rather fail than wait behind a migration")
+	s.say("\nSET lock_timeout = '500ms';   -- rather fail, and be run again, than keep others waiting behind a migration")
 	s.printRole(f, database)
 	s.printGrants(f)
 	s.printPublication(f)
 	s.printOutbox(f)
+	for _, w := range f.warnings() {
+		fmt.Fprintf(errOut, "iam-relay: warning: %s\n", w)
+	}
+	if problems := f.problems(); len(problems) > 0 {
+		return errors.New(strings.Join(problems, "\n"))
+	}
 	return nil
+}
+
+// harmful are the reasons not to make or change the publication: with it, statements of the IAM would fail, or the relay could not work.
+func (f *found) harmful() []string {
+	var all []string
+	if f.catalog == nil {
+		return nil
+	}
+	for _, p := range f.catalog.Problems() {
+		if !strings.Contains(p.Fix, "GRANT") { // printed as a statement
+			all = append(all, p.String())
+		}
+	}
+	for _, problem := range f.publication.Problems() {
+		all = append(all, fmt.Sprintf("publication %s: %s", f.publication.Name, problem))
+	}
+	return all
+}
+
+// problems are all that the printed statements do not put right.
+func (f *found) problems() []string {
+	all := f.harmful()
+	if f.catalog != nil && f.server.WALLevel != "logical" {
+		all = append(all, walLevelProblem(f.server))
+	}
+	return all
+}
+
+func (f *found) warnings() []cdc.Problem {
+	if f.catalog == nil {
+		return nil
+	}
+	return f.catalog.Warnings()
 }
 
 func (s *setup) look(ctx context.Context) (*found, error) {
@@ -90,6 +131,9 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 	if f.catalog, err = cdc.Describe(ctx, conn, s.tables); err != nil {
 		return nil, err
 	}
+	if f.filtered, err = rowSecurity(ctx, conn, s.role, s.tables); err != nil {
+		return nil, err
+	}
 	f.grants, err = s.lackingGrants(ctx, conn, f.role, f.catalog)
 	return f, err
 }
@@ -105,6 +149,10 @@ func (s *setup) printRole(f *found, database string) {
 	}
 	if !f.role.exists {
 		s.say("-- Give it a password in a way that leaves none in a file or a log, in psql:  \\password %s", s.role)
+	}
+	if len(f.filtered) > 0 {
+		s.say("-- Row-level security would hide rows of %s from it.", strings.Join(f.filtered, ", "))
+		s.say("ALTER ROLE %s BYPASSRLS;", quote(s.role))
 	}
 	if !f.role.connects {
 		s.say("GRANT CONNECT ON DATABASE %s TO %s;", quote(database), quote(s.role))
@@ -168,11 +216,15 @@ func (s *setup) printPublication(f *found) {
 		s.say("-- PROBLEM: %s", problem)
 	}
 	comment := ""
-	if p.Refused != nil {
+	if len(f.harmful()) > 0 {
+		s.say("-- Not to be run before the problems above are solved: statements of the application could fail.")
 		comment = "-- "
 	}
 	for _, statement := range sql {
 		s.say("%s%s", comment, statement)
+	}
+	for _, w := range f.warnings() {
+		s.say("-- WARNING: %s", w)
 	}
 }
 

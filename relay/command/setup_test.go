@@ -65,7 +65,7 @@ func TestSetupPrint_WithoutDatabase_IsEnoughForTheRelay(t *testing.T) {
 	w.exec(fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password))
 	// The optional tables are in this database: what was commented out for them is what check asks for.
 	missing := w.run("check")
-	missing.has(`✗ publication  NAME lacks mapped tables or operations; let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE "public"."email_templates", "public"."user_required_actions", "public"."password_reset_tokens", "public"."post_logout_redirect_uris", "public"."client_web_origins", "public"."device_auth_sessions";`)
+	missing.has(`✗ publication  NAME lacks mapped tables or operations; let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE ONLY "public"."email_templates", ONLY "public"."user_required_actions", ONLY "public"."password_reset_tokens", ONLY "public"."post_logout_redirect_uris", ONLY "public"."client_web_origins", ONLY "public"."device_auth_sessions";`)
 	for line := range strings.Lines(strings.ReplaceAll(r.out, "NAME", w.name)) {
 		if sql, ok := strings.CutPrefix(line, "-- "); ok && (strings.HasPrefix(sql, "GRANT SELECT") || strings.HasPrefix(sql, "ALTER PUBLICATION")) {
 			w.runSQL(w.conn, sql)
@@ -143,7 +143,7 @@ func TestSetup_WithoutTheRightsOfTheOwner(t *testing.T) {
 			w.exec(fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s", w.name, role))
 		}
 		r := w.run(command)
-		const want = "iam-relay: make publication NAME: ERROR: permission denied for database NAME (SQLSTATE 42501); let the owner of the tables run: CREATE PUBLICATION \"NAME\" FOR TABLE \"public\"."
+		const want = "iam-relay: create or alter publication NAME: ERROR: permission denied for database NAME (SQLSTATE 42501); let the owner of the tables run: CREATE PUBLICATION \"NAME\" FOR TABLE ONLY \"public\"."
 		if r.code != 1 || !strings.HasPrefix(r.err, want) || strings.Count(r.err, "\n") != 1 {
 			t.Errorf("%s: exit code %d, stderr %q", command, r.code, r.err)
 		}
@@ -186,7 +186,7 @@ schema NAME: made, or brought up to date
 	w.worksWith(role)
 
 	w.exec(fmt.Sprintf("ALTER PUBLICATION %s OWNER TO postgres; ALTER PUBLICATION %s DROP TABLE users", w.name, w.name))
-	w.run("setup", "--url", asOwner).fails(1, `make publication NAME: ERROR: must be owner of publication NAME (SQLSTATE 42501); let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE "public"."users";`)
+	w.run("setup", "--url", asOwner).fails(1, `create or alter publication NAME: ERROR: must be owner of publication NAME (SQLSTATE 42501); let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE ONLY "public"."users";`)
 }
 
 func TestSetup_AfterAMigrationOfTheIAM(t *testing.T) {
