@@ -222,6 +222,17 @@ func (r *Rules) TenantName() (table *cdc.Table, column string) {
 	return r.tenant.cdc, r.tenant.cdc.Columns[r.tenantName].Name
 }
 
+// RootEvents are the names of the events that root tenants hear of other tenants.
+func (r *Rules) RootEvents() []string {
+	var out []string
+	for _, e := range r.events {
+		if e.toRoot {
+			out = append(out, e.name)
+		}
+	}
+	return out
+}
+
 // EventNames are the names of all events that can occur, in the order of the mapping.
 func (r *Rules) EventNames() []string {
 	out := make([]string, len(r.events))

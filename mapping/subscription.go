@@ -146,6 +146,29 @@ func (m *Mapper) SubscriptionRefs(row cdc.Row, need func(Ref)) {
 	m.collectRefs([]*collect{&w.events}, row, false, need)
 }
 
+// SubscriptionParents names the rows through which a row of the webhooks table belongs to its tenant, but for the tenant itself. Where
+// one of them comes, goes or moves, the webhook may belong to another tenant.
+func (m *Mapper) SubscriptionParents(row cdc.Row, rows Rows, need func(Ref)) {
+	if w := m.rules.webhooks; w != nil {
+		m.parentsOf(w.table, row, rows, need)
+	}
+}
+
+func (m *Mapper) parentsOf(t *table, row cdc.Row, rows Rows, need func(Ref)) {
+	for _, i := range t.toTenant {
+		p := t.parents[i]
+		v := at(row, p.column)
+		if p.table == m.rules.tenant || v.Kind != cdc.Text || m.tables[p.table.index].relation == nil {
+			continue
+		}
+		key := cdc.Key(v.Text)
+		need(Ref{Table: p.table.cdc, Key: key})
+		if up := rows.Row(p.table.cdc, key); up != nil {
+			m.parentsOf(p.table, up, rows, need)
+		}
+	}
+}
+
 // ErrDeleted is what Subscription says of a webhook that is deleted softly.
 var ErrDeleted = errors.New("it is deleted")
 

@@ -29,6 +29,7 @@ type dispatcher struct {
 	ledger    ledger
 	closing   bool
 	settled   bool            // the drain has given cursors out
+	forgotten []int64         // for ingest
 	sendCtx   context.Context // outlives the shift by the drain time
 	workers   sync.WaitGroup
 }
@@ -44,7 +45,9 @@ type deliveryConfig struct {
 	senders  int // first attempts on their way, to all endpoints together
 	patience patience
 	metrics  *admin.Metrics
-	log      *slog.Logger
+	// rootEvents are those that root tenants hear of other tenants.
+	rootEvents map[string]bool
+	log        *slog.Logger
 }
 
 // queueBytes bounds the bodies waiting in all queues together. Beyond it endpoints read the log instead.
@@ -110,6 +113,16 @@ func (d *dispatcher) forget(webhooks []int64) {
 			delete(d.endpoints, id)
 		}
 	}
+	d.forgotten = append(d.forgotten, webhooks...)
+}
+
+// takeForgotten returns what was forgotten since it was called before.
+func (d *dispatcher) takeForgotten() []int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ids := d.forgotten
+	d.forgotten = nil
+	return ids
 }
 
 // dispatch hands freshly committed events to their endpoints.
@@ -259,6 +272,10 @@ func (d *dispatcher) take(e *endpoint) *outbox.Event {
 
 func (d *dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook.Outcome {
 	d.mu.Lock()
+	if o, refused := d.refuse(e, event); refused {
+		d.mu.Unlock()
+		return o
+	}
 	target, err, left := e.target, e.invalid, max(e.schedule.Attempts()-attempt, 0)
 	d.mu.Unlock()
 	if err != nil {
@@ -281,6 +298,9 @@ func (d *dispatcher) finish(e *endpoint, event *outbox.Event, began time.Time, o
 	d.book(e, event, 1, began, o)
 	probe := e.half
 	delete(e.sending, event.ID)
+	if o.Class == webhook.ClassWrongTenant {
+		return // nothing that its tenant could be told
+	}
 	if o.Class.Verdict() == webhook.Delivered {
 		d.metrics.Delivered(time.Since(event.Occurred))
 		d.succeeded(e)

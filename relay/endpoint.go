@@ -13,19 +13,22 @@ import (
 
 // endpoint is one webhook as the dispatcher sees it. Everything in it is guarded by the dispatcher's mutex.
 type endpoint struct {
-	id       int64
-	name     string
-	origin   string
-	ownKey   string // within its origin; key is that of an event
-	tenant   string
-	enabled  bool
-	removed  *int64
-	version  int64
-	target   *webhook.Target
-	invalid  error  // why there is no target
-	dropped  string // why headers are left out, as logged
-	options  webhook.Options
-	schedule webhook.Schedule
+	id     int64
+	name   string
+	origin string
+	ownKey string // within its origin; key is that of an event
+	tenant string
+	// tenantKeys are the tenants that have the name which tenant is.
+	tenantKeys []string
+	enabled    bool
+	removed    *int64
+	version    int64
+	resumed    int // how often its failures were forgiven on request, as far as known here
+	target     *webhook.Target
+	invalid    error  // why there is no target
+	dropped    string // why headers are left out, as logged
+	options    webhook.Options
+	schedule   webhook.Schedule
 
 	// served: this relay sends the log to it. Otherwise another relay does, or soon will; of such a webhook this one may
 	// still send parked deliveries.
@@ -54,7 +57,7 @@ type endpoint struct {
 }
 
 func (d *dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
-	e := &endpoint{id: w.ID, enabled: w.Enabled, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}
+	e := &endpoint{id: w.ID, enabled: w.Enabled, resumed: w.Resumed, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}
 	d.endpoints[w.ID] = e
 	d.set(e, w)
 	return e
@@ -63,14 +66,15 @@ func (d *dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
 // set takes the webhook's definition over.
 func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
 	e.name, e.origin, e.ownKey, e.tenant, e.removed, e.version = w.Name, w.Origin, w.Key, w.Tenant, w.RemovedAfter, max(e.version, w.Version)
+	e.tenantKeys = w.TenantKeys
 	if e.name == "" {
 		e.name = w.Origin + ":" + w.Key
 	}
-	if !e.enabled && w.Enabled { // whoever switches it on gives it a fresh start
-		e.Health, e.half, e.breaker = outbox.Health{}, false, circuitBreaker{}
+	if !e.enabled && w.Enabled || w.Resumed > e.resumed { // whoever switches it on, or resumes it, gives it a fresh start
+		e.Health, e.half, e.breaker, e.resumed = outbox.Health{}, false, circuitBreaker{}, max(e.resumed, w.Resumed)
 		d.ledger.health(e.id, e.Health)
 	}
-	if w.RemovedAfter == nil { // one that is removed goes on as it was
+	if w.RemovedAfter == nil || w.GivenAway() { // one that is only removed goes on as it was
 		e.enabled = w.Enabled
 	}
 	if !e.enabled {

@@ -42,11 +42,12 @@ type ingest struct {
 	reconciling bool
 	finished    func(outbox.Reconciliation, error) error
 	clock       *logClock
-	changes     changes
+	changes     outbox.WebhookChanges
 	monitor     *monitor
 	metrics     *admin.Metrics
 	warned      *warnings
 	log         *slog.Logger
+	names       outbox.TenantNames
 }
 
 // idleStore is how often the position of an idle source is stored. Each time costs one small write, and where the outbox is

@@ -152,6 +152,14 @@ func (d *dispatcher) collect() (*outbox.Delivery, *outbox.Leader) {
 	for _, e := range d.endpoints {
 		d.place(e, mark, pending.Places)
 	}
+	if len(pending.Health) > 0 {
+		pending.Resumed = make(map[int64]int, len(pending.Health))
+	}
+	for id := range pending.Health {
+		if e := d.endpoints[id]; e != nil {
+			pending.Resumed[id] = e.resumed
+		}
+	}
 	moved := mark != d.delivered
 	pending.Delivered, d.delivered = mark, mark
 	if !moved && len(pending.Attempts) == 0 && len(pending.Park) == 0 && len(pending.Unpark) == 0 && len(pending.Places) == 0 &&

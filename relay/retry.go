@@ -167,6 +167,12 @@ func (d *dispatcher) retried(e *endpoint, due *outbox.Due, began time.Time, o we
 	}
 	number := due.Attempts + 1
 	d.book(e, &due.Event, number, began, o)
+	if o.Class == webhook.ClassWrongTenant {
+		d.ledger.unpark(e.id, due.ID)
+		d.release(e, due.Key)
+		d.advance(e)
+		return
+	}
 	if o.Class.Verdict() == webhook.Delivered {
 		d.metrics.Delivered(time.Since(due.Occurred))
 		d.ledger.unpark(e.id, due.ID)

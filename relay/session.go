@@ -13,6 +13,7 @@ import (
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // ingestError is a failure of the outbox or of the mapping, as opposed to one of the source.
@@ -175,10 +176,11 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log, warned: t.warned,
 	}
+	names, column := t.rules.TenantName()
+	in.names = outbox.TenantNames{Table: names.Name, Column: column}
 	in.finished = t.finished
 	in.acknowledge = func(cdc.LSN) {} // nothing is streamed yet
 	in.clock = &logClock{log: t.log, ask: clock.ask}
-	in.changes.store = t.store
 	in.subs.fromIAM, in.subs.log = t.config.Delivery.IAMWebhooks, t.log
 	return in, in.readSubscriptions(ctx)
 }

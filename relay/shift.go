@@ -123,8 +123,13 @@ func (b *beating) stop() {
 
 func (r *Relay) deliveryConfig(member *outbox.Member) deliveryConfig {
 	delivery := &r.config.Delivery
+	rootEvents := map[string]bool{}
+	for _, name := range r.rules.RootEvents() {
+		rootEvents[name] = true
+	}
 	return deliveryConfig{
-		member: member, store: r.store, sender: r.sender, schedule: delivery.RetrySchedule(), inFlight: delivery.InFlight, queue: delivery.Queue,
+		rootEvents: rootEvents,
+		member:     member, store: r.store, sender: r.sender, schedule: delivery.RetrySchedule(), inFlight: delivery.InFlight, queue: delivery.Queue,
 		senders: delivery.Senders, metrics: r.metrics, log: r.log,
 		patience: patience{
 			restAfter: delivery.RestAfter, rest: delivery.Rest.Duration, restMax: delivery.RestMax.Duration,

@@ -7,43 +7,14 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-const (
-	// watchPoll is how often a relay looks for webhooks that were changed by hand, or by another relay.
-	watchPoll = time.Second
-	// versionOverlap is how many versions are looked at again: they are not committed in their own order.
-	versionOverlap = 100
-)
-
-// changes finds the webhooks that have changed since it last looked.
-type changes struct {
-	store  *outbox.Store
-	newest int64
-	seen   map[int64]int64 // version by webhook
-}
-
-func (c *changes) look(ctx context.Context) ([]outbox.Webhook, error) {
-	changed, err := c.store.ChangedWebhooks(ctx, max(c.newest-versionOverlap, 0))
-	if err != nil {
-		return nil, err
-	}
-	if c.seen == nil {
-		c.seen = map[int64]int64{}
-	}
-	fresh := changed[:0]
-	for i := range changed {
-		if w := &changed[i]; c.seen[w.ID] < w.Version {
-			c.seen[w.ID], c.newest = w.Version, max(c.newest, w.Version)
-			fresh = append(fresh, *w)
-		}
-	}
-	return fresh, nil
-}
+// watchPoll is how often a relay looks for webhooks that were changed by hand, or by another relay.
+const watchPoll = time.Second
 
 // watch takes over what was changed by hand, until ctx ends.
 func (d *dispatcher) watch(ctx context.Context) error {
-	since := changes{store: d.store}
+	var changes outbox.WebhookChanges
 	return every(ctx, watchPoll, nil, func(ctx context.Context) error {
-		changed, err := since.look(ctx)
+		changed, err := changes.Look(ctx, d.store)
 		if err != nil {
 			return err
 		}
@@ -53,13 +24,14 @@ func (d *dispatcher) watch(ctx context.Context) error {
 }
 
 // reload takes webhooks that were made or changed by hand into the matching of events. Their endpoints come first: an event
-// for one that the dispatcher does not know would wait for the next start.
+// for one that the dispatcher does not know would wait for the next start. What is deleted from the outbox is forgotten here, too.
 func (in *ingest) reload(ctx context.Context) error {
-	changed, err := in.changes.look(ctx)
+	in.subs.forget(in.dispatch.takeForgotten())
+	changed, err := in.changes.Look(ctx, in.store)
 	if err != nil || len(changed) == 0 {
 		return err
 	}
 	in.dispatch.update(changed)
 	in.subs.reload(changed)
-	return nil
+	return in.findTenants(ctx, changed)
 }

@@ -58,6 +58,9 @@ func webhooksUpdate(flags *flag.FlagSet) func(context.Context, *webhooks, []stri
 		if one.DisabledFor != "" && !one.StoppedByHand() {
 			done = "changed, and enabled again"
 		}
+		if trial.Tenant != one.Tenant {
+			done += fmt.Sprintf("; it belongs to another tenant now and is a new webhook: what webhook %d was still owed is dropped", one.ID)
+		}
 		return w.change(ctx, one, done, func(now *outbox.Webhook) error {
 			if !now.StoppedByHand() { // as a change of any other definition brings back what the relay has given up
 				now.Enabled, now.DisabledFor = true, ""

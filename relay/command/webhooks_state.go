@@ -50,11 +50,16 @@ func webhooksEnable(*flag.FlagSet) func(context.Context, *webhooks, []string) er
 		if err != nil {
 			return err
 		}
-		if one.Enabled {
-			return w.say(ctx, one, "is enabled already")
+		done := "enabled; it goes on from where it stopped"
+		switch {
+		case one.Enabled && (one.Rests > 0 || !one.RestUntil.IsZero()):
+			done = "resumed; it is tried at once"
+		case one.Enabled:
+			done = "is enabled already"
 		}
-		return w.change(ctx, one, "enabled; it goes on from where it stopped", func(now *outbox.Webhook) error {
+		return w.change(ctx, one, done, func(now *outbox.Webhook) error {
 			now.Enabled, now.DisabledFor = true, ""
+			now.Resumed++ // also ends the pause of one that is enabled
 			return nil
 		})
 	}

@@ -111,29 +111,30 @@ func TestWebhooks_FromFirstToLast(t *testing.T) {
 	r = w.webhooks("update", "relay:4294967296", "--json", "--name", "erp2", "--event", "*", "--ordering", "none", "--schedule", "default", "--in-flight", "0", "--rate", "0",
 		"--cloudevents=false", "--handshake=false", "--header-file", "", "--tenant", "*")
 	r.out = steady(r.out)
-	changed := strings.NewReplacer("erp\"", "erp2\"", "acme", "*").Replace(made)
+	changed := strings.NewReplacer("erp\"", "erp2\"", "acme", "*", "4294967296", "4294967297").Replace(made) // another tenant: a new webhook
 	changed = regexp.MustCompile(`(?s)"headers": .*"secrets"`).ReplaceAllString(changed, "\"headers\": [],\n  \"events\": [\n    \"*\"\n  ],\n  \"secrets\"")
 	changed = regexp.MustCompile(`(?s)"options": .*"created"`).ReplaceAllString(changed, "\"options\": {},\n  \"created\"")
 	r.done(changed)
-	w.webhooks("show", "4294967296").has("name           erp2", "description    the ERP", "url            https://erp.example.com/…", "events         *", "signed         with 1 secret", "state          live")
+	w.webhooks("show", "4294967297").has("name           erp2", "description    the ERP", "url            https://erp.example.com/…", "events         *", "signed         with 1 secret", "state          live")
 
 	r = w.webhooks("list")
 	r.out = spaces.ReplaceAllString(r.out, "  ")
 	r.done(`webhook  origin:key  tenant  state  failing since  rests until  behind  parked  dead
 crm  config:crm  *  live  -  -  0  0  0
 w1  iam:HOOK  REALM  live  -  -  0  0  0
-erp2  relay:4294967296  *  live  -  -  0  0  0
+erp  relay:4294967296  acme  removed (given to another tenant)  -  -  0  0  0
+erp2  relay:4294967297  *  live  -  -  0  0  0
 `)
-	w.webhooks("update", "erp2", "--unsigned", "--url", "https://erp.example.net").done("webhook erp2 (relay:4294967296): changed\n")
+	w.webhooks("update", "erp2", "--unsigned", "--url", "https://erp.example.net").done("webhook erp2 (relay:4294967297): changed\n")
 	w.webhooks("secrets", "erp2").done("it has no secret: it is sent to without a signature\n")
-	w.webhooks("remove", "erp2").done("webhook erp2 (relay:4294967296): removed; what it is owed is still delivered\n")
-	w.webhooks("remove", "erp2").fails(1, "webhook erp2 (relay:4294967296) was removed")
+	w.webhooks("remove", "erp2").done("webhook erp2 (relay:4294967297): removed; what it is owed is still delivered\n")
+	w.webhooks("remove", "erp2").fails(1, "webhook erp2 (relay:4294967297) was removed")
 	if !w.exists(`SELECT FROM ` + w.name + `.webhook, ` + w.name + `.position WHERE name = 'erp2' AND removed_after = last_event AND url = 'https://erp.example.net'`) {
 		t.Error("it does not end at the last event")
 	}
 	r = w.webhooks("list")
 	r.out = spaces.ReplaceAllString(r.out, "  ")
-	r.has("erp2  relay:4294967296  *  removed  -  -  0  0  0")
+	r.has("erp2  relay:4294967297  *  removed  -  -  0  0  0")
 }
 
 func TestWebhooks_DefinedElsewhere(t *testing.T) {

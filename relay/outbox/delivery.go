@@ -77,6 +77,7 @@ type Delivery struct {
 	Unpark   []DeliveryKey // delivered at last
 	Places   map[int64]Place
 	Health   map[int64]Health
+	Resumed  map[int64]int       // of the webhooks in Health: what is measured before one was resumed is void
 	Agreed   map[int64]string    // webhooks that have passed a handshake, with what they have agreed to
 	Disable  map[int64]Disabling // webhooks that the relay stops delivering to
 	Notices  []Notice
@@ -148,8 +149,9 @@ func (d *Delivery) queueWebhook(batch *pgx.Batch, member int64, leads bool, id i
 		})
 	}
 	if h, ok := d.Health[id]; ok {
-		batch.Queue(`UPDATE webhook SET rest_until = $2, rests = $3, failing_since = $4, failing_spans = $5, failed_at = $6 WHERE id = $1`,
-			id, timeOrNull(h.RestUntil), h.Rests, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt))
+		batch.Queue(`UPDATE webhook SET rest_until = $2, rests = $3, failing_since = $4, failing_spans = $5, failed_at = $6
+			WHERE id = $1 AND resumed <= $7`,
+			id, timeOrNull(h.RestUntil), h.Rests, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt), d.Resumed[id])
 	}
 	if to, ok := d.Agreed[id]; ok {
 		batch.Queue(`UPDATE webhook SET agreed = $2, version = nextval('webhook_version') WHERE id = $1`, id, to)

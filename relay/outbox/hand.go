@@ -41,18 +41,10 @@ func (w *Webhook) SwitchedOn() bool { return w.Enabled || w.DisabledFor != "" }
 // AddWebhook stores a new webhook of OriginRelay, and gives it its ID, Key and whatever else the row has.
 func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
 	return s.byHand(ctx, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT nextval('webhook_relay_id')`).Scan(&w.ID); err != nil {
-			return fmt.Errorf("number the webhook: %w", err)
-		}
-		w.Origin, w.Key = OriginRelay, strconv.FormatInt(w.ID, 10)
-		if err := checkName(ctx, tx, w); err != nil {
+		if err := numberWebhook(ctx, tx, w); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled)
-			VALUES ($1, $2, $3, '', '', '', '', '{}', '{}', '{}', true)`, w.ID, w.Origin, w.Key); err != nil {
-			return fmt.Errorf("store the webhook: %w", err)
-		}
-		if err := s.define(ctx, tx, w); err != nil {
+		if err := s.insert(ctx, tx, w); err != nil {
 			return err
 		}
 		stored, err := s.lockWebhook(ctx, tx, w.ID)
@@ -61,8 +53,29 @@ func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
 	})
 }
 
+// insert stores a webhook that has its id and key.
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, w *Webhook) error {
+	if err := checkName(ctx, tx, w); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled)
+		VALUES ($1, $2, $3, '', '', '', '', '{}', '{}', '{}', true)`, w.ID, w.Origin, w.Key); err != nil {
+		return fmt.Errorf("store the webhook: %w", err)
+	}
+	return s.define(ctx, tx, w)
+}
+
+func numberWebhook(ctx context.Context, tx pgx.Tx, w *Webhook) error {
+	if err := tx.QueryRow(ctx, `SELECT nextval('webhook_relay_id')`).Scan(&w.ID); err != nil {
+		return fmt.Errorf("number the webhook: %w", err)
+	}
+	w.Origin, w.Key = OriginRelay, strconv.FormatInt(w.ID, 10)
+	return nil
+}
+
 // ChangeWebhook lets change have the webhook as it is now, and stores what it leaves: of one of OriginRelay its definition,
-// and of any whether it is enabled, and why not.
+// and of any whether it is enabled, and why not. A greater Resumed forgives its failures. One of OriginRelay that change gives to
+// another tenant ends, undelivered, and begins again as a webhook with another id, which is returned.
 func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(*Webhook) error) (Webhook, error) {
 	return s.changeWebhook(ctx, id, func(_ pgx.Tx, w *Webhook) error { return change(w) })
 }
@@ -70,11 +83,17 @@ func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(*Webhoo
 // RemoveWebhook ends a webhook of OriginRelay: what it was owed by now is still delivered.
 func (s *Store) RemoveWebhook(ctx context.Context, id int64) (Webhook, error) {
 	return s.changeWebhook(ctx, id, func(tx pgx.Tx, w *Webhook) error {
-		if err := tx.QueryRow(ctx, `SELECT last_event FROM position`).Scan(&w.RemovedAfter); err != nil {
-			return fmt.Errorf("read the last event: %w", err)
-		}
-		return nil
+		last, err := lastEvent(ctx, tx)
+		w.End(last)
+		return err
 	})
+}
+
+func lastEvent(ctx context.Context, tx pgx.Tx) (last int64, err error) {
+	if err := tx.QueryRow(ctx, `SELECT last_event FROM position`).Scan(&last); err != nil {
+		return 0, fmt.Errorf("read the last event: %w", err)
+	}
+	return last, nil
 }
 
 // DropExpiredSecrets forgets the secrets that sign no longer. It returns of how many webhooks it did; they have a new version.
@@ -112,24 +131,45 @@ func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx,
 		if w.RemovedAfter != nil {
 			return ErrWebhookGone
 		}
+		before := w
 		if err := change(tx, &w); err != nil {
 			return err
 		}
-		if w.Origin == OriginRelay {
-			if err := checkName(ctx, tx, &w); err != nil {
-				return err
-			}
-			if err := s.define(ctx, tx, &w); err != nil {
-				return err
-			}
-		}
-		if err := settle(ctx, tx, &w); err != nil {
+		if err := s.redefine(ctx, tx, &before, &w); err != nil {
 			return err
 		}
-		w, err = s.lockWebhook(ctx, tx, id)
+		if err := settle(ctx, tx, &w, w.Resumed > before.Resumed); err != nil {
+			return err
+		}
+		w, err = s.lockWebhook(ctx, tx, w.ID)
 		return err
 	})
 	return w, err
+}
+
+// redefine writes the definition of a webhook of OriginRelay.
+func (s *Store) redefine(ctx context.Context, tx pgx.Tx, before, now *Webhook) error {
+	if now.Origin != OriginRelay {
+		return nil
+	}
+	if now.Tenant == before.Tenant {
+		if err := checkName(ctx, tx, now); err != nil {
+			return err
+		}
+		return s.define(ctx, tx, now)
+	}
+	last, err := lastEvent(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET removed_after = $2, enabled = false, disabled_for = '`+givenAway+`', changed = now(),
+		version = nextval('webhook_version') WHERE id = $1`, before.ID, last); err != nil {
+		return fmt.Errorf("end the webhook of the former tenant: %w", err)
+	}
+	if err := numberWebhook(ctx, tx, now); err != nil {
+		return err
+	}
+	return s.insert(ctx, tx, now)
 }
 
 // lockWebhook reads a webhook that nobody else changes until tx ends.
@@ -174,6 +214,11 @@ func checkName(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 	if taken {
 		return ErrNameTaken
 	}
+	// One that had the name before it was removed, of another tenant, may still be owed something, and have the same endpoint.
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = false, disabled_for = '`+givenAway+`', version = nextval('webhook_version')
+		WHERE origin = $1 AND name = $2 AND removed_after IS NOT NULL AND tenant <> $3 AND enabled`, w.Origin, w.Name, w.Tenant); err != nil {
+		return fmt.Errorf("end the webhook that had the name: %w", err)
+	}
 	return nil
 }
 
@@ -191,15 +236,15 @@ func (s *Store) define(ctx context.Context, tx pgx.Tx, plain *Webhook) error {
 	return nil
 }
 
-// settle writes whether a webhook is enabled. One that was not and is now starts with a clean record.
-func settle(ctx context.Context, tx pgx.Tx, w *Webhook) error {
-	_, err := tx.Exec(ctx, `UPDATE webhook SET enabled = $2, disabled_for = $3, changed = now(), version = nextval('webhook_version'),
-			rest_until = CASE WHEN $2 AND NOT enabled THEN NULL ELSE rest_until END, rests = CASE WHEN $2 AND NOT enabled THEN 0 ELSE rests END,
-			failing_since = CASE WHEN $2 AND NOT enabled THEN NULL ELSE failing_since END,
-			failing_spans = CASE WHEN $2 AND NOT enabled THEN 0 ELSE failing_spans END,
-			failed_at = CASE WHEN $2 AND NOT enabled THEN NULL ELSE failed_at END
-		WHERE id = $1`, w.ID, w.Enabled, w.DisabledFor)
-	if err != nil {
+// settle writes whether a webhook is enabled. One that is enabled now and was not, or is resumed, starts with a clean record.
+// Relays learn of that by resumed: they may look only after it was disabled and enabled again.
+func settle(ctx context.Context, tx pgx.Tx, w *Webhook, resume bool) error {
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET rest_until = NULL, rests = 0, failing_since = NULL, failing_spans = 0, failed_at = NULL,
+			resumed = resumed + 1 WHERE id = $1 AND ($3 OR $2 AND NOT enabled)`, w.ID, w.Enabled, resume); err != nil {
+		return fmt.Errorf("store the webhook's state: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = $2, disabled_for = $3, changed = now(), version = nextval('webhook_version') WHERE id = $1`,
+		w.ID, w.Enabled, w.DisabledFor); err != nil {
 		return fmt.Errorf("store the webhook's state: %w", err)
 	}
 	return nil

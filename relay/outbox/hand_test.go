@@ -92,25 +92,22 @@ func TestHand_WebhooksComeBackAsTheyWereMade(t *testing.T) {
 	}
 }
 
-func TestChangedWebhooks_AreThoseAfterAVersion(t *testing.T) {
+func TestWebhookChanges_AreFoundOnce(t *testing.T) {
 	t.Parallel()
 	ctx, store, leader := migrated(t)
 	if err := leader.SaveWebhooks(ctx, []Webhook{{ID: 1, Origin: OriginConfig, Key: "c", Name: "c", Tenant: "*", Enabled: true}}); err != nil {
 		t.Fatal(err)
 	}
-	var version int64
+	var changes WebhookChanges
 	changed := func(want ...string) {
 		t.Helper()
-		webhooks, err := store.ChangedWebhooks(ctx, version)
+		webhooks, err := changes.Look(ctx, store)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var names []string
 		for _, w := range webhooks {
-			if w.Version <= version {
-				t.Errorf("version %d of %s comes after %d", w.Version, w.Name, version)
-			}
-			names, version = append(names, w.Name), w.Version
+			names = append(names, w.Name)
 		}
 		if diff := cmp.Diff(want, names, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -230,13 +227,16 @@ func TestDropExpiredSecrets(t *testing.T) {
 	if err := errors.Join(store.AddWebhook(ctx, &rotated), store.AddWebhook(ctx, &fresh)); err != nil {
 		t.Fatal(err)
 	}
-	version := fresh.Version
+	var changes WebhookChanges
+	if _, err := changes.Look(ctx, store); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []int{1, 0} {
 		if n, err := store.DropExpiredSecrets(ctx); err != nil || n != want {
 			t.Errorf("of %d webhooks, want %d (%v)", n, want, err)
 		}
 	}
-	changed, err := store.ChangedWebhooks(ctx, version)
+	changed, err := changes.Look(ctx, store)
 	if err != nil || len(changed) != 1 {
 		t.Fatalf("changed: %v, %v", changed, err)
 	}

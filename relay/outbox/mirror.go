@@ -233,6 +233,9 @@ func (m *Mirror) overlaid(stored []cdc.Row, table *cdc.Table, by int, parent cdc
 	return sorted
 }
 
+// Fail keeps an error for Err.
+func (m *Mirror) Fail(err error) { m.err = errors.Join(m.err, err) }
+
 // Err returns the first failure to fetch a row since Begin. A batch that has one must not be committed.
 func (m *Mirror) Err() error { return m.err }
 

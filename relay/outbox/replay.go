@@ -100,6 +100,19 @@ var uuidShape = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{1
 // TenantNames is where the mirror has the names of tenants: a table, and one of its columns, empty if tenants have none.
 type TenantNames struct{ Table, Column string }
 
+// TenantsNamed returns the keys of the tenants that have a name.
+func (s *Store) TenantsNamed(ctx context.Context, table, column, name string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT key FROM mirror WHERE tbl = $1 COLLATE "C" AND fields->>$2 = $3 ORDER BY key`, table, column, name)
+	if err != nil {
+		return nil, fmt.Errorf("look for the tenant's name: %w", err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for the tenant's name: %w", err)
+	}
+	return keys, nil
+}
+
 // ReplaysSubscribedOnly reports whether a webhook names its tenant by something that may be a name. Events know their tenants by
 // key, so that such a webhook is replayed only what it was subscribed to, of a tenant that still has the name.
 func ReplaysSubscribedOnly(origin, tenant string) bool {

@@ -1,11 +1,9 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -52,8 +50,12 @@ type Webhook struct {
 	Exclusive bool
 	// Agreed is the hash of the URL that has passed a handshake.
 	Agreed string
-	// Version grows with each change made from outside the leader's ingestion.
+	// TenantKeys are the keys of the tenants that have the name which Tenant is; empty while none is known, or Tenant is no name.
+	TenantKeys []string
+	// Version grows with each change that other relays must learn of.
 	Version int64
+	// Resumed is how often its failures were forgiven on request.
+	Resumed int
 	// Lease is the member that serves it while it has a Cursor; 0 for none.
 	Lease int64
 	// Created is when it was first stored, Changed when its definition changed, or its state by hand.
@@ -72,7 +74,7 @@ type Health struct {
 
 // webhookColumns are what scanWebhook reads.
 const webhookColumns = `w.id, w.origin, w.key, w.tenant, w.name, w.description, w.url, w.headers::text, w.secrets, w.secrets_created, w.secrets_expire,
-	w.events, w.enabled, w.cursor, w.disabled_for, w.removed_after, w.options, w.credentials, w.exclusive, w.agreed, w.version, coalesce(w.lease, 0),
+	w.events, w.enabled, w.cursor, w.disabled_for, w.removed_after, w.options, w.credentials, w.exclusive, w.agreed, w.tenant_keys, w.version, w.resumed, coalesce(w.lease, 0),
 	w.created, w.changed, coalesce(w.rest_until, '0001-01-01Z'), w.rests, coalesce(w.failing_since, '0001-01-01Z'), w.failing_spans,
 	coalesce(w.failed_at, '0001-01-01Z')`
 
@@ -90,7 +92,7 @@ func scanSealed(row pgx.CollectableRow) (Webhook, error) {
 	var headers string
 	var created, expire []*time.Time
 	err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &created, &expire, &w.Events,
-		&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.Version, &w.Lease,
+		&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.TenantKeys, &w.Version, &w.Resumed, &w.Lease,
 		&w.Created, &w.Changed, &w.RestUntil, &w.Rests, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
 	if err != nil {
 		return w, err
@@ -112,12 +114,6 @@ func (s *Store) LoadWebhooksByID(ctx context.Context, ids []int64) ([]Webhook, e
 	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE id = ANY ($1) ORDER BY id`, ids)
 }
 
-// ChangedWebhooks reads those that were changed by hand, or by another relay, after the given version, in the order of the
-// versions.
-func (s *Store) ChangedWebhooks(ctx context.Context, since int64) ([]Webhook, error) {
-	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE version > $1 ORDER BY version`, since)
-}
-
 func (s *Store) loadWebhooks(ctx context.Context, sql string, args ...any) ([]Webhook, error) {
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
@@ -128,50 +124,6 @@ func (s *Store) loadWebhooks(ctx context.Context, sql string, args ...any) ([]We
 		return nil, fmt.Errorf("read webhooks: %w", err)
 	}
 	return webhooks, nil
-}
-
-// SaveWebhooks stores subscriptions that changed outside the IAM's log, fenced like every other write.
-func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
-	if len(webhooks) == 0 {
-		return nil
-	}
-	batch := &pgx.Batch{}
-	queueWebhooks(batch, webhooks, l.store.keys)
-	l.queueFence(batch)
-	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("store webhooks: %w", fenced(err))
-	}
-	return nil
-}
-
-// queueWebhooks writes what defines a subscription. Its cursor belongs to delivery and stays as it is. So does whether it was
-// stopped by hand: the row knows it, the ingest that writes may not know it yet.
-func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
-	// In the order of their ids, as everybody does who changes several; of one, its own changes stay in theirs.
-	webhooks = slices.Clone(webhooks)
-	slices.SortStableFunc(webhooks, func(a, b Webhook) int { return cmp.Compare(a.ID, b.ID) })
-	for i := range webhooks {
-		if webhooks[i].Origin == OriginRelay {
-			continue // defined by its row alone
-		}
-		w := k.sealed(&webhooks[i])
-		batch.Queue(`INSERT INTO webhook AS w (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after,
-				options, credentials, exclusive)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11, $12, $13, $14, $15, $16)
-			ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, name = excluded.name, description = excluded.description, url = excluded.url,
-				headers = excluded.headers, secrets = excluded.secrets, events = excluded.events,
-				options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
-				removed_after = excluded.removed_after, changed = now(), version = nextval('webhook_version'),
-				-- What is owed to a removed one is delivered, or not, as before.
-				enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled
-					WHEN starts_with(w.disabled_for, '`+byHand+`') THEN false
-					ELSE excluded.enabled OR excluded.disabled_for <> '' END,
-				disabled_for = CASE WHEN excluded.removed_after IS NOT NULL
-						OR starts_with(w.disabled_for, '`+byHand+`') AND (excluded.enabled OR excluded.disabled_for <> '') THEN w.disabled_for
-					ELSE '' END`,
-			w.ID, w.Origin, w.Key, w.Tenant, w.Name, w.Description, w.URL, headersJSON(&w), orEmpty(w.Secrets), orEmpty(w.Events),
-			w.Enabled, w.DisabledFor, w.RemovedAfter, cmp.Or(w.Options, "{}"), w.Credentials, w.Exclusive)
-	}
 }
 
 func headersJSON(w *Webhook) string {

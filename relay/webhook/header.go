@@ -41,7 +41,8 @@ var (
 )
 
 // CheckHeaders reports every custom header that may not be sent: malformed (RFC 9110, section 5), given twice, or one of
-// those that belong to HTTP, to signatures or to the relay itself. It never repeats a value.
+// those that belong to HTTP, to signatures or to the relay itself; and more of them than a request may carry. It never repeats
+// a value.
 func CheckHeaders(headers map[string]string) error {
 	var problems []error
 	seen := make(map[string]bool, len(headers))
@@ -50,7 +51,8 @@ func CheckHeaders(headers map[string]string) error {
 			problems = append(problems, err)
 		}
 	}
-	return errors.Join(problems...)
+	_, dropped := BoundHeaders(headers)
+	return errors.Join(append(problems, dropped)...)
 }
 
 // checkHeader judges one header and notes its name in seen.

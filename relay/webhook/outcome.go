@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -29,13 +30,14 @@ const (
 	ClassTokenError       Class = "token_error"       // the token server gave no token
 	ClassPayloadTooLarge  Class = "payload_too_large" // the body is larger than the relay sends
 	ClassHandshakeRefused Class = "handshake_refused" // the endpoint did not agree to deliveries
+	ClassWrongTenant      Class = "wrong_tenant"      // the event is of a tenant that the webhook does not belong to: not sent
 	ClassCanceled         Class = "canceled"          // the relay itself stopped; says nothing about the endpoint
 )
 
 var classes = []Class{
 	ClassDelivered, ClassHTTP3xx, ClassHTTP4xx, ClassHTTP408, ClassHTTP410, ClassHTTP429, ClassHTTP5xx, ClassHTTPOther,
 	ClassTimeout, ClassDNSError, ClassConnectRefused, ClassConnectError, ClassTLSError, ClassSSRFBlocked,
-	ClassInvalidEndpoint, ClassTransportError, ClassTokenError, ClassPayloadTooLarge, ClassHandshakeRefused, ClassCanceled,
+	ClassInvalidEndpoint, ClassTransportError, ClassTokenError, ClassPayloadTooLarge, ClassHandshakeRefused, ClassWrongTenant, ClassCanceled,
 }
 
 // Classes returns every Class.
@@ -72,7 +74,7 @@ func (c Class) Verdict() Verdict {
 	switch c {
 	case ClassDelivered:
 		return Delivered
-	case ClassHTTP410, ClassSSRFBlocked, ClassInvalidEndpoint, ClassPayloadTooLarge:
+	case ClassHTTP410, ClassSSRFBlocked, ClassInvalidEndpoint, ClassPayloadTooLarge, ClassWrongTenant:
 		return Permanent
 	default:
 		return Retry
@@ -83,7 +85,7 @@ func (c Class) Verdict() Verdict {
 // its name server, proxy or token server. Only such an attempt says anything about the endpoint's health.
 func (c Class) ReachedOut() bool {
 	switch c {
-	case ClassPayloadTooLarge, ClassInvalidEndpoint, ClassSSRFBlocked, ClassCanceled:
+	case ClassPayloadTooLarge, ClassInvalidEndpoint, ClassSSRFBlocked, ClassWrongTenant, ClassCanceled:
 		return false
 	default:
 		return true
@@ -111,6 +113,11 @@ type Outcome struct {
 
 // Invalid is the Outcome for an endpoint that Sender.Target refused.
 func Invalid(err error) Outcome { return Outcome{Class: ClassInvalidEndpoint, Err: err} }
+
+// WrongTenant is the Outcome for an event that must not reach the webhook.
+func WrongTenant() Outcome {
+	return Outcome{Class: ClassWrongTenant, Err: errors.New("the event is of another tenant than the webhook")}
+}
 
 func classOf(status int) Class {
 	switch {

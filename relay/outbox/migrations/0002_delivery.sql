@@ -14,8 +14,14 @@ ALTER TABLE webhook
     ADD COLUMN exclusive   boolean NOT NULL DEFAULT false,
     -- The URL, hashed, that has agreed to be called, where the webhook asks for a handshake first.
     ADD COLUMN agreed      text NOT NULL DEFAULT '',
-    -- Grows with each change that the relays have not made themselves while ingesting: they look for it.
+    -- Of a tenant that is named by its name: the keys of the tenants that have the name. Empty while none is known.
+    ADD COLUMN tenant_keys text[] NOT NULL DEFAULT '{}',
+    -- Grows with each change that the relays look for, which find it by the transaction that made it: unlike the numbers of a
+    -- sequence, transactions that are not visible yet are never older than the snapshot's oldest one.
     ADD COLUMN version     bigint NOT NULL DEFAULT 0,
+    ADD COLUMN changed_in  xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    -- How often its failures were forgiven on request: what a relay has measured before that is void.
+    ADD COLUMN resumed     int NOT NULL DEFAULT 0,
     -- The relay that serves the webhook while it has a cursor.
     ADD COLUMN lease       bigint,
     -- Health: it rests until then, has rested so often without a success, and fails since then, in so many spans of time.
@@ -25,6 +31,13 @@ ALTER TABLE webhook
     ADD COLUMN failing_spans int NOT NULL DEFAULT 0,
     ADD COLUMN failed_at     timestamptz;
 CREATE SEQUENCE webhook_version AS bigint;
+CREATE INDEX webhook_changed ON webhook (changed_in);
+CREATE FUNCTION webhook_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.changed_in = pg_current_xact_id();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER webhook_changes BEFORE UPDATE ON webhook FOR EACH ROW WHEN (NEW.version <> OLD.version) EXECUTE FUNCTION webhook_changes();
 
 -- The relays that live: each says so every few seconds. What a relay has leased is its own as long as its row is here.
 CREATE TABLE member (

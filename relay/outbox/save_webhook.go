@@ -1,0 +1,132 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// givenAway is the DisabledFor of a removed webhook whose successor belongs to another tenant.
+const givenAway = "given to another tenant"
+
+// End removes a webhook after the given event: what it is owed up to there is still delivered.
+func (w *Webhook) End(after int64) {
+	if w.RemovedAfter == nil {
+		w.RemovedAfter = &after
+	}
+}
+
+// GiveAway ends a webhook whose endpoint belongs to another tenant from now on: nothing that it is owed is delivered any more.
+func (w *Webhook) GiveAway(after int64) {
+	w.End(after)
+	w.Enabled, w.DisabledFor = false, givenAway
+}
+
+// GivenAway reports whether the webhook was removed without being delivered what it is owed.
+func (w *Webhook) GivenAway() bool { return w.RemovedAfter != nil && w.DisabledFor == givenAway }
+
+// SaveWebhooks stores subscriptions that changed outside the ingestion of a transaction, fenced like every other write.
+func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
+	if len(webhooks) == 0 {
+		return nil
+	}
+	batch := &pgx.Batch{}
+	queueWebhooks(batch, webhooks, l.store.keys)
+	l.queueFence(batch)
+	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store webhooks: %w", fenced(err))
+	}
+	return nil
+}
+
+// savePage is how many webhooks one statement stores.
+const savePage = 500
+
+// queueWebhooks writes what defines subscriptions, of one that changed several times its last state. What is delivered to them,
+// and whether they were stopped by hand, stays as the rows have it. In the order of their ids, as everybody does who changes
+// several; a successor's id is greater than that of the webhook that makes way for it.
+func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
+	last := map[int64]*Webhook{}
+	for i := range webhooks {
+		last[webhooks[i].ID] = &webhooks[i]
+	}
+	for page := range slices.Chunk(slices.Sorted(maps.Keys(last)), savePage) {
+		some := make([]*Webhook, len(page))
+		for i, id := range page {
+			some[i] = last[id]
+		}
+		queueWebhookPage(batch, some, k)
+	}
+}
+
+// webhookRecord is a webhook's definition as a statement gets it.
+type webhookRecord struct {
+	ID           int64           `json:"id"`
+	Origin       string          `json:"origin"`
+	Key          string          `json:"key"`
+	Tenant       string          `json:"tenant"`
+	TenantKeys   []string        `json:"tenant_keys"`
+	Name         string          `json:"name"`
+	Description  string          `json:"description"`
+	URL          string          `json:"url"`
+	Headers      json.RawMessage `json:"headers"`
+	Secrets      []string        `json:"secrets"`
+	Events       []string        `json:"events"`
+	Enabled      bool            `json:"enabled"`
+	DisabledFor  string          `json:"disabled_for"`
+	RemovedAfter *int64          `json:"removed_after"`
+	Options      string          `json:"options"`
+	Credentials  string          `json:"credentials"`
+	Exclusive    bool            `json:"exclusive"`
+}
+
+const saveWebhooks = `INSERT INTO webhook AS w (id, origin, key, tenant, tenant_keys, name, description, url, headers, secrets, events, enabled,
+		disabled_for, removed_after, options, credentials, exclusive)
+	SELECT id, origin, key, tenant, tenant_keys, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after, options,
+		credentials, exclusive
+	FROM json_to_recordset($1::text::json) AS r(id bigint, origin text, key text, tenant text, tenant_keys text[], name text, description text,
+		url text, headers json, secrets text[], events text[], enabled boolean, disabled_for text, removed_after bigint, options text,
+		credentials text, exclusive boolean)
+	ORDER BY id
+	ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, tenant_keys = excluded.tenant_keys, name = excluded.name,
+		description = excluded.description, url = excluded.url, headers = excluded.headers, secrets = excluded.secrets, events = excluded.events,
+		options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
+		removed_after = excluded.removed_after, changed = now(), version = nextval('webhook_version'),
+		-- What is owed to a removed one is delivered, or not, as before, unless its endpoint is another tenant's.
+		enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled AND excluded.disabled_for <> '` + givenAway + `'
+			WHEN starts_with(w.disabled_for, '` + byHand + `') THEN false
+			ELSE excluded.enabled OR excluded.disabled_for <> '' END,
+		disabled_for = CASE WHEN excluded.removed_after IS NOT NULL AND excluded.disabled_for = '` + givenAway + `' THEN excluded.disabled_for
+			WHEN excluded.removed_after IS NOT NULL
+				OR starts_with(w.disabled_for, '` + byHand + `') AND (excluded.enabled OR excluded.disabled_for <> '') THEN w.disabled_for
+			ELSE '' END`
+
+func queueWebhookPage(batch *pgx.Batch, webhooks []*Webhook, k *keys) {
+	records := make([]webhookRecord, 0, len(webhooks))
+	for _, plain := range webhooks {
+		if plain.Origin == OriginRelay { // defined by its row alone; only ingest knows who has its tenant's name
+			batch.Queue(`UPDATE webhook SET tenant_keys = $2, version = nextval('webhook_version') WHERE id = $1`, plain.ID, orEmpty(plain.TenantKeys))
+			continue
+		}
+		w := k.sealed(plain)
+		records = append(records, webhookRecord{
+			ID: w.ID, Origin: w.Origin, Key: w.Key, Tenant: w.Tenant, TenantKeys: orEmpty(w.TenantKeys), Name: w.Name, Description: w.Description,
+			URL: w.URL, Headers: json.RawMessage(headersJSON(&w)), Secrets: orEmpty(w.Secrets), Events: orEmpty(w.Events), Enabled: w.Enabled,
+			DisabledFor: w.DisabledFor, RemovedAfter: w.RemovedAfter, Options: cmp.Or(w.Options, "{}"), Credentials: w.Credentials,
+			Exclusive: w.Exclusive,
+		})
+	}
+	if len(records) == 0 {
+		return
+	}
+	text, err := json.Marshal(records)
+	if err != nil { // strings, numbers and JSON that was just made always marshal
+		panic(err)
+	}
+	batch.Queue(saveWebhooks, string(text))
+}
