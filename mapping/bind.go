@@ -48,11 +48,13 @@ func (r *Rules) Bind(relations []*cdc.Relation) (*Mapper, error) {
 				p.add(t.at, "the database has no table %s.%s", t.cdc.Schema, t.name())
 			}
 			b.setTypes(nil)
+			b.guardSecrets(&p) // it may come later
 			continue
 		}
 		b.relation = relations[i]
 		b.setTypes(relations[i].Types)
 		b.checkColumns(&p)
+		b.guardSecrets(&p)
 	}
 	for _, t := range r.tables {
 		m.checkConditions(t, &p)
@@ -182,6 +184,7 @@ func (m *Mapper) tableOf(relation *cdc.Relation) (*boundTable, error) {
 	}
 	b.setTypes(relation.Types)
 	var p problems
+	b.guardSecrets(&p)
 	for _, t := range m.rules.tables {
 		if t == b.table || slices.ContainsFunc(t.parents, func(p parent) bool { return p.table == b.table }) {
 			m.checkConditions(t, &p)

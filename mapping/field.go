@@ -138,7 +138,7 @@ func (l *loader) parentField(t *table, via, column word) (field, bool) {
 func (l *loader) visible(t *table, w word) (int, bool) {
 	i, ok := t.columns[w.text]
 	if !ok {
-		if secretName.MatchString(w.text) {
+		if looksSecret(w.text) {
 			l.problems.add(w.at, "%q looks like a secret: secrets never stand in a payload", w.text)
 			return 0, false
 		}

@@ -15,9 +15,11 @@ type table struct {
 	index   int
 	source  *node
 	columns map[string]int
+	named   []position // where each column is first named
 
 	// Per column:
 	secret   []bool // read, and never part of a payload
+	public   []bool // declared to be no secret, whatever name and type look like
 	payload  []bool // its change makes an update: in columns or parents, and not under ignore
 	optional []bool
 	omitNull []bool
@@ -64,7 +66,7 @@ func (t *table) parentOf(column int) (int, bool) {
 
 // tableKeys are the keys of a [tables.X].
 var tableKeys = []string{
-	"key", "parents", "tenant", "columns", "ignore", "optional", "optional_columns", "deleted", "secrets", "hash", "omit_null",
+	"key", "parents", "tenant", "columns", "ignore", "optional", "optional_columns", "deleted", "secrets", "hash", "public", "omit_null",
 	"data", "include", "collect", "format",
 }
 
@@ -99,9 +101,9 @@ func (l *loader) newTable(name string, at position, source *node) *table {
 		t.addColumn(w)
 	}
 	n := len(t.cdc.Columns)
-	t.secret, t.payload = make([]bool, n), make([]bool, n)
+	t.secret, t.public, t.payload = make([]bool, n), make([]bool, n), make([]bool, n)
 	t.optional, t.omitNull, t.formats = make([]bool, n), make([]bool, n), make([]*formatSpec, n)
-	l.guardSecrets(t, named)
+	l.markSecrets(t, named)
 	for _, w := range slices.Concat(named.columns, named.parents) {
 		t.payload[t.columns[w.text]] = true
 	}
@@ -114,8 +116,8 @@ type columnLists struct {
 	key, parents, columns, secrets, hash []word
 }
 
-// guardSecrets marks what is hashed or never sent, and refuses what looks as if it should be.
-func (l *loader) guardSecrets(t *table, named columnLists) {
+// markSecrets marks what is hashed, never sent, or declared public. What looks like a secret is refused in Bind, by its type.
+func (l *loader) markSecrets(t *table, named columnLists) {
 	for _, w := range named.hash {
 		t.cdc.Columns[t.columns[w.text]].Hash = true
 		if slices.ContainsFunc(named.parents, func(p word) bool { return p.text == w.text }) {
@@ -126,12 +128,17 @@ func (l *loader) guardSecrets(t *table, named columnLists) {
 		t.secret[t.columns[w.text]], t.cdc.Columns[t.columns[w.text]].Secret = true, true
 	}
 	for _, w := range slices.Concat(named.key, named.columns, named.parents) {
-		i := t.columns[w.text]
-		switch {
-		case t.secret[i]:
+		if t.secret[t.columns[w.text]] {
 			l.problems.add(w.at, "%q stands under secrets: it cannot be a column of the payload too", w.text)
-		case secretName.MatchString(w.text) && !t.cdc.Columns[i].Hash:
-			l.problems.add(w.at, "%q looks like a secret and would leave the database: remove it, or name it under hash (only its SHA-256 leaves)", w.text)
+		}
+	}
+	for _, w := range l.decoder.words(t.source, "public", false) {
+		i, ok := l.column(t, w)
+		if ok && (t.secret[i] || t.cdc.Columns[i].Hash) {
+			l.problems.add(w.at, "%q stands under secrets or hash: it cannot be public too", w.text)
+		}
+		if ok {
+			t.public[i] = true
 		}
 	}
 }
@@ -163,6 +170,7 @@ func (t *table) addColumn(w word) {
 		return
 	}
 	t.columns[w.text] = len(t.cdc.Columns)
+	t.named = append(t.named, w.at)
 	t.cdc.Columns = append(t.cdc.Columns, cdc.Column{Name: w.text})
 }
 

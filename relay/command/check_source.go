@@ -113,7 +113,8 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 			missing = append(missing, t.Name)
 		}
 	}
-	if _, err := c.rules.Bind(relations); err != nil {
+	mapper, err := c.rules.Bind(relations)
+	if err != nil {
 		c.lines("tables", err)
 		return nil
 	}
@@ -121,6 +122,9 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 		c.ok("tables", "%d, with their keys and columns", len(relations))
 	} else {
 		c.ok("tables", "%d, with their keys and columns; of the optional ones, %s are not in this database", len(relations), strings.Join(missing, ", "))
+	}
+	if public := mapper.PublicColumns(); public != nil {
+		c.warn("secrets", "declared public in the mapping although they look like secrets: %s; they are stored in the outbox and may be sent", strings.Join(public, ", "))
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -244,4 +246,28 @@ func TestCheck_Endpoints(t *testing.T) {
 	if len(requests) > 0 {
 		t.Error("something was sent")
 	}
+}
+
+// What a mapping sends although it looks like a secret is shown; what it does not declare is refused.
+func TestCheck_Secrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`ALTER TABLE users ADD COLUMN "inviteCode" text, ADD COLUMN preferences jsonb, ADD COLUMN enable_password bool`)
+	file := filepath.Join(t.TempDir(), "own.toml")
+	own := "extends = \"ferriskey\"\n[tables.users]\ncolumns = [\"username\", \"email\", \"email_verified\", \"enabled\", \"firstname\", \"lastname\", \"created_at\", \"updated_at\", " +
+		"\"failed_login_attempts\", \"locked_until\", \"locale\", \"inviteCode\", \"preferences\", \"enable_password\"]\n"
+	check := func() result {
+		if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return w.run("check")
+	}
+	w.configure(w.url, "[mapping]", fmt.Sprintf("file = %q", file))
+	w.replaces = append(w.replaces, file, "MAPPING")
+	r := check()
+	r.fails(1, "2 preconditions are not met")
+	r.has(`✗ tables       MAPPING:3: "inviteCode" of users looks like a secret and would leave the database: leave it out, name it under hash (only its SHA-256 leaves), or, if it is none, under public`,
+		`✗ tables       MAPPING:3: "preferences" of users is a whole document, which may hold secrets and would leave the database: leave it out, name it under hash (only its SHA-256 leaves), or, if it is none, under public`)
+	own += "public = [\"inviteCode\", \"preferences\"]\n"
+	check().has("! secrets      declared public in the mapping although they look like secrets: users.inviteCode, users.preferences; they are stored in the outbox and may be sent")
 }

@@ -1,0 +1,163 @@
+package mapping
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var guardOIDs = map[string]uint32{
+	"text": 25, "varchar": 1043, "uuid": 2950, "bool": 16, "int": 23, "numeric": 1700, "timestamp": 1114, "timestamptz": 1184, "date": 1082, "interval": 1186,
+	"jsonb": 3802, "json": 114, "json[]": 199, "xml": 142, "bytea": 17, "text[]": 1009, "enum": 99999, "unknown": 0,
+}
+
+// What IAMs call their secrets, in the styles in which they name columns.
+func TestSecretReason_Secrets(t *testing.T) {
+	t.Parallel()
+	for kind, names := range map[string]string{
+		"text": `password hashedPassword HashedPassword hashed_password hashedpassword HASHED_PASSWORD password-hash user.password accessToken access_token AccessToken
+			accesstoken ACCESSTOKEN refreshToken refresh_token id_token password_digest passwordDigest client_secret_hash clientSecret ClientSecret clientsecret
+			client-secret secret secret2 password1 newPassword2 recovery_codes recoveryCodes backup_codes backupCodes totp_key totpKey TOTPKey otp otp_secret otpauth_otp
+			hash salt passwordSalt private_key privateKey PrivateKey PRIVATE_KEY privatekey rsaPrivateKey api_key apiKey APIKey apikey sessionToken session_token
+			csrf_token code_verifier codeVerifier device_code deviceCode user_code verification_code verificationCode confirmation_code reset_code activationCode
+			webauthn_credential credential_data secret_data encryptedPassword encrypted_password passwordhash passwd pwd pin passphrase seed mnemonic magic_link
+			kerberos_keytab oauth2_token smtp_pass token_hash tokenHash security_answer seawatch_pseudo_key encryption_key signingKey invite_code bearer jwt nonce
+			code_challenge webauthn_challenge password_history password_hint secret_question_answer mfaCode 2fa_code one_time_code signing_key password_sha256 sha1
+			bcrypt_hash Пароль_password password_ü PasswordHash`,
+		"enum": "password_custom_type_token", "unknown": "password accessToken", "text[]": "recovery_codes backupCodes password_history", "varchar": "clientSecret",
+		"uuid": "token device_code reset_token secret", "bytea": "webauthn_credential_id token_id password hash salt secret_key publicKeyCredentialId",
+		"int": "pin otp loginPin totp_code verification_code passcode", "numeric": "otp",
+		"jsonb": "meta config credential_data anything", "json": "payload", "json[]": "documents", "xml": "assertion",
+	} {
+		for _, name := range strings.Fields(names) {
+			if secretReason(name, guardOIDs[kind]) == "" {
+				t.Errorf("%s %s is taken for no secret", kind, name)
+			}
+		}
+	}
+}
+
+// What is about a secret and is none, and what only sounds like one.
+func TestSecretReason_Innocents(t *testing.T) {
+	t.Parallel()
+	for kind, names := range map[string]string{
+		"bool": `enable_password enablePassword password_set has_secret token otp revoke_refresh_token store_token secret password`,
+		"int": `password_length passwordLength password_attempts token_count access_token_lifetime_secs failed_otp_attempts token_version hash_iterations tokens backup_codes_remaining
+			country_code key_size`,
+		"timestamp": "password_changed_at secret password", "timestamptz": "passwordChangedAt token otp_verified", "date": "password_expiry secret", "interval": "token_ttl password",
+		"uuid": "token_id tokenId access_token_id reset_password_template_id credential_id secret_id magic_link_template_id",
+		"text": `username email name firstName credential_type credentialType token_type tokentype password_changed_at passwordChangedAt passwordchangedat password_policy
+			token_endpoint_auth_method id_token_signed_response_alg passwordHashAlgorithm secret_name client_id client_name public_key publicKey keyboard
+			monkey hashtag_ secretary secretary_name tokenized passwordless pinned shipping opinion seedling_ passport compass bypass_reason passenger
+			country_code currency_code postal_code description value key code locale otherwise potpourri saltwater password_id tokenid credential_status`,
+		"enum": "token_type password_status", "unknown": "token_type password_policy name", "bytea": "avatar photo public_key",
+	} {
+		for _, name := range strings.Fields(names) {
+			if reason := secretReason(name, guardOIDs[kind]); reason != "" {
+				t.Errorf("%s %s %s", kind, name, reason)
+			}
+		}
+	}
+}
+
+func TestNameWords(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][]string{
+		"access_token": {"access", "token"}, "accessToken": {"access", "token"}, "AccessToken": {"access", "token"}, "access-token": {"access", "token"},
+		"ACCESS_TOKEN": {"access", "token"}, "APIKey": {"api", "key"}, "apiKEY": {"api", "key"}, "oauth2Token": {"oauth", "2", "token"}, "a.b c": {"a", "b", "c"},
+		"_x_": {"x"}, "": nil, "__": nil, "TOTPKey2": {"totp", "key", "2"}, "größeÜber": {"größe", "über"},
+	} {
+		if got := nameWords(name); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// The guard judges the column, wherever it is named and whatever a payload calls it, and has one way out, in the open.
+func TestBind_GuardsSecrets(t *testing.T) {
+	t.Parallel()
+	const own = `
+tenant = "orgs"
+[tables.orgs]
+key = ["id"]
+columns = ["title"]
+[tables.people]
+key = ["id"]
+parents = { org = "orgs" }
+columns = ["hashedPassword", "enablePassword", "passwordLength", "passwordChangedAt", "meta", "inviteCode"]
+data = ["id", "hashedPassword as shape", "meta as about", "org.title"]
+collect = { notes = { table = "notes", by = "person", column = "accessToken" } }
+PUBLIC
+[tables.notes]
+key = ["id"]
+parents = { person = "people" }
+columns = ["accessToken"]
+optional_columns = ["apiKey"]
+[tables.later]
+key = ["id"]
+optional = true
+parents = { person = "people" }
+columns = ["clientSecret"]
+hash = ["deviceCode"]
+secrets = ["secret"]
+[[events]]
+name = "person.created"
+table = "people"
+on = "insert"
+`
+	lines := []string{
+		"orgs id uuid, title text", "people id uuid, org uuid, hashedPassword text, enablePassword bool, passwordLength int4, passwordChangedAt timestamp, meta jsonb, inviteCode text",
+		"notes id uuid, person uuid, accessToken text",
+	}
+	bind := func(public, from string) (*Mapper, error) {
+		file := filepath.Join(t.TempDir(), "own.toml")
+		source := strings.Replace(strings.Replace(own, "PUBLIC", public, 1), `optional_columns = ["apiKey"]`, from, 1)
+		if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rules, err := Load(Options{File: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rules.Bind(parseSchema(t, lines).relations(rules))
+	}
+	_, err := bind("", "")
+	if err == nil {
+		t.Fatal("secrets are accepted")
+	}
+	for _, column := range []string{`:9: "hashedPassword" of people looks like a secret`, `:9: "meta" of people is a whole document`, `:9: "inviteCode" of people`, `:16: "accessToken" of notes`, `"clientSecret" of later`} {
+		if !strings.Contains(err.Error(), column) || !strings.Contains(err.Error(), "under public") {
+			t.Errorf("the error has no %s:\n%v", column, err)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n"); n != 4 {
+		t.Errorf("%d problems:\n%v", n+1, err)
+	}
+	m, err := bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`)
+	if err == nil || !strings.Contains(err.Error(), "clientSecret") {
+		t.Fatalf("a column of an optional table that may come later: %v", err)
+	}
+	lines = append(lines, "later id uuid, person uuid, clientSecret bool, deviceCode uuid, secret text")
+	if m, err = bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"people.hashedPassword", "people.meta", "people.inviteCode", "notes.accessToken"}; !slices.Equal(m.PublicColumns(), want) {
+		t.Errorf("public: %q, want %q", m.PublicColumns(), want)
+	}
+}
+
+// No preset needs the way out.
+func TestPresets_NeedNoPublicColumns(t *testing.T) {
+	t.Parallel()
+	for _, preset := range Presets() {
+		source, err := Preset(preset.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(source), "\npublic") {
+			t.Errorf("preset %s declares columns public", preset.Name)
+		}
+	}
+}
