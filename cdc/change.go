@@ -36,9 +36,10 @@ func (d *decoder) row(at LSN, data []byte) error {
 
 func (d *decoder) change(p *projection, at LSN, data []byte) error {
 	if p.broken != nil {
-		broken := *p.broken
-		broken.LSN = at
-		return &broken
+		return p.broken.at(at)
+	}
+	if p.unidentified != nil && pglogrepl.MessageType(data[0]) != pglogrepl.MessageTypeInsert {
+		return p.unidentified.at(at)
 	}
 	var before, after Row
 	var full bool
@@ -139,9 +140,7 @@ func (d *decoder) truncate(at LSN, m *pglogrepl.TruncateMessage) error {
 			continue
 		}
 		if p.broken != nil {
-			broken := *p.broken
-			broken.LSN = at
-			return &broken
+			return p.broken.at(at)
 		}
 		if err := d.add(Change{Op: Truncate, Relation: p.relation}); err != nil {
 			return err

@@ -22,14 +22,13 @@ func connectConfig(url string) (*pgconn.Config, error) {
 	return config, nil
 }
 
-// replicationConfig is for a connection to a walsender. It may be idle in the transaction of an exported snapshot.
+// replicationConfig is for a connection to a walsender.
 func replicationConfig(url string) (*pgconn.Config, error) {
 	config, err := connectConfig(url)
 	if err != nil {
 		return nil, err
 	}
 	config.RuntimeParams["replication"] = "database"
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	return config, nil
 }
 

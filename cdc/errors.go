@@ -34,6 +34,8 @@ var (
 	ErrSlotLost = errors.New("the replication slot is lost")
 	// ErrServerChanged: the connection that was to stream leads to another server, or to one that was promoted meanwhile.
 	ErrServerChanged = errors.New("another server answers than the one that was looked at")
+	// ErrSnapshotGone: the tables can no longer be read as they were at the snapshot.
+	ErrSnapshotGone = errors.New("the snapshot cannot be read any more")
 	// ErrSlotExists: a slot to be created exists already.
 	ErrSlotExists = errors.New("the replication slot exists already")
 	// ErrPublicationMissing: at some point of the log that was still to be read, the publication did not exist.
@@ -54,6 +56,9 @@ const (
 	codeUniqueViolation   = "23505"
 	codeDeadlock          = "40P01"
 	codeInternal          = "XX000"
+	codeUndefinedColumn   = "42703"
+	codeUndefinedFunction = "42883"
+	codeInvalidParameter  = "22023"
 	codeAdminShutdown     = "57P01"
 	codeCannotConnectNow  = "57P03"
 	codeLockNotAvailable  = "55P03"
@@ -75,6 +80,13 @@ func (e *SchemaError) Error() string {
 		return fmt.Sprintf("table %s at %s: %s", e.Table, e.LSN, e.Reason)
 	}
 	return fmt.Sprintf("table %s, column %s at %s: %s", e.Table, e.Column, e.LSN, e.Reason)
+}
+
+// at is the error at a place of the WAL.
+func (e *SchemaError) at(lsn LSN) *SchemaError {
+	placed := *e
+	placed.LSN = lsn
+	return &placed
 }
 
 // DecodeError says that a message of the log could not be understood. Nothing was skipped: the same message comes again
@@ -119,7 +131,7 @@ func Retryable(err error) bool {
 			return false
 		}
 	}
-	for _, passing := range []error{ErrStalled, ErrServerShutdown, ErrServerSilent, ErrServerChanged, ErrSpill, ErrSlotActive} {
+	for _, passing := range []error{ErrStalled, ErrServerShutdown, ErrServerSilent, ErrServerChanged, ErrSpill, ErrSlotActive, ErrSnapshotGone} {
 		if errors.Is(err, passing) {
 			return true
 		}

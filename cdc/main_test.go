@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -321,3 +322,14 @@ func as(t *testing.T, database, role string) string {
 	u.User = url.User(role)
 	return u.String()
 }
+
+func number(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func text(n int) string { return strconv.Itoa(n) }

@@ -18,6 +18,8 @@ type projection struct {
 	identity []bool
 	// broken is set if the relation cannot be read. It matters only if a change of it must be.
 	broken *SchemaError
+	// unidentified is set if the WAL does not say which row an UPDATE or DELETE is of.
+	unidentified *SchemaError
 }
 
 // project matches a relation with its table. Old, if not nil, is the relation's previous description.
@@ -45,9 +47,11 @@ func project(m *pglogrepl.RelationMessage, table *Table, catalog *Catalog, old *
 				Reason: "the column has been dropped or renamed, or the publication leaves it out; adapt the mapping to the new schema; what the log has from before and does not fit it, iam-relay reconcile --skip-log tells as net differences",
 			}
 		case i < table.KeyColumns && !inIdentity[i]:
-			p.broken = &SchemaError{
+			// A migration that replaces the key has it so for a while. INSERT and TRUNCATE need no identity.
+			p.unidentified = &SchemaError{
 				Table: table.Schema + "." + table.Name, Column: column.Name,
-				Reason: fmt.Sprintf("the replica identity (%q) does not hold the key column, so changes of the row cannot be told apart; give the table a primary key that holds it", m.ReplicaIdentity),
+				Reason: fmt.Sprintf("an UPDATE or DELETE was written while the replica identity (%q) did not hold the key column, so the WAL does not say which row it changed; "+
+					"give the table a primary key that holds the column, then run iam-relay reconcile --skip-log, which compares the tables instead of reading this part of the WAL", identityNames[string(m.ReplicaIdentity)]),
 			}
 		}
 		if p.broken != nil {
