@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -18,7 +19,28 @@ type Mapper struct {
 	differs []bool
 	matched []*rule
 	body    []byte
+	item    []byte
+	maxBody int
 }
+
+// DefaultMaxBody is how many bytes the body of an event may have unless MaxBody says otherwise.
+const DefaultMaxBody = 16 << 20
+
+// MaxBody sets how many bytes the body of an event may have. A few small rows can make a very large body, by their children and
+// by the parents that many of them share. An event whose body would be larger has none.
+func (m *Mapper) MaxBody(bytes int) { m.maxBody = bytes }
+
+// finished ends a body in the mapper's buffer. The buffer of a large one is given away rather than kept.
+func (m *Mapper) finished(body []byte) []byte {
+	if len(body) <= keptBuffer {
+		m.body = body
+		return bytes.Clone(body)
+	}
+	m.body = nil
+	return body
+}
+
+const keptBuffer = 64 << 10
 
 // boundTable is a table with the types that the database gives its columns.
 type boundTable struct {
@@ -34,7 +56,7 @@ type boundTable struct {
 // that conditions compare like with like, and that a resource_id is an identifier. The error is an *[Error] with everything
 // that does not fit.
 func (r *Rules) Bind(relations []*cdc.Relation) (*Mapper, error) {
-	m := &Mapper{rules: r, byCDC: make(map[*cdc.Table]*boundTable, len(r.tables))}
+	m := &Mapper{rules: r, maxBody: DefaultMaxBody, byCDC: make(map[*cdc.Table]*boundTable, len(r.tables))}
 	var p problems
 	for _, t := range r.tables {
 		b := &boundTable{table: t, oids: make([]uint32, len(t.cdc.Columns)), formats: make([]format, len(t.cdc.Columns))}

@@ -1,10 +1,6 @@
 package mapping
 
-import (
-	"bytes"
-
-	"github.com/iam-relay/iam-relay/cdc"
-)
+import "github.com/iam-relay/iam-relay/cdc"
 
 // single builds the event of one row. followed says that a change in the same transaction cancels it.
 func (t *Transaction) single(r *rule, seen rowChange, tenant cdc.Key) (e Event, followed bool, err error) {
@@ -25,9 +21,10 @@ func (t *Transaction) single(r *rule, seen rowChange, tenant cdc.Key) (e Event, 
 	}
 	body := t.head(r, e.Resource)
 	render := renderer{t: t}
-	body = render.data(body, r.data, seen.bound, seen.row, seen.op == cdc.Delete)
-	t.m.body = append(body, '}')
-	e.Body = bytes.Clone(t.m.body)
+	body = append(render.data(body, r.data, seen.bound, seen.row, seen.op == cdc.Delete), '}')
+	if !render.over(body) {
+		e.Body = t.m.finished(body)
+	}
 	return e, false, render.err
 }
 

@@ -22,7 +22,7 @@ type Event struct {
 	Resource string
 	// ToRoot: the root tenant's webhooks hear it too (a tenant created or deleted).
 	ToRoot bool
-	// Body is the payload exactly as it is sent and signed.
+	// Body is the payload exactly as it is sent and signed; nil if it would be larger than [Mapper.MaxBody] allows.
 	Body []byte
 	// Hold is set on an event that a later change may cancel (unless_followed), else nil.
 	Hold *Hold
@@ -45,6 +45,10 @@ type Rows interface {
 	// Former returns them as they were before the transaction.
 	Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
 }
+
+// PartialRows is implemented by Rows that do not return children which take too much memory. Partly reports whether the last
+// Children left some out: an event that collects them has no body.
+type PartialRows interface{ Partly() bool }
 
 // Ref names a row of the mirror that mapping needs.
 type Ref struct {

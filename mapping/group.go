@@ -1,14 +1,19 @@
 package mapping
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// maxGroup bounds a grouped event: more rows than this make several of them. A mebibyte of body is about 25,000 uuids.
-const maxGroup = 10_000
+const (
+	// maxGroup and maxGroupBytes bound a grouped event: more rows, or more data, make several of them. Data is cut so that the
+	// default limit of what is sent, 256 KiB, is kept.
+	maxGroup      = 10_000
+	maxGroupBytes = 240 << 10
+	// maxGroupsBytes bounds the data of all grouped events in the making. Beyond it, each is emitted as its next row comes.
+	maxGroupsBytes = 4 << 20
+)
 
 // groupKey names the rows that may become one event.
 type groupKey struct {
@@ -21,9 +26,10 @@ type groupedRows struct {
 	// count is how many there are in the transaction, mapped how many of them have passed through Map.
 	count, mapped int
 	// items are the data, comma-separated, of the event in the making, inItems how many. index is reserved at the first of them.
-	items   []byte
-	inItems int
-	index   int
+	items    []byte
+	inItems  int
+	index    int
+	tooLarge bool // items is one row's data that is larger than a body may be, and not kept
 }
 
 // Group counts the rows that grouped events are made of. All changes pass through it between Observe and Map, in the same chunks,
@@ -96,8 +102,24 @@ func (t *Transaction) grouped(r *rule, tenant cdc.Key) *groupedRows {
 	return nil
 }
 
-// addToGroup adds a row, and emits the event that it completes.
+// addToGroup adds a row, and emits the events that it completes.
 func (t *Transaction) addToGroup(g *groupedRows, r *rule, tenant cdc.Key, seen rowChange, emit func(Event) error) error {
+	render := renderer{t: t}
+	item := render.data(t.m.item[:0], r.data, seen.bound, seen.row, seen.op == cdc.Delete)
+	if t.m.item = item; cap(item) > keptBuffer {
+		t.m.item = nil
+	}
+	if render.err != nil {
+		return render.err
+	}
+	// Where events are cut does not depend on how large a body may be, so that their identities do not either.
+	alone := len(item) >= maxGroupBytes
+	if g.inItems > 0 && len(g.items)+len(item) >= maxGroupBytes {
+		if err := t.emitGroup(g, r, tenant, emit); err != nil {
+			return err
+		}
+	}
+	before := len(g.items)
 	if g.inItems == 0 {
 		g.index = t.reserve()
 	} else {
@@ -105,22 +127,28 @@ func (t *Transaction) addToGroup(g *groupedRows, r *rule, tenant cdc.Key, seen r
 	}
 	g.inItems++
 	g.mapped++
-	render := renderer{t: t}
-	g.items = render.data(g.items, r.data, seen.bound, seen.row, seen.op == cdc.Delete)
-	if render.err != nil {
-		return render.err
+	if g.tooLarge = render.over(item); !g.tooLarge {
+		g.items = append(g.items, item...)
 	}
-	if g.inItems < maxGroup && g.mapped < g.count {
+	if t.inGroups += len(g.items) - before; !alone && g.inItems < maxGroup && g.mapped < g.count && t.inGroups < maxGroupsBytes {
 		return nil
 	}
+	return t.emitGroup(g, r, tenant, emit)
+}
+
+func (t *Transaction) emitGroup(g *groupedRows, r *rule, tenant cdc.Key, emit func(Event) error) error {
 	e := t.event(r, tenant)
+	e.Index = g.index
 	body := t.head(r, e.Resource)
 	body = append(body, '[')
 	body = append(body, g.items...)
-	t.m.body = append(body, ']', '}')
-	e.Body, e.Index = bytes.Clone(t.m.body), g.index
-	g.items, g.inItems = g.items[:0], 0
-	if g.mapped == g.count {
+	body = append(body, ']', '}')
+	if render := (renderer{t: t}); !g.tooLarge && !render.over(body) {
+		e.Body = t.m.finished(body)
+	}
+	t.inGroups -= len(g.items)
+	g.items, g.inItems, g.tooLarge = g.items[:0], 0, false
+	if g.mapped == g.count || cap(g.items) > keptBuffer {
 		g.items = nil
 	}
 	return emit(e)

@@ -6,10 +6,18 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// renderer appends the data of one event. The first error sticks.
+// renderer appends the data of one event. The first error sticks. Once the data is too large, little more is appended, and
+// what was appended is of no use.
 type renderer struct {
-	t   *Transaction
-	err error
+	t        *Transaction
+	err      error
+	tooLarge bool
+}
+
+// over reports whether dst is more than a body may be.
+func (r *renderer) over(dst []byte) bool {
+	r.tooLarge = r.tooLarge || len(dst) > r.t.m.maxBody
+	return r.tooLarge
 }
 
 // data appends an event's data. before says that children are wanted as they were before the transaction, as for a row
@@ -30,6 +38,9 @@ func (r *renderer) object(dst []byte, fields []field, b *boundTable, row cdc.Row
 // members appends the members of an object without its braces.
 func (r *renderer) members(dst []byte, fields []field, b *boundTable, row cdc.Row, before bool) []byte {
 	for i := range fields {
+		if r.over(dst) {
+			return dst
+		}
 		f := &fields[i]
 		if v := at(row, f.column); f.omitNull && v.Kind != cdc.Text && v.Kind != cdc.Unchanged {
 			continue
@@ -83,7 +94,12 @@ func (r *renderer) column(dst []byte, b *boundTable, row cdc.Row, column int) []
 		r.err = fmt.Errorf("value of %s.%s is not in the log and its row is not in the mirror: copy the table anew",
 			b.table.name(), b.table.cdc.Columns[column].Name)
 	}
-	return b.formats[column].appendValue(dst, v)
+	f := &b.formats[column]
+	if f.spec == nil && len(v.Text) > 4*r.t.m.maxBody { // it may become shorter, by white space in JSON, but not by that much
+		r.tooLarge = true
+		return dst
+	}
+	return f.appendValue(dst, v)
 }
 
 // parent gives the row that a foreign key refers to, and whether this transaction deleted it.
@@ -100,7 +116,14 @@ func (r *renderer) parent(b *boundTable, i int, row cdc.Row) (*boundTable, cdc.R
 func (r *renderer) collect(dst []byte, c *collect, row cdc.Row, before bool) []byte {
 	dst = append(dst, '[')
 	child := r.t.bound(c.table)
-	for i, one := range r.t.children(c, cdc.Key(at(row, 0).Text), before) {
+	children := r.t.children(c, cdc.Key(at(row, 0).Text), before)
+	if rows, ok := r.t.rows.(PartialRows); ok && rows.Partly() {
+		r.tooLarge = true
+	}
+	for i, one := range children {
+		if r.over(dst) {
+			break
+		}
 		if i > 0 {
 			dst = append(dst, ',')
 		}

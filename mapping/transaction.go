@@ -30,6 +30,7 @@ type Transaction struct {
 	// candidates are, by event index, the rows that may belong to a grouped event.
 	candidates map[int]int
 	groups     map[groupKey]*groupedRows
+	inGroups   int // bytes of the grouped events in the making
 	follows    map[matchKey]struct{}
 	news       []matchKey // of follows, since Follows was called
 }

@@ -3,7 +3,6 @@ package relay
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -111,12 +110,12 @@ func (in *ingest) readSubscriptions(ctx context.Context) error {
 // take ingests one message and, as far as they are waiting already and fit into the same commit, those behind it.
 func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.Message) error {
 	var batch []*cdc.Transaction
-	rows := 0
+	rows, bytes := 0, 0
 	discard := func() {
 		for _, tx := range batch {
 			in.discard(tx)
 		}
-		batch, rows = nil, 0
+		batch, rows, bytes = nil, 0, 0
 	}
 	defer discard()
 	// before commits what must come before a transaction that is no part of the batch.
@@ -156,7 +155,8 @@ func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.M
 			}
 		}
 		batch = append(batch, tx)
-		if rows += tx.Len(); rows >= in.batchRows {
+		rows, bytes = rows+tx.Len(), bytes+tx.Bytes()
+		if rows >= in.batchRows || bytes >= commitBytes {
 			return in.commit(ctx, batch)
 		}
 		select {
@@ -176,47 +176,6 @@ func (in *ingest) alone(tx *cdc.Transaction) bool {
 	return tx.Spilled() || tx.Truncates()
 }
 
-// commit writes a batch of small transactions as one outbox transaction.
-func (in *ingest) commit(ctx context.Context, batch []*cdc.Transaction) error {
-	if len(batch) == 0 {
-		return nil
-	}
-	began := time.Now()
-	in.mirror.Begin(ctx)
-	parts := make([][]cdc.Change, len(batch))
-	for i, tx := range batch {
-		parts[i] = in.barrier.known(tx.Changes())
-	}
-	counts := tally(parts...) // folding changes them
-	if err := in.prefetch(parts); err != nil {
-		return err
-	}
-	chunk := &outbox.Chunk{}
-	last := in.lastEvent
-	for i, tx := range batch {
-		var err error
-		if last, err = in.transact(ctx, tx, parts[i], chunk, last); err != nil {
-			return fmt.Errorf("transaction %s: %w", tx.Commit, err)
-		}
-	}
-	if err := in.mirror.Err(); err != nil {
-		return err
-	}
-	in.mirror.Write(chunk)
-	end := batch[len(batch)-1].End
-	if err := in.leader.Commit(ctx, chunk, end, last); err != nil {
-		in.mirror.Reset()
-		return err
-	}
-	in.mirror.Committed()
-	in.committed(chunk, end, last, began)
-	for _, tx := range batch {
-		in.metrics.Transaction(time.Since(tx.Time))
-	}
-	in.count(counts)
-	return nil
-}
-
 // committed is what follows a durable commit: only now may the server forget the log, and the events be sent.
 func (in *ingest) committed(chunk *outbox.Chunk, end cdc.LSN, last int64, began time.Time) {
 	in.stored, in.lastEvent, in.idleSince = end, last, time.Now()
@@ -226,13 +185,41 @@ func (in *ingest) committed(chunk *outbox.Chunk, end cdc.LSN, last int64, began 
 	in.held.drop(chunk.Cancelled)
 	in.monitor.ingested(end, in.held.len())
 	in.metrics.OutboxCommit(time.Since(began))
+	var lacking withoutBody
 	for i := range chunk.Events {
 		e := &chunk.Events[i]
 		in.metrics.Event(e.Name, e.Tenant != "")
 		if e.Tenant == "" {
 			in.warned.unresolvedEvent(e.Name, "webhook_id", e.WebhookID, "resource", e.Resource)
 		}
+		lacking.add(e)
 	}
+	in.reportWithoutBody(&lacking)
+}
+
+// withoutBody counts the events of a commit whose bodies would have been larger than outbox.max_body.
+type withoutBody struct {
+	n     int
+	first outbox.Event
+}
+
+func (w *withoutBody) add(e *outbox.Event) {
+	if e.Body != nil {
+		return
+	}
+	if w.n == 0 {
+		w.first = *e
+	}
+	w.n++
+}
+
+func (in *ingest) reportWithoutBody(w *withoutBody) {
+	if w.n == 0 {
+		return
+	}
+	in.metrics.WithoutBody(w.n)
+	in.log.Error("events were recorded without their bodies, which would be larger than outbox.max_body, and will not be delivered: raise it, or leave large columns out of the mapping",
+		"events", w.n, "lsn", w.first.LSN.String(), "first", w.first.Name, "webhook_id", w.first.WebhookID)
 }
 
 // changeKind is what changes are counted by.
@@ -256,104 +243,6 @@ func (in *ingest) count(counts map[changeKind]int) {
 	for k, n := range counts {
 		in.metrics.Changes(k.table, k.op, n)
 	}
-}
-
-// prefetch loads the mirror rows that a batch will ask for: the old rows of what changed, then, round by round, the parents
-// and children that those and the new ones name. What it does not foresee is fetched when it is asked for.
-func (in *ingest) prefetch(parts [][]cdc.Change) error {
-	for _, changes := range parts {
-		for i := range changes {
-			in.wantOld(&changes[i])
-		}
-	}
-	if err := in.mirror.Load(func(*cdc.Table, cdc.Row) {}); err != nil {
-		return err
-	}
-	for _, changes := range parts {
-		for i := range changes {
-			c := changes[i]
-			if c.Op != cdc.Insert && c.Op != cdc.Truncate {
-				if c.Old = in.mirror.Row(c.Relation.Table, c.Key); c.Old == nil {
-					continue
-				}
-			}
-			in.mapper.Refs(&c, in.mirror.Want)
-		}
-	}
-	return in.loadAll()
-}
-
-func (in *ingest) wantOld(c *cdc.Change) {
-	in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.Key})
-	if c.Moved {
-		in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.From})
-	}
-}
-
-func (in *ingest) loadAll() error {
-	for in.mirror.Wanting() {
-		err := in.mirror.Load(func(t *cdc.Table, row cdc.Row) { in.mapper.RefsOf(t, row, in.mirror.Want) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// transact maps one small transaction and makes it visible to the next. It returns the id of the last event.
-func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []cdc.Change, chunk *outbox.Chunk, last int64) (int64, error) {
-	if len(changes) == 0 {
-		return last, nil
-	}
-	net, err := mapping.Fold(changes)
-	if err != nil {
-		return last, err
-	}
-	net, err = in.resolve(ctx, net)
-	if err != nil {
-		return last, err
-	}
-	last = in.releaseHeld(tx.Time, chunk, last)
-	mapped := in.mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
-	mapped.Observe(net)
-	first := len(chunk.Events)
-	emit := func(e mapping.Event) error { in.emit(&e, tx, chunk); return nil }
-	if mapped.Grouping() {
-		if err := mapped.Group(net); err != nil {
-			return last, err
-		}
-	}
-	if err := mapped.Map(net, emit); err != nil {
-		return last, err
-	}
-	last = number(chunk.Events[first:], last)
-	in.cancelHeld(mapped.Follows(), tx, chunk)
-	for i := range net {
-		in.mirror.Apply(&net[i])
-	}
-	in.subs.followRoots(in.mapper, net)
-	chunk.Webhooks = append(chunk.Webhooks, in.subs.follow(in.mapper, net, in.mirror, last)...)
-	return last, nil
-}
-
-// resolve completes net changes from the mirror and drops those that change nothing.
-func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, error) {
-	kept := net[:0]
-	for i := range net {
-		c := &net[i]
-		old := in.mirror.Row(c.Relation.Table, c.Key)
-		if c.Moved { // also where the key was another row's before
-			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.From))
-		}
-		if !mapping.Resolve(c, old) {
-			continue
-		}
-		if err := in.barrier.complete(ctx, c); err != nil {
-			return nil, err
-		}
-		kept = append(kept, *c)
-	}
-	return kept, nil
 }
 
 // number gives the events of one transaction their IDs, in the order of their positions in it. It returns the last one.

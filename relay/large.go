@@ -72,6 +72,7 @@ func (in *ingest) committedLarge(l *largeMapping, end cdc.LSN) {
 			in.warned.unresolvedEvent(what.name, "events", n)
 		}
 	}
+	in.reportWithoutBody(&l.lacking)
 }
 
 // discard removes a transaction's temporary files.
@@ -109,17 +110,14 @@ func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *ou
 }
 
 func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.Spool, alive func() error) error {
-	in.mirror.Begin(ctx)
-	for i := range folded {
-		in.wantOld(&folded[i])
-	}
-	err := in.mirror.Load(func(*cdc.Table, cdc.Row) {})
-	if half := len(folded) / 2; half > 0 && errors.Is(err, outbox.ErrFull) {
-		return errors.Join(in.netChunk(ctx, folded[:half], spool, alive), in.netChunk(ctx, folded[half:], spool, alive))
-	}
-	if err != nil && !errors.Is(err, outbox.ErrFull) { // what was not loaded is fetched when it is asked for
-		return err
-	}
+	load := func() error { return in.mirror.Load(func(*cdc.Table, cdc.Row) {}) }
+	return in.inParts(ctx, folded, in.wantOld, load, func(part []cdc.Change) error {
+		return errors.Join(in.complete(ctx, part, spool), alive())
+	})
+}
+
+// complete completes changes whose old rows are loaded, and keeps them in the spool.
+func (in *ingest) complete(ctx context.Context, folded []cdc.Change, spool *cdc.Spool) error {
 	net, err := in.resolve(ctx, folded)
 	if err := errors.Join(err, in.mirror.Err()); err != nil {
 		return err
@@ -130,7 +128,7 @@ func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.
 		}
 	}
 	in.mirror.Reset()
-	return alive()
+	return nil
 }
 
 // largeMapping is the second half: net changes to events.
@@ -145,6 +143,7 @@ type largeMapping struct {
 	webhooks map[int64]bool // that have events of this transaction
 	told     map[told]int
 	sample   []outbox.EventRef // the first that were reconciled
+	lacking  withoutBody
 }
 
 // told is what events are counted by.
@@ -179,21 +178,19 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	}
 	if mapped.Grouping() {
 		err = eachChunk(net, func(changes []cdc.Change) error {
-			if err := l.load(ctx, changes); err != nil {
-				return err
-			}
-			defer l.mirror.Reset()
-			return errors.Join(mapped.Group(changes), l.mirror.Err())
+			return l.loaded(ctx, changes, func(part []cdc.Change) error {
+				defer l.mirror.Reset()
+				return errors.Join(mapped.Group(part), l.mirror.Err())
+			})
 		})
 		if err != nil {
 			return err
 		}
 	}
 	err = eachChunk(net, func(changes []cdc.Change) error {
-		if err := l.load(ctx, changes); err != nil {
-			return err
-		}
-		return l.emitting(ctx, func(emit func(mapping.Event) error) error { return mapped.Map(changes, emit) })
+		return l.loaded(ctx, changes, func(part []cdc.Change) error {
+			return l.emitting(ctx, func(emit func(mapping.Event) error) error { return mapped.Map(part, emit) })
+		})
 	})
 	if err != nil {
 		return err
@@ -224,13 +221,9 @@ func (l *largeMapping) writeMirror(ctx context.Context, net netChanges, keep boo
 	})
 }
 
-// load fetches the rows that mapping the changes needs.
-func (l *largeMapping) load(ctx context.Context, changes []cdc.Change) error {
-	l.mirror.Begin(ctx)
-	for i := range changes {
-		l.mapper.Refs(&changes[i], l.mirror.Want)
-	}
-	return l.loadAll()
+// loaded works through changes with the rows at hand that mapping them needs.
+func (l *largeMapping) loaded(ctx context.Context, changes []cdc.Change, work func([]cdc.Change) error) error {
+	return l.inParts(ctx, changes, func(c *cdc.Change) { l.mapper.Refs(c, l.mirror.Want) }, l.loadAll, work)
 }
 
 // number gives an event its ID. IDs grow with the index: one that is passed over belongs to a grouped event that comes later.
@@ -264,7 +257,12 @@ func (l *largeMapping) emitting(ctx context.Context, step func(emit func(mapping
 		} else {
 			l.number(e.Index, &chunk.Events[len(chunk.Events)-1])
 		}
-		return nil
+		if chunk.Bytes < commitBytes {
+			return nil
+		}
+		full := chunk
+		chunk = &outbox.Chunk{}
+		return l.write(ctx, full)
 	})
 	if err != nil {
 		return err
@@ -282,6 +280,7 @@ func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
 			l.webhooks[w] = true
 		}
 		l.tell(&chunk.Events[i])
+		l.lacking.add(&chunk.Events[i])
 	}
 	for i := range chunk.Hold {
 		if l.reconciling {

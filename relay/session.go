@@ -43,6 +43,7 @@ func (t *term) session(ctx context.Context) error {
 		return err
 	}
 	mapper.OnConditionFailure(t.warned.conditionFailures(t.metrics))
+	mapper.MaxBody(int(t.config.Outbox.MaxBody.Bytes))
 	owners := mapper.Owners()
 	// Taken before anything is read: what is altered later is noticed later.
 	prints, err := cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables())

@@ -22,6 +22,7 @@ type Metrics struct {
 	events           *prometheus.CounterVec
 	unresolved       prometheus.Counter
 	conditions       *prometheus.CounterVec
+	withoutBody      prometheus.Counter
 	deliveries       *prometheus.CounterVec
 	deliveryDuration prometheus.Histogram
 	commitToDelivery prometheus.Histogram
@@ -50,6 +51,8 @@ func NewMetrics(reg prometheus.Registerer, classes ...string) *Metrics {
 			"Events whose tenant could not be resolved; they are kept and sent to nobody.")),
 		conditions: auto.NewCounterVec(counter("condition_failures_total",
 			"Evaluations of a mapping's conditions that had no value for a row, such as a division by zero, by table; the condition did not hold."), []string{"table"}),
+		withoutBody: auto.NewCounter(counter("events_without_body_total",
+			"Events whose body would be larger than outbox.max_body; they are kept without it and not delivered.")),
 		deliveries: auto.NewCounterVec(counter("deliveries_total",
 			"Delivery attempts, by outcome class."), []string{"class"}),
 		deliveryDuration: auto.NewHistogram(seconds("delivery_duration_seconds",
@@ -88,6 +91,9 @@ func (m *Metrics) Event(name string, resolved bool) {
 
 // ConditionFailed counts an evaluation of a condition that had no value for a row of the table.
 func (m *Metrics) ConditionFailed(table string) { m.conditions.WithLabelValues(table).Inc() }
+
+// WithoutBody counts events that were recorded without their bodies.
+func (m *Metrics) WithoutBody(n int) { m.withoutBody.Add(float64(n)) }
 
 // OutboxCommit records one transaction of the outbox.
 func (m *Metrics) OutboxCommit(took time.Duration) { observe(m.outboxCommit, took) }

@@ -42,6 +42,7 @@ func TestMetrics_Counted(t *testing.T) {
 	metrics.Changes("users", cdc.Delete, 1)
 	metrics.Event("user.created", true)
 	metrics.Event("user.created", false)
+	metrics.WithoutBody(3)
 	metrics.OutboxCommit(500 * time.Millisecond)
 	metrics.Attempt("delivered", 125*time.Millisecond)
 	metrics.Delivered(2 * time.Second)
@@ -59,6 +60,7 @@ func TestMetrics_Counted(t *testing.T) {
 		`delivery_duration_seconds_count 1`,
 		`events_total{event="user.created"} 2`,
 		`events_unresolved_total 1`,
+		`events_without_body_total 3`,
 		`outbox_commit_seconds_sum 0.5`,
 		`outbox_commit_seconds_count 1`,
 		`transactions_total 2`,

@@ -155,6 +155,9 @@ func (c *eventsCommandLine) show(ctx context.Context, o *opened, args []string) 
 	if len(deliveries) == 0 {
 		fmt.Fprintln(o.out, "none")
 	}
+	if c.body && len(body) == 0 {
+		fmt.Fprintln(o.out, "\nthe event has no body: it would be larger than outbox.max_body")
+	}
 	return writeBody(o.out, body)
 }
 

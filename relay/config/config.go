@@ -72,6 +72,7 @@ type Outbox struct {
 	Keys      []Key    `toml:"-"`
 	Retention Duration `toml:"retention"`
 	Batch     int      `toml:"batch"`
+	MaxBody   Size     `toml:"max_body"`
 }
 
 // Delivery says how webhooks are called.
@@ -180,7 +181,7 @@ func Default() *Config {
 			RetainedWarning:   Size{1 << 30},
 		},
 		Mapping: Mapping{Preset: "ferriskey", Schema: "public", ResourceID: ResourceIDRow, Drop: []string{}},
-		Outbox:  Outbox{Schema: "iam_relay", Retention: Duration{720 * time.Hour}, Batch: 500},
+		Outbox:  Outbox{Schema: "iam_relay", Retention: Duration{720 * time.Hour}, Batch: 500, MaxBody: Size{16 << 20}},
 		Delivery: Delivery{
 			Timeout:        Duration{15 * time.Second},
 			ConnectTimeout: Duration{3 * time.Second},

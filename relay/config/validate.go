@@ -85,6 +85,9 @@ func (o *Outbox) validate(ps *problems) {
 		checkDuration(ps, "outbox.retention", o.Retention, time.Hour, 100*365*24*time.Hour)
 	}
 	checkCount(ps, "outbox.batch", o.Batch, 10_000)
+	if o.MaxBody.Bytes < 1<<20 || o.MaxBody.Bytes > 64<<20 {
+		ps.add("outbox.max_body", "must be from 1MiB to 64MiB")
+	}
 }
 
 func (d *Delivery) validate(ps *problems) {

@@ -22,7 +22,7 @@ type Event struct {
 	Occurred time.Time // the commit time in the IAM
 	LSN      cdc.LSN
 	Ordinal  int
-	// Body is sent and signed byte for byte.
+	// Body is sent and signed byte for byte. It is nil, and null in the store, where it would be larger than outbox.max_body.
 	Body []byte
 	// Reconciled: a comparison has found it, the log did not tell.
 	Reconciled bool

@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,6 +37,12 @@ func (s *Sender) Send(ctx context.Context, t *Target, m *Message) Outcome {
 }
 
 func (s *Sender) send(ctx context.Context, t *Target, m *Message, now time.Time) Outcome {
+	if len(m.Body) == 0 {
+		return Outcome{
+			Class: ClassPayloadTooLarge,
+			Err:   errors.New("the event has no body: it would be larger than outbox.max_body allows"),
+		}
+	}
 	if s.maxPayload > 0 && int64(len(m.Body)) > s.maxPayload {
 		return Outcome{
 			Class: ClassPayloadTooLarge,

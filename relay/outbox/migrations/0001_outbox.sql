@@ -46,7 +46,7 @@ CREATE TABLE mirror (
 ) WITH (fillfactor = 85);
 CREATE INDEX mirror_owner ON mirror (tbl, owner) WHERE owner IS NOT NULL;
 
--- The log of events. The body is bytes, sent and signed as they are.
+-- The log of events. The body is bytes, sent and signed as they are; null where it would be larger than outbox.max_body.
 CREATE TABLE event (
     id         bigint NOT NULL,
     day        date   NOT NULL,
@@ -57,7 +57,7 @@ CREATE TABLE event (
     occurred   timestamptz NOT NULL,
     lsn        pg_lsn NOT NULL,
     ordinal    int    NOT NULL,
-    body       bytea  NOT NULL,
+    body       bytea,
     webhooks   bigint[] NOT NULL,
     PRIMARY KEY (id, day)
 ) PARTITION BY RANGE (day);
@@ -71,7 +71,7 @@ CREATE TABLE held (
     tenant     text,
     resource   text   NOT NULL,
     occurred   timestamptz NOT NULL,
-    body       bytea  NOT NULL,
+    body       bytea,
     webhooks   bigint[] NOT NULL,
     match      text   NOT NULL,
     until      timestamptz NOT NULL,

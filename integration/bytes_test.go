@@ -1,0 +1,94 @@
+package integration_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/iam-relay/iam-relay/integration/ferriskey"
+)
+
+// fits checks that the relay has never held more than a fraction of what went through it.
+func (p *process) fits() {
+	p.t.Helper()
+	peak := p.peak()
+	p.t.Logf("%d kB at the peak", peak)
+	if !raceDetector && peak > largest {
+		p.t.Errorf("the relay has taken %d kB, more than %d", peak, largest)
+	}
+}
+
+// heavyRole makes a role with a large description and gives it to users, in one transaction: few small rows, of which each makes
+// an event with the whole role in it.
+func (w *world) heavyRole(bytes, users int) (role string) {
+	w.t.Helper()
+	return value[string](w.t, w.db, `WITH role AS (
+			INSERT INTO roles (id, name, realm_id, description) VALUES (gen_random_uuid(), 'heavy', $1, repeat('x', $2::int)) RETURNING id
+		), given AS (
+			INSERT INTO user_role (user_id, role_id) SELECT u.id, role.id FROM role, users u WHERE u.username LIKE 'many%' ORDER BY u.username LIMIT $3
+		) SELECT id::text FROM role`, w.acme.ID, bytes, users)
+}
+
+// neighbour is a realm whose webhook must hear everything at once, whatever happens in the other one.
+func (w *world) neighbour() ferriskey.Realm {
+	w.t.Helper()
+	realm, err := w.iam.CreateRealm(w.t.Context(), "neighbour", "Neighbour")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return realm
+}
+
+// Small rows that all show one large parent make bodies of more than a gigabyte in one transaction. It is ingested in pieces,
+// also where the transaction itself is small, and those of others go on.
+func TestBytes_SmallRowsMakeLargeBodies(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]string{"in memory": "4MiB", "spilled": "64KiB"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			n := strength(600, 300, 60)
+			w.exec(insertMany, w.acme.ID, "many", n)
+			other := w.neighbour()
+			p := start(t, w.config().webhook(w.hook, "/neighbour", map[string]any{"tenant": other.ID}).set("source.memory_limit", limit))
+			role := w.heavyRole(2_000_000, n)
+			user, err := w.iam.CreateUser(t.Context(), other.ID, ferriskey.User{Username: "late", Email: "late@example.org"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var a account
+			a.add(expect("user.created", user, other.ID))
+			a.arrives(t, w.hook, "/neighbour")
+			if got := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.event WHERE name = 'user.role.assigned' AND length(body) > 2000000
+				AND position(convert_to($1, 'UTF8') IN body) > 0`), role); got != n {
+				t.Errorf("%d events have their whole body, want %d", got, n)
+			}
+			p.fits()
+			p.stop()
+			w.audit()
+		})
+	}
+}
+
+// A body larger than any may be is not made. Its event is recorded, its delivery dead, and the operator told once.
+func TestBytes_BodyLargerThanAnyMayBe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(insertMany, w.acme.ID, "many", 50)
+	cfg := w.config().webhook(w.hook, "/all", map[string]any{"tenant": w.acme.ID}).set("outbox.max_body", "1MiB")
+	p := start(t, cfg)
+	w.heavyRole(2_000_000, 50)
+	var a account
+	w.createUser(&a, 1)
+	a.arrives(t, w.hook, "/all")
+	w.until("what cannot be sent is dead", `SELECT count(*) = 51 FROM relay.parked p JOIN relay.event e ON e.id = p.event
+		WHERE e.body IS NULL AND e.name IN ('role.created', 'user.role.assigned') AND p.class = 'payload_too_large' AND p.due = 'infinity'`)
+	p.metric("iam_relay_events_without_body_total 51")
+	const said = "which would be larger than outbox.max_body"
+	p.waitFor(within(t), said)
+	p.stop()
+	printed, _ := p.log.read()
+	if n := strings.Count(printed, said); n != 1 {
+		t.Errorf("that bodies are too large is logged %d times", n)
+	}
+	w.audit()
+}
