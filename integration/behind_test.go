@@ -24,7 +24,7 @@ func (w *world) createUsers(a *account, from, n int) {
 func TestBehind_SlowEndpointCatchesUpFromTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	cfg := w.config().webhook(w.hook, "/slow").webhook(w.hook, "/quick").set("delivery.queue", 10).set("delivery.in_flight", 8)
+	cfg := w.config().webhook(w.hook, "/slow").webhook(w.hook, "/quick").set("delivery.queue", 10).set("delivery.in_flight", 3)
 	w.hook.Respond(onPath("/slow", receiver.Response{Delay: 30 * time.Millisecond}))
 	start(t, cfg)
 	var a account

@@ -1,7 +1,13 @@
 package integration_test
 
 import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/iam-relay/iam-relay/integration/receiver"
 )
 
 // roles makes roles whose events are of about so many bytes, and accounts for them.
@@ -45,4 +51,89 @@ func TestFairness_OversizedEventsPauseNobody(t *testing.T) {
 	a.arrives(t, w.hook, "/healthy")
 	w.until("the oversized ones are dead", `SELECT count(*) = 40 FROM relay.parked WHERE due = 'infinity' AND class = 'payload_too_large'`)
 	w.until("the endpoint is not paused", `SELECT rests = 0 AND rest_until IS NULL AND failing_since IS NULL FROM relay.webhook`)
+}
+
+// Hundreds of webhooks of one realm that never answer leave senders to another realm, whose events arrive meanwhile. There are far
+// fewer senders than webhooks that hang, and none of them times out before the test has ended.
+func TestFairness_HangingWebhooksOfAnotherRealm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other, err := w.iam.CreateRealm(t.Context(), "other", "Other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.hook.Respond(func(d *receiver.Delivery) receiver.Response { return receiver.Response{Hang: d.Path != "/healthy"} })
+	cfg := w.config().set("delivery.senders", 64).set("delivery.timeout", "2m")
+	_, secret := w.subscribeIn(w.acme, "/healthy", "user.created")
+	cfg.secrets = append(cfg.secrets, secret)
+	for i := range 200 {
+		_, secret := w.subscribeIn(other, fmt.Sprintf("/hangs/%d", i), "role.created")
+		cfg.secrets = append(cfg.secrets, secret)
+	}
+	p := start(t, cfg)
+	var a account
+	w.createUser(&a, 0)
+	a.arrives(t, w.hook, "/healthy")
+	w.createRoles(nil, other.ID, 20, 10)
+	if _, err := w.hook.Wait(within(t), func(s *receiver.Snapshot) bool { return s.Requests > 20 }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		w.createUser(&a, 1+i)
+		a.arrives(t, w.hook, "/healthy")
+		if t.Failed() {
+			break
+		}
+	}
+	p.kill() // what hangs is not waited for
+}
+
+// Webhooks that are far behind large events share the memory and the reads: the relay stays small and keeps the leadership, and all
+// of them catch up.
+func TestFairness_ManyWebhooksBehindLargeEvents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := w.config().set("delivery.rest", "1s").set("delivery.rest_max", "1s").set("delivery.rest_after", 1)
+	const hooks, events = 30, 40
+	for i := range hooks {
+		_, secret := w.subscribe(fmt.Sprintf("/behind/%d", i), "role.created")
+		cfg.secrets = append(cfg.secrets, secret)
+	}
+	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{Status: 503} })
+	p := start(t, cfg)
+	var a account
+	w.createRoles(&a, w.acme.ID, events, 200_000)
+	w.until("all are paused", `SELECT count(*) = $1 FROM relay.webhook WHERE rests > 0 AND cursor IS NOT NULL`, hooks)
+	before := w.epoch()
+	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
+	w.exec(w.inOutbox(`UPDATE relay.parked SET due = now()`))
+	if _, err := w.hook.Wait(within(t), func(s *receiver.Snapshot) bool { return s.Distinct >= hooks*events }); err != nil {
+		t.Fatal(err)
+	}
+	if after := w.epoch(); after != before {
+		t.Errorf("epoch %d follows epoch %d", after, before)
+	}
+	if peak := p.peakMemory(); !raceDetector && peak > 150<<20 {
+		t.Errorf("the relay took %d MiB", peak>>20)
+	}
+	p.stop()
+}
+
+// peakMemory is the largest resident set of the process in bytes, 0 where the system does not say.
+func (p *process) peakMemory() int64 {
+	p.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			return kb << 10
+		}
+	}
+	return 0
 }

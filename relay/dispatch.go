@@ -23,9 +23,10 @@ type dispatcher struct {
 	endpoints map[int64]*endpoint
 	head      int64 // the newest event of the log, as far as is known here
 	delivered int64 // stored, by the leader: all but the endpoints with a cursor are done up to here
-	bytes     int   // of bodies in queues
-	active    int   // first attempts on their way
-	turn      []*endpoint
+	pool      *eventPool
+	senders   *scheduler // of first attempts and probes
+	retriers  *scheduler // of further attempts
+	reads     logReads
 	ledger    ledger
 	closing   bool
 	settled   bool            // the drain has given cursors out
@@ -42,7 +43,7 @@ type deliveryConfig struct {
 	schedule webhook.Schedule
 	inFlight int // per endpoint
 	queue    int // events per endpoint
-	senders  int // first attempts on their way, to all endpoints together
+	limit    int // of concurrent first attempts, to all endpoints together
 	patience patience
 	metrics  *admin.Metrics
 	// rootEvents are those that root tenants hear of other tenants.
@@ -50,11 +51,11 @@ type deliveryConfig struct {
 	log        *slog.Logger
 }
 
-// queueBytes bounds the bodies waiting in all queues together. Beyond it endpoints read the log instead.
-const queueBytes = 8 << 20
-
 func newDispatcher(ctx context.Context, c deliveryConfig) *dispatcher {
-	d := &dispatcher{deliveryConfig: c, endpoints: map[int64]*endpoint{}, sendCtx: ctx}
+	d := &dispatcher{
+		deliveryConfig: c, endpoints: map[int64]*endpoint{}, sendCtx: ctx,
+		pool: newEventPool(poolBytes), senders: newScheduler(c.limit), retriers: newScheduler(retrySlots), reads: newLogReads(),
+	}
 	d.ledger.init()
 	return d
 }
@@ -158,7 +159,7 @@ func (d *dispatcher) push(e *endpoint, event *outbox.Event) {
 	if !e.served || e.behind {
 		return
 	}
-	if len(e.queue) >= d.queue || d.bytes > queueBytes || !e.open() {
+	if len(e.queue) >= d.queue || !d.pool.mayHold(e.account, e.pace()) || !e.open() {
 		e.fallBehind(event.ID - 1)
 		d.advance(e) // nothing of its own may be waiting: the memory is full of others' events
 		return
@@ -175,8 +176,7 @@ func (d *dispatcher) enqueue(e *endpoint, event *outbox.Event) {
 		d.parkBehind(e, event, key)
 		return
 	}
-	e.queue = append(e.queue, event)
-	d.bytes += len(event.Body)
+	e.queue = append(e.queue, d.pool.hold(e.account, event))
 }
 
 // advance does what there is to do for an endpoint: read on in its log, send what waits.
@@ -184,90 +184,6 @@ func (d *dispatcher) advance(e *endpoint) {
 	d.greet(e)
 	d.refill(e)
 	d.pump(e)
-}
-
-// pump starts as many requests as the endpoint may have. Where all senders are taken, it waits for its turn.
-func (d *dispatcher) pump(e *endpoint) {
-	for !e.inTurn {
-		if d.active >= d.senders {
-			if len(e.queue) > 0 {
-				d.awaitTurn(e)
-			}
-			return
-		}
-		event := d.take(e)
-		if event == nil {
-			return
-		}
-		d.active++
-		d.workers.Go(func() { d.work(e, event) })
-	}
-}
-
-func (d *dispatcher) awaitTurn(e *endpoint) {
-	if !e.inTurn {
-		e.inTurn = true
-		d.turn = append(d.turn, e)
-	}
-}
-
-// work makes one request after the other. Between them it gives its place to the endpoint whose turn it is.
-func (d *dispatcher) work(e *endpoint, event *outbox.Event) {
-	for event != nil {
-		began := time.Now()
-		outcome := d.send(e, event, 1)
-		e, event = d.next(e, event, began, outcome)
-	}
-}
-
-func (d *dispatcher) next(e *endpoint, event *outbox.Event, began time.Time, o webhook.Outcome) (*endpoint, *outbox.Event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.finish(e, event, began, o)
-	for len(d.turn) > 0 {
-		other := d.turn[0]
-		d.turn[0] = nil
-		d.turn = d.turn[1:]
-		other.inTurn = false
-		taken := d.take(other)
-		if taken == nil {
-			continue
-		}
-		if len(other.queue) > 0 {
-			d.awaitTurn(other)
-		}
-		if len(e.queue) > 0 {
-			d.awaitTurn(e)
-		}
-		return other, taken
-	}
-	if taken := d.take(e); taken != nil {
-		d.pump(e)
-		return e, taken
-	}
-	d.active--
-	return nil, nil
-}
-
-// take returns the next event that may be sent now, or nil.
-func (d *dispatcher) take(e *endpoint) *outbox.Event {
-	if d.closing || !e.served || !e.open() || e.letGo || e.workers >= e.mayWork() || !d.member.Alive() {
-		return nil
-	}
-	at := e.pick()
-	if at < 0 {
-		return nil
-	}
-	if wait := e.limiter.wait(time.Now()); wait > 0 {
-		d.wake(e, wait)
-		return nil
-	}
-	event := e.unqueue(at)
-	d.bytes -= len(event.Body)
-	e.workers++
-	e.sending[event.ID] = e.key(event)
-	d.refill(e)
-	return event
 }
 
 func (d *dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook.Outcome {
@@ -291,6 +207,7 @@ func (d *dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook
 // back, undone.
 func (d *dispatcher) finish(e *endpoint, event *outbox.Event, began time.Time, o webhook.Outcome) {
 	e.workers--
+	defer d.pool.release(e.account, event.ID)
 	if o.Class == webhook.ClassCanceled {
 		// The relay itself stopped. The event stays undone: it is sent again by whoever reads the log next.
 		return
@@ -320,6 +237,7 @@ func (d *dispatcher) book(e *endpoint, event *outbox.Event, number int, began ti
 	d.metrics.Attempt(string(o.Class), o.Duration)
 	if o.Class.ReachedOut() {
 		e.window.answered(o, began)
+		e.judge(o)
 	}
 	d.ledger.attempt(e.id, event.ID, number, began, o)
 }

@@ -75,8 +75,8 @@ func (d *dispatcher) parkPassedOver(e *endpoint) {
 	kept := e.queue[:0]
 	for _, event := range e.queue {
 		if event.ID < last {
-			d.bytes -= len(event.Body)
 			d.parkBehind(e, event, e.key(event))
+			d.pool.release(e.account, event.ID)
 		} else {
 			kept = append(kept, event)
 		}

@@ -38,16 +38,20 @@ type endpoint struct {
 	sending map[int64]string // taken from the queue, not booked yet, with what they are ordered by
 	workers int              // first attempts on their way
 	retries int              // parked deliveries on their way
-	inTurn  bool             // waits for a sender
-	window  window
-	limiter limiter
-	agreed  agreement
-	timer   *time.Timer
+	waiting bool             // for a sender
+	group   group            // what it shares senders with
+	account string           // the tenant that what it holds of the event pool is counted for; it never changes
+	// retryAfter is when its rate allows the next retry.
+	retryAfter time.Time
+	window     window
+	limiter    limiter
+	agreed     agreement
+	timer      *time.Timer
 
 	// behind: what comes after readFrom is not in the queue; the endpoint reads it from the log.
 	behind   bool
 	readFrom int64
-	reading  bool
+	reading  bool // or waiting for its turn to read
 	// own: the endpoint has a place of its own in the store instead of sharing the common mark; stored is that place.
 	own    bool
 	stored *int64
@@ -57,7 +61,10 @@ type endpoint struct {
 }
 
 func (d *dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
-	e := &endpoint{id: w.ID, enabled: w.Enabled, resumed: w.Resumed, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}
+	e := &endpoint{
+		id: w.ID, enabled: w.Enabled, resumed: w.Resumed, account: w.Tenant, sending: map[int64]string{},
+		order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}},
+	}
 	d.endpoints[w.ID] = e
 	d.set(e, w)
 	return e
@@ -109,6 +116,10 @@ func (d *dispatcher) aim(e *endpoint, w *outbox.Webhook) {
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: e.name, URL: w.URL, Headers: w.Headers, Secrets: secrets, Tenant: w.Tenant,
 		Options: e.options, Credentials: credentials,
 	})
+	e.group = group{tenant: w.Tenant}
+	if e.target != nil {
+		e.group.host = e.target.Host()
+	}
 	if e.invalid = errors.Join(e.invalid, err, credentialsErr); e.invalid != nil {
 		d.log.Warn("webhook cannot be delivered to", "webhook", e.name, "err", e.invalid)
 		return
@@ -163,7 +174,7 @@ func (d *dispatcher) clear(e *endpoint) {
 	}
 	e.fallBehind(min(e.queue[0].ID-1, e.readUpTo()))
 	for _, event := range e.queue {
-		d.bytes -= len(event.Body)
+		d.pool.release(e.account, event.ID)
 	}
 	e.queue = nil
 }

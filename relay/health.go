@@ -29,11 +29,33 @@ type health struct {
 	half    bool
 	told    bool // that it is failing, so that its recovery is worth telling
 	probing bool // the probe is being looked for
+	// probePending: it waits for a sender for the probe.
+	probePending bool
+	// What its last attempts say of the next one: see pace.
+	proven, sluggish bool
+	lingering        int // requests that have been on their way for long
+}
+
+// pace says how long a sender will probably be occupied.
+func (h *health) pace() pace {
+	switch {
+	case h.sluggish || h.lingering > 0:
+		return slow
+	case h.proven:
+		return proven
+	}
+	return unknown
+}
+
+// judge takes an attempt's outcome into the endpoint's pace.
+func (h *health) judge(o webhook.Outcome) {
+	h.sluggish = o.Class == webhook.ClassTimeout || o.Duration >= slowAfter
+	h.proven = o.Class.Verdict() == webhook.Delivered && !h.sluggish
 }
 
 // restore takes over what the previous relay knew. It lets nothing through that blocked holds up.
 func (d *dispatcher) restore(e *endpoint, w *outbox.Webhook, blocked map[string]int) {
-	e.health = health{Health: w.Health, told: w.Rests > 0}
+	e.health = health{Health: w.Health, told: w.Rests > 0, sluggish: w.Rests > 0 || !w.FailingSince.IsZero(), lingering: e.lingering, probePending: false}
 	e.order = order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}
 	maps.Copy(e.blocked, blocked)
 	if e.resting() {
@@ -157,46 +179,50 @@ func (d *dispatcher) probe(e *endpoint) {
 	if e.probing || d.closing || !e.enabled {
 		return
 	}
-	e.probing = true
-	d.workers.Go(func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		agreed := d.shake(e)
-		if agreed && e.Rests > 0 && e.options.Ordering == webhook.OrderingStrict { // it rested only until it agreed
-			e.Rests, e.RestUntil = 0, time.Time{}
-			d.ledger.health(e.id, e.Health)
-		}
-		if !agreed || e.Rests == 0 {
-			e.probing = false
-			d.advance(e)
-			return
-		}
-		d.mu.Unlock()
-		due, err := d.member.ClaimOldest(d.sendCtx, e.id)
-		d.mu.Lock()
+	e.probing, e.probePending = true, true
+	d.pump(e)
+}
+
+// runProbe does what probe asked for, once there is a sender for it.
+func (d *dispatcher) runProbe(e *endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	agreed := d.shake(e)
+	if agreed && e.Rests > 0 && e.options.Ordering == webhook.OrderingStrict { // it rested only until it agreed
+		e.Rests, e.RestUntil = 0, time.Time{}
+		d.ledger.health(e.id, e.Health)
+	}
+	if !agreed || e.Rests == 0 {
 		e.probing = false
-		if err != nil {
-			d.ledger.fail(err)
-			return
-		}
-		if d.closing {
-			return // the lease ends with the member
-		}
-		if !e.served || !e.enabled {
-			if due != nil { // for when it is enabled again, or for whoever serves it
-				d.ledger.park(outbox.Parked{
-					Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now(), Class: string(webhook.ClassCanceled), Again: true,
-				})
-			}
-			return
-		}
-		e.half = true
-		if due != nil {
-			d.retryOne(e, due)
-			return
-		}
 		d.advance(e)
-	})
+		return
+	}
+	d.mu.Unlock()
+	due, err := d.claimOldest(e.id)
+	d.mu.Lock()
+	e.probing = false
+	switch {
+	case err != nil:
+		d.ledger.fail(err)
+	case d.closing: // the lease ends with the member
+	case !e.served || !e.enabled:
+		if due != nil { // for when it is enabled again, or for the relay that serves it
+			d.ledger.unlease(due.Webhook, due.ID)
+		}
+	case due == nil:
+		e.half = true
+		d.advance(e)
+	default:
+		e.half = true
+		d.probeWith(e, due)
+	}
+}
+
+// claimOldest leases the oldest parked delivery of a webhook. It waits for one of the connections that reads may use.
+func (d *dispatcher) claimOldest(id int64) (*outbox.Due, error) {
+	d.reads.slots <- struct{}{}
+	defer func() { <-d.reads.slots }()
+	return d.member.ClaimOldest(d.sendCtx, id)
 }
 
 // giveUp stops delivering until somebody enables the webhook again. It goes on collecting events.

@@ -27,65 +27,6 @@ func (e *endpoint) done(head int64) int64 {
 	return place
 }
 
-// readSlice is how many events an endpoint that is behind takes from the log at a time.
-const readSlice = 250
-
-// mayRead reports whether an endpoint that is behind should take more events into its queue.
-func (d *dispatcher) mayRead(e *endpoint) bool {
-	return e.behind && e.served && e.open() && !e.letGo && !d.closing && len(e.queue) <= readSlice/2 && (d.bytes <= queueBytes || len(e.queue) == 0)
-}
-
-// refill reads on in the log for an endpoint that is behind, as its queue runs low. Called with the mutex held; the reading
-// itself is done without it.
-func (d *dispatcher) refill(e *endpoint) {
-	if e.reading || !d.mayRead(e) || d.caughtUp(e) {
-		return
-	}
-	e.reading = true
-	d.workers.Go(func() { d.readLog(e) })
-}
-
-// caughtUp reports whether the log has nothing more for the endpoint. At the leader it is live from then on: what comes next
-// is pushed.
-func (d *dispatcher) caughtUp(e *endpoint) bool {
-	if e.readFrom < d.head {
-		return false
-	}
-	if d.leader != nil {
-		e.behind = false
-	}
-	return true
-}
-
-func (d *dispatcher) readLog(e *endpoint) {
-	for {
-		d.mu.Lock()
-		if !d.mayRead(e) || d.caughtUp(e) {
-			e.reading = false
-			d.mu.Unlock()
-			return
-		}
-		from, head := e.readFrom, d.head
-		d.mu.Unlock()
-		events, through, err := d.store.ReadEvents(d.sendCtx, e.id, from, head, readSlice)
-		d.mu.Lock()
-		if err != nil {
-			e.reading = false
-			d.ledger.fail(err)
-			d.mu.Unlock()
-			return
-		}
-		if e.served && e.open() && !e.letGo && e.readFrom == from { // else it is to go on from another place, or elsewhere
-			e.readFrom = through
-			for i := range events {
-				d.enqueue(e, &events[i])
-			}
-			d.pump(e)
-		}
-		d.mu.Unlock()
-	}
-}
-
 const (
 	// handOver is by how many events a webhook must be behind to be served by a relay that does not lead. The leader takes it
 	// back when it has caught up: only there it can be live.
@@ -151,13 +92,14 @@ func (d *dispatcher) follow(lagging outbox.Lagging) (leads bool) {
 			e.letGo = true
 			surplus--
 		}
-		if e.half && len(e.queue) == 0 && e.workers == 0 && e.retries == 0 && !e.reading && (!e.behind || e.readFrom >= d.head) {
+		if e.half && len(e.queue) == 0 && e.workers == 0 && e.retries == 0 && !e.reading && !e.probing && (!e.behind || e.readFrom >= d.head) {
 			// Nothing shows whether it is back. A delivery may have been parked since the probe was looked for.
 			e.half = false
 			d.probe(e)
 		}
 		d.advance(e)
 	}
+	d.startReads()
 	return d.leader != nil
 }
 
@@ -180,7 +122,6 @@ func (d *dispatcher) serve(webhooks []outbox.Webhook, blocked map[int64]map[stri
 		e.served, e.letGo, e.behind, e.own = true, false, true, true
 		e.readFrom, e.stored = *w.Cursor, w.Cursor
 		e.window.narrow()
-		e.window.open = baseWorkers
 		d.restore(e, w, blocked[w.ID])
 		d.log.Debug("serving a webhook that is behind", "webhook", e.name, "from", e.readFrom, "head", d.head)
 		d.advance(e)

@@ -53,6 +53,11 @@ func (l *ledger) unpark(webhookID, event int64) {
 	l.pending.Unpark = append(l.pending.Unpark, outbox.DeliveryKey{Event: event, Webhook: webhookID})
 }
 
+// unlease gives a claimed delivery back as it was.
+func (l *ledger) unlease(webhookID, event int64) {
+	l.pending.Unlease = append(l.pending.Unlease, outbox.DeliveryKey{Event: event, Webhook: webhookID})
+}
+
 func (l *ledger) disable(webhookID int64, d outbox.Disabling) {
 	if l.pending.Disable == nil {
 		l.pending.Disable = map[int64]outbox.Disabling{}
@@ -99,13 +104,20 @@ func (d *dispatcher) record(ctx context.Context) error {
 			return err
 		default:
 		}
-		// What has begun to be recorded is not given up because the relay stops: it would be delivered once more.
-		return d.flush(context.WithoutCancel(ctx))
+		// What has begun to be recorded is not given up at once because the relay stops: it would be delivered once more.
+		ctx, cancel := grace(ctx, recordGrace)
+		defer cancel()
+		d.age()
+		return d.flush(ctx)
 	})
 }
 
-// recordTimeout bounds one write of the ledger.
-const recordTimeout = 20 * time.Second
+const (
+	// recordTimeout bounds one write of the ledger.
+	recordTimeout = 20 * time.Second
+	// recordGrace is how long a write may go on after the relay was stopped. The drain writes what was not.
+	recordGrace = 5 * time.Second
+)
 
 // flush records what there is to record, first of all a batch whose recording has failed before.
 func (d *dispatcher) flush(ctx context.Context) error {
@@ -162,7 +174,7 @@ func (d *dispatcher) collect() (*outbox.Delivery, *outbox.Leader) {
 	}
 	moved := mark != d.delivered
 	pending.Delivered, d.delivered = mark, mark
-	if !moved && len(pending.Attempts) == 0 && len(pending.Park) == 0 && len(pending.Unpark) == 0 && len(pending.Places) == 0 &&
+	if !moved && len(pending.Attempts) == 0 && len(pending.Park) == 0 && len(pending.Unpark) == 0 && len(pending.Unlease) == 0 && len(pending.Places) == 0 &&
 		len(pending.Health) == 0 && len(pending.Agreed) == 0 && len(pending.Disable) == 0 && len(pending.Notices) == 0 {
 		return nil, nil
 	}

@@ -95,8 +95,8 @@ func (d *dispatcher) hold(e *endpoint, key string, dead, again bool) {
 	kept := e.queue[:0]
 	for _, event := range e.queue {
 		if e.key(event) == key {
-			d.bytes -= len(event.Body)
 			d.parkBehind(e, event, key)
+			d.pool.release(e.account, event.ID)
 		} else {
 			kept = append(kept, event)
 		}

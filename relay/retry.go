@@ -25,7 +25,9 @@ func (d *dispatcher) retry(ctx context.Context) error {
 	timer := time.NewTimer(retryPoll)
 	defer timer.Stop()
 	for {
+		began := time.Now()
 		due, err := d.claimDue(ctx)
+		took := time.Since(began)
 		if err == nil {
 			err = d.meet(ctx, due)
 		}
@@ -38,7 +40,7 @@ func (d *dispatcher) retry(ctx context.Context) error {
 		d.retryAll(due)
 		wait := retryPoll
 		if len(due) > 0 || d.retrying() {
-			wait = retryAgain
+			wait = max(retryAgain, 4*took) // a claim among very many webhooks must not keep the outbox busy
 		}
 		timer.Reset(wait)
 		select {
@@ -69,18 +71,18 @@ func (d *dispatcher) claimDue(ctx context.Context) ([]outbox.Due, error) {
 	if free <= 0 || !d.member.Alive() {
 		return nil, nil
 	}
-	return d.member.ClaimDue(ctx, leads, free, retriesPerEndpoint, busy)
+	return d.member.ClaimDue(ctx, outbox.Claim{Leads: leads, Limit: free, PerWebhook: retriesPerEndpoint, Bytes: readBytes, Except: busy})
 }
 
 // retryRoom returns how many more may be sent, and the webhooks that have no room of their own.
 func (d *dispatcher) retryRoom() (free int, busy []int64, leads bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	free, busy = retrySlots, []int64{}
+	free, busy = retrySlots-len(d.retriers.permits), []int64{}
+	now := time.Now()
 	for id, e := range d.endpoints {
-		free -= e.retries
-		full := e.retries >= retriesPerEndpoint || e.limiter.bucket != nil && e.retries > 0
-		if full || !e.enabled || e.resting() || e.half || e.letGo || !e.agreed.covers(e.target) {
+		full := e.retries >= retriesPerEndpoint || e.limiter.bucket != nil && (e.retries > 0 || now.Before(e.retryAfter))
+		if full || !d.retriers.admits(e.group, e.pace()) || !e.enabled || e.resting() || e.half || e.letGo || !e.agreed.covers(e.target) {
 			busy = append(busy, id)
 		}
 	}
@@ -130,33 +132,60 @@ func (d *dispatcher) retryAll(due []outbox.Due) {
 	}
 }
 
-// retryOne sends a parked delivery. The lease of one that is not sent ends with the member.
-func (d *dispatcher) retryOne(e *endpoint, due *outbox.Due) {
-	if d.closing {
-		return
-	}
+// passedOver deals with a parked delivery of which nothing is to be sent: its event is gone, or its endpoint has not agreed.
+func (d *dispatcher) passedOver(e *endpoint, due *outbox.Due) bool {
 	if due.Expired {
-		d.log.Warn("parked delivery has outlived its event", "webhook", e.name, "event", due.ID)
+		d.log.Warn("retry dropped: its event is past retention", "webhook", e.name, "event", due.ID)
 		d.ledger.park(outbox.Parked{Event: due.ID, Webhook: due.Webhook, Attempts: due.Attempts, Class: string(webhook.ClassCanceled), Again: true})
 		d.hold(e, due.Key, true, true)
-		return
+		return true
 	}
 	if !e.agreed.covers(e.target) {
 		d.putOff(e, due)
+		return true
+	}
+	return false
+}
+
+// retryOne sends a parked delivery. The lease of one that is not sent ends with the member.
+func (d *dispatcher) retryOne(e *endpoint, due *outbox.Due) {
+	if d.closing || d.passedOver(e, due) {
+		return
+	}
+	permit := d.retriers.acquire(e)
+	if permit == nil { // others of its tenant or host were claimed with it
+		d.ledger.unlease(due.Webhook, due.ID)
+		return
+	}
+	if wait := e.limiter.wait(time.Now()); wait > 0 {
+		d.retriers.release(permit)
+		e.retryAfter = time.Now().Add(wait)
+		d.ledger.unlease(due.Webhook, due.ID)
 		return
 	}
 	e.retries++
-	limiter := e.limiter
 	d.workers.Go(func() {
-		if err := limiter.await(d.sendCtx); err != nil {
-			return // the relay stops
-		}
 		began := time.Now()
 		outcome := d.send(e, &due.Event, due.Attempts+1)
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		d.retriers.release(permit)
 		d.retried(e, due, began, outcome)
 	})
+}
+
+// probeWith sends a parked delivery with the sender of the probe.
+func (d *dispatcher) probeWith(e *endpoint, due *outbox.Due) {
+	if d.passedOver(e, due) {
+		d.advance(e)
+		return
+	}
+	e.retries++
+	d.mu.Unlock()
+	began := time.Now()
+	outcome := d.send(e, &due.Event, due.Attempts+1)
+	d.mu.Lock()
+	d.retried(e, due, began, outcome)
 }
 
 // retried books a further attempt.

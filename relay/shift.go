@@ -130,7 +130,7 @@ func (r *Relay) deliveryConfig(member *outbox.Member) deliveryConfig {
 	return deliveryConfig{
 		rootEvents: rootEvents,
 		member:     member, store: r.store, sender: r.sender, schedule: delivery.RetrySchedule(), inFlight: delivery.InFlight, queue: delivery.Queue,
-		senders: delivery.Senders, metrics: r.metrics, log: r.log,
+		limit: delivery.Senders, metrics: r.metrics, log: r.log,
 		patience: patience{
 			restAfter: delivery.RestAfter, rest: delivery.Rest.Duration, restMax: delivery.RestMax.Duration,
 			disableAfter: delivery.DisableAfter.Duration, disableSpread: delivery.DisableSpread.Duration,

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -20,8 +19,8 @@ type window struct {
 }
 
 const (
-	// An endpoint that answers at once is served fastest over few connections: more of them only take turns on the
-	// processor. One that takes its time gets more, one for each stepAnswer of it.
+	// An endpoint begins with one request, so that one that hangs occupies one sender, and gets twice as many with each answer. One
+	// that answers at once is served fastest over few connections: more of them only take turns on the processor. One that takes its time gets more, one for each stepAnswer of it.
 	baseWorkers = 8
 	stepAnswer  = 250 * time.Microsecond
 )
@@ -33,7 +32,7 @@ func (w *window) limit(general, own int) {
 		w.most = own
 	}
 	if w.open == 0 {
-		w.open, w.calm = baseWorkers, float64(w.most)
+		w.open, w.calm = 1, float64(w.most)
 	}
 }
 
@@ -56,8 +55,11 @@ func (w *window) answered(o webhook.Outcome, began time.Time) {
 		}
 		w.open = min(w.open, float64(w.most))
 	case tooMuch(o) && began.After(w.cut): // one for each window full: what was on its way already says nothing new
-		w.open = max(1, w.open/2)
-		w.calm, w.cut = w.open, time.Now()
+		w.calm = max(1, w.open/2)
+		w.open, w.cut = w.calm, time.Now()
+		if o.Class == webhook.ClassTimeout {
+			w.open = 1 // each request that is not answered occupies a sender for the whole of delivery.timeout
+		}
 	}
 }
 
@@ -88,12 +90,4 @@ func (l *limiter) wait(now time.Time) time.Duration {
 	}
 	missing := 1 - l.bucket.TokensAt(now)
 	return time.Duration(missing / float64(l.bucket.Limit()) * float64(time.Second))
-}
-
-// await takes a request's share of the rate, when there is one.
-func (l *limiter) await(ctx context.Context) error {
-	if l.bucket == nil {
-		return nil
-	}
-	return l.bucket.Wait(ctx)
 }

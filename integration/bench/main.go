@@ -29,7 +29,7 @@ func main() {
 	transactions := flag.Int("transactions", 20000, "one-row transactions waiting in the slot")
 	rows := flag.Int("rows", 1000000, "rows of the one large transaction")
 	paced := flag.Duration("paced", 20*time.Second, "how long the paced load lasts")
-	only := flag.String("only", "", "run only these, of backlog, paced, slow, mixed, relays, tenants, large")
+	only := flag.String("only", "", "run only these, of backlog, paced, slow, mixed, relays, tenants, fairness, large")
 	flag.Parse()
 	if err := bench(*transactions, *rows, *paced, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -80,6 +80,7 @@ func bench(transactions, rows int, paced time.Duration, only string) error {
 		{"mixed", func() error { return w.mixed(transactions) }},
 		{"relays", func() error { return w.relays(transactions / 4) }},
 		{"tenants", func() error { return w.tenants(1000, transactions/2) }},
+		{"fairness", func() error { return w.fairness(paced) }},
 		{"large", func() error { return w.large(rows) }},
 	} {
 		if only != "" && !strings.Contains(only, b.name) {
@@ -289,11 +290,8 @@ func (w *world) paced(length time.Duration) error {
 		latencies = append(latencies, max(d.At.Sub(committed[d.Resource]), 0))
 	}
 	slices.Sort(latencies)
-	quantile := func(q float64) string {
-		return fmt.Sprintf("%.2f ms", float64(latencies[int(q*float64(len(latencies)-1))].Microseconds())/1000)
-	}
-	w.row("200 commits/s", "commit to arrival, p50", quantile(0.50), "under 5 ms")
-	w.row("", "commit to arrival, p99", quantile(0.99), "under 25 ms")
+	w.row("200 commits/s", "commit to arrival, p50", quantile(latencies, 0.50), "under 5 ms")
+	w.row("", "commit to arrival, p99", quantile(latencies, 0.99), "under 25 ms")
 	w.row("", "resident memory", fmt.Sprintf("%.1f MB", float64(rss)/1e6), "under 40 MB")
 	w.row("idle", "processor", fmt.Sprintf("%.2f %% of a core", 100*(after-before).Seconds()/idle.Seconds()), "under 1 %")
 	return relay.stop()

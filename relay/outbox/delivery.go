@@ -75,6 +75,7 @@ type Delivery struct {
 	Attempts []Attempt
 	Park     []Parked      // new or put off again
 	Unpark   []DeliveryKey // delivered at last
+	Unlease  []DeliveryKey // claimed, and given back as they were
 	Places   map[int64]Place
 	Health   map[int64]Health
 	Resumed  map[int64]int       // of the webhooks in Health: what is measured before one was resumed is void
@@ -219,6 +220,9 @@ func (d *Delivery) queueParked(batch *pgx.Batch, member int64, leads bool) {
 	for i := range d.Unpark {
 		batch.Queue(`DELETE FROM parked WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unpark[i].Event, d.Unpark[i].Webhook, member)
 	}
+	for i := range d.Unlease {
+		batch.Queue(`UPDATE parked SET lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unlease[i].Event, d.Unlease[i].Webhook, member)
+	}
 	for i := range d.Park {
 		p := &d.Park[i]
 		var due any = p.Due
@@ -241,25 +245,44 @@ func (d *Delivery) queueParked(batch *pgx.Batch, member int64, leads bool) {
 // readSpan bounds how much of the log one read looks at.
 const readSpan = 20000
 
-// ReadEvents returns up to limit events of one webhook after a place in the log and up to another, and the place up to which
-// it has looked.
-func (s *Store) ReadEvents(ctx context.Context, webhook, after, through int64, limit int) ([]Event, int64, error) {
-	through = min(through, after+readSpan)
-	rows, err := s.pool.Query(ctx, `SELECT id, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, reconciled FROM event
-		WHERE id > $1 AND id <= $2 AND $3 = ANY (webhooks) ORDER BY id LIMIT $4`, after, through, webhook, limit)
+// Read says which events of a webhook to read.
+type Read struct {
+	Webhook        int64
+	After, Through int64 // event ids
+	// Limit and Bytes bound what is read; it is one event at least.
+	Limit, Bytes int
+	// Held are events whose bodies need not be read: they are returned without, and count nothing.
+	Held []int64
+}
+
+const readEvents = `
+SELECT id, webhook_id, name, tenant, resource, occurred, CASE WHEN size > 0 THEN body END, reconciled, wanted FROM (
+	SELECT *, sum(size) OVER (ORDER BY id) AS total, count(*) OVER () AS wanted FROM (
+		SELECT id, webhook_id, name, coalesce(tenant, '') AS tenant, resource, occurred, body, reconciled,
+			CASE WHEN id = ANY ($6) THEN 0 ELSE greatest(octet_length(body), 1) END AS size
+		FROM event WHERE id > $1 AND id <= $2 AND $3 = ANY (webhooks) ORDER BY id LIMIT $4
+	) AS e
+) AS e WHERE total - size < $5 ORDER BY id`
+
+// ReadEvents returns events of one webhook in the order of their ids, and the id up to which it has looked. The sizes of bodies
+// are known without reading them, so no more than asked for is read.
+func (s *Store) ReadEvents(ctx context.Context, r Read) ([]Event, int64, error) {
+	through := min(r.Through, r.After+readSpan)
+	rows, err := s.pool.Query(ctx, readEvents, r.After, through, r.Webhook, r.Limit, r.Bytes, r.Held)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the event log: %w", err)
 	}
+	wanted := 0
 	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Event, error) {
 		var e Event
-		err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &e.Body, &e.Reconciled)
+		err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &e.Body, &e.Reconciled, &wanted)
 		return e, err
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the event log: %w", err)
 	}
-	if len(events) == limit {
-		through = events[limit-1].ID
+	if len(events) > 0 && (wanted == r.Limit || len(events) < wanted) {
+		through = events[len(events)-1].ID
 	}
 	return events, through, nil
 }

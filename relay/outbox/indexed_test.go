@@ -117,7 +117,7 @@ func TestIndexed_DeliveriesAreOrderedByResourcesOfAnyLength(t *testing.T) {
 	}
 	_, err := s.member.Record(t.Context(), s.leader, &d)
 	s.must(err)
-	due, err := s.member.ClaimDue(t.Context(), true, 10, 10, []int64{})
+	due, err := s.member.ClaimDue(t.Context(), Claim{Leads: true, Limit: 10, PerWebhook: 10, Bytes: 1 << 20, Except: []int64{}})
 	s.must(err)
 	if len(due) != 1 || due[0].ID != 1 || due[0].Resource != resource || due[0].Key != ResourceKey(resource) {
 		t.Fatalf("%d deliveries are due at once, want the first alone", len(due))

@@ -60,7 +60,7 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 	}
 	due := func(m *Member) int {
 		t.Helper()
-		parked, err := m.ClaimDue(ctx, false, 10, 10, []int64{})
+		parked, err := m.ClaimDue(ctx, Claim{Limit: 10, PerWebhook: 10, Bytes: 1 << 20, Except: []int64{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,22 +32,50 @@ const claimable = `(p.lease IS NULL OR NOT EXISTS (SELECT FROM member m WHERE m.
 const dueColumns = `c.webhook, c.attempts, coalesce(c.key, ''), e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''),
 	coalesce(e.tenant, ''), coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, ''), coalesce(e.reconciled, false)`
 
-// ClaimDue leases up to limit parked deliveries that are due, at most perWebhook of one webhook, none of those in except,
-// earliest first. Those of a webhook that keeps an order or a rate, and of one that rests, go only to the relay that serves it.
-func (m *Member) ClaimDue(ctx context.Context, leads bool, limit, perWebhook int, except []int64) ([]Due, error) {
-	rows, err := m.store.pool.Query(ctx, `WITH due AS (
-			SELECT p.event, p.webhook, p.due FROM parked p JOIN webhook w ON w.id = p.webhook
-			WHERE p.due <= now() AND p.webhook <> ALL ($4) AND w.enabled
-				AND (w.lease = $1 OR $5 AND w.cursor IS NULL OR NOT w.exclusive AND w.rest_until IS NULL) AND `+claimable+`
-			ORDER BY p.due LIMIT 1000 FOR UPDATE OF p SKIP LOCKED
-		), fair AS (
-			SELECT event, webhook FROM (SELECT *, row_number() OVER (PARTITION BY webhook ORDER BY due) AS n FROM due) AS d
-			WHERE n <= $3 ORDER BY due LIMIT $2
-		), c AS (
-			UPDATE parked p SET lease = $1 FROM fair WHERE p.event = fair.event AND p.webhook = fair.webhook
-			RETURNING p.event, p.webhook, p.attempts, p.due, p.key
-		)
-		SELECT `+dueColumns+` FROM c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`, m.id, limit, perWebhook, except, leads)
+// Claim bounds what ClaimDue leases.
+type Claim struct {
+	// Leads: the member leads, and so serves the webhooks without a cursor.
+	Leads bool
+	// Limit is how many deliveries to claim, PerWebhook how many of one webhook, and Bytes of how large bodies; it is one at least.
+	Limit, PerWebhook, Bytes int
+	// Except are webhooks of which none is claimed.
+	Except []int64
+}
+
+// claimDue walks over the webhooks that have parked deliveries by skipping from one to the next in parked_turn, whatever
+// number each of them has. Tenants take turns, and so do the webhooks of a tenant; where more are due than may be claimed, chance
+// decides, so that none is passed over for long.
+const claimDue = `
+WITH RECURSIVE first AS (
+	(SELECT webhook, due FROM parked WHERE due < 'infinity' ORDER BY webhook, due LIMIT 1)
+	UNION ALL
+	SELECT n.webhook, n.due FROM first CROSS JOIN LATERAL (
+		SELECT webhook, due FROM parked WHERE due < 'infinity' AND webhook > first.webhook ORDER BY webhook, due LIMIT 1
+	) AS n
+), ranked AS (
+	SELECT w.id, row_number() OVER (PARTITION BY w.tenant ORDER BY random()) AS turn, count(*) OVER () AS webhooks
+	FROM first JOIN webhook w ON w.id = first.webhook
+	WHERE first.due <= now() AND w.id <> ALL ($4) AND w.enabled
+		AND (w.lease = $1 OR $5 AND w.cursor IS NULL OR NOT w.exclusive AND w.rest_until IS NULL)
+), due AS (
+	SELECT p.event, p.webhook, p.due, r.turn FROM (SELECT * FROM ranked ORDER BY turn, random()) AS r CROSS JOIN LATERAL (
+		SELECT p.event, p.webhook, p.due FROM parked p WHERE p.webhook = r.id AND p.due <= now() AND ` + claimable + `
+		ORDER BY p.due LIMIT least($3::bigint, greatest(1, $2::bigint / r.webhooks)) FOR UPDATE OF p SKIP LOCKED
+	) AS p LIMIT $2
+), sized AS (
+	SELECT due.event, due.webhook, sum(coalesce(octet_length(e.body), 0)) OVER (ORDER BY due.turn, due.due, due.webhook, due.event)
+		- coalesce(octet_length(e.body), 0) AS before
+	FROM due LEFT JOIN event e ON e.id = due.event
+), c AS (
+	UPDATE parked p SET lease = $1 FROM sized WHERE sized.before < $6 AND p.event = sized.event AND p.webhook = sized.webhook
+	RETURNING p.event, p.webhook, p.attempts, p.due, p.key
+)
+SELECT ` + dueColumns + ` FROM c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`
+
+// ClaimDue leases parked deliveries that are due, shared fairly among tenants and their webhooks, earliest first. Those of a webhook that
+// keeps an order or a rate, and of one that is paused, go only to the relay that serves it.
+func (m *Member) ClaimDue(ctx context.Context, c Claim) ([]Due, error) {
+	rows, err := m.store.pool.Query(ctx, claimDue, m.id, c.Limit, c.PerWebhook, c.Except, c.Leads, c.Bytes)
 	return collectDue(rows, err)
 }
 

@@ -48,7 +48,7 @@ func Open(url, schema string, sealing [][]byte) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox url: %w", redactParse(err))
 	}
-	config.MaxConns = max(config.MaxConns, 6)
+	config.MaxConns = max(config.MaxConns, 8)
 	config.MaxConnIdleTime = 5 * time.Minute
 	session(config.ConnConfig, schema)
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)

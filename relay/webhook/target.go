@@ -41,6 +41,9 @@ func (s *Sender) Target(e *Endpoint) (*Target, error) {
 	return t, nil
 }
 
+// Host is the host, with its port, that deliveries go to.
+func (t *Target) Host() string { return t.url.Host }
+
 func (s *Sender) target(e *Endpoint) (*Target, error) {
 	u, err := parseURL(e.URL, s.allowHTTP, s.guard)
 	if err != nil {

@@ -111,6 +111,8 @@ CREATE TABLE parked (
     PRIMARY KEY (event, webhook)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX parked_due ON parked (due);
+-- From one webhook with deliveries to come to the next, and within one by time.
+CREATE INDEX parked_turn ON parked (webhook, due) WHERE due < 'infinity';
 
 -- The history of attempts.
 CREATE TABLE attempt (
