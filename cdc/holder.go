@@ -15,6 +15,7 @@ type Holder struct {
 	PID            int    // 0 for a prepared transaction
 	Prepared       string // its name, of a prepared transaction
 	User, Database string
+	Application    string        // of the session; empty if it has none, or the role may not see it
 	State          string        // of the session; empty if the role may not see it
 	Age            time.Duration // 0: unknown, as the role may not see it
 }
@@ -31,7 +32,11 @@ func (h Holder) String() string {
 	if h.State != "" {
 		since += ", " + h.State
 	}
-	return fmt.Sprintf("the transaction of process %d, user %s, database %s%s", h.PID, h.User, h.Database, since)
+	application := ""
+	if h.Application != "" {
+		application = fmt.Sprintf(", application %q", h.Application)
+	}
+	return fmt.Sprintf("the transaction of process %d, user %s, database %s%s%s", h.PID, h.User, h.Database, application, since)
 }
 
 // Fix is what ends the transaction.
@@ -45,7 +50,7 @@ func (h Holder) Fix() string {
 // Every role may see the lock that each writing transaction has on its own id; pg_stat_activity hides other roles' ids.
 // https://www.postgresql.org/docs/current/view-pg-locks.html
 const oldestHolder = `
-SELECT coalesce(l.pid, 0), coalesce(p.gid, ''), coalesce(a.usename, p.owner, '')::text, coalesce(a.datname, p.database, '')::text, coalesce(a.state, ''),
+SELECT coalesce(l.pid, 0), coalesce(p.gid, ''), coalesce(a.usename, p.owner, '')::text, coalesce(a.datname, p.database, '')::text, coalesce(a.state, ''), coalesce(a.application_name, ''),
        coalesce(extract(epoch FROM now() - coalesce(a.xact_start, p.prepared)), 0)::bigint
 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_prepared_xacts p ON p.transaction = l.transactionid
 WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
@@ -55,7 +60,7 @@ ORDER BY age(l.transactionid) DESC LIMIT 1`
 func OldestHolder(ctx context.Context, conn *pgx.Conn) (*Holder, error) {
 	var h Holder
 	var seconds int64
-	err := conn.QueryRow(ctx, oldestHolder).Scan(&h.PID, &h.Prepared, &h.User, &h.Database, &h.State, &seconds)
+	err := conn.QueryRow(ctx, oldestHolder).Scan(&h.PID, &h.Prepared, &h.User, &h.Database, &h.State, &h.Application, &seconds)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -64,4 +69,17 @@ func OldestHolder(ctx context.Context, conn *pgx.Conn) (*Holder, error) {
 	}
 	h.Age = time.Duration(seconds) * time.Second
 	return &h, nil
+}
+
+// Writers are the ids of the transactions that have written and not ended, in all databases of the server.
+func Writers(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	rows, err := conn.Query(ctx, `SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted`)
+	if err != nil {
+		return nil, fmt.Errorf("look for open transactions: %w", err)
+	}
+	xids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for open transactions: %w", err)
+	}
+	return xids, nil
 }

@@ -11,7 +11,9 @@ import (
 // then in the mirror by way of the log, and everything after comes by that way, too.
 
 // passedBy reports whether the transaction lies beyond the snapshot.
-func (r *reconciliation) passedBy(lsn cdc.LSN) bool { return r != nil && lsn >= r.snapshot.LSN }
+func (r *reconciliation) passedBy(lsn cdc.LSN) bool {
+	return r != nil && !r.pending() && lsn >= r.snapshot.LSN
+}
 
 // known leaves out the changes of tables that the mirror does not have yet: those before the place are in the snapshot.
 func (r *reconciliation) known(changes []cdc.Change) []cdc.Change {
@@ -38,9 +40,12 @@ func (r *reconciliation) complete(ctx context.Context, c *cdc.Change) error {
 	for i := range key {
 		key[i] = c.New[i].Text
 	}
-	row, err := r.snapshot.Row(ctx, c.Relation.Table, key)
-	if err != nil {
-		return err
+	var row cdc.Row
+	if !r.pending() {
+		var err error
+		if row, err = r.snapshot.Row(ctx, c.Relation.Table, key); err != nil {
+			return err
+		}
 	}
 	for i := range c.New {
 		if !unchanged(c.New[i]) {

@@ -144,7 +144,7 @@ func (t *term) anew(ctx context.Context, s *source, y *survey, lost error, asked
 	if err != nil {
 		return nil, err
 	}
-	if r.snapshot, err = cdc.CreateSlot(ctx, string(t.config.Source.URL), name, temporary); err != nil {
+	if r.snapshot, err = t.createSlot(ctx, name, temporary); err != nil {
 		return nil, err
 	}
 	start := s.position(r.snapshot.LSN)
@@ -205,7 +205,7 @@ func (t *term) start(ctx context.Context, s *source, position outbox.Position) e
 		return &ingestError{err}
 	}
 	t.log.Info("first start: making the slot and copying the mapped tables", "slot", slot.Name)
-	snapshot, err := cdc.CreateSlot(ctx, string(t.config.Source.URL), slot.Name, false)
+	snapshot, err := t.createSlot(ctx, slot.Name, false)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type monitor struct {
 	onceStreaming sync.Once
 
 	outboxErr, sourceErr error
+	waiting              string // for whose transaction reading the tables waits; empty if it does not
 }
 
 // mark is the end of the source's log at a moment.
@@ -78,6 +79,13 @@ func (m *monitor) sourceFailed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.source, m.sourceErr = nil, err
+}
+
+// waitsFor: reading the tables has to wait; empty: no longer.
+func (m *monitor) waitsFor(text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting = text
 }
 
 func (m *monitor) outboxFailed(err error) {

@@ -24,7 +24,7 @@ type reconciliation struct {
 }
 
 func (r *reconciliation) close() {
-	if r != nil {
+	if r != nil && r.snapshot != nil {
 		r.snapshot.Close()
 	}
 }

@@ -205,6 +205,9 @@ func (t *term) stream(ctx context.Context, in *ingest, server cdc.Server, catalo
 	})
 	begun := in.barrier
 	group.Go(func() error { return t.watchSource(groupCtx, prints, begun) })
+	if begun.pending() {
+		group.Go(func() error { return t.watchHolders(groupCtx) })
+	}
 	var failed error
 	group.Go(func() error {
 		working, cancel := grace(ctx, commitGrace)

@@ -30,6 +30,8 @@ func (m *monitor) standing() (admin.Standing, string) {
 		return admin.StandingBy, ""
 	case m.wait != nil && m.wait.For > stuckAfter:
 		return admin.Stuck, m.wait.String()
+	case m.leader != nil && m.source == nil && m.waiting != "":
+		return admin.Starting, m.waiting
 	case m.leader == nil, m.source == nil && m.sourceErr == nil:
 		return admin.Starting, ""
 	case m.source == nil:
@@ -66,6 +68,9 @@ func (m *monitor) checks() []admin.Check {
 	switch standing {
 	case admin.Idle, admin.Streaming, admin.Behind:
 		replication.OK = true
+		if m.waiting != "" {
+			replication.Detail += "; " + m.waiting
+		}
 	case admin.StandingBy:
 		replication.OK, replication.Detail = true, "another relay leads, standing by"
 	case admin.Stuck:

@@ -70,7 +70,7 @@ func (s *survey) read() []*cdc.Table { return slices.Concat(s.copied, s.compared
 
 // plan takes the snapshot that a survey's tables are read from, at a place that the log will reach.
 func (t *term) plan(ctx context.Context, s *survey, record outbox.Reconciliation) (*reconciliation, error) {
-	snapshot, err := cdc.CreateSlot(ctx, string(t.config.Source.URL), copySlot(t.config.Source.Slot), true)
+	snapshot, err := t.snapshotSoon(ctx, copySlot(t.config.Source.Slot))
 	if err != nil {
 		return nil, fmt.Errorf("snapshot of tables that must be read again: %w", err)
 	}

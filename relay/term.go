@@ -18,6 +18,8 @@ type term struct {
 	leader *outbox.Leader
 	// hole is why the log cannot be read on although the slot is there; nil if it can.
 	hole error
+	// copyWait is how long the last attempt to read tables again has waited for open transactions; 0 if it succeeded.
+	copyWait time.Duration
 }
 
 // housekeeping is how often removed webhooks are forgotten and old partitions dropped.
@@ -124,7 +126,7 @@ func (t *term) follow(ctx context.Context) error {
 			return nil
 		case errors.Is(err, errFinished):
 			return err
-		case errors.Is(err, errAnew), errors.Is(err, errCatalog):
+		case errors.Is(err, errAnew), errors.Is(err, errCatalog), errors.Is(err, errPostponed):
 			t.log.Info("looking at the source anew", "why", err)
 			continue
 		}
