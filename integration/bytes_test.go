@@ -92,3 +92,26 @@ func TestBytes_BodyLargerThanAnyMayBe(t *testing.T) {
 	}
 	w.audit()
 }
+
+// What the outbox refuses again and again, although it is there, is neither idle nor well.
+func TestStuck_SameTransactionFailsAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := start(t, w.config().webhook(w.hook, "/all"))
+	w.exec(w.inOutbox(`CREATE FUNCTION relay.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = 'serialization_failure'; END $$`))
+	w.exec(w.inOutbox(`CREATE TRIGGER refuse BEFORE INSERT ON relay.mirror FOR EACH ROW EXECUTE FUNCTION relay.refuse()`))
+	var a account
+	w.createUser(&a, 1)
+	p.metric(`iam_relay_state{state="stuck"} 1`)
+	p.waitFor(within(t), "ingestion fails again and again at the same position")
+	eventually(t, "readiness names the failure", func() (bool, error) {
+		_, report, err := p.get("/readyz")
+		return strings.Contains(report, "ingestion has failed") && strings.Contains(report, "not now"), err
+	})
+	w.exec(w.inOutbox(`DROP TRIGGER refuse ON relay.mirror`))
+	a.arrives(t, w.hook, "/all")
+	p.ready(true)
+	p.stop()
+	w.audit()
+}

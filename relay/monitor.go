@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -33,6 +34,34 @@ type monitor struct {
 
 	outboxErr, sourceErr error
 	waiting              string // for whose transaction reading the tables waits; empty if it does not
+
+	failing failing
+}
+
+// failing is a row of failures to ingest what comes after one position.
+type failing struct {
+	after cdc.LSN
+	n     int
+	last  time.Time
+	err   error
+}
+
+// repeated: what fails is not passing trouble of the outbox, or that lasts.
+func (f *failing) repeated() bool { return f.n > 1 }
+
+func (f *failing) String() string {
+	return fmt.Sprintf("ingestion has failed %d times after %s: %v", f.n, f.after, f.err)
+}
+
+// ingestFailed notes that what comes after the stored position could not be ingested. It returns how often in a row.
+func (m *monitor) ingestFailed(err error) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failing.n == 0 || m.durable > m.failing.after {
+		m.failing = failing{after: m.durable}
+	}
+	m.failing.n, m.failing.last, m.failing.err = m.failing.n+1, time.Now(), err
+	return m.failing.n
 }
 
 // mark is the end of the source's log at a moment.
@@ -99,6 +128,7 @@ func (m *monitor) ingested(end cdc.LSN, held int) {
 	defer m.mu.Unlock()
 	if end > m.durable { // else an idle source's position was stored
 		m.worked = time.Now()
+		m.failing = failing{}
 	}
 	m.durable, m.held = end, held
 	m.reached()
@@ -108,7 +138,9 @@ func (m *monitor) ingested(end cdc.LSN, held int) {
 func (m *monitor) idle(lsn cdc.LSN) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.durable = max(m.durable, lsn)
+	if time.Since(m.failing.last) > behindAfter { // else it may be the news from before the change that fails
+		m.durable, m.failing = max(m.durable, lsn), failing{}
+	}
 	m.reached()
 }
 

@@ -28,6 +28,8 @@ func (m *monitor) standing() (admin.Standing, string) {
 		return admin.Stuck, m.outboxErr.Error()
 	case m.standby:
 		return admin.StandingBy, ""
+	case m.failing.repeated():
+		return admin.Stuck, m.failing.String()
 	case m.wait != nil && m.wait.For > stuckAfter:
 		return admin.Stuck, m.wait.String()
 	case m.leader != nil && m.source == nil && m.waiting != "":

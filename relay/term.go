@@ -132,6 +132,9 @@ func (t *term) follow(ctx context.Context) error {
 		}
 		t.monitor.sourceFailed(err)
 		if outboxErr, ok := errors.AsType[*ingestError](err); ok {
+			if t.monitor.ingestFailed(outboxErr.err) == 2 {
+				t.log.Error("ingestion fails again and again at the same position: no tenant's events come through; see to the cause, it is retried", "err", outboxErr.err)
+			}
 			return outboxErr.err
 		}
 		if !cdc.Retryable(err) && !t.heals(err) {
