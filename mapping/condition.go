@@ -29,6 +29,7 @@ type condition struct {
 	// parents are those that parent(…) looks up.
 	parents     []int
 	usesOld     bool
+	usesRow     bool
 	usesChanged bool
 	patterns    map[string]*regexp.Regexp // of matches
 }
@@ -207,7 +208,7 @@ func (c *conditionCheck) identifier(n *ast.IdentifierNode) {
 	if c.inner[n] {
 		return
 	}
-	if c.condition.bare {
+	if c.condition.bare && n.Value != envName {
 		c.column(c.condition.table, n.Value)
 		return
 	}
@@ -230,7 +231,8 @@ func (c *conditionCheck) member(n *ast.MemberNode) {
 	}
 	switch base := unchain(n.Node).(type) {
 	case *ast.IdentifierNode:
-		if !c.condition.bare && (base.Value == "row" || base.Value == "old") {
+		if base.Value == "row" || base.Value == "old" && !c.condition.bare {
+			c.condition.usesRow = true
 			c.condition.usesOld = c.condition.usesOld || base.Value == "old"
 			c.column(c.condition.table, property.Value)
 			return

@@ -50,7 +50,7 @@ type shape struct {
 
 var (
 	jsonName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
-	uuidForm    = regexp.MustCompile(`^uuid\(\s*([^()\s]+)\s*\)$`)
+	uuidForm    = regexp.MustCompile(`^uuid\(\s*(.*\S)\s*\)$`)
 	literalForm = regexp.MustCompile(`^(null|true|false|\[\]|\{\}|-?\d+|'[^']*')$`)
 )
 
@@ -65,8 +65,7 @@ func (f field) named(name string) field {
 func (l *loader) fields(t *table, items []word, own map[string]field) []field {
 	var out []field
 	for _, item := range items {
-		source, name, renamed := strings.Cut(item.text, " as ")
-		source, name = strings.TrimSpace(source), strings.TrimSpace(name)
+		source, name, renamed := cutName(t, item.text)
 		if renamed && !jsonName.MatchString(name) {
 			l.problems.add(item.at, "%q is no name for a field", name)
 			continue
@@ -92,8 +91,45 @@ func (l *loader) fields(t *table, items []word, own map[string]field) []field {
 	return out
 }
 
-// field reads the part before "as".
+// cutName takes a data item apart at its last "as". A column of the whole text wins: its name may hold anything.
+func cutName(t *table, text string) (source, name string, renamed bool) {
+	i := strings.LastIndex(text, " as ")
+	if _, column := t.columns[text]; column || i < 0 {
+		return text, "", false
+	}
+	source, name = text[:i], strings.TrimSpace(text[i+len(" as "):])
+	if !t.hasItem(source) {
+		source = strings.TrimSpace(source)
+	}
+	return source, name, true
+}
+
+// hasItem reports whether a text is exactly a column, or one of a parent.
+func (t *table) hasItem(text string) bool {
+	if _, ok := t.columns[text]; ok {
+		return true
+	}
+	via, column, ok := t.cutParent(text)
+	if !ok {
+		return false
+	}
+	i, ok := t.parentOf(t.columns[via])
+	if !ok {
+		return false
+	}
+	_, ok = t.parents[i].table.columns[column]
+	return ok
+}
+
+// field reads the part before "as". The exact column is looked for first: one may be called null, a.b or uuid(x).
 func (l *loader) field(t *table, source word, own map[string]field) (field, bool) {
+	if f, ok := own[source.text]; ok {
+		return f, true
+	}
+	if _, ok := t.columns[source.text]; ok {
+		i, ok := l.visible(t, source)
+		return field{kind: columnField, column: i, name: source.text, omitNull: ok && t.omitNull[i]}, ok
+	}
 	if literalForm.MatchString(source.text) {
 		literal := source.text
 		if text, ok := strings.CutPrefix(literal, "'"); ok {
@@ -105,9 +141,6 @@ func (l *loader) field(t *table, source word, own map[string]field) (field, bool
 		}
 		return field{kind: literalField, literal: literal}, true
 	}
-	if f, ok := own[source.text]; ok {
-		return f, true
-	}
 	if m := uuidForm.FindStringSubmatch(source.text); m != nil {
 		i, ok := l.visible(t, word{m[1], source.at})
 		if ok && !t.cdc.Columns[i].Hash {
@@ -115,11 +148,26 @@ func (l *loader) field(t *table, source word, own map[string]field) (field, bool
 		}
 		return field{kind: uuidField, column: i, name: m[1]}, ok
 	}
-	if via, column, ok := strings.Cut(source.text, "."); ok {
+	if via, column, ok := t.cutParent(source.text); ok {
 		return l.parentField(t, word{via, source.at}, word{column, source.at})
 	}
-	i, ok := l.visible(t, source)
-	return field{kind: columnField, column: i, name: source.text, omitNull: ok && t.omitNull[i]}, ok
+	l.visible(t, source) // It is unknown, and reported.
+	return field{}, false
+}
+
+// cutParent takes "fk.column" apart at the dot that ends the name of a parent's column, or else at the first one.
+func (t *table) cutParent(text string) (via, column string, ok bool) {
+	for i := range len(text) {
+		if text[i] != '.' {
+			continue
+		}
+		if at, known := t.columns[text[:i]]; known {
+			if _, isParent := t.parentOf(at); isParent {
+				return text[:i], text[i+1:], true
+			}
+		}
+	}
+	return strings.Cut(text, ".")
 }
 
 func (l *loader) parentField(t *table, via, column word) (field, bool) {
@@ -127,7 +175,7 @@ func (l *loader) parentField(t *table, via, column word) (field, bool) {
 	if !ok {
 		return field{}, false
 	}
-	if column.text == "*" {
+	if _, isColumn := t.parents[i].table.columns["*"]; column.text == "*" && !isColumn {
 		return field{kind: spliceField, parent: i}, true
 	}
 	c, ok := l.visible(t.parents[i].table, column)

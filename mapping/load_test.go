@@ -126,3 +126,26 @@ changed = ["locked_until"]
 		t.Errorf("the option does not override the schema: %v", err)
 	}
 }
+
+// The file's schema counts unless an option names another.
+func TestLoad_Schema(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "own.toml")
+	if err := os.WriteFile(file, []byte("extends = \"ferriskey\"\nschema = \"IAM's own\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		options Options
+		want    string
+	}{{Options{File: file}, "IAM's own"}, {Options{File: file, Schema: "other"}, "other"}, {Options{Preset: "ferriskey"}, "public"}} {
+		rules, err := Load(test.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range rules.Tables() {
+			if table.Schema != test.want {
+				t.Errorf("table %s is looked for in schema %q, want %q", table.Name, table.Schema, test.want)
+			}
+		}
+	}
+}

@@ -2,9 +2,12 @@ package mapping
 
 import "github.com/expr-lang/expr/ast"
 
+// envName is what expr calls the environment, which is the scope.
+const envName = "$env"
+
 func call(function string, arguments ...int) *ast.CallNode {
 	n := &ast.CallNode{Callee: &ast.IdentifierNode{Value: function}}
-	n.Arguments = append(n.Arguments, &ast.IdentifierNode{Value: "$env"})
+	n.Arguments = append(n.Arguments, &ast.IdentifierNode{Value: envName})
 	for _, a := range arguments {
 		n.Arguments = append(n.Arguments, &ast.IntegerNode{Value: a})
 	}
@@ -56,7 +59,7 @@ type rowPatch struct{ condition *condition }
 func (p *rowPatch) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
-		if column, ok := p.condition.table.columns[n.Value]; ok && p.condition.bare {
+		if column, ok := p.condition.table.columns[n.Value]; ok && p.condition.bare && n.Value != envName {
 			ast.Patch(node, call(valueFunction, rowItself, column))
 		} else if n.Value == "old" {
 			ast.Patch(node, call(existsFunction, rowOld))

@@ -187,13 +187,14 @@ func (l *loader) loadChanged(r *rule, source *node) {
 func (l *loader) loadResource(r *rule, source *node) {
 	keep, _ := l.decoder.bool(source, "keep_resource_id")
 	w := l.decoder.word(source, "resource_id")
+	_, isColumn := r.table.columns[w.text] // a column that is called tenant comes first
 	switch {
 	case r.event.group > 0:
 		r.resource = tenantResource
 		if w.given() && w.text != "tenant" {
 			l.problems.add(w.at, "event %s is grouped by tenant: its resource_id is \"tenant\"", r.event.name)
 		}
-	case w.text == "tenant" || (l.rules.resourceTenant && !keep):
+	case w.text == "tenant" && !isColumn || (l.rules.resourceTenant && !keep):
 		r.resource = tenantResource
 	case w.given():
 		r.resource, _ = l.visible(r.table, w)

@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"maps"
+
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/types"
@@ -11,6 +13,10 @@ import (
 func (c *condition) typeCheck(look lookup) error {
 	own := look.bound(c.table).types()
 	env := own
+	if c.bare && c.usesRow { // for names that cannot be written without quotes: row["a.b"]
+		env = maps.Clone(own)
+		env["row"] = own
+	}
 	if !c.bare {
 		env = types.Map{"row": own, "old": own}
 		for _, i := range c.parents {

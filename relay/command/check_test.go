@@ -271,3 +271,17 @@ func TestCheck_Secrets(t *testing.T) {
 	own += "public = [\"inviteCode\", \"preferences\"]\n"
 	check().has("! secrets      declared public in the mapping although they look like secrets: users.inviteCode, users.preferences; they are stored in the outbox and may be sent")
 }
+
+// The schema that a mapping file names is that of its tables.
+func TestCheck_SchemaOfTheMapping(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`ALTER SCHEMA public RENAME TO iam; CREATE SCHEMA public`)
+	file := filepath.Join(t.TempDir(), "own.toml")
+	if err := os.WriteFile(file, []byte("extends = \"ferriskey\"\nschema = \"iam\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.run("check").has("✗ tables       public.users: it does not exist; correct the mapping's schema and table names, or mark the table optional")
+	w.configure(w.url, "[mapping]", fmt.Sprintf("file = %q", file))
+	w.run("check").has("✓ tables       16, with their keys and columns")
+}

@@ -180,7 +180,7 @@ func Default() *Config {
 			MemoryLimit:       Size{4 << 20},
 			RetainedWarning:   Size{1 << 30},
 		},
-		Mapping: Mapping{Preset: "ferriskey", Schema: "public", ResourceID: ResourceIDRow, Drop: []string{}},
+		Mapping: Mapping{Preset: "ferriskey", ResourceID: ResourceIDRow, Drop: []string{}},
 		Outbox:  Outbox{Schema: "iam_relay", Retention: Duration{720 * time.Hour}, Batch: 500, MaxBody: Size{16 << 20}},
 		Delivery: Delivery{
 			Timeout:        Duration{15 * time.Second},

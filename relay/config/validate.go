@@ -67,7 +67,9 @@ func (m *Mapping) validate(ps *problems) {
 	if m.Preset == "" && m.File == "" {
 		ps.add("mapping.preset", "is empty, and mapping.file too; set one of them (iam-relay presets lists the presets)")
 	}
-	checkIdentifier(ps, "mapping.schema", m.Schema)
+	if m.Schema != "" {
+		checkIdentifier(ps, "mapping.schema", m.Schema)
+	}
 	checkOneOf(ps, "mapping.resource_id", m.ResourceID, ResourceIDRow, ResourceIDTenant)
 	for i, name := range m.Drop {
 		if name == "" {
