@@ -23,7 +23,7 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 		c.warn("publication", "%s: it also publishes %s, which inherit from mapped tables and are not read; take them out with ALTER PUBLICATION … DROP TABLE ONLY", p.Name, strings.Join(p.Descendants, ", "))
 	}
 	if p.Extra != nil && !p.AllTables && p.Schemas == nil {
-		c.warn("publication", "%s: it also publishes %s, which the mapping does not read", p.Name, strings.Join(p.Extra, ", "))
+		c.warn("publication", "%s: it also publishes %s, which the mapping does not read", p.Name, some(p.Extra))
 	}
 	sql := p.SQL()
 	if len(sql) == 0 {
@@ -72,11 +72,26 @@ func (c *sourceCheck) otherPublications(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range hazards {
+	for i, h := range hazards {
+		if i == maxListed {
+			c.fail("others", "%d more tables of other publications have such problems", len(hazards)-i)
+			break
+		}
 		c.fail("others", "%s", h)
 	}
 	if len(hazards) == 0 {
 		c.ok("others", "no publication makes the IAM's own UPDATE or DELETE fail")
 	}
 	return nil
+}
+
+// maxListed is how many names a line lists.
+const maxListed = 10
+
+// some lists the first of many names, and how many there are besides.
+func some(names []string) string {
+	if len(names) <= maxListed {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
@@ -145,16 +143,6 @@ func (a *Admin) validate(ps *problems) {
 func (l *Log) validate(ps *problems) {
 	checkOneOf(ps, "log.level", l.Level, "debug", "info", "warn", "error")
 	checkOneOf(ps, "log.format", l.Format, "text", "json")
-}
-
-// checkDSN does not repeat the parser's error: a password that is not encoded would show up as a host or port in it.
-func checkDSN(ps *problems, key string, dsn DSN) {
-	if dsn == "" {
-		return
-	}
-	if _, err := pgconn.ParseConfig(string(dsn)); err != nil {
-		ps.add(key, "is not a connection string that PostgreSQL clients can use; write postgres://user:password@host:5432/database, with special characters of the password percent-encoded, and check that the files it names exist")
-	}
 }
 
 func checkIdentifier(ps *problems, key, name string) {
