@@ -29,7 +29,7 @@ STEPS        ?= 5000
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build demo test unit ends test-matrix check lint fmt bench reliability model fuzz image clean
+.PHONY: help build demo test unit ends test-matrix check lint fmt bench reliability model oracle fuzz image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -61,7 +61,7 @@ test-matrix: ## the tests that talk to PostgreSQL on every supported version; MA
 # The oldest and the newest version, whatever the machine has, with less load, and without what hangs on the load more than
 # on the version: test-matrix has that too. MAJORS= leaves this out.
 ends: MAJORS = 14 18
-ends: SHORT = -short -skip '^Test(Fault|Model|Share|Rest|Endpoint|Bench)_'
+ends: SHORT = -short -skip '^Test(Fault|Model|Oracle|Share|Rest|Endpoint|Bench)_'
 ends:
 	@$(matrix)
 
@@ -80,6 +80,11 @@ model: ## random histories and faults against a model, STEPS of them
 	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
 	$(GO) test $$RACE -run '^TestModel_' -timeout 24h ./mapping -rapid.checks=$(STEPS); \
 	IAM_RELAY_TEST_MODEL_STEPS=$(STEPS) $(GO) test $$RACE -run '^TestModel_' -timeout 24h -v ./integration -rapid.checks=$(STEPS)
+
+# The first run builds Go's library once more, with a clock that can be set.
+oracle: ## random histories of tenants, webhooks and schema, with faults, against an oracle, STEPS of them
+	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
+	IAM_RELAY_TEST_ORACLE_STEPS=$(STEPS) $(GO) test $$RACE -run '^TestOracle_' -count 1 -timeout 24h -v ./integration -rapid.checks=$(STEPS)
 
 # As often as it takes to believe it, and without the race detector. A part of it: make reliability RUN=Network
 reliability: ## every fault at full strength; writes the table of docs/reliability.md

@@ -18,7 +18,7 @@ import (
 type clock struct{ file string }
 
 // jump sets by how much it is wrong from now on.
-func (c *clock) jump(t *testing.T, by time.Duration) {
+func (c *clock) jump(t testing.TB, by time.Duration) {
 	t.Helper()
 	file, err := os.OpenFile(c.file, os.O_WRONLY, 0)
 	if err != nil {

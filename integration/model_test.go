@@ -48,17 +48,34 @@ type run struct {
 	run *rapid.T
 }
 
-func (t run) Context() context.Context       { return t.run.Context() }
-func (t run) Cleanup(f func())               { t.run.Cleanup(f) }
-func (t run) Error(a ...any)                 { t.run.Error(a...) }
-func (t run) Errorf(format string, a ...any) { t.run.Errorf(format, a...) }
-func (t run) Fatal(a ...any)                 { t.run.Fatal(a...) }
-func (t run) Fatalf(format string, a ...any) { t.run.Fatalf(format, a...) }
-func (t run) Fail()                          { t.run.Fail() }
-func (t run) FailNow()                       { t.run.FailNow() }
-func (t run) Failed() bool                   { return t.run.Failed() }
-func (t run) Log(a ...any)                   { t.run.Log(a...) }
-func (t run) Logf(format string, a ...any)   { t.run.Logf(format, a...) }
+func (t run) Context() context.Context     { return t.run.Context() }
+func (t run) Cleanup(f func())             { t.run.Cleanup(f) }
+func (t run) Error(a ...any)               { t.run.Error(a...) }
+func (t run) Fatal(a ...any)               { t.run.Fatal(a...) }
+func (t run) Fail()                        { t.run.Fail() }
+func (t run) FailNow()                     { t.run.FailNow() }
+func (t run) Failed() bool                 { return t.run.Failed() }
+func (t run) Log(a ...any)                 { t.run.Log(a...) }
+func (t run) Logf(format string, a ...any) { t.run.Logf(format, a...) }
+
+func (t run) Errorf(format string, a ...any) {
+	t.trace(format, a...)
+	t.run.Errorf(format, a...)
+}
+
+func (t run) Fatalf(format string, a ...any) {
+	t.trace(format, a...)
+	t.run.Fatalf(format, a...)
+}
+
+// traceVariable shows every step and every failure at once, before rapid has found the shortest history that fails.
+const traceVariable = "IAM_RELAY_TEST_TRACE"
+
+func (t run) trace(format string, a ...any) {
+	if os.Getenv(traceVariable) != "" {
+		t.TB.Logf("%s "+format, append([]any{time.Now().Format("15:04:05.000")}, a...)...)
+	}
+}
 
 // Whatever happens to the IAM's rows, to relays, endpoints, connections and the server: when all is well again, the events that
 // the model knows have arrived, and no others.

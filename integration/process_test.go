@@ -52,8 +52,14 @@ type process struct {
 // what it printed is searched for races, for stack traces and for the secrets.
 func launch(t testing.TB, cfg *config) *process {
 	t.Helper()
+	return launchProgram(t, binary, cfg.write(t), cfg.secrets)
+}
+
+// launchProgram does so with another build of the relay, and a configuration that is written already.
+func launchProgram(t testing.TB, program, file string, secrets []string) *process {
+	t.Helper()
 	p := &process{t: t, log: newTranscript(), exited: make(chan struct{})}
-	p.cmd = exec.Command(binary, "run", "--config", cfg.write(t))
+	p.cmd = exec.Command(program, "run", "--config", file)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -70,7 +76,7 @@ func launch(t testing.TB, cfg *config) *process {
 			t.Logf("relay %d printed:\n%s", p.cmd.Process.Pid, tail(printed, 3000))
 			return
 		}
-		for _, bad := range append([]string{"DATA RACE", "panic:", "goroutine 1 ["}, cfg.secrets...) {
+		for _, bad := range append([]string{"DATA RACE", "panic:", "goroutine 1 ["}, secrets...) {
 			if strings.Contains(printed, bad) {
 				t.Errorf("relay %d printed %q", p.cmd.Process.Pid, bad)
 			}
