@@ -104,7 +104,7 @@ func (d *dispatcher) set(e *endpoint, w *outbox.Webhook) {
 // aim makes the target of the webhook's definition.
 func (d *dispatcher) aim(e *endpoint, w *outbox.Webhook) {
 	var secrets []webhook.Secret
-	for _, s := range w.ValidSecrets(time.Now()) {
+	for _, s := range w.ValidSecrets(d.store.ServerTime(time.Now())) {
 		secrets = append(secrets, webhook.Secret(s))
 	}
 	var err error

@@ -55,7 +55,7 @@ func (h *health) judge(o webhook.Outcome) {
 
 // restore takes over what the previous relay knew. It lets nothing through that blocked holds up.
 func (d *dispatcher) restore(e *endpoint, w *outbox.Webhook, blocked map[string]int) {
-	e.health = health{Health: w.Health, told: w.Rests > 0, sluggish: w.Rests > 0 || !w.FailingSince.IsZero(), lingering: e.lingering, probePending: false}
+	e.health = health{Health: d.store.LocalHealth(w.Health), told: w.Rests > 0, sluggish: w.Rests > 0 || !w.FailingSince.IsZero(), lingering: e.lingering, probePending: false}
 	e.order = order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}
 	maps.Copy(e.blocked, blocked)
 	if e.resting() {

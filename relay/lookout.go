@@ -62,6 +62,7 @@ func (t *term) altered(ctx context.Context, conn *pgx.Conn, prints map[string]st
 			return nil, false
 		}
 	}
+	t.sourceClock(ctx, conn)
 	now, err := cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables())
 	return conn, err == nil && !maps.Equal(now, prints)
 }

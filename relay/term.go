@@ -20,6 +20,7 @@ type term struct {
 	hole error
 	// copyWait is how long the last attempt to read tables again has waited for open transactions; 0 if it succeeded.
 	copyWait time.Duration
+	clock    clockWatch // of the source
 }
 
 // housekeeping is how often removed webhooks are forgotten and old partitions dropped.
@@ -35,7 +36,7 @@ func (s *shift) lead(ctx context.Context) error {
 		return err
 	}
 	s.leader = leader // closed by whoever has drained
-	t := &term{shift: s, leader: leader}
+	t := &term{shift: s, leader: leader, clock: clockWatch{server: "source", log: s.log, metrics: s.metrics}}
 	group, ctx := errgroup.WithContext(ctx)
 	// Opening may take long, so the loss of the lock is watched for from the beginning.
 	group.Go(func() error { return leader.Watch(ctx) })
@@ -183,9 +184,26 @@ func (t *term) tidy(ctx context.Context) error {
 	if keep == 0 {
 		return nil
 	}
-	dropped, err := t.leader.DropBefore(ctx, time.Now().UTC().Add(-keep).Truncate(24*time.Hour))
-	for _, name := range dropped {
-		t.log.Info("dropped a partition past its retention", "partition", name)
+	expiries, err := t.leader.DropExpired(ctx, keep, int(min(keep, expiryGrace)/housekeeping))
+	for i := range expiries {
+		t.reportExpiry(&expiries[i])
 	}
 	return err
+}
+
+// expiryGrace is for how long of the relay's own running time a day past its retention is kept whose events were not all delivered.
+const expiryGrace = 24 * time.Hour
+
+func (t *term) reportExpiry(e *outbox.Expiry) {
+	for _, owed := range e.Owed {
+		if e.Dropped {
+			t.log.Warn("events past their retention were dropped undelivered", "webhook", owed.Name, "id", owed.ID, "events", owed.Events, "partition", e.Partition)
+		} else {
+			t.log.Warn("events past their retention were not delivered, and will be dropped: restore the endpoint, or raise outbox.retention",
+				"webhook", owed.Name, "id", owed.ID, "events", owed.Events, "partition", e.Partition, "in", (time.Duration(e.Kept) * housekeeping).String())
+		}
+	}
+	if e.Dropped {
+		t.log.Info("dropped a partition past its retention", "partition", e.Partition)
+	}
 }

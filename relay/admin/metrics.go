@@ -28,6 +28,7 @@ type Metrics struct {
 	commitToDelivery prometheus.Histogram
 	commitToOutbox   prometheus.Histogram
 	outboxCommit     prometheus.Histogram
+	clockOffset      *prometheus.GaugeVec
 }
 
 // NewMetrics registers the relay's counters and histograms; it panics if the registry has them already. The outcome classes
@@ -63,6 +64,8 @@ func NewMetrics(reg prometheus.Registerer, classes ...string) *Metrics {
 			"Time from the commit in the source to the commit in the outbox.")),
 		outboxCommit: auto.NewHistogram(seconds("outbox_commit_seconds",
 			"Time that one outbox transaction took, from its first statement to its commit.")),
+		clockOffset: auto.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "clock_offset_seconds",
+			Help: "By how much the clock of a database server is ahead of this machine's, by server: source or outbox."}, []string{"server"}),
 	}
 	for _, class := range classes {
 		m.deliveries.WithLabelValues(class)
@@ -94,6 +97,11 @@ func (m *Metrics) ConditionFailed(table string) { m.conditions.WithLabelValues(t
 
 // WithoutBody counts events that were recorded without their bodies.
 func (m *Metrics) WithoutBody(n int) { m.withoutBody.Add(float64(n)) }
+
+// ClockOffset is by how much a server's clock is ahead of this machine's.
+func (m *Metrics) ClockOffset(server string, ahead time.Duration) {
+	m.clockOffset.WithLabelValues(server).Set(ahead.Seconds())
+}
 
 // OutboxCommit records one transaction of the outbox.
 func (m *Metrics) OutboxCommit(took time.Duration) { observe(m.outboxCommit, took) }

@@ -39,9 +39,8 @@ func (s *Store) Retry(ctx context.Context, f RetryFilter) (int64, error) {
 // Skip gives a parked delivery up, says so in the history of attempts, and tells the relays to look. It reports whether there
 // was one. The result of an attempt that is just being made may still park it again.
 func (s *Store) Skip(ctx context.Context, event, webhook int64) (bool, error) {
-	day := today()
-	if err := s.ensurePartition(ctx, "attempt", day); err != nil { // no relay may have run today
-		return false, fmt.Errorf("create the partition of today's attempts: %w", err)
+	if err := s.ensureToday(ctx, "attempt"); err != nil { // no relay may have run today
+		return false, err
 	}
 	var number int
 	err := s.pool.QueryRow(ctx, `WITH gone AS (
@@ -50,8 +49,8 @@ func (s *Store) Skip(ctx context.Context, event, webhook int64) (bool, error) {
 			UPDATE webhook SET version = nextval('webhook_version') WHERE id = $2 AND EXISTS (SELECT FROM gone)
 		)
 		INSERT INTO attempt (day, event, webhook, number, at, micros, class, status, error)
-		SELECT $3::date, $1, $2, attempts + 1, clock_timestamp(), 0, 'canceled', 0, $4 FROM gone RETURNING number`,
-		event, webhook, day, skippedByHand).Scan(&number)
+		SELECT `+today+`, $1, $2, attempts + 1, clock_timestamp(), 0, 'canceled', 0, $3 FROM gone RETURNING number`,
+		event, webhook, skippedByHand).Scan(&number)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}

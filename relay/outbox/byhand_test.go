@@ -51,7 +51,7 @@ func TestSkip(t *testing.T) {
 	s := newShelf(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 2)...)
-	s.exec(`DROP TABLE attempt_` + today().Format(dayFormat))
+	s.exec(`DROP TABLE attempt_` + testDay().Format(dayFormat))
 	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES (2, 1, 3, 'infinity', 'http_5xx', 500), (99, 1, 3, now(), 'http_5xx', 500)`)
 	for _, c := range []struct {
 		event, webhook int64

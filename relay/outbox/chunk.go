@@ -149,10 +149,10 @@ func queueEvents(batch *pgx.Batch, events []Event) {
 		webhooks[i], reconciled[i] = arrayLiteral(e.Webhooks), e.Reconciled
 	}
 	batch.Queue(`INSERT INTO event (id, day, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)
-		SELECT id, $11::date, webhook_id, name, nullif(tenant, ''), resource, occurred, lsn::pg_lsn, ordinal, body, webhooks::bigint[], reconciled
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::int[], $9::bytea[], $10::text[], $12::bool[])
+		SELECT id, `+today+`, webhook_id, name, nullif(tenant, ''), resource, occurred, lsn::pg_lsn, ordinal, body, webhooks::bigint[], reconciled
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::int[], $9::bytea[], $10::text[], $11::bool[])
 		AS w(id, webhook_id, name, tenant, resource, occurred, lsn, ordinal, body, webhooks, reconciled)`,
-		ids, webhookIDs, names, tenants, resources, occurred, lsns, ordinals, bodies, webhooks, today(), reconciled)
+		ids, webhookIDs, names, tenants, resources, occurred, lsns, ordinals, bodies, webhooks, reconciled)
 }
 
 func arrayLiteral(ids []int64) string {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,10 +13,14 @@ import (
 
 // Commit writes a chunk and the position that it brings the outbox to, in one transaction and one round trip.
 func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEvent int64) error {
-	batch := &pgx.Batch{} // without BEGIN, a batch is one implicit transaction
-	chunk.queue(batch, l.store.keys)
-	batch.Queue(`SELECT advance($1, $2::text::pg_lsn, $3)`, l.epoch, lsn.String(), lastEvent)
-	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
+	err := l.store.withPartitions(ctx, func() error {
+		chunk.Cancelled = 0
+		batch := &pgx.Batch{} // without BEGIN, a batch is one implicit transaction
+		chunk.queue(batch, l.store.keys)
+		batch.Queue(`SELECT advance($1, $2::text::pg_lsn, $3)`, l.epoch, lsn.String(), lastEvent)
+		return l.write.SendBatch(ctx, batch).Close()
+	})
+	if err != nil {
 		return fmt.Errorf("commit to the outbox at %s: %w", lsn, fenced(err))
 	}
 	return nil
@@ -37,6 +42,15 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 	tx, err := l.write.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("begin an outbox transaction: %w", err)
+	}
+	// The day is that of the transaction's beginning, however long it takes: once there is a partition for it, no row is refused.
+	var day time.Time
+	err = tx.QueryRow(ctx, `SELECT `+today).Scan(&day)
+	if err == nil {
+		err = l.store.ensurePartition(ctx, "event", day)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("begin an outbox transaction: %w", err), tx.Rollback(ctx))
 	}
 	m.query, m.large = tx, true
 	return &Large{leader: l, tx: tx, used: time.Now()}, nil

@@ -92,8 +92,32 @@ const mayServe = `(lease = $1 OR $2 AND cursor IS NULL)`
 // Record writes a delivery batch; leader is nil unless this member leads. It returns the webhooks that the member no longer
 // serves: what it knows of them is void.
 func (m *Member) Record(ctx context.Context, leader *Leader, d *Delivery) ([]int64, error) {
-	batch := &pgx.Batch{}
+	d.inServerTime(m.store)
 	var lost []int64
+	err := m.store.withPartitions(ctx, func() error {
+		lost = nil
+		return m.store.pool.SendBatch(ctx, m.recording(leader, d, &lost)).Close()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("record deliveries: %w", fenced(err))
+	}
+	return lost, nil
+}
+
+// inServerTime turns this machine's times into those of the outbox server.
+func (d *Delivery) inServerTime(s *Store) {
+	for i := range d.Attempts {
+		d.Attempts[i].At = s.ServerTime(d.Attempts[i].At)
+	}
+	for id, h := range d.Health {
+		h.RestUntil, h.FailingSince, h.FailedAt = s.ServerTime(h.RestUntil), s.ServerTime(h.FailingSince), s.ServerTime(h.FailedAt)
+		d.Health[id] = h
+	}
+}
+
+// recording are the statements of a batch, which are one transaction.
+func (m *Member) recording(leader *Leader, d *Delivery, lost *[]int64) *pgx.Batch {
+	batch := &pgx.Batch{}
 	leads := leader != nil
 	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
 	if leads {
@@ -102,16 +126,13 @@ func (m *Member) Record(ctx context.Context, leader *Leader, d *Delivery) ([]int
 	d.queueAttempts(batch)
 	d.queueParked(batch, m.id, leads)
 	for _, id := range d.webhooks() {
-		d.queueWebhook(batch, m.id, leads, id, &lost)
+		d.queueWebhook(batch, m.id, leads, id, lost)
 	}
 	for i := range d.Notices {
 		n := &d.Notices[i]
 		batch.Queue(`INSERT INTO notice (webhook, name, event, data) VALUES ($1, $2, nullif($3::bigint, 0), $4::text::json)`, n.Webhook, n.Name, n.Event, string(n.Data))
 	}
-	if err := m.store.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, fmt.Errorf("record deliveries: %w", fenced(err))
-	}
-	return lost, nil
+	return batch
 }
 
 // webhooks are the ids of those that the batch changes, in the order in which everybody changes several.
@@ -187,9 +208,9 @@ func (d *Delivery) queueAttempts(batch *pgx.Batch) {
 		dns[i], connect[i], tls[i], first[i] = phase(a.Phases.DNS), phase(a.Phases.Connect), phase(a.Phases.TLS), phase(a.Phases.FirstByte)
 	}
 	batch.Queue(`INSERT INTO attempt (day, event, webhook, number, at, micros, class, status, response, error, dns, connect, tls, first_byte)
-		SELECT $14::date, * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::timestamptz[], $5::bigint[], $6::text[], $7::int[], $8::text[],
+		SELECT `+today+`, * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::timestamptz[], $5::bigint[], $6::text[], $7::int[], $8::text[],
 			$9::text[], $10::int[], $11::int[], $12::int[], $13::int[])`,
-		events, webhooks, numbers, at, micros, classes, statuses, responses, errs, dns, connect, tls, first, today())
+		events, webhooks, numbers, at, micros, classes, statuses, responses, errs, dns, connect, tls, first)
 }
 
 func textOrNull(text *string) *string {
@@ -225,20 +246,22 @@ func (d *Delivery) queueParked(batch *pgx.Batch, member int64, leads bool) {
 	}
 	for i := range d.Park {
 		p := &d.Park[i]
-		var due any = p.Due
-		if p.Due.IsZero() {
-			due = "infinity"
+		dead := p.Due.IsZero()
+		wait := time.Duration(0)
+		if !dead {
+			wait = time.Until(p.Due) // the server counts from its own now
 		}
 		if p.Again {
-			batch.Queue(`UPDATE parked SET attempts = $4, due = $5, class = $6, status = $7, lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`,
-				p.Event, p.Webhook, member, p.Attempts, due, p.Class, p.Status)
+			batch.Queue(`UPDATE parked SET attempts = $4, due = CASE WHEN $5 THEN 'infinity' ELSE clock_timestamp() + $6::interval END,
+					class = $7, status = $8, lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`,
+				p.Event, p.Webhook, member, p.Attempts, dead, wait, p.Class, p.Status)
 			continue
 		}
-		batch.Queue(`INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT $4, $3, $5, $6, $7, $8, nullif($9, '')
+		batch.Queue(`INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT $4, $3, $5, CASE WHEN $6 THEN 'infinity' ELSE clock_timestamp() + $7::interval END, $8, $9, nullif($10, '')
 			WHERE EXISTS (SELECT FROM webhook WHERE id = $3 AND `+mayServe+`)
 			ON CONFLICT (event, webhook) DO UPDATE SET attempts = greatest(parked.attempts, excluded.attempts), due = excluded.due,
 				class = excluded.class, status = excluded.status, lease = NULL`,
-			member, leads, p.Webhook, p.Event, p.Attempts, due, p.Class, p.Status, p.Key)
+			member, leads, p.Webhook, p.Event, p.Attempts, dead, wait, p.Class, p.Status, p.Key)
 	}
 }
 

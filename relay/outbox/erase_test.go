@@ -63,7 +63,7 @@ func TestErase(t *testing.T) {
 	e := Erasure{Resource: user, Tenant: tenantA}
 	found, err := s.store.Erasable(t.Context(), e)
 	s.must(err)
-	if len(found.Days) != 1 || found.Days[0].Events != 4 || !found.Days[0].Day.Equal(today()) || found.Held != 1 || found.Events() != 5 {
+	if len(found.Days) != 1 || found.Days[0].Events != 4 || !found.Days[0].Day.Equal(testDay()) || found.Held != 1 || found.Events() != 5 {
 		t.Errorf("found %+v", found)
 	}
 	const log = `SELECT id, convert_from(body, 'UTF8') FROM event`

@@ -98,7 +98,7 @@ func lastEvent(ctx context.Context, tx pgx.Tx) (last int64, err error) {
 
 // DropExpiredSecrets forgets the secrets that sign no longer. It returns of how many webhooks it did; they have a new version.
 func (s *Store) DropExpiredSecrets(ctx context.Context) (int, error) {
-	now := time.Now()
+	now := s.ServerTime(time.Now())
 	rows, err := s.pool.Query(ctx, `SELECT id FROM webhook WHERE origin = $1 AND removed_after IS NULL
 		AND EXISTS (SELECT FROM unnest(secrets_expire) AS e(t) WHERE t <= $2) ORDER BY id`, OriginRelay, now)
 	if err != nil {

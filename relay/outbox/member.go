@@ -33,6 +33,9 @@ const (
 
 // Join enters the relay; version is for those who look.
 func (s *Store) Join(ctx context.Context, version string) (*Member, error) {
+	if _, _, err := s.SyncClock(ctx); err != nil {
+		return nil, err
+	}
 	m := &Member{store: s, start: time.Now()}
 	began := time.Since(m.start)
 	if err := s.pool.QueryRow(ctx, `INSERT INTO member (version) VALUES ($1) RETURNING id`, version).Scan(&m.id); err != nil {

@@ -12,7 +12,8 @@ import (
 
 const dayFormat = "20060102"
 
-func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
+// today is the partition of what a statement writes: the day at the outbox server when its transaction began.
+const today = `(now() AT TIME ZONE 'UTC')::date`
 
 // partitioned are the tables that are kept by the day and dropped by the day.
 var partitioned = []string{"event", "attempt"}
@@ -20,9 +21,17 @@ var partitioned = []string{"event", "attempt"}
 // EnsurePartitions makes the partitions of today and tomorrow where they are missing. Few DDL statements: a lagging slot
 // holds back the vacuum of the catalogue.
 func (l *Leader) EnsurePartitions(ctx context.Context) error {
-	for _, day := range []time.Time{today(), today().AddDate(0, 0, 1)} {
-		for _, table := range partitioned {
-			if err := l.store.ensurePartition(ctx, table, day); err != nil {
+	return l.store.ensureToday(ctx, partitioned...)
+}
+
+func (s *Store) ensureToday(ctx context.Context, tables ...string) error {
+	var day time.Time
+	if err := s.pool.QueryRow(ctx, `SELECT `+today).Scan(&day); err != nil {
+		return fmt.Errorf("read the outbox's clock: %w", err)
+	}
+	for _, day := range []time.Time{day, day.AddDate(0, 0, 1)} {
+		for _, table := range tables {
+			if err := s.ensurePartition(ctx, table, day); err != nil {
 				return fmt.Errorf("create partition %s of %s: %w", day.Format(dayFormat), table, err)
 			}
 		}
@@ -30,12 +39,38 @@ func (l *Leader) EnsurePartitions(ctx context.Context) error {
 	return nil
 }
 
+// withPartitions writes, and where that fails because the day has no partition, as after the server's clock was set or its machine was
+// suspended, makes it and writes again. write is one transaction.
+func (s *Store) withPartitions(ctx context.Context, write func() error) error {
+	err := write()
+	for range 2 { // midnight may pass between the two
+		if !lacksPartition(err) {
+			return err
+		}
+		if err := s.ensureToday(ctx, partitioned...); err != nil {
+			return err
+		}
+		err = write()
+	}
+	return err
+}
+
+// lacksPartition reports whether a row was refused because no partition takes it.
+func lacksPartition(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "23514" && pg.ConstraintName == ""
+}
+
+// isPartition looks into the catalogue itself: to_regclass may answer from a cache that does not know yet what another session has
+// just committed.
+const isPartition = `SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::text::regclass AND c.relname = $2)`
+
 // ensurePartition attaches a new table, because CREATE TABLE … PARTITION OF locks out readers and writers of the whole table,
 // and waits for those that are there: for hours, if one is a dump.
 func (s *Store) ensurePartition(ctx context.Context, table string, day time.Time) error {
 	name := table + "_" + day.Format(dayFormat)
 	var exists bool
-	if err := s.pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {
+	if err := s.pool.QueryRow(ctx, isPartition, table, name).Scan(&exists); err != nil || exists {
 		return err
 	}
 	quoted := pgx.Identifier{name}.Sanitize()
@@ -43,7 +78,7 @@ func (s *Store) ensurePartition(ctx context.Context, table string, day time.Time
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockMigrate, s.lockKey()); err != nil { // a former leader may do the same
 			return err
 		}
-		if err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {
+		if err := tx.QueryRow(ctx, isPartition, table, name).Scan(&exists); err != nil || exists {
 			return err
 		}
 		if _, err := tx.Exec(ctx, fmt.Sprintf(`CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS)`, quoted, table)); err != nil {
@@ -53,35 +88,6 @@ func (s *Store) ensurePartition(ctx context.Context, table string, day time.Time
 			table, quoted, day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly)))
 		return err
 	})
-}
-
-// DropBefore drops the partitions of days before the given one and returns their names. Rows are never deleted one by one. One
-// that is in use is left for the next time.
-func (l *Leader) DropBefore(ctx context.Context, day time.Time) ([]string, error) {
-	rows, err := l.store.pool.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-		WHERE i.inhparent IN ('event'::regclass, 'attempt'::regclass) ORDER BY 1`)
-	if err != nil {
-		return nil, fmt.Errorf("list partitions: %w", err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("list partitions: %w", err)
-	}
-	var dropped []string
-	for _, name := range names {
-		of, err := time.Parse(dayFormat, name[max(0, len(name)-len(dayFormat)):])
-		if err != nil || !of.Before(day) {
-			continue
-		}
-		switch err := l.dropPartition(ctx, name); {
-		case isLockTimeout(err):
-			return dropped, nil
-		case err != nil:
-			return dropped, fmt.Errorf("drop partition %s: %w", name, err)
-		}
-		dropped = append(dropped, name)
-	}
-	return dropped, nil
 }
 
 // dropPartition locks out readers and writers of the whole table. Everybody waits behind it while it waits for one of them.
@@ -97,7 +103,10 @@ func (l *Leader) dropPartition(ctx context.Context, name string) error {
 		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `DROP TABLE IF EXISTS `+pgx.Identifier{name}.Sanitize())
+		if _, err := tx.Exec(ctx, `DROP TABLE IF EXISTS `+pgx.Identifier{name}.Sanitize()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `DELETE FROM expiring WHERE partition = $1`, name)
 		return err
 	})
 }

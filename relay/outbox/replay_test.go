@@ -305,7 +305,7 @@ func TestReplay_OutlivesItsRelay(t *testing.T) {
 		now := s.parked(1)
 		sent = append(sent, now...)
 		s.exec(`INSERT INTO attempt (day, event, webhook, number, at, micros, class, status)
-			SELECT $1, event, webhook, 1, now(), 1, 'delivered', 204 FROM parked`, today())
+			SELECT $1, event, webhook, 1, now(), 1, 'delivered', 204 FROM parked`, testDay())
 		s.exec(`DELETE FROM parked`)
 	}
 	s.advance()

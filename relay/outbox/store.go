@@ -32,6 +32,7 @@ type Store struct {
 	config *pgxpool.Config
 	schema string
 	keys   *keys
+	clock  clock
 }
 
 // Open prepares a pool; it connects on first use. The URL may hold a password and is never part of an error. The sealing keys, of KeyBytes

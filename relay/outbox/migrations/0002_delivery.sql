@@ -65,6 +65,12 @@ ALTER TABLE attempt
     ADD COLUMN first_byte int,
     ADD COLUMN error text;
 
+-- Days past their retention that are kept for a while, because they have events which were not delivered: how often they were looked at.
+CREATE TABLE expiring (
+    partition text PRIMARY KEY,
+    calls     int  NOT NULL
+) WITH (fillfactor = 50);
+
 -- What happened to webhooks and deliveries, until the leader makes events of it.
 CREATE TABLE notice (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

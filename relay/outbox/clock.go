@@ -1,0 +1,86 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// clock relates this machine's monotonic clock to the outbox server's time of day, which alone decides about data: how this machine's
+// own time of day is set, and whether it jumps, does not matter.
+type clock struct {
+	sampled atomic.Pointer[sample]
+	set     atomic.Int64 // nanoseconds by which the server's clock was set, and FollowClock has not followed
+}
+
+// sample is one instant on both clocks.
+type sample struct{ server, local time.Time }
+
+// SyncClock asks the outbox server for its time. It returns by how much that is ahead of this machine's time of day, and how long the
+// answer took, by which it may be wrong.
+func (s *Store) SyncClock(ctx context.Context) (ahead, took time.Duration, err error) {
+	asked := time.Now()
+	var server time.Time
+	if err := s.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&server); err != nil {
+		return 0, 0, fmt.Errorf("read the outbox's clock: %w", err)
+	}
+	took = time.Since(asked)
+	local := asked.Add(took / 2)
+	before := s.clock.sampled.Swap(&sample{server: server, local: local})
+	if before != nil {
+		// By how much it was set, as far as that is more than the two answers may be wrong.
+		if set := server.Sub(before.server) - local.Sub(before.local); set.Abs() > clockStep+took {
+			s.clock.set.Add(int64(set))
+		}
+	}
+	return server.Sub(local.Round(0)), took, nil
+}
+
+// clockStep is by how much a clock must have been set for that to be no correction of its speed.
+const clockStep = 10 * time.Second
+
+// FollowClock moves what waits for a time along with the outbox server's clock, if that was set back since it was called before: it
+// would wait for as much longer. It returns by how much the clock was set, in either direction.
+func (l *Leader) FollowClock(ctx context.Context) (time.Duration, error) {
+	set := time.Duration(l.store.clock.set.Swap(0))
+	if set >= 0 {
+		return set, nil
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(`UPDATE parked SET due = due + $1::interval WHERE due > clock_timestamp() AND due < 'infinity'`, set)
+	batch.Queue(`UPDATE webhook SET rest_until = rest_until + $1::interval WHERE rest_until > clock_timestamp()`, set)
+	// Ahead of its own clock no member can have been heard of.
+	batch.Queue(`UPDATE member SET seen = clock_timestamp() WHERE seen > clock_timestamp()`)
+	batch.Queue(`UPDATE replay SET updated = clock_timestamp() WHERE updated > clock_timestamp()`)
+	l.queueFence(batch)
+	if err := l.store.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return set, fmt.Errorf("follow the outbox's clock: %w", fenced(err))
+	}
+	return set, nil
+}
+
+// ServerTime is the outbox server's time at a moment of this machine, as time.Now returns it. Before the first SyncClock it is
+// taken for the same.
+func (s *Store) ServerTime(local time.Time) time.Time {
+	if at := s.clock.sampled.Load(); at != nil && !local.IsZero() {
+		return at.server.Add(local.Sub(at.local))
+	}
+	return local
+}
+
+// LocalTime is the moment of this machine, with its monotonic reading, at which the outbox server has a time.
+func (s *Store) LocalTime(server time.Time) time.Time {
+	if at := s.clock.sampled.Load(); at != nil && !server.IsZero() {
+		return at.local.Add(server.Sub(at.server))
+	}
+	return server
+}
+
+// LocalHealth is a stored Health in the time of this machine.
+func (s *Store) LocalHealth(h Health) Health {
+	h.RestUntil, h.FailingSince, h.FailedAt = s.LocalTime(h.RestUntil), s.LocalTime(h.FailingSince), s.LocalTime(h.FailedAt)
+	return h
+}

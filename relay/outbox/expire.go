@@ -1,0 +1,135 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Owed is how many events of a partition were not delivered to a webhook.
+type Owed struct {
+	ID     int64
+	Name   string
+	Events int64
+}
+
+// Expiry is what DropExpired has done with one partition.
+type Expiry struct {
+	Partition string
+	// Owed are the webhooks that lose, or will lose, events which they did not get.
+	Owed []Owed
+	// Dropped: it is gone. Else it is kept for as many more calls of DropExpired.
+	Dropped bool
+	Kept    int
+}
+
+// DropExpired drops the partitions of days that ended longer ago than keep, by the outbox server's clock. Rows are never deleted one by
+// one. A partition that is in use is left for the next time.
+//
+// A clock may be wrong, and be set right while events wait for their first attempt: so a partition with events that were not delivered
+// is dropped only after that was said, and after grace more calls, which no clock has a part in. It returns what is worth saying: what was
+// dropped, and which undelivered events will be.
+func (l *Leader) DropExpired(ctx context.Context, keep time.Duration, grace int) ([]Expiry, error) {
+	names, err := l.expired(ctx, keep)
+	if err != nil {
+		return nil, err
+	}
+	var expiries []Expiry
+	for _, name := range names {
+		e, err := l.expire(ctx, name, grace)
+		if e != nil {
+			expiries = append(expiries, *e)
+		}
+		switch {
+		case isLockTimeout(err):
+			return expiries, nil
+		case err != nil:
+			return expiries, fmt.Errorf("drop partition %s: %w", name, err)
+		}
+	}
+	return expiries, nil
+}
+
+// expired lists the partitions past their retention.
+func (l *Leader) expired(ctx context.Context, keep time.Duration) ([]string, error) {
+	var before time.Time
+	if err := l.store.pool.QueryRow(ctx, `SELECT ((now() - $1::interval) AT TIME ZONE 'UTC')::date`, keep).Scan(&before); err != nil {
+		return nil, fmt.Errorf("read the outbox's clock: %w", err)
+	}
+	rows, err := l.store.pool.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE i.inhparent IN ('event'::regclass, 'attempt'::regclass) ORDER BY 1`)
+	if err != nil {
+		return nil, fmt.Errorf("list partitions: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list partitions: %w", err)
+	}
+	var names []string
+	for _, name := range all {
+		if of, err := time.Parse(dayFormat, name[max(0, len(name)-len(dayFormat)):]); err == nil && of.Before(before) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func (l *Leader) expire(ctx context.Context, name string, grace int) (*Expiry, error) {
+	owes, err := l.owes(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	e := &Expiry{Partition: name, Dropped: true}
+	if owes {
+		var calls int
+		if err := l.store.pool.QueryRow(ctx, `INSERT INTO expiring AS e (partition, calls) VALUES ($1, 0)
+			ON CONFLICT (partition) DO UPDATE SET calls = e.calls + 1 RETURNING calls`, name).Scan(&calls); err != nil {
+			return nil, err
+		}
+		e.Kept = max(grace-calls, 0)
+		e.Dropped = e.Kept == 0
+		if calls > 0 && !e.Dropped {
+			return nil, nil //nolint:nilnil // kept, which was said
+		}
+		if e.Owed, err = l.owed(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	if !e.Dropped {
+		return e, nil
+	}
+	if err := l.dropPartition(ctx, name); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// owes reports whether a partition may have events that were not delivered, without reading them.
+func (l *Leader) owes(ctx context.Context, name string) (owes bool, err error) {
+	if len(name) < len("event_") || name[:len("event_")] != "event_" {
+		return false, nil
+	}
+	err = l.store.pool.QueryRow(ctx, `WITH ids AS (SELECT min(id) AS first, max(id) AS last FROM `+pgx.Identifier{name}.Sanitize()+`)
+		SELECT EXISTS (SELECT FROM ids, parked p WHERE p.event BETWEEN ids.first AND ids.last AND p.due < 'infinity')
+			OR EXISTS (SELECT FROM ids, progress, webhook w WHERE coalesce(w.cursor, progress.delivered) < ids.last
+				AND (w.enabled OR w.removed_after IS NULL AND w.disabled_for <> ''))`).Scan(&owes)
+	return owes, err
+}
+
+// owed counts them.
+func (l *Leader) owed(ctx context.Context, name string) ([]Owed, error) {
+	rows, err := l.store.pool.Query(ctx, `WITH ids AS (SELECT min(id) AS first, max(id) AS last FROM `+pgx.Identifier{name}.Sanitize()+`), owed AS (
+			SELECT p.webhook FROM ids, parked p WHERE p.event BETWEEN ids.first AND ids.last AND p.due < 'infinity'
+			UNION ALL
+			SELECT u.webhook FROM progress, `+pgx.Identifier{name}.Sanitize()+` e, unnest(e.webhooks) AS u(webhook), webhook w
+			WHERE w.id = u.webhook AND e.id > coalesce(w.cursor, progress.delivered) AND (w.removed_after IS NULL OR w.removed_after >= e.id)
+				AND NOT EXISTS (SELECT FROM parked p WHERE p.event = e.id AND p.webhook = u.webhook)
+		) SELECT w.id, coalesce(nullif(w.name, ''), w.origin || ':' || w.key), count(*)
+		FROM owed JOIN webhook w ON w.id = owed.webhook WHERE w.enabled OR w.removed_after IS NULL GROUP BY w.id ORDER BY w.id`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Owed])
+}
