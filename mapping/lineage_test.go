@@ -1,0 +1,91 @@
+package mapping
+
+import (
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// A transaction may move any number of rows, and change large values of them before: neither takes much memory.
+func TestLineage_HoldsLittleOfMovedRows(t *testing.T) {
+	const moved, limit = 20_000, 64 << 10
+	rows := cdc.NewRowStore(t.TempDir(), limit)
+	defer rows.Close()
+	lineage := NewLineage(rows)
+	key := func(column string, i int) cdc.Key { return cdc.Key(column + strconv.Itoa(i)) }
+	move := func(i int, from, to string) *cdc.Change {
+		row := cdc.Row{cdc.TextValue(string(key(to, i))), cdc.NullValue, {Kind: cdc.Unchanged}}
+		return &cdc.Change{Op: cdc.Insert, Relation: foldRelation, Key: key(to, i), New: row, Moved: true, From: key(from, i)}
+	}
+	for i := range moved {
+		lineage.Expect(move(i, "a", "b"))
+		lineage.Expect(move(i, "b", "c"))
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range moved {
+		value := strings.Repeat(strconv.Itoa(i%10), 4000)
+		row := cdc.Row{cdc.TextValue(string(key("a", i))), cdc.NullValue, cdc.TextValue(value)}
+		if err := lineage.Follow(&cdc.Change{Op: cdc.Update, Relation: foldRelation, Key: key("a", i), New: row}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*cdc.Change{move(i, "a", "b"), move(i, "b", "c")} {
+			if err := lineage.Follow(c); err != nil {
+				t.Fatal(err)
+			}
+			if c.New[2].Text != value || c.From != key("a", i) || !c.Moved {
+				t.Fatalf("row %d came to %s from %q with %.20s", i, c.Key, c.From, c.New[2].Text)
+			}
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := int(after.HeapAlloc) - int(before.HeapAlloc); held > moved*300 {
+		t.Errorf("%d bytes are held for each of %d moved rows", held/moved, moved)
+	}
+	runtime.KeepAlive(lineage)
+}
+
+// A row that was made in the transaction, or is back where it was, has not moved; the empty string is a key like any other.
+func TestLineage_WhereRowsComeFrom(t *testing.T) {
+	t.Parallel()
+	row := func(id string) cdc.Row { return cdc.Row{cdc.TextValue(id), cdc.NullValue, {Kind: cdc.Unchanged}} }
+	insert := func(id string) cdc.Change {
+		return cdc.Change{Op: cdc.Insert, Key: cdc.Key(id), New: cdc.Row{cdc.TextValue(id), cdc.NullValue, cdc.TextValue("new")}}
+	}
+	move := func(from, to string) cdc.Change {
+		return cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: row(to), Moved: true, From: cdc.Key(from)}
+	}
+	for name, c := range map[string]struct {
+		changes []cdc.Change
+		moved   bool
+		from    cdc.Key
+	}{
+		"once":                    {[]cdc.Change{move("a", "b")}, true, "a"},
+		"twice":                   {[]cdc.Change{move("a", "b"), move("b", "c")}, true, "a"},
+		"from the empty key":      {[]cdc.Change{move("", "b"), move("b", "c")}, true, ""},
+		"over the empty key":      {[]cdc.Change{move("a", ""), move("", "c")}, true, "a"},
+		"away and back":           {[]cdc.Change{move("a", "b"), move("b", "a")}, false, ""},
+		"made before":             {[]cdc.Change{insert("a"), move("a", "b")}, false, ""},
+		"in the place of another": {[]cdc.Change{move("a", "t"), move("b", "a"), move("t", "b")}, true, "a"},
+		"after another left":      {[]cdc.Change{move("a", "t"), move("b", "a")}, true, "b"},
+	} {
+		lineage := NewLineage(cdc.NewRowStore("", 0))
+		for i := range c.changes {
+			c.changes[i].Relation = foldRelation
+			lineage.Expect(&c.changes[i])
+		}
+		for i := range c.changes {
+			if err := lineage.Follow(&c.changes[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if last := c.changes[len(c.changes)-1]; last.Moved != c.moved || last.From != c.from {
+			t.Errorf("%s: moved %t from %q, want %t from %q", name, last.Moved, last.From, c.moved, c.from)
+		}
+	}
+}
