@@ -18,6 +18,7 @@ type Catalog struct {
 type description struct {
 	table  *Table
 	exists bool
+	oid    uint32
 	// kind, persistence and identity are relkind, relpersistence and relreplident.
 	// https://www.postgresql.org/docs/current/catalog-pg-class.html
 	kind, persistence, identity string
@@ -26,15 +27,21 @@ type description struct {
 	deferrable                  bool     // its primary key is checked at COMMIT only
 	columns                     map[string]column
 	unique                      [][]string // the columns of each index that tells any two rows apart; the primary key's first
-	relation                    *Relation
+	relation                    *Relation  // nil also for an optional table that counts as absent
+	withheld                    []Problem  // why the table, or a column of it, counts as absent although it exists
 }
 
 type column struct {
+	number     int16
 	typeOID    uint32
 	identified bool // in the replica identity
 	generated  bool
 	readable   bool // by the role
 	nullable   bool
+	// unpublished: the publication's column list leaves it out.
+	unpublished bool
+	// missing is the value that ADD COLUMN … DEFAULT gave the rows that were there; nil is NULL or unknown.
+	missing *string
 }
 
 const (
@@ -44,7 +51,7 @@ const (
 )
 
 const describeTables = `
-SELECT want.at, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE'),
+SELECT want.at, c.oid, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE'),
        ARRAY(SELECT cn.nspname || '.' || child.relname FROM pg_inherits i JOIN pg_class child ON child.oid = i.inhrelid
              JOIN pg_namespace cn ON cn.oid = child.relnamespace WHERE i.inhparent = c.oid ORDER BY 1),
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
@@ -53,7 +60,8 @@ JOIN pg_namespace n ON n.nspname = want.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`
 
 const describeColumns = `
-SELECT want.at, a.attname, a.atttypid, a.attgenerated <> '',
+SELECT want.at, a.attname, a.attnum, a.atttypid, a.attgenerated <> '',
+       CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
        has_column_privilege(c.oid, a.attnum, 'SELECT'),
        c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE a.attnum = ANY (i.indkey) AND ` + identityIndex + `),
        NOT (a.attnotnull OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typnotnull))
@@ -82,9 +90,9 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	}
 	var at int
 	var d description
-	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.kind, &d.persistence, &d.identity, &d.usage, &d.children, &d.deferrable}, func() {
+	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.oid, &d.kind, &d.persistence, &d.identity, &d.usage, &d.children, &d.deferrable}, func() {
 		found := c.tables[at-1]
-		found.exists, found.kind, found.persistence, found.identity, found.usage = true, d.kind, d.persistence, d.identity, d.usage
+		found.exists, found.oid, found.kind, found.persistence, found.identity, found.usage = true, d.oid, d.kind, d.persistence, d.identity, d.usage
 		found.children, found.deferrable = slices.Clone(d.children), d.deferrable
 	})
 	if err != nil {
@@ -93,8 +101,8 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	var name string
 	var col column
 	err = queryEach(ctx, conn, describeColumns, []any{schemas, names},
-		[]any{&at, &name, &col.typeOID, &col.generated, &col.readable, &col.identified, &col.nullable},
-		func() { c.tables[at-1].columns[name] = col })
+		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.missing, &col.readable, &col.identified, &col.nullable},
+		func() { c.tables[at-1].columns[name] = col; col.missing = nil })
 	if err != nil {
 		return nil, fmt.Errorf("look up the columns of the mapped tables: %w", err)
 	}
@@ -111,9 +119,15 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 		return nil, fmt.Errorf("look up the domains: %w", err)
 	}
 	for _, d := range c.tables {
-		d.relation = c.relate(d)
+		c.settle(d)
 	}
 	return c, nil
+}
+
+// settle decides what of a table counts as there.
+func (c *Catalog) settle(d *description) {
+	d.withheld = d.withholds()
+	d.relation = c.relate(d)
 }
 
 func queryEach(ctx context.Context, conn *pgx.Conn, sql string, args, into []any, each func()) error {
@@ -129,13 +143,12 @@ func queryEach(ctx context.Context, conn *pgx.Conn, sql string, args, into []any
 }
 
 func (c *Catalog) relate(d *description) *Relation {
-	if !d.exists {
+	if !d.exists || d.absent() {
 		return nil
 	}
 	types := make([]uint32, len(d.table.Columns))
 	for i := range types {
-		// A generated column is in the table but not in the log.
-		if col, ok := d.columns[d.table.Columns[i].Name]; ok && !col.generated {
+		if col, ok := d.columns[d.table.Columns[i].Name]; ok && !d.masked(i) {
 			types[i] = c.baseType(col.typeOID)
 		}
 	}
@@ -158,7 +171,8 @@ func (c *Catalog) baseType(oid uint32) uint32 {
 	return oid
 }
 
-// Relation returns the named table as the database has it now, or nil if it is missing there. The name is Table.Name.
+// Relation returns the named table as the relay may read it now, or nil if it is missing or counts as absent. The name is
+// Table.Name.
 func (c *Catalog) Relation(name string) *Relation {
 	for _, d := range c.tables {
 		if d.table.Name == name {

@@ -12,14 +12,16 @@ func (d *decoder) row(at LSN, data []byte) error {
 	if d.begin == nil {
 		return errors.New("a row change outside of a transaction")
 	}
-	if d.spool == nil {
-		return nil
-	}
 	if len(data) < 6 {
 		return errTruncated
 	}
-	p, known := d.relations[binary.BigEndian.Uint32(data[1:])]
+	if d.spool == nil {
+		return d.skipped(binary.BigEndian.Uint32(data[1:]))
+	}
+	p, known, err := d.relation(binary.BigEndian.Uint32(data[1:]))
 	switch {
+	case err != nil:
+		return err
 	case !known:
 		return errors.New("a row change of a relation that was not described")
 	case p == nil:
@@ -129,14 +131,21 @@ func (d *decoder) truncate(at LSN, m *pglogrepl.TruncateMessage) error {
 		return errors.New("a truncation outside of a transaction")
 	}
 	if d.spool == nil {
+		for _, id := range m.RelationIDs {
+			if err := d.skipped(id); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	for _, id := range m.RelationIDs {
-		p, known := d.relations[id]
-		if !known {
+		p, known, err := d.relation(id)
+		switch {
+		case err != nil:
+			return err
+		case !known:
 			return errors.New("a truncation of a relation that was not described")
-		}
-		if p == nil {
+		case p == nil:
 			continue
 		}
 		if p.broken != nil {

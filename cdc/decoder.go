@@ -11,15 +11,17 @@ import (
 // decoder assembles transactions from the messages of pgoutput, protocol version 1: only committed transactions come,
 // whole and in commit order. It does no I/O but for transactions that spill.
 type decoder struct {
-	tables  map[tableName]*Table
-	catalog *Catalog
+	identifier *identifier
 	// from: transactions whose commit record is before it are durable already and are skipped.
 	from     LSN
 	newSpool func() *Spool
+	evidence *evidence // nil if nothing is to be checked
+	// touched: the transaction changes a mapped table; mark is the last one that did.
+	touched bool
+	mark    *Mark
 
-	// relations are by the relation's OID; those of foreign tables are nil.
-	relations map[uint32]*projection
-	begin     *pglogrepl.BeginMessage // nil between transactions
+	relations map[uint32]*loggedRelation // by OID
+	begin     *pglogrepl.BeginMessage    // nil between transactions
 	origin    string
 	spool     *Spool // nil in a transaction that is skipped
 	seq       int
@@ -30,12 +32,10 @@ type tableName struct{ schema, name string }
 
 func newDecoder(tables []*Table, catalog *Catalog, from LSN, newSpool func() *Spool) *decoder {
 	d := &decoder{
-		tables: make(map[tableName]*Table, len(tables)), catalog: catalog, from: from, newSpool: newSpool,
-		relations: map[uint32]*projection{},
+		identifier: newIdentifier(tables, catalog, nil, nil), from: from, newSpool: newSpool, relations: map[uint32]*loggedRelation{},
 	}
 	widest := 0
 	for _, table := range tables {
-		d.tables[tableName{table.Schema, table.Name}] = table
 		widest = max(widest, len(table.Columns))
 	}
 	d.cells = make([]cell, widest)
@@ -62,6 +62,12 @@ func (d *decoder) decode(at LSN, data []byte) (*Transaction, error) {
 		return t, err
 	}
 	if _, ok := errors.AsType[*SchemaError](err); ok {
+		return nil, err
+	}
+	if _, ok := errors.AsType[*AlteredError](err); ok {
+		return nil, err
+	}
+	if _, ok := errors.AsType[*PositionError](err); ok {
 		return nil, err
 	}
 	if _, ok := errors.AsType[*DecodeError](err); !ok {
@@ -93,11 +99,7 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 	case *pglogrepl.CommitMessage:
 		return d.commit(m)
 	case *pglogrepl.RelationMessage:
-		if table := d.tables[tableName{m.Namespace, m.RelationName}]; table != nil {
-			d.relations[m.RelationID] = project(m, table, d.catalog, d.relations[m.RelationID])
-		} else {
-			d.relations[m.RelationID] = renamed(m, d.relations[m.RelationID])
-		}
+		d.describe(m)
 	case *pglogrepl.OriginMessage:
 		d.origin = m.Name
 	case *pglogrepl.TruncateMessage:
@@ -108,19 +110,6 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 		return nil, fmt.Errorf("unexpected message %s", message.Type())
 	}
 	return nil, nil
-}
-
-// renamed describes a relation whose name is not mapped: nil, unless it had the name of a table that cannot be missing.
-func renamed(m *pglogrepl.RelationMessage, old *projection) *projection {
-	if old == nil || old.relation.Optional {
-		return nil
-	}
-	p := *old
-	p.broken = &SchemaError{
-		Table:  p.relation.Schema + "." + p.relation.Name,
-		Reason: fmt.Sprintf("the table has been renamed to %s.%s; adapt the mapping to the new schema", m.Namespace, m.RelationName),
-	}
-	return &p
 }
 
 // parse turns the parser's panics on truncated input into errors.
@@ -140,7 +129,10 @@ func (d *decoder) start(m *pglogrepl.BeginMessage) error {
 	if d.begin != nil {
 		return fmt.Errorf("a transaction begins within transaction %d", d.begin.Xid)
 	}
-	d.begin, d.origin, d.seq = m, "", 0
+	if err := d.evidence.begin(m); err != nil {
+		return err
+	}
+	d.begin, d.origin, d.seq, d.touched = m, "", 0, false
 	if LSN(m.FinalLSN) >= d.from {
 		d.spool = d.newSpool()
 	}
@@ -165,5 +157,8 @@ func (d *decoder) commit(m *pglogrepl.CommitMessage) (*Transaction, error) {
 	}
 	t.Commit, t.End = LSN(m.CommitLSN), LSN(m.TransactionEndLSN)
 	t.Time, t.XID, t.Origin = m.CommitTime.UTC(), begin.Xid, d.origin
+	if d.touched {
+		d.mark = &Mark{Commit: t.Commit, XID: t.XID, Time: t.Time}
+	}
 	return t, nil
 }

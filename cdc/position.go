@@ -63,6 +63,7 @@ const (
 	SlotUnusable  Mismatch = "slot lost"     // the server removed log that it needed
 	SlotAhead     Mismatch = "slot ahead"    // confirmed past the stored position
 	ServerBehind  Mismatch = "server behind" // the log ends before the stored position
+	OtherHistory  Mismatch = "history"       // the WAL before the stored position is not what was read
 )
 
 // PositionError says why the stream cannot go on where it stopped.

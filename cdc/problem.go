@@ -23,11 +23,13 @@ func (p Problem) String() string {
 	return fmt.Sprintf("table %s, column %s: %s; %s", p.Table, p.Column, p.Text, p.Fix)
 }
 
-// Problems lists what stands in the way, in the order of the tables. What is optional and missing is no problem.
+// Problems lists what stands in the way, in the order of the tables. What is optional is never a problem: see Withheld.
 func (c *Catalog) Problems() []Problem {
 	var problems []Problem
 	for _, d := range c.tables {
-		problems = append(problems, d.problems()...)
+		if !d.table.Optional {
+			problems = append(problems, d.problems()...)
+		}
 	}
 	return problems
 }
@@ -64,7 +66,10 @@ func (d *description) problems() []Problem {
 		case have.generated && !(want.Optional && !key):
 			add(want.Name, "it is generated, and generated columns are not in the log", "map the columns that it is made of")
 		default:
-			if !have.readable {
+			if have.unpublished && !d.masked(i) {
+				add(want.Name, "the column list of the publication leaves it out", fmt.Sprintf("take the table out of the publication and add it without a list: ALTER PUBLICATION … DROP TABLE %s, then ADD TABLE ONLY %s", quoted, quoted))
+			}
+			if !have.readable && !d.masked(i) {
 				unreadable = append(unreadable, pgx.Identifier{want.Name}.Sanitize())
 			}
 			if key && !have.identified {

@@ -33,7 +33,9 @@ func project(m *pglogrepl.RelationMessage, table *Table, catalog *Catalog, old *
 	seen := make([]bool, len(table.Columns))
 	for i, column := range m.Columns {
 		p.identity[i] = column.Flags&1 != 0
-		p.target[i] = table.Index(column.Name)
+		if p.target[i] = table.Index(column.Name); p.target[i] >= 0 && catalog.masks(table, p.target[i]) {
+			p.target[i] = -1
+		}
 		if at := p.target[i]; at >= 0 {
 			types[at] = catalog.baseType(column.DataType)
 			inIdentity[at], seen[at] = p.identity[i], true

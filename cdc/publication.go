@@ -195,6 +195,11 @@ func (p Publication) Who() string {
 	return "the owner of the tables"
 }
 
+// OptionalOnly reports whether nothing is missing but optional tables.
+func (p Publication) OptionalOnly() bool {
+	return p.Exists && len(p.Unpublished) == 0 && !slices.ContainsFunc(p.Missing, func(t *Table) bool { return !t.Optional })
+}
+
 // Problems lists what SQL does not put right, because somebody has chosen it.
 func (p Publication) Problems() []string {
 	var problems []string

@@ -23,8 +23,12 @@ type SourceConfig struct {
 	// Server is whom to read from, as Inspect saw it: a name that leads to several servers may lead to another one by now.
 	// The zero value is whoever answers.
 	Server Server
-	// Catalog resolves domains; nil leaves them as they are.
+	// Catalog resolves domains and says which columns count as absent; nil leaves domains as they are.
 	Catalog *Catalog
+	// Identities say which relation each table is; nil takes the first one that has its name.
+	Identities *Identities
+	// Mark is what the consumer has read last before from; the zero value is unknown.
+	Mark Mark
 	// MemoryLimit is how many bytes of one transaction are kept in memory; 0 is DefaultMemoryLimit.
 	MemoryLimit int
 	// SpillDir takes the temporary files of larger transactions; empty is the system's directory.
@@ -42,6 +46,9 @@ type Message struct {
 	Transaction *Transaction
 	// Idle, if Transaction is nil: every transaction committed before it has been handed over.
 	Idle LSN
+	// Mark, if Transaction is nil, is the last transaction of the mapped tables before Idle, if it had no change to hand over; nil for
+	// none.
+	Mark *Mark
 }
 
 // Source streams committed transactions from a slot. One goroutine calls Stream; the other methods may be called from any.
@@ -156,22 +163,23 @@ func (s *Source) stream(ctx context.Context, from LSN, out chan<- Message) (err 
 	st.decoder = newDecoder(s.config.Tables, s.config.Catalog, from, func() *Spool {
 		return NewSpool(s.config.SpillDir, s.config.MemoryLimit)
 	})
+	st.decoder.identifier = newIdentifier(s.config.Tables, s.config.Catalog, s.config.Identities, s.config.Logger)
 	defer func() { err = errors.Join(err, st.decoder.close()) }()
-	if st.conn, err = s.start(ctx, from, &st.notice); err != nil {
+	if st.conn, err = s.start(ctx, from, st); err != nil {
 		return err
 	}
 	defer closeConn(st.conn)
 	// An acknowledgement from before must not reach another slot.
 	s.durable.Store(uint64(from))
-	s.pinged.Store(false)
+	s.pinged.Store(st.decoder.evidence.pending()) // so that an idle server says how far its WAL goes
 	s.conn.Store(st.conn)
 	defer s.conn.Store(nil)
 	defer context.AfterFunc(ctx, s.interrupt)()
 	return st.run(ctx)
 }
 
-// start connects and asks for the stream. A notice that means that transactions are missing is put into fatal.
-func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgConn, error) {
+// start connects and asks for the stream. A notice that means that transactions are missing is put into st.notice.
+func (s *Source) start(ctx context.Context, from LSN, st *stream) (*pgconn.PgConn, error) {
 	if err := CheckSlotName(s.config.Slot); err != nil {
 		return nil, err
 	}
@@ -182,7 +190,7 @@ func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgC
 	config.RuntimeParams["wal_sender_timeout"] = fmt.Sprintf("%dms", s.config.WALSenderTimeout.Milliseconds())
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" && strings.Contains(n.Message, "skipped loading publication") {
-			*fatal = fmt.Errorf("%w: %s; changes are missing", ErrPublicationMissing, n.Message)
+			st.notice = fmt.Errorf("%w: %s; changes are missing", ErrPublicationMissing, n.Message)
 			return
 		}
 		s.config.Logger.WarnContext(ctx, "notice from the source's server", "code", n.Code, "message", n.Message)
@@ -195,7 +203,12 @@ func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgC
 		closeConn(conn)
 		return nil, err
 	}
-	err = pglogrepl.StartReplication(ctx, conn, `"`+s.config.Slot+`"`, pglogrepl.LSN(from), pglogrepl.StartReplicationOptions{
+	begin, err := s.recall(ctx, conn, from, st)
+	if err != nil {
+		closeConn(conn)
+		return nil, err
+	}
+	err = pglogrepl.StartReplication(ctx, conn, `"`+s.config.Slot+`"`, pglogrepl.LSN(begin), pglogrepl.StartReplicationOptions{
 		Mode:       pglogrepl.LogicalReplication,
 		PluginArgs: []string{"proto_version '1'", "publication_names " + publicationNames(s.config.Publication)},
 	})
@@ -204,6 +217,32 @@ func (s *Source) start(ctx context.Context, from LSN, fatal *error) (*pgconn.PgC
 		return nil, explain(err, ErrSlotMissing)
 	}
 	return conn, nil
+}
+
+// recall decides what of the WAL that was read before is read once more, to see that it is the same.
+func (s *Source) recall(ctx context.Context, conn *pgconn.PgConn, from LSN, st *stream) (LSN, error) {
+	results, err := conn.Exec(ctx, `SELECT confirmed_flush_lsn, active FROM pg_catalog.pg_replication_slots WHERE slot_name = '`+s.config.Slot+`'`).ReadAll()
+	if err != nil {
+		return 0, explain(err, nil)
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return from, nil // it is missing, and the server will say so
+	}
+	row := results[0].Rows[0]
+	if string(row[1]) == "t" { // what it has confirmed may change at any moment
+		return 0, fmt.Errorf("%w: slot %s is active; another relay may run, and this one takes over when that ends", ErrSlotActive, s.config.Slot)
+	}
+	if row[0] == nil {
+		return from, nil
+	}
+	confirmed, err := ParseLSN(string(row[0]))
+	if err != nil {
+		return 0, err
+	}
+	st.decoder.evidence = newEvidence(s.config.Mark, confirmed, from)
+	begin := st.decoder.evidence.start(from)
+	st.handed, st.pace.sent = begin, begin
+	return begin, nil
 }
 
 // recognise makes sure that the server is the one whose log the position is of.

@@ -48,6 +48,7 @@ func (st *stream) run(ctx context.Context) error {
 		if err := st.report(ctx, now); err != nil {
 			return err
 		}
+		st.settle()
 		st.tellIdle(now)
 		if now.Sub(st.heardAt) > silenceLimit {
 			return fmt.Errorf("%w: nothing came for %s", ErrServerSilent, silenceLimit)
@@ -66,6 +67,13 @@ func (st *stream) run(ctx context.Context) error {
 			return err
 		}
 		now = st.heardAt // later than before, if the consumer was busy
+	}
+}
+
+// settle lets the stored position be acknowledged once the server's history was seen to have it.
+func (st *stream) settle() {
+	if h := st.decoder.evidence; h != nil && h.done {
+		st.handed, st.decoder.evidence = max(st.handed, h.from), nil
 	}
 }
 
@@ -158,6 +166,9 @@ func (st *stream) keepalive(k pglogrepl.PrimaryKeepaliveMessage) error {
 	end := LSN(k.ServerWALEnd)
 	st.advance(end)
 	if !st.decoder.inTransaction() {
+		if err := st.decoder.evidence.reached(end); err != nil {
+			return err
+		}
 		st.idle.known = max(st.idle.known, end)
 		st.idle.asked = st.idle.asked || st.idle.pinged
 		st.idle.pinged = false
@@ -228,13 +239,13 @@ func (i *idle) due() bool { return i.known > i.told || i.asked && i.known > 0 }
 // tellIdle tells the consumer that nothing is pending, if that is news and the consumer has room for it.
 func (st *stream) tellIdle(now time.Time) {
 	i := &st.idle
-	if !i.due() || st.decoder.inTransaction() || (!i.asked && now.Sub(i.toldAt) < statusPause) {
+	if !i.due() || st.decoder.inTransaction() || st.decoder.evidence.pending() || (!i.asked && now.Sub(i.toldAt) < statusPause) {
 		return
 	}
 	position := max(i.known, i.told)
 	i.toldAt = now
 	select {
-	case st.out <- Message{Idle: position}:
+	case st.out <- Message{Idle: position, Mark: st.decoder.mark}:
 		i.told, i.asked = position, false
 		st.handed = max(st.handed, position)
 	default:

@@ -259,7 +259,7 @@ data = ["id", "roles"]
 	}
 }
 
-// Webhooks that the IAM had before the mapping read them are subscribed once they are in the mirror.
+// Webhooks of a table that was missing when the relay began are subscribed once the table has appeared.
 func TestBackfill_WebhooksAreAdded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -269,7 +269,7 @@ func TestBackfill_WebhooksAreAdded(t *testing.T) {
 	cfg.secrets = append(cfg.secrets, secret)
 	start(t, cfg).stop()
 	w.exec(`ALTER TABLE webhooks_later RENAME TO webhooks`)
-	start(t, cfg).waitFor(within(t), "copied the mapped tables into the mirror")
+	start(t, cfg).waitFor(within(t), "reconciled: ")
 	var a account
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/iam")

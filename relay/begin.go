@@ -54,6 +54,7 @@ func (t *term) begin(ctx context.Context, s *source) (*reconciliation, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.survey = y
 	if lost != nil {
 		return t.anew(ctx, s, y, lost, asked)
 	}
@@ -114,13 +115,16 @@ func (t *term) catchUp(ctx context.Context, y *survey, asked *outbox.Reconciliat
 	switch {
 	case asked != nil:
 		record = *asked
-	case len(y.doubted) > 0:
-		why := fmt.Errorf("rows may have changed without the log telling in %s: the tables, or mapped columns, were made anew, rewritten, or taken out of the publication", names(y.doubted))
+	case len(y.suspect) > 0:
+		why := fmt.Errorf("rows may have changed without the WAL saying so in %s: the tables, or mapped columns, were recreated, rewritten, renamed, or taken out of the publication", names(y.suspect))
 		if err := t.mayReconcile(nil, why); err != nil {
 			return nil, err
 		}
 		record.Reason = why.Error()
-		t.log.Warn("rows may have changed without the log telling: their tables are compared", "tables", names(y.doubted))
+		t.log.Warn("rows may have changed without the WAL saying so: their tables are compared", "tables", names(y.suspect))
+	case len(y.appeared) > 0:
+		record.Reason = "optional tables or columns have appeared in " + names(y.appeared)
+		t.log.Info("optional tables or columns have appeared: their rows are compared", "tables", names(y.appeared))
 	case y.empty():
 		return nil, nil //nolint:nilnil // nothing to read is no error
 	default:
@@ -209,7 +213,8 @@ func (t *term) start(ctx context.Context, s *source, position outbox.Position) e
 	if err != nil {
 		return err
 	}
-	r := &reconciliation{snapshot: snapshot, survey: &survey{catalog: s.catalog, mapped: t.rules.Tables(), copied: t.rules.Tables(), prints: s.prints}}
+	s.survey = &survey{catalog: s.catalog, mapped: t.rules.Tables(), copied: t.rules.Tables(), prints: s.prints}
+	r := &reconciliation{snapshot: snapshot, survey: s.survey}
 	defer r.close()
 	return r.firstCopy(ctx, t.leader, t.log, s.owners, s.position(snapshot.LSN))
 }

@@ -156,6 +156,9 @@ func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, 
 		if err := in.barrier.complete(ctx, c); err != nil {
 			return nil, err
 		}
+		if c.Op == cdc.Update && old != nil {
+			c.Old = in.survey.revive(c.Relation.Table, c.Old, c.New)
+		}
 		kept = append(kept, *c)
 	}
 	return kept, nil

@@ -168,8 +168,8 @@ func (c *comparison) row(t *cdc.Table, key cdc.Key, row cdc.Row, chunk *outbox.C
 	old := c.mirror.Row(t, key)
 	if old != nil {
 		c.known++
-		lacking := c.r.lacking[t]
-		if lacking == nil && slices.Equal(old, row) {
+		lacking, revived := c.r.lacking[t], c.r.revived[t]
+		if lacking == nil && revived == nil && slices.Equal(old, row) {
 			return nil
 		}
 		if lacking != nil {
@@ -178,6 +178,7 @@ func (c *comparison) row(t *cdc.Table, key cdc.Key, row cdc.Row, chunk *outbox.C
 				old[column] = cdc.Value{}
 			}
 		}
+		old = c.r.revive(t, old, row)
 		change.Op, change.Old = cdc.Update, old
 	}
 	c.mirror.Apply(&change)

@@ -38,6 +38,7 @@ type ingest struct {
 	acknowledge func(cdc.LSN)
 	dispatch    *dispatcher
 	barrier     *reconciliation // to be done at its place in the log; nil if nothing is
+	survey      *survey         // nil if nothing of the tables is read
 	reconciling bool
 	finished    func(outbox.Reconciliation, error) error
 	clock       *logClock

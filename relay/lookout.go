@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,16 +23,12 @@ const (
 var errCatalog = errors.New("mapped tables or the publication were altered")
 
 // watchSource ends the session when the next one has something to reconcile. What it cannot learn now it learns later.
-func (t *term) watchSource(ctx context.Context, prints map[string]string, begun *reconciliation) error {
+func (t *term) watchSource(ctx context.Context, found *source, begun *reconciliation) error {
 	asked, catalog := time.NewTicker(askedPoll), time.NewTicker(catalogPoll)
 	defer asked.Stop()
 	defer catalog.Stop()
-	var conn *pgx.Conn
-	defer func() {
-		if conn != nil {
-			conn.Close(context.WithoutCancel(ctx))
-		}
-	}()
+	w := &schemaWatch{term: t, signature: found.signature, prints: found.prints}
+	defer w.close(context.WithoutCancel(ctx))
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,27 +39,63 @@ func (t *term) watchSource(ctx context.Context, prints map[string]string, begun 
 				return errAnew
 			}
 		case <-catalog.C:
-			var altered bool
-			if conn, altered = t.altered(ctx, conn, prints); altered {
+			if w.altered(ctx) {
 				return errCatalog
 			}
 		}
 	}
 }
 
-// altered compares the fingerprints with those that the session began with.
-func (t *term) altered(ctx context.Context, conn *pgx.Conn, prints map[string]string) (*pgx.Conn, bool) {
+// schemaWatch compares the source's catalogue with what a session began with.
+type schemaWatch struct {
+	*term
+	conn      *pgx.Conn // nil while there is none
+	signature string
+	prints    map[string]string
+}
+
+func (w *schemaWatch) close(ctx context.Context) {
+	if w.conn != nil {
+		w.conn.Close(ctx)
+	}
+}
+
+// altered reports whether the session has to begin again: what can be read of the tables is something else, or their rows may have
+// changed without the WAL saying so.
+func (w *schemaWatch) altered(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, catalogPoll)
 	defer cancel()
-	if conn == nil || conn.IsClosed() {
-		var err error
-		if conn, err = cdc.Connect(ctx, string(t.config.Source.URL)); err != nil {
-			return nil, false
+	if w.conn == nil || w.conn.IsClosed() {
+		conn, err := cdc.Connect(ctx, string(w.config.Source.URL))
+		if err != nil {
+			return false
+		}
+		w.conn = conn
+	}
+	w.sourceClock(ctx, w.conn)
+	now := &source{conn: w.conn}
+	if err := w.describe(ctx, now); err != nil {
+		return false
+	}
+	prints, err := cdc.Fingerprints(ctx, w.conn, w.config.Source.Publication, w.rules.Tables())
+	if err != nil {
+		return false
+	}
+	if sign(now.catalog.Signature(), prints) != w.signature {
+		return true
+	}
+	for table, print := range prints {
+		if !cdc.Alike(w.prints[table], print) {
+			return true
 		}
 	}
-	t.sourceClock(ctx, conn)
-	now, err := cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables())
-	return conn, err == nil && !maps.Equal(now, prints)
+	for table, print := range prints {
+		if before := w.prints[table]; before != print && w.store.MoveFingerprint(ctx, table, before, print) != nil {
+			return false // the next look does it
+		}
+	}
+	w.prints = prints
+	return false
 }
 
 // startAnew tells what is lost of the old log, and begins the new one.

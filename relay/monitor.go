@@ -27,6 +27,7 @@ type monitor struct {
 	held                   int
 	slot                   *admin.Slot
 	wait                   *outbox.Wait // what a commit waits for, as of the last poll
+	withheld               int          // optional tables and columns that exist and count as absent
 	parked                 map[int64]outbox.ParkedCount
 
 	streaming     chan struct{} // closed once a log is read for the first time
@@ -102,6 +103,13 @@ func (m *monitor) streams(s *cdc.Source, in *ingest) {
 	m.source, m.durable, m.held, m.sourceErr = s, in.stored, in.held.len(), nil
 	m.since, m.mark, m.streamed = time.Now(), mark{}, true
 	m.onceStreaming.Do(func() { close(m.streaming) })
+}
+
+// withholds: so many optional tables and columns exist and count as absent.
+func (m *monitor) withholds(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.withheld = n
 }
 
 func (m *monitor) sourceFailed(err error) {

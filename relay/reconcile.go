@@ -23,6 +23,17 @@ type reconciliation struct {
 	stranger bool
 }
 
+// position is that of the snapshot, 0 if nothing is read. While the snapshot cannot be taken, whatever is streamed is before it.
+func (r *reconciliation) position() cdc.LSN {
+	switch {
+	case r == nil:
+		return 0
+	case r.pending():
+		return ^cdc.LSN(0)
+	}
+	return r.snapshot.LSN
+}
+
 func (r *reconciliation) close() {
 	if r != nil && r.snapshot != nil {
 		r.snapshot.Close()
@@ -186,6 +197,9 @@ func (r *reconciliation) firstCopy(ctx context.Context, leader *outbox.Leader, l
 	rows := 0
 	for _, t := range r.copied {
 		if r.catalog.Relation(t.Name) == nil {
+			if err := c.Absent(ctx, t); err != nil {
+				return err
+			}
 			continue
 		}
 		n, err := r.copy(ctx, t, c, log)

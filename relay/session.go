@@ -3,12 +3,10 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -34,10 +32,11 @@ func (t *term) session(ctx context.Context) error {
 	}
 	clock := &sourceClock{url: string(t.config.Source.URL), conn: conn}
 	defer clock.close(context.WithoutCancel(ctx))
-	server, catalog, err := t.inspect(ctx, conn)
+	found, err := t.inspect(ctx, conn)
 	if err != nil {
 		return err
 	}
+	server, catalog := found.server, found.catalog
 	mapper, err := bind(t.rules, catalog)
 	if err != nil {
 		return err
@@ -45,99 +44,26 @@ func (t *term) session(ctx context.Context) error {
 	mapper.OnConditionFailure(t.warned.conditionFailures(t.metrics))
 	mapper.MaxBody(int(t.config.Outbox.MaxBody.Bytes))
 	owners := mapper.Owners()
-	// Taken before anything is read: what is altered later is noticed later.
-	prints, err := cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables())
-	if err != nil {
-		return err
-	}
-	r, err := t.begin(ctx, &source{conn: conn, server: server, catalog: catalog, owners: owners, prints: prints})
+	found.owners = owners
+	r, err := t.begin(ctx, found)
 	if err != nil {
 		return err
 	}
 	defer r.close()
+	identities := found.survey.identities(server.Current, r.position())
+	t.monitor.withholds(len(catalog.Withheld()))
 	in, err := t.newIngest(ctx, clock, server, mapper, owners)
 	if err != nil {
 		return &ingestError{err}
 	}
-	if r != nil && r.start != nil {
+	if in.survey = found.survey; r != nil && r.start != nil {
 		if err := t.startAnew(ctx, in, r); err != nil {
 			return err
 		}
 	} else {
 		in.barrier = r
 	}
-	return t.stream(ctx, in, server, catalog, prints)
-}
-
-// source is the database as a session finds it.
-type source struct {
-	conn    *pgx.Conn
-	server  cdc.Server
-	slot    cdc.SlotStatus
-	catalog *cdc.Catalog
-	owners  map[*cdc.Table]int
-	prints  map[string]string
-}
-
-// inspect checks the server and the mapped tables, and makes or extends the publication where it may.
-func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (cdc.Server, *cdc.Catalog, error) {
-	server, err := cdc.Inspect(ctx, conn)
-	if err != nil {
-		return server, nil, err
-	}
-	if server.WALLevel != "logical" {
-		return server, nil, fmt.Errorf("the server's wal_level is %s; set wal_level = logical in its configuration and restart it", server.WALLevel)
-	}
-	catalog, err := cdc.Describe(ctx, conn, t.rules.Tables())
-	if err != nil {
-		return server, nil, err
-	}
-	if problems := catalog.Problems(); len(problems) > 0 {
-		texts := make([]string, len(problems))
-		for i, p := range problems {
-			texts[i] = p.String()
-		}
-		return server, nil, errors.New(strings.Join(texts, "\n"))
-	}
-	for _, w := range catalog.Warnings() {
-		t.log.Warn("a mapped table is not all that it may seem", "problem", w.String())
-	}
-	return server, catalog, t.publish(ctx, conn)
-}
-
-func (t *term) publish(ctx context.Context, conn *pgx.Conn) error {
-	name, tables := t.config.Source.Publication, t.rules.Tables()
-	status, err := cdc.PublicationStatus(ctx, conn, name, tables)
-	if err != nil {
-		return err
-	}
-	if problems := status.Problems(); len(problems) > 0 {
-		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
-	}
-	sql := status.SQL()
-	if len(sql) == 0 {
-		return t.warnOfOthers(ctx, conn)
-	}
-	if !t.config.Source.CreatePublication {
-		return fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
-	}
-	if _, err := cdc.EnsurePublication(ctx, conn, name, tables); err != nil {
-		return err
-	}
-	t.log.Info("publication brought up to date", "publication", name)
-	return t.warnOfOthers(ctx, conn)
-}
-
-// warnOfOthers warns of publications that make the IAM's statements fail, and that are not the relay's to change.
-func (t *term) warnOfOthers(ctx context.Context, conn *pgx.Conn) error {
-	hazards, err := cdc.OtherHazards(ctx, conn, t.config.Source.Publication, t.rules.Tables())
-	if err != nil {
-		return err
-	}
-	for _, h := range hazards {
-		t.log.Warn("another publication makes UPDATE or DELETE on a table of the IAM fail", "hazard", h.String())
-	}
-	return nil
+	return t.stream(ctx, in, found, identities)
 }
 
 func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
@@ -187,10 +113,10 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 }
 
 // stream runs the source and ingest side by side until one of them ends.
-func (t *term) stream(ctx context.Context, in *ingest, server cdc.Server, catalog *cdc.Catalog, prints map[string]string) error {
+func (t *term) stream(ctx context.Context, in *ingest, found *source, identities *cdc.Identities) error {
 	source := cdc.NewSource(cdc.SourceConfig{
 		URL: string(t.config.Source.URL), Slot: t.config.Source.Slot, Publication: t.config.Source.Publication,
-		Server: server, Tables: t.rules.Tables(), Catalog: catalog, MemoryLimit: int(t.config.Source.MemoryLimit.Bytes),
+		Server: found.server, Tables: t.rules.Tables(), Catalog: found.catalog, Identities: identities, MemoryLimit: int(t.config.Source.MemoryLimit.Bytes),
 		SpillDir: t.config.Source.SpillDir, WALSenderTimeout: t.config.Source.WALSenderTimeout.Duration, Logger: t.log,
 	})
 	in.acknowledge, in.clock.ping = source.Acknowledge, source.Ping
@@ -204,7 +130,7 @@ func (t *term) stream(ctx context.Context, in *ingest, server cdc.Server, catalo
 		return source.Stream(groupCtx, in.stored, messages)
 	})
 	begun := in.barrier
-	group.Go(func() error { return t.watchSource(groupCtx, prints, begun) })
+	group.Go(func() error { return t.watchSource(groupCtx, found, begun) })
 	if begun.pending() {
 		group.Go(func() error { return t.watchHolders(groupCtx) })
 	}

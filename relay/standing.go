@@ -93,7 +93,7 @@ func (m *monitor) checks() []admin.Check {
 func (m *monitor) state() admin.State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := admin.State{Connected: m.source != nil, Leader: m.leader != nil, Slot: m.slot, Held: m.held, Through: m.through}
+	s := admin.State{Connected: m.source != nil, Leader: m.leader != nil, Slot: m.slot, Held: m.held, Through: m.through, Withheld: m.withheld}
 	s.Standing, _ = m.standing()
 	if m.source != nil {
 		if received := m.source.Received(); received > m.durable {

@@ -128,7 +128,13 @@ func (t *term) follow(ctx context.Context) error {
 		case errors.Is(err, errFinished):
 			return err
 		case errors.Is(err, errAnew), errors.Is(err, errCatalog), errors.Is(err, errPostponed):
-			t.log.Info("looking at the source anew", "why", err)
+			t.log.Info("restarting the replication session", "why", err)
+			continue
+		}
+		if altered, ok := errors.AsType[*cdc.AlteredError](err); ok {
+			if err := t.lookAgain(ctx, altered); err != nil {
+				return err
+			}
 			continue
 		}
 		t.monitor.sourceFailed(err)
@@ -146,6 +152,15 @@ func (t *term) follow(ctx context.Context) error {
 			return nil //nolint:nilerr // ctx ended
 		}
 	}
+}
+
+// lookAgain prepares the session that reads on where the WAL and the catalogue, as it was, did not fit.
+func (t *term) lookAgain(ctx context.Context, altered *cdc.AlteredError) error {
+	t.log.Info("restarting the replication session", "why", altered)
+	if !altered.Suspect {
+		return nil
+	}
+	return t.leader.Suspect(ctx, altered.Table)
 }
 
 // heals reports whether the next session can do something about a log that cannot be read on.

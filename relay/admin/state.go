@@ -46,6 +46,8 @@ type State struct {
 	Slot *Slot
 	// Held is the number of events that wait for what may cancel them.
 	Held int
+	// Withheld is the number of optional tables and columns that exist and count as absent.
+	Withheld int
 	// Webhooks has an entry for each webhook that exists. Names are unique.
 	Webhooks []WebhookStats
 }
@@ -95,10 +97,12 @@ var (
 	slotActiveDesc = describe("slot_active", "Whether some relay streams from the slot (1) or none (0).")
 	slotStatusDesc = describe("slot_status", "1 for the slot's present wal_status, 0 for the others.", "status")
 	heldDesc       = describe("held_events", "Events that wait for what may cancel them.")
-	queueDesc      = describe("webhook_queue", "Deliveries waiting in memory or being made.", "webhook")
-	behindDesc     = describe("webhook_behind", "Events of the log that a webhook which fell behind has yet to read.", "webhook")
-	parkedDesc     = describe("webhook_parked", "Failed deliveries that wait for their next attempt.", "webhook")
-	deadDesc       = describe("webhook_dead", "Deliveries that were given up.", "webhook")
+	withheldDesc   = describe("optional_withheld",
+		"Optional mapped tables and columns that exist and count as absent, because they are not granted or not published: iam-relay check names them.")
+	queueDesc  = describe("webhook_queue", "Deliveries waiting in memory or being made.", "webhook")
+	behindDesc = describe("webhook_behind", "Events of the log that a webhook which fell behind has yet to read.", "webhook")
+	parkedDesc = describe("webhook_parked", "Failed deliveries that wait for their next attempt.", "webhook")
+	deadDesc   = describe("webhook_dead", "Deliveries that were given up.", "webhook")
 )
 
 // stateCollector makes metrics of a State. A webhook that is gone from it is gone from the metrics.
@@ -107,7 +111,7 @@ type stateCollector func() State
 func (stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		connectedDesc, leaderDesc, lagBytesDesc, lagSecondsDesc, standingDesc, retainedDesc, safeDesc, slotActiveDesc, slotStatusDesc,
-		heldDesc, queueDesc, behindDesc, parkedDesc, deadDesc,
+		heldDesc, withheldDesc, queueDesc, behindDesc, parkedDesc, deadDesc,
 	} {
 		ch <- desc
 	}
@@ -144,6 +148,7 @@ func (ask stateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	gauge(heldDesc, float64(state.Held))
+	gauge(withheldDesc, float64(state.Withheld))
 	for _, w := range state.Webhooks {
 		gauge(queueDesc, float64(w.Queue), w.Webhook)
 		gauge(behindDesc, float64(w.Behind), w.Webhook)

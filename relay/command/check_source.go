@@ -94,6 +94,9 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 	for _, p := range problems {
 		c.fail("tables", "%s", strings.TrimPrefix(p.String(), "table "))
 	}
+	for _, p := range catalog.Withheld() {
+		c.fail("tables", "optional, and counted as absent: %s", strings.TrimPrefix(p.String(), "table "))
+	}
 	filtered, err := rowSecurity(ctx, c.conn, c.role, tables)
 	if err != nil {
 		return err

@@ -95,11 +95,10 @@ func (s *setup) lackingGrants(ctx context.Context, conn *pgx.Conn, role relayRol
 		}
 	}
 	for _, t := range s.tables {
-		relation := catalog.Relation(t.Name)
-		if relation == nil {
+		if !catalog.Exists(t) {
 			continue
 		}
-		lacks := grantColumns(s.role, t, func(i int) bool { return relation.Types[i] != 0 && !p.columns[t][i] })
+		lacks := grantColumns(s.role, t, func(i int) bool { return catalog.HasColumn(t, i) && !p.columns[t][i] })
 		switch {
 		case lacks == "":
 		case s.wholeTables:

@@ -245,6 +245,7 @@ func (m *Mirror) Apply(c *cdc.Change) {
 	if c.Op == cdc.Delete {
 		row = nil
 	}
+	row = keepAbsent(row, c.Old)
 	m.batch[id] = row
 	if _, owned := m.owners[c.Relation.Table]; owned {
 		m.owned[id] = row

@@ -15,9 +15,14 @@ CREATE UNLOGGED TABLE former (
 CREATE INDEX former_key ON former USING hash (key);
 CREATE INDEX former_owner ON former USING hash (owner);
 
--- What the catalogue said of the table when it was last read or compared: another fingerprint says that rows may have changed
--- without the log telling. Empty is unknown.
-ALTER TABLE mirror_table ADD COLUMN fingerprint text NOT NULL DEFAULT '';
+ALTER TABLE mirror_table
+    -- What the catalogue said of the table when it was last read or compared, and which relation it was: another fingerprint says that
+    -- rows may have changed without the WAL saying so. Empty for a table that was absent.
+    ADD COLUMN fingerprint text NOT NULL DEFAULT '',
+    -- The mapped columns that the database did not have, or that could not be read: their return is noticed.
+    ADD COLUMN absent text[] NOT NULL DEFAULT '{}',
+    -- The rows must be compared although the catalogue does not show why.
+    ADD COLUMN suspect boolean NOT NULL DEFAULT false;
 
 -- Events that a comparison has found, and not the log.
 ALTER TABLE event ADD COLUMN reconciled boolean NOT NULL DEFAULT false;

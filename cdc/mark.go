@@ -1,0 +1,97 @@
+package cdc
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+)
+
+// Mark is evidence of the history that a consumer has read. A server whose disk was put back to an earlier state has the same
+// identity, timeline and slot, and after enough writes a WAL that is longer than what was read: only its content shows that.
+type Mark struct {
+	// Commit, XID and Time are those of the last transaction of the mapped tables. XID is 0 if there is none.
+	Commit LSN
+	XID    uint32
+	Time   time.Time
+	// Floor: what was committed before it is known by a snapshot, not transaction by transaction.
+	Floor LSN
+}
+
+func (m Mark) String() string {
+	return fmt.Sprintf("transaction %d, committed at %s at position %s", m.XID, m.Time.Format(time.RFC3339Nano), m.Commit)
+}
+
+// evidence checks, before anything is handed over or acknowledged, that the server sends the WAL that the consumer has read: from the
+// last transaction of the mapped tables to the stored position, which is read once more. What comes before the slot's confirmed
+// position needs no check, as only a server that had it could confirm it.
+type evidence struct {
+	mark Mark
+	from LSN // the stored position
+	// expected: the mark's transaction must come, as the slot has not confirmed it.
+	expected bool
+	done     bool
+}
+
+// newEvidence returns nil if there is nothing to check.
+func newEvidence(mark Mark, confirmed, from LSN) *evidence {
+	if confirmed >= from || mark.XID == 0 && mark.Floor == 0 {
+		return nil
+	}
+	return &evidence{mark: mark, from: from, expected: mark.XID != 0 && mark.Commit < from && confirmed <= mark.Commit}
+}
+
+func (h *evidence) pending() bool { return h != nil && !h.done }
+
+// start is where the stream has to begin.
+func (h *evidence) start(from LSN) LSN {
+	switch {
+	case h == nil:
+		return from
+	case h.mark.XID != 0:
+		return min(from, h.mark.Commit)
+	}
+	return min(from, h.mark.Floor)
+}
+
+// begin takes the beginning of a transaction.
+func (h *evidence) begin(m *pglogrepl.BeginMessage) error {
+	if !h.pending() {
+		return nil
+	}
+	commit := LSN(m.FinalLSN)
+	if h.expected && commit >= h.mark.Commit {
+		if commit != h.mark.Commit || m.Xid != h.mark.XID || !m.CommitTime.UTC().Equal(h.mark.Time.UTC()) {
+			return h.lost()
+		}
+		h.expected = false
+	}
+	h.done = commit >= h.from
+	return nil
+}
+
+// touched takes a change of a mapped table in a transaction that commits there.
+func (h *evidence) touched(commit LSN) error {
+	if !h.pending() || commit <= h.mark.Commit || commit < h.mark.Floor {
+		return nil
+	}
+	return &PositionError{Mismatch: OtherHistory, Text: fmt.Sprintf(
+		"the server's WAL has a transaction at %s, before the stored position %s, that was not there when it was read: an older state of the server was restored and written to", commit, h.from)}
+}
+
+// reached: all that committed before a position has come.
+func (h *evidence) reached(position LSN) error {
+	if !h.pending() {
+		return nil
+	}
+	if h.expected && position > h.mark.Commit {
+		return h.lost()
+	}
+	h.done = position >= h.from
+	return nil
+}
+
+func (h *evidence) lost() error {
+	return &PositionError{Mismatch: OtherHistory, Text: fmt.Sprintf(
+		"the server's WAL no longer has %s: an older state of the server was restored and written to", h.mark)}
+}

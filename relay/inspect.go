@@ -1,0 +1,146 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+)
+
+// source is the database as a session finds it.
+type source struct {
+	conn    *pgx.Conn
+	server  cdc.Server
+	slot    cdc.SlotStatus
+	catalog *cdc.Catalog
+	owners  map[*cdc.Table]int
+	// prints are the tables' fingerprints. Taken before anything is read: what is altered later is noticed later.
+	prints map[string]string
+	// signature says what of the tables could be read.
+	signature string
+	survey    *survey // set by begin
+}
+
+// inspect checks the server and the mapped tables, and creates or extends the publication where it may.
+func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
+	server, err := cdc.Inspect(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if server.WALLevel != "logical" {
+		return nil, fmt.Errorf("the server's wal_level is %s; set wal_level = logical in its configuration and restart it", server.WALLevel)
+	}
+	s := &source{conn: conn, server: server}
+	if err := t.describe(ctx, s); err != nil {
+		return nil, err
+	}
+	if problems := s.catalog.Problems(); len(problems) > 0 {
+		return nil, t.problems(ctx, conn, problems)
+	}
+	signature := s.catalog.Signature()
+	if err := t.publish(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.prints, err = cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables()); err != nil {
+		return nil, err
+	}
+	s.signature = sign(signature, s.prints)
+	if err := t.warnOfOthers(ctx, conn); err != nil {
+		return nil, err
+	}
+	for _, w := range s.catalog.Warnings() {
+		t.log.Warn("a mapped table is not all that it may seem", "problem", w.String())
+	}
+	for _, p := range s.catalog.Withheld() {
+		t.log.Warn("an optional table or column exists and counts as absent", "problem", p.String())
+	}
+	return s, nil
+}
+
+// describe reads the catalogue.
+func (t *term) describe(ctx context.Context, s *source) (err error) {
+	if s.catalog, err = cdc.Describe(ctx, s.conn, t.rules.Tables()); err != nil {
+		return err
+	}
+	return s.catalog.Narrow(ctx, s.conn, t.config.Source.Publication)
+}
+
+// sign joins what the catalogue says of the tables with which of them are published.
+func sign(signature string, prints map[string]string) string {
+	return signature + strings.Join(slices.Sorted(maps.Keys(prints)), " ")
+}
+
+// problems names everything that stands in the way. A table that was only renamed is still there under another name.
+func (t *term) problems(ctx context.Context, conn *pgx.Conn, problems []cdc.Problem) error {
+	relations, err := t.store.Relations(ctx)
+	if err != nil {
+		return &ingestError{err}
+	}
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		_, name, _ := strings.Cut(p.Table, ".")
+		renamed := ""
+		if oid := relations[name]; oid != 0 {
+			if renamed, err = cdc.NameOf(ctx, conn, oid); err != nil {
+				return err
+			}
+		}
+		if renamed != "" && renamed != p.Table {
+			p.Text = "it has been renamed to " + renamed
+			p.Fix = "rename it back, or, if that is to stay, name the table so in the mapping; nothing is lost until then"
+		}
+		texts[i] = p.String()
+	}
+	return errors.New(strings.Join(texts, "\n"))
+}
+
+// publish brings the publication up to date, or says what its owner has to run. Optional tables that cannot be added count as
+// absent.
+func (t *term) publish(ctx context.Context, s *source) error {
+	name, tables := t.config.Source.Publication, s.catalog.Usable(t.rules.Tables())
+	status, err := cdc.PublicationStatus(ctx, s.conn, name, tables)
+	if err != nil {
+		return err
+	}
+	if problems := status.Problems(); len(problems) > 0 {
+		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
+	}
+	sql := status.SQL()
+	if len(sql) == 0 {
+		return nil
+	}
+	if t.config.Source.CreatePublication {
+		_, err = cdc.EnsurePublication(ctx, s.conn, name, tables)
+		if err == nil {
+			t.log.Info("publication brought up to date", "publication", name)
+			return nil
+		}
+	} else {
+		err = fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
+	}
+	if _, denied := errors.AsType[*cdc.PermissionError](err); t.config.Source.CreatePublication && !denied || !status.OptionalOnly() {
+		return err
+	}
+	for _, table := range status.Missing {
+		s.catalog.Withhold(table, "publication "+name+" does not have it", strings.Join(sql, " "))
+	}
+	return nil
+}
+
+// warnOfOthers warns of publications that make the IAM's statements fail, and that are not the relay's to change.
+func (t *term) warnOfOthers(ctx context.Context, conn *pgx.Conn) error {
+	hazards, err := cdc.OtherHazards(ctx, conn, t.config.Source.Publication, t.rules.Tables())
+	if err != nil {
+		return err
+	}
+	for _, h := range hazards {
+		t.log.Warn("another publication makes UPDATE or DELETE on a table of the IAM fail", "hazard", h.String())
+	}
+	return nil
+}
