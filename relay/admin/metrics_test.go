@@ -76,7 +76,7 @@ func TestState_IsAskedAtEachScrape(t *testing.T) {
 	url := start(t, Config{State: func() State { return *state.Load() }})
 
 	state.Store(&State{
-		Connected: true, Leader: true, LagBytes: 4096, Held: 2,
+		Connected: true, Leader: true, LagBytes: 4096, Held: 2, Withheld: 5,
 		Slot: &Slot{Active: true, Status: "extended", RetainedBytes: 1 << 20, SafeBytes: 512}, Standing: Stuck,
 		Webhooks: []WebhookStats{
 			{Webhook: "audit", Queue: 1, Behind: 2, Parked: 3, Dead: 4},
@@ -86,6 +86,7 @@ func TestState_IsAskedAtEachScrape(t *testing.T) {
 	want := []string{
 		`held_events 2`,
 		`leader 1`,
+		`optional_withheld 5`,
 		`replication_lag_bytes 4096`,
 		`slot_active 1`,
 		`slot_retained_wal_bytes 1.048576e+06`,
@@ -122,6 +123,7 @@ func TestState_IsAskedAtEachScrape(t *testing.T) {
 	want = []string{
 		`held_events 0`,
 		`leader 0`,
+		`optional_withheld 0`,
 		`replication_lag_bytes 0`,
 		`source_connected 0`,
 		`webhook_behind{webhook="crm"} 0`,
