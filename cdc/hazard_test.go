@@ -88,8 +88,10 @@ func TestHazards_AreWhatTheServerRefuses(t *testing.T) {
 	t.Parallel()
 	major := clustertest.Cluster(t).Major
 	conn := connect(t, clustertest.Database(t))
-	ways := []string{`CREATE PUBLICATION p FOR TABLE h`, `CREATE PUBLICATION p FOR TABLE h WITH (publish_via_partition_root)`, `CREATE PUBLICATION p FOR ALL TABLES`,
-		`CREATE PUBLICATION p FOR TABLE hp WITH (publish_via_partition_root)`, `CREATE PUBLICATION p FOR TABLE hp`}
+	ways := []string{
+		`CREATE PUBLICATION p FOR TABLE h`, `CREATE PUBLICATION p FOR TABLE h WITH (publish_via_partition_root)`, `CREATE PUBLICATION p FOR ALL TABLES`,
+		`CREATE PUBLICATION p FOR TABLE hp WITH (publish_via_partition_root)`, `CREATE PUBLICATION p FOR TABLE hp`,
+	}
 	if major >= 15 {
 		ways = append(ways, `CREATE PUBLICATION p FOR TABLES IN SCHEMA public`)
 	}

@@ -10,16 +10,28 @@ import (
 // oracleMigrations are what the IAM's owner does to its schema. What leaves the log whole must be followed exactly; what does
 // not is a gap.
 var oracleMigrations = []oracleMigration{
-	{"harmless", (*oracle).harmless}, {"harmless", (*oracle).harmless}, {"harmless", (*oracle).harmless}, {"heir", (*oracle).heir},
-	{"truncate", (*oracle).truncate}, {"truncate", (*oracle).truncate}, {"swap", (*oracle).swap}, {"rewrite", (*oracle).rewrite},
-	{"unpublish", (*oracle).unpublish}, {"drop publication", (*oracle).dropPublication}, {"drop slot", (*oracle).dropSlot},
+	{"harmless", (*oracle).harmless},
+	{"harmless", (*oracle).harmless},
+	{"harmless", (*oracle).harmless},
+	{"heir", (*oracle).heir},
+	{"truncate", (*oracle).truncate},
+	{"truncate", (*oracle).truncate},
+	{"swap", (*oracle).swap},
+	{"rewrite", (*oracle).rewrite},
+	{"unpublish", (*oracle).unpublish},
+	{"drop publication", (*oracle).dropPublication},
+	{"drop slot", (*oracle).dropSlot},
 }
 
 // oracleRenames are those for which tables and columns must be known by more than their names. They are tried only where so many
 // steps are asked for.
 var oracleRenames = []oracleMigration{
-	{"rename in a transaction", (*oracle).renameInTransaction}, {"rename away", (*oracle).renameAway}, {"move schema", (*oracle).moveSchema},
-	{"rename column", (*oracle).renameColumn}, {"drop column", (*oracle).dropColumn}, {"optional table", (*oracle).optionalTable},
+	{"rename in a transaction", (*oracle).renameInTransaction},
+	{"rename away", (*oracle).renameAway},
+	{"move schema", (*oracle).moveSchema},
+	{"rename column", (*oracle).renameColumn},
+	{"drop column", (*oracle).dropColumn},
+	{"optional table", (*oracle).optionalTable},
 }
 
 type oracleMigration struct {

@@ -64,8 +64,10 @@ func NewMetrics(reg prometheus.Registerer, classes ...string) *Metrics {
 			"Time from the commit in the source to the commit in the outbox.")),
 		outboxCommit: auto.NewHistogram(seconds("outbox_commit_seconds",
 			"Time that one outbox transaction took, from its first statement to its commit.")),
-		clockOffset: auto.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "clock_offset_seconds",
-			Help: "By how much the clock of a database server is ahead of this machine's, by server: source or outbox."}, []string{"server"}),
+		clockOffset: auto.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "clock_offset_seconds",
+			Help: "By how much the clock of a database server is ahead of this machine's, by server: source or outbox.",
+		}, []string{"server"}),
 	}
 	for _, class := range classes {
 		m.deliveries.WithLabelValues(class)

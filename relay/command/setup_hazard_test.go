@@ -23,8 +23,10 @@ func TestSetup_HarmsNoStatementOfTheIAM(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ sql, problem string }{
 		"no identity": {`ALTER TABLE user_role DROP CONSTRAINT user_role_pkey`, "table public.user_role: its replica identity (DEFAULT) does not hold the key column"},
-		"deferrable key": {`ALTER TABLE user_role DROP CONSTRAINT user_role_pkey, ADD PRIMARY KEY (user_id, role_id) DEFERRABLE; CREATE UNIQUE INDEX ON user_role (user_id, role_id)`,
-			"table public.user_role: its primary key is deferrable, which PostgreSQL does not take for a replica identity: with a publication, UPDATE and DELETE of the table fail"},
+		"deferrable key": {
+			`ALTER TABLE user_role DROP CONSTRAINT user_role_pkey, ADD PRIMARY KEY (user_id, role_id) DEFERRABLE; CREATE UNIQUE INDEX ON user_role (user_id, role_id)`,
+			"table public.user_role: its primary key is deferrable, which PostgreSQL does not take for a replica identity: with a publication, UPDATE and DELETE of the table fail",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
