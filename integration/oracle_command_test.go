@@ -14,11 +14,16 @@ import (
 // command runs a command of the relay.
 func (o *oracle) command(arguments ...string) string {
 	o.t.Helper()
-	output, err := exec.CommandContext(within(o.t), o.program, slices.Concat(arguments[:2], []string{"--config", o.file}, arguments[2:])...).CombinedOutput()
+	output, err := o.try(arguments...)
 	if err != nil {
 		o.t.Fatalf("%s: %v\n%s", strings.Join(arguments, " "), err, output)
 	}
-	return string(output)
+	return output
+}
+
+func (o *oracle) try(arguments ...string) (string, error) {
+	output, err := exec.CommandContext(within(o.t), o.program, slices.Concat(arguments[:2], []string{"--config", o.file}, arguments[2:])...).CombinedOutput()
+	return string(output), err
 }
 
 func (o *oracle) secretFile(secret string) string {
@@ -164,8 +169,12 @@ func (o *oracle) pauseHook(choice int) {
 	}
 	name := names[choice/2%len(names)]
 	if !slices.Contains(o.disabled, name) {
-		o.command("webhooks", "disable", name, "--reason", "for a while")
-		o.disabled = append(o.disabled, name)
+		switch output, err := o.try("webhooks", "disable", name, "--reason", "for a while"); {
+		case err == nil:
+			o.disabled = append(o.disabled, name)
+		case !strings.Contains(output, "there is no webhook"): // no relay has read the configuration yet
+			o.t.Fatalf("disable %s: %v\n%s", name, err, output)
+		}
 	}
 }
 
