@@ -158,7 +158,7 @@ func (d *decoder) commit(m *pglogrepl.CommitMessage) (*Transaction, error) {
 	t.Commit, t.End = LSN(m.CommitLSN), LSN(m.TransactionEndLSN)
 	t.Time, t.XID, t.Origin = m.CommitTime.UTC(), begin.Xid, d.origin
 	if d.touched {
-		d.mark = &Mark{Commit: t.Commit, XID: t.XID, Time: t.Time}
+		d.mark = t.Mark()
 	}
 	return t, nil
 }

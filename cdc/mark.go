@@ -22,6 +22,9 @@ func (m Mark) String() string {
 	return fmt.Sprintf("transaction %d, committed at %s at position %s", m.XID, m.Time.Format(time.RFC3339Nano), m.Commit)
 }
 
+// Mark is the transaction as evidence that it was read.
+func (t *Transaction) Mark() *Mark { return &Mark{Commit: t.Commit, XID: t.XID, Time: t.Time} }
+
 // evidence checks, before anything is handed over or acknowledged, that the server sends the WAL that the consumer has read: from the
 // last transaction of the mapped tables to the stored position, which is read once more. What comes before the slot's confirmed
 // position needs no check, as only a server that had it could confirm it.

@@ -81,7 +81,7 @@ func (st *stream) settle() {
 func (st *stream) receive(ctx context.Context, now time.Time) (pgproto3.BackendMessage, error) {
 	acknowledged := st.source.acknowledged.Load()
 	until := st.nextReport()
-	if st.idle.due() && !st.decoder.inTransaction() {
+	if st.idle.due() && !st.decoder.inTransaction() && !st.decoder.evidence.pending() {
 		until = earlier(until, st.idle.toldAt.Add(statusPause))
 	}
 	// A deadline that comes too early only costs a round.

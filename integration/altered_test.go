@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
@@ -44,6 +45,7 @@ INSERT INTO docs VALUES ('1', 'o', 1, 'a'), ('2', 'o', 2, 'b')`
 type plain struct {
 	*world
 	cfg    *config
+	store  *pgxpool.Pool // of the outbox
 	events []string
 }
 
@@ -57,7 +59,7 @@ func plainAt(t *testing.T, url string) *plain {
 	w := &world{t: t, url: url, name: fmt.Sprintf("relay_%d", worlds.Add(1)), hook: startReceiver(t)}
 	w.db = connect(t, url)
 	w.exec(plainTables)
-	p := &plain{world: w}
+	p := &plain{world: w, store: w.db}
 	p.cfg = w.config().set("mapping.preset", "").set("mapping.file", p.mapping("docs", "notes"))
 	return p
 }
@@ -95,7 +97,7 @@ func (p *plain) emits(events ...string) {
 }
 
 func (p *plain) emitted() []string {
-	rows := value[[]string](p.t, p.db, p.inOutbox(`SELECT coalesce(array_agg(name || ' ' || resource ORDER BY name || ' ' || resource COLLATE "C"), '{}') FROM relay.event`))
+	rows := value[[]string](p.t, p.store, p.inOutbox(`SELECT coalesce(array_agg(name || ' ' || resource ORDER BY name || ' ' || resource COLLATE "C"), '{}') FROM relay.event`))
 	slices.Sort(rows)
 	return rows
 }
@@ -114,7 +116,7 @@ func (p *plain) agrees(table string) {
 	there := value[string](p.t, p.db, fmt.Sprintf(sql, `jsonb_build_object('id', id, 'org', org, 'n', n::text, 'opt', opt)`, table))
 	var mirrored string
 	eventually(p.t, "the mirror has what the table has", func() (bool, error) {
-		mirrored = value[string](p.t, p.db, p.inOutbox(fmt.Sprintf(sql, `fields::jsonb`, `relay.mirror WHERE tbl = '`+table+`'`)))
+		mirrored = value[string](p.t, p.store, p.inOutbox(fmt.Sprintf(sql, `fields::jsonb`, `relay.mirror WHERE tbl = '`+table+`'`)))
 		return mirrored == there, nil
 	})
 }

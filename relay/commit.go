@@ -101,6 +101,7 @@ func (in *ingest) commitChunk(ctx context.Context, chunk *outbox.Chunk, end cdc.
 // transact maps one small transaction and makes it visible to the next. It returns the id of the last event. After errHeavy the
 // chunk is as if the transaction had not been.
 func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []cdc.Change, chunk *outbox.Chunk, last int64) (int64, error) {
+	chunk.Mark = tx.Mark()
 	if len(changes) == 0 {
 		return last, nil
 	}

@@ -69,7 +69,7 @@ func (in *ingest) release(ctx context.Context, now time.Time, lsn cdc.LSN) error
 			return err
 		}
 		began, last := time.Now(), in.lastEvent
-		chunk := &outbox.Chunk{Unhold: due}
+		chunk := &outbox.Chunk{Unhold: due, Mark: in.seen}
 		for i := range due {
 			last++
 			due[i].ID = last

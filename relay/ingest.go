@@ -29,6 +29,9 @@ type ingest struct {
 	// stored is the position that the outbox holds, lastEvent the newest event's id.
 	stored    cdc.LSN
 	idleSince time.Time
+	// mark is what was read last, as evidence for the next session; seen is a later one that no commit has stored yet.
+	mark      cdc.Mark
+	seen      *cdc.Mark
 	lastEvent int64
 
 	batchRows int
@@ -139,7 +142,7 @@ func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.M
 				return err
 			}
 			if tx == nil {
-				return in.idle(ctx, m.Idle)
+				return in.idle(ctx, m)
 			}
 			defer in.discard(tx)
 			if err := in.passBarrier(ctx, tx.Commit); err != nil {
@@ -179,7 +182,7 @@ func (in *ingest) alone(tx *cdc.Transaction) bool {
 
 // committed is what follows a durable commit: only now may the server forget the log, and the events be sent.
 func (in *ingest) committed(chunk *outbox.Chunk, end cdc.LSN, last int64, began time.Time) {
-	in.stored, in.lastEvent, in.idleSince = end, last, time.Now()
+	in.stored, in.lastEvent, in.idleSince, in.seen = end, last, time.Now(), nil
 	in.acknowledge(end)
 	in.dispatch.update(chunk.Webhooks)
 	in.dispatch.dispatch(chunk.Events)
@@ -273,7 +276,9 @@ func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chun
 }
 
 // idle stores the place that an idle source has reached, now and then, so that the server can let go of its log.
-func (in *ingest) idle(ctx context.Context, lsn cdc.LSN) error {
+func (in *ingest) idle(ctx context.Context, m cdc.Message) error {
+	lsn := m.Idle
+	in.seen = m.Mark
 	in.monitor.idle(lsn)
 	if err := in.passBarrier(ctx, lsn); err != nil {
 		return err
@@ -286,7 +291,7 @@ func (in *ingest) idle(ctx context.Context, lsn cdc.LSN) error {
 	if lsn <= in.stored || time.Since(in.idleSince) < idleStore {
 		return nil
 	}
-	chunk, began := &outbox.Chunk{}, time.Now()
+	chunk, began := &outbox.Chunk{Mark: in.seen}, time.Now()
 	if err := in.leader.Commit(ctx, chunk, lsn, in.lastEvent); err != nil {
 		return err
 	}

@@ -48,6 +48,7 @@ func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err err
 	if err := l.run(ctx, net.All()); err != nil {
 		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 	}
+	large.Mark = tx.Mark()
 	if err := large.Commit(ctx, tx.End, l.last); err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err err
 
 // committedLarge is what follows a durable commit.
 func (in *ingest) committedLarge(l *largeMapping, end cdc.LSN) {
-	in.stored, in.lastEvent, in.idleSince = end, l.last, time.Now()
+	in.stored, in.lastEvent, in.idleSince, in.seen = end, l.last, time.Now(), nil
 	in.acknowledge(end)
 	in.dispatch.update(l.changed)
 	in.dispatch.skip(l.last, l.webhooks)

@@ -124,12 +124,13 @@ func (in *ingest) commitReconciled(ctx context.Context, r *reconciliation, large
 		}
 	}
 	end := max(in.stored, r.snapshot.LSN)
+	large.Mark = &cdc.Mark{Floor: r.snapshot.LSN}
 	if r.start == nil {
 		if err := large.Commit(ctx, end, l.last); err != nil {
 			return err
 		}
 	} else {
-		end = r.start.LSN
+		end, in.mark = r.start.LSN, *large.Mark
 		if err := large.CommitAt(ctx, *r.start, l.last); err != nil {
 			return err
 		}

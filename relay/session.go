@@ -99,7 +99,7 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 	}
 	in := &ingest{
 		leader: t.leader, store: t.store, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
-		held: &held{count: holding, first: due}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, lastEvent: position.LastEvent,
+		held: &held{count: holding, first: due}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, mark: position.Mark, lastEvent: position.LastEvent,
 		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
 		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log, warned: t.warned,
 	}
@@ -116,7 +116,7 @@ func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Ser
 func (t *term) stream(ctx context.Context, in *ingest, found *source, identities *cdc.Identities) error {
 	source := cdc.NewSource(cdc.SourceConfig{
 		URL: string(t.config.Source.URL), Slot: t.config.Source.Slot, Publication: t.config.Source.Publication,
-		Server: found.server, Tables: t.rules.Tables(), Catalog: found.catalog, Identities: identities, MemoryLimit: int(t.config.Source.MemoryLimit.Bytes),
+		Server: found.server, Tables: t.rules.Tables(), Catalog: found.catalog, Identities: identities, Mark: in.mark, MemoryLimit: int(t.config.Source.MemoryLimit.Bytes),
 		SpillDir: t.config.Source.SpillDir, WALSenderTimeout: t.config.Source.WALSenderTimeout.Duration, Logger: t.log,
 	})
 	in.acknowledge, in.clock.ping = source.Acknowledge, source.Ping

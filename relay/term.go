@@ -165,10 +165,11 @@ func (t *term) lookAgain(ctx context.Context, altered *cdc.AlteredError) error {
 
 // heals reports whether the next session can do something about a log that cannot be read on.
 func (t *term) heals(err error) bool {
-	if _, ok := errors.AsType[*cdc.PositionError](err); ok {
+	positionErr, ok := errors.AsType[*cdc.PositionError](err)
+	if ok && positionErr.Mismatch != cdc.OtherHistory {
 		return false // that was its answer
 	}
-	if errors.Is(err, cdc.ErrPublicationMissing) {
+	if ok || errors.Is(err, cdc.ErrPublicationMissing) {
 		if t.hole != nil && t.mayReconcile(nil, err) != nil {
 			return false
 		}

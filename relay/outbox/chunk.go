@@ -32,6 +32,9 @@ type Event struct {
 
 // Chunk is what one outbox commit, or a part of a large one, writes.
 type Chunk struct {
+	// Mark is stored with the position, unless it is nil.
+	Mark *cdc.Mark
+
 	Events   []Event
 	Webhooks []Webhook
 	Hold     []Held

@@ -17,7 +17,7 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 		chunk.Cancelled = 0
 		batch := &pgx.Batch{} // without BEGIN, a batch is one implicit transaction
 		chunk.queue(batch, l.store.keys)
-		batch.Queue(`SELECT advance($1, $2::text::pg_lsn, $3)`, l.epoch, lsn.String(), lastEvent)
+		batch.Queue(advanceMarked, advanceArguments(l.epoch, lsn, lastEvent, chunk.Mark)...)
 		return l.write.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
@@ -26,8 +26,24 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 	return nil
 }
 
+// advanceMarked moves the position, and stores what is known of a mark.
+const advanceMarked = `SELECT advance($1, $2::text::pg_lsn, $3, $4::text::pg_lsn, $5::bigint, $6::timestamptz, $7::text::pg_lsn)`
+
+func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.Mark) []any {
+	arguments := []any{epoch, lsn.String(), lastEvent, nil, nil, nil, nil}
+	if mark != nil && mark.XID != 0 {
+		arguments[3], arguments[4], arguments[5] = mark.Commit.String(), int64(mark.XID), mark.Time
+	}
+	if mark != nil && mark.Floor != 0 {
+		arguments[6] = mark.Floor.String()
+	}
+	return arguments
+}
+
 // Large is an outbox transaction written in chunks, for a source transaction that does not fit into memory.
 type Large struct {
+	// Mark is stored with the position, unless it is nil.
+	Mark   *cdc.Mark
 	leader *Leader
 	tx     pgx.Tx
 	used   time.Time
@@ -88,7 +104,7 @@ func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64) error 
 	if err := t.forget(ctx); err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, `SELECT advance($1, $2::text::pg_lsn, $3)`, t.leader.epoch, lsn.String(), lastEvent); err != nil {
+	if _, err := t.tx.Exec(ctx, advanceMarked, advanceArguments(t.leader.epoch, lsn, lastEvent, t.Mark)...); err != nil {
 		return fmt.Errorf("commit to the outbox at %s: %w", lsn, fenced(err))
 	}
 	if err := t.tx.Commit(ctx); err != nil {

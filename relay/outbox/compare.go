@@ -76,7 +76,7 @@ func (t *Large) Held(ctx context.Context, tables []*cdc.Table, owners map[*cdc.T
 
 // CommitAt ends the transaction at a position that may be of another log than the one before.
 func (t *Large) CommitAt(ctx context.Context, p cdc.Position, lastEvent int64) error {
-	_, err := t.tx.Exec(ctx, `UPDATE position SET system_id = $1, timeline = $2, database = $3, slot = $4`, p.SystemID, p.Timeline, p.Database, p.Slot)
+	_, err := t.tx.Exec(ctx, `UPDATE position SET system_id = $1, timeline = $2, database = $3, slot = $4, mark_commit = '0/0', mark_xid = 0, mark_time = 'epoch'`, p.SystemID, p.Timeline, p.Database, p.Slot)
 	if err != nil {
 		return fmt.Errorf("store the position: %w", err)
 	}

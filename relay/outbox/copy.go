@@ -101,7 +101,7 @@ func (c *Copy) Keep(ctx context.Context, tables []*cdc.Table) error {
 // Start commits a first copy together with the position that it is consistent with.
 func (c *Copy) Start(ctx context.Context, p cdc.Position) error {
 	tag, err := c.tx.Exec(ctx, `UPDATE position SET state = 'streaming', system_id = $2, timeline = $3, database = $4, slot = $5,
-		lsn = $6::text::pg_lsn, updated = now() WHERE epoch = $1`, c.leader.epoch, p.SystemID, p.Timeline, p.Database, p.Slot, p.LSN.String())
+		lsn = $6::text::pg_lsn, mark_commit = '0/0', mark_xid = 0, mark_time = 'epoch', mark_floor = $6::text::pg_lsn, updated = now() WHERE epoch = $1`, c.leader.epoch, p.SystemID, p.Timeline, p.Database, p.Slot, p.LSN.String())
 	if err != nil {
 		return fmt.Errorf("store the position: %w", err)
 	}

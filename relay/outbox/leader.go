@@ -172,6 +172,7 @@ const (
 type Position struct {
 	cdc.Position
 	State     State
+	Mark      cdc.Mark
 	LastEvent int64
 	Delivered int64
 	Updated   time.Time
@@ -180,14 +181,21 @@ type Position struct {
 // Position reads the stored position.
 func (s *Store) Position(ctx context.Context) (Position, error) {
 	var p Position
-	var lsn string
-	err := s.pool.QueryRow(ctx, `SELECT state, system_id, timeline, database, slot, lsn::text, last_event, delivered, updated
-		FROM position, progress`).Scan(&p.State, &p.SystemID, &p.Timeline, &p.Database, &p.Slot, &lsn, &p.LastEvent, &p.Delivered, &p.Updated)
+	var lsns [3]string
+	var xid int64
+	err := s.pool.QueryRow(ctx, `SELECT state, system_id, timeline, database, slot, lsn::text, last_event, delivered, updated,
+		mark_commit::text, mark_xid, mark_time, mark_floor::text FROM position, progress`).Scan(&p.State, &p.SystemID, &p.Timeline, &p.Database, &p.Slot,
+		&lsns[0], &p.LastEvent, &p.Delivered, &p.Updated, &lsns[1], &xid, &p.Mark.Time, &lsns[2])
 	if err != nil {
 		return p, fmt.Errorf("read the stored position: %w", err)
 	}
-	p.LSN, err = cdc.ParseLSN(lsn)
-	return p, err
+	p.Mark.XID = uint32(xid)
+	for i, into := range []*cdc.LSN{&p.LSN, &p.Mark.Commit, &p.Mark.Floor} {
+		if *into, err = cdc.ParseLSN(lsns[i]); err != nil {
+			return p, fmt.Errorf("read the stored position: %w", err)
+		}
+	}
+	return p, nil
 }
 
 // queueFence ends a batch that does not move the position: it fails if another relay has taken over.

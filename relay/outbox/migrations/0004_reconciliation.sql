@@ -1,5 +1,25 @@
 -- Reconciliation: what the log no longer tells is found by comparing the IAM's tables with the mirror.
 
+-- Evidence of the history that was read: the last transaction of the mapped tables, 0 for none, and the position before which the
+-- mirror was filled by a snapshot. A server whose disk was put back to an earlier state cannot show it.
+ALTER TABLE position
+    ADD COLUMN mark_commit pg_lsn NOT NULL DEFAULT '0/0',
+    ADD COLUMN mark_xid    bigint NOT NULL DEFAULT 0,
+    ADD COLUMN mark_time   timestamptz NOT NULL DEFAULT 'epoch',
+    ADD COLUMN mark_floor  pg_lsn NOT NULL DEFAULT '0/0';
+
+-- As advance with three arguments, with what is not null of a mark.
+CREATE FUNCTION advance(my_epoch bigint, to_lsn pg_lsn, to_event bigint, commit pg_lsn, xid bigint, at timestamptz, floor pg_lsn)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE position SET lsn = to_lsn, last_event = to_event, updated = now(), mark_commit = coalesce(commit, mark_commit),
+        mark_xid = coalesce(xid, mark_xid), mark_time = coalesce(at, mark_time), mark_floor = coalesce(floor, mark_floor)
+    WHERE epoch = my_epoch;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'another relay has taken over from epoch %', my_epoch USING ERRCODE = 'IR001';
+    END IF;
+END $$;
+
 -- Which rows of a table a comparison has found in the IAM; the others are gone. Empty but while one runs, and never needed after
 -- a crash.
 CREATE UNLOGGED TABLE found (key text COLLATE "C" NOT NULL);
