@@ -30,8 +30,10 @@ func TestFingerprints(t *testing.T) {
 		sql     []string
 	}{
 		{"rows", nil, []string{`UPDATE users SET name = 'x'`, `DELETE FROM users WHERE id > 5`, `TRUNCATE audit`, `VACUUM FULL users`, `VACUUM (FULL) pg_attribute`, `ANALYZE users`, `CREATE INDEX ON users (name)`}},
-		{"what is said about columns", nil, []string{`GRANT SELECT (name) ON users TO pg_monitor`, `ALTER TABLE users ALTER COLUMN name SET STATISTICS 5`, `ALTER TABLE users ALTER COLUMN bio SET STORAGE EXTERNAL`,
-			`ALTER TABLE users ALTER COLUMN bio SET DEFAULT 'x'`, `ALTER TABLE users ALTER COLUMN name SET NOT NULL`, `COMMENT ON COLUMN users.name IS 'x'`}},
+		{"what is said about columns", nil, []string{
+			`GRANT SELECT (name) ON users TO pg_monitor`, `ALTER TABLE users ALTER COLUMN name SET STATISTICS 5`, `ALTER TABLE users ALTER COLUMN bio SET STORAGE EXTERNAL`,
+			`ALTER TABLE users ALTER COLUMN bio SET DEFAULT 'x'`, `ALTER TABLE users ALTER COLUMN name SET NOT NULL`, `COMMENT ON COLUMN users.name IS 'x'`,
+		}},
 		{"written to another file", nil, []string{`TRUNCATE users`, `VACUUM FULL users`, `CLUSTER users USING users_pkey`}},
 		{"a column that is not mapped", nil, []string{`ALTER TABLE users ADD COLUMN other text DEFAULT 'x'`, `ALTER TABLE users ALTER COLUMN other TYPE varchar(9)`, `ALTER TABLE users DROP COLUMN other`}},
 		{"out of the publication and back", []string{"audit"}, []string{publication + `DROP TABLE audit`, publication + `ADD TABLE audit`}},

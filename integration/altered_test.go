@@ -150,8 +150,10 @@ func TestAltered_TableUnderAnotherName(t *testing.T) {
 			[]string{"docs.created 3"},
 		},
 		"exchanged with another mapped one": {
-			[]string{`CREATE TABLE notes (id text PRIMARY KEY, org text, text text, n int, opt text)`, `ALTER TABLE docs ADD COLUMN text text`, `INSERT INTO notes VALUES ('7', 'o', 'x')`, `$wait notes.created 7`,
-				`BEGIN; ALTER TABLE docs RENAME TO x; ALTER TABLE notes RENAME TO docs; ALTER TABLE x RENAME TO notes; COMMIT`},
+			[]string{
+				`CREATE TABLE notes (id text PRIMARY KEY, org text, text text, n int, opt text)`, `ALTER TABLE docs ADD COLUMN text text`, `INSERT INTO notes VALUES ('7', 'o', 'x')`, `$wait notes.created 7`,
+				`BEGIN; ALTER TABLE docs RENAME TO x; ALTER TABLE notes RENAME TO docs; ALTER TABLE x RENAME TO notes; COMMIT`,
+			},
 			[]string{"docs.created 7", "docs.deleted 1", "docs.deleted 2", "notes.deleted 7", "notes.created 1", "notes.created 2"},
 		},
 	} {

@@ -31,7 +31,7 @@ func TestSecretReason_Secrets(t *testing.T) {
 		"int": "pin otp loginPin totp_code verification_code passcode", "numeric": "otp",
 		"jsonb": "meta config credential_data anything", "json": "payload", "json[]": "documents", "xml": "assertion",
 	} {
-		for _, name := range strings.Fields(names) {
+		for name := range strings.FieldsSeq(names) {
 			if secretReason(name, guardOIDs[kind]) == "" {
 				t.Errorf("%s %s is taken for no secret", kind, name)
 			}
@@ -54,7 +54,7 @@ func TestSecretReason_Innocents(t *testing.T) {
 			country_code currency_code postal_code description value key code locale otherwise potpourri saltwater password_id tokenid credential_status`,
 		"enum": "token_type password_status", "unknown": "token_type password_policy name", "bytea": "avatar photo public_key",
 	} {
-		for _, name := range strings.Fields(names) {
+		for name := range strings.FieldsSeq(names) {
 			if reason := secretReason(name, guardOIDs[kind]); reason != "" {
 				t.Errorf("%s %s %s", kind, name, reason)
 			}
@@ -135,12 +135,13 @@ on = "insert"
 	if n := strings.Count(err.Error(), "\n"); n != 4 {
 		t.Errorf("%d problems:\n%v", n+1, err)
 	}
-	m, err := bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`)
+	_, err = bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`)
 	if err == nil || !strings.Contains(err.Error(), "clientSecret") {
 		t.Fatalf("a column of an optional table that may come later: %v", err)
 	}
 	lines = append(lines, "later id uuid, person uuid, clientSecret bool, deviceCode uuid, secret text")
-	if m, err = bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`); err != nil {
+	m, err := bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"people.hashedPassword", "people.meta", "people.inviteCode", "notes.accessToken"}; !slices.Equal(m.PublicColumns(), want) {

@@ -28,9 +28,9 @@ func (c *clockWatch) observe(ahead, took time.Duration) {
 	off := ahead.Abs() > clockTolerance+took
 	switch {
 	case off && !c.warned:
-		c.log.Warn("the clock of the "+c.server+"'s server differs from this machine's: set both by NTP", "ahead", ahead.Round(time.Millisecond).String())
+		c.log.Warn("the clock of a database server differs from this machine's: set both by NTP", "server", c.server, "ahead", ahead.Round(time.Millisecond).String())
 	case c.warned && !off:
-		c.log.Info("the clock of the "+c.server+"'s server agrees with this machine's again", "ahead", ahead.Round(time.Millisecond).String())
+		c.log.Info("the clock of a database server agrees with this machine's again", "server", c.server, "ahead", ahead.Round(time.Millisecond).String())
 	}
 	c.warned = off
 }

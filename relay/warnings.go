@@ -25,35 +25,36 @@ func newWarnings(log *slog.Logger) *warnings {
 // warnInterval is the shortest time between two warnings of one key.
 const warnInterval = 10 * time.Minute
 
-// warn logs the message at once when the key is new, and then, with what has come meanwhile, after the interval; never again for an
-// interval of 0.
-func (w *warnings) warn(key string, interval time.Duration, message string, args ...any) {
+// due reports whether a warning is to be logged: at once when its key is new, then after the interval; never again for an interval of 0.
+// The attributes that it returns begin with those given and say how many warnings were left out since the last one.
+func (w *warnings) due(key string, interval time.Duration, args ...any) ([]any, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if last, known := w.since[key]; known && (interval == 0 || time.Since(last) < interval) {
 		w.left[key]++
-		return
+		return nil, false
 	}
 	if left := w.left[key]; left > 0 {
 		args = append(args, "not_logged_before", left)
 	}
 	w.since[key], w.left[key] = time.Now(), 0
-	w.log.Warn(message, args...)
+	return args, true
 }
 
 // unresolvedEvent warns of an event that is kept and sent to nobody. The names of events are few.
 func (w *warnings) unresolvedEvent(name string, args ...any) {
-	w.warn("unresolved "+name, warnInterval,
-		"tenant of an event not found; the event is stored and delivered to nobody; check that parents in the mapping lead to the tenant table and that those rows exist",
-		append([]any{"event", name}, args...)...)
+	if args, due := w.due("unresolved "+name, warnInterval, append([]any{"event", name}, args...)...); due {
+		w.log.Warn("tenant of an event not found; the event is stored and delivered to nobody; check that parents in the mapping lead to the tenant table and that those rows exist", args...)
+	}
 }
 
 // conditionFailures counts each condition that cannot be computed for a row, and warns once per condition.
 func (w *warnings) conditionFailures(metrics *admin.Metrics) func(mapping.ConditionFailure) {
 	return func(f mapping.ConditionFailure) {
 		metrics.ConditionFailed(f.Table)
-		w.warn("condition "+f.String(), 0,
-			"a condition of the mapping cannot be computed for a row and does not hold there; change the condition so that it has a value for every row (logged once per condition; counted in iam_relay_condition_failures_total)",
-			"file", f.File, "line", f.Line, "table", f.Table, "condition", f.Condition, "reason", f.Reason)
+		args, due := w.due("condition "+f.String(), 0, "file", f.File, "line", f.Line, "table", f.Table, "condition", f.Condition, "reason", f.Reason)
+		if due {
+			w.log.Warn("a condition of the mapping cannot be computed for a row and does not hold there; change the condition so that it has a value for every row (logged once per condition; counted in iam_relay_condition_failures_total)", args...)
+		}
 	}
 }
