@@ -179,6 +179,9 @@ func (o *oracle) pauseHook(choice int) {
 }
 
 func (o *oracle) enable() {
+	if len(o.disabled) > 0 {
+		o.mend() // the command goes through the same wire as the relays
+	}
 	for _, name := range o.disabled {
 		o.command("webhooks", "enable", name)
 	}

@@ -18,7 +18,6 @@ type oracleLine struct {
 	paths                        []oraclePath
 	wants                        []oracleWants
 	ordering                     string // resource, strict, or empty
-	disabled                     bool
 }
 
 // oraclePath is where a line leads, from a commit on.
@@ -51,8 +50,7 @@ func (l *oracleLine) hears(e *oracleEvent, commit int) (may, must bool) {
 		return false, false
 	}
 	must = commit > l.mustAfter && commit <= l.mustTo
-	for i := len(l.wants) - 1; i >= 0; i-- {
-		w := l.wants[i]
+	for _, w := range slices.Backward(l.wants) {
 		wanted := w.wanted(e.name)
 		if commit > w.mustAfter {
 			return may || wanted, must && wanted

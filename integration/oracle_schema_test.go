@@ -23,8 +23,8 @@ var oracleMigrations = []oracleMigration{
 	{"drop slot", (*oracle).dropSlot},
 }
 
-// oracleRenames are those for which tables and columns must be known by more than their names. They are tried only where so many
-// steps are asked for.
+// oracleRenames are those for which tables and columns must be known by more than their names. They take longer, so they are
+// tried only where a number of steps is asked for.
 var oracleRenames = []oracleMigration{
 	{"rename in a transaction", (*oracle).renameInTransaction},
 	{"rename away", (*oracle).renameAway},

@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -297,9 +298,7 @@ func (o *oracle) committed(before, after oracleState) {
 		for key := range before[table] {
 			delete(rows, key)
 		}
-		for key, row := range after[table] {
-			rows[key] = row
-		}
+		maps.Copy(rows, after[table])
 	}
 	o.followHooks(before["hooks"], after["hooks"], commit)
 }
