@@ -132,7 +132,9 @@ func (o *oracle) faultServer(choice int) {
 	server := []*cluster.Cluster{o.source, o.outbox}[choice/3%2]
 	end := []func() error{server.Kill, func() error { return server.Stop("fast") }, func() error { return server.Stop("immediate") }}[choice%3]
 	if choice%3 == 1 {
-		o.thaw() // a frozen walsender's client would hold up the server's shutdown for a while, which is its own time-out's matter
+		// A walsender whose client is silent holds up the shutdown until its time-out, which a clock that was set back puts off.
+		o.thaw()
+		o.mend()
 	}
 	if err := end(); err != nil {
 		o.t.Fatal(err)
