@@ -46,14 +46,15 @@ func appendRow(dst []byte, row Row) []byte {
 	return dst
 }
 
-// changeReader takes a change apart. The change's strings are parts of the reader's text.
+// changeReader takes a change apart. The change's strings are parts of the reader's text if that is small.
 type changeReader struct {
 	text string
+	size int // of the whole text
 	bad  bool
 }
 
 func readChange(at place, text string, relations []*Relation) (Change, error) {
-	r := changeReader{text: text}
+	r := changeReader{text: text, size: len(text)}
 	c := Change{Seq: at.seq, Sub: at.sub, Op: Op(r.byte()), Moved: r.byte() == 1}
 	if relation := r.number(); relation < uint64(len(relations)) {
 		c.Relation = relations[relation]
@@ -70,7 +71,7 @@ func readChange(at place, text string, relations []*Relation) (Change, error) {
 
 // readKey reads no more of a change than its key.
 func readKey(text string) (Key, error) {
-	r := changeReader{text: text}
+	r := changeReader{text: text, size: len(text)}
 	r.byte()
 	r.byte()
 	r.number()
@@ -110,7 +111,7 @@ func (r *changeReader) string() string {
 		r.bad = true
 		return ""
 	}
-	s := r.text[:n]
+	s := detached(r.text[:n], r.size)
 	r.text = r.text[n:]
 	return s
 }

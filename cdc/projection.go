@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pglogrepl"
 )
@@ -125,7 +126,19 @@ func (p *projection) tuple(src []byte, keyOnly bool, cells []cell) (_ Row, rest 
 	return row, src, err
 }
 
-// row copies values into a Row whose texts share one string, and hashes those that must be hashed. size is the length of
+// sharedText is how large a text may be of which every part keeps the whole in memory.
+const sharedText = 4 << 10
+
+// detached returns a part of a text of the given size. Where that is large, a small part is a copy: a key or an ID that is kept
+// must not keep the row that it was read with.
+func detached(part string, size int) string {
+	if size > sharedText && len(part) < size/4 {
+		return strings.Clone(part)
+	}
+	return part
+}
+
+// row copies values into a Row whose texts share one string if they are small, and hashes those that must be hashed. size is the length of
 // the texts.
 func (r *Relation) row(cells []cell, size int) (Row, error) {
 	if size > MaxRow {
@@ -158,7 +171,7 @@ func (r *Relation) row(cells []cell, size int) (Row, error) {
 		if r.Columns[i].Hash {
 			length = hashLength
 		}
-		row[i].Text, texts = texts[:length], texts[length:]
+		row[i].Text, texts = detached(texts[:length], len(buffer)), texts[length:]
 	}
 	return row, nil
 }

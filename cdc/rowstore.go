@@ -62,7 +62,7 @@ func (s *RowStore) Get(stored StoredRow) (Row, error) {
 	if _, err := s.file.ReadAt(text, stored.at); err != nil {
 		return nil, unfinished(err)
 	}
-	r := changeReader{text: string(text)}
+	r := changeReader{text: string(text), size: len(text)}
 	row := r.row()
 	if r.bad || r.text != "" {
 		return nil, errSpillFormat

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 const (
@@ -192,6 +193,14 @@ func (r *recordReader) text() (string, error) {
 	if err != nil {
 		return "", unfinished(err)
 	}
+	if size > spillBlock { // read it without a second copy
+		var text strings.Builder
+		text.Grow(int(size))
+		if _, err := io.CopyN(&text, r.input, int64(size)); err != nil {
+			return "", unfinished(err)
+		}
+		return text.String(), nil
+	}
 	scratch := *r.scratch
 	if uint64(cap(scratch)) < size {
 		scratch = make([]byte, size)
@@ -200,9 +209,7 @@ func (r *recordReader) text() (string, error) {
 	if _, err := io.ReadFull(r.input, scratch); err != nil {
 		return "", unfinished(err)
 	}
-	if size <= spillBlock {
-		*r.scratch = scratch
-	}
+	*r.scratch = scratch
 	return string(scratch), nil
 }
 

@@ -33,7 +33,7 @@ type comparison struct {
 const (
 	// comparePage and comparePageBytes bound the rows in memory.
 	comparePage      = 1000
-	comparePageBytes = 4 << 20
+	comparePageBytes = 2 << 20
 	// progressPause and progressLog are how often progress is stored and logged.
 	progressPause = time.Second
 	progressLog   = 10 * time.Second
@@ -149,12 +149,12 @@ func (c *comparison) turn(ctx context.Context, t *cdc.Table) error {
 	}
 	c.mirror.Write(chunk)
 	c.mirror.Reset()
-	if err := c.large.Write(ctx, chunk); err != nil {
-		return err
-	}
 	c.r.record.Rows += int64(len(c.page))
 	clear(c.page)
 	c.page, c.pageBytes = c.page[:0], 0
+	if err := c.large.Write(ctx, chunk); err != nil {
+		return err
+	}
 	if err := c.large.Found(ctx, keys); err != nil {
 		return err
 	}

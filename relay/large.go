@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -117,8 +118,13 @@ func (in *ingest) netChunk(ctx context.Context, folded []cdc.Change, spool *cdc.
 	})
 }
 
-// complete completes changes whose old rows are loaded, and keeps them in the spool.
+// complete completes changes whose old rows are loaded, and keeps them in the spool. The rows of the transaction itself stay as they
+// are: only a few may hold values that the IAM left alone, which the mirror has.
 func (in *ingest) complete(ctx context.Context, folded []cdc.Change, spool *cdc.Spool) error {
+	defer clear(folded)
+	for i := range folded {
+		folded[i].New = slices.Clone(folded[i].New)
+	}
 	net, err := in.resolve(ctx, folded)
 	if err := errors.Join(err, in.mirror.Err()); err != nil {
 		return err
@@ -345,6 +351,7 @@ func eachChunk(net netChanges, each func([]cdc.Change) error) error {
 			if err := each(chunk); err != nil {
 				return err
 			}
+			clear(chunk)
 			chunk, size = chunk[:0], 0
 		}
 	}
