@@ -47,7 +47,8 @@ func (st *stream) report(ctx context.Context, now time.Time) error {
 		WALWritePosition: pglogrepl.LSN(position), WALFlushPosition: pglogrepl.LSN(position), WALApplyPosition: pglogrepl.LSN(position),
 		ReplyRequested: ping || now.Sub(st.heardAt) >= f.period,
 	}
-	if err := st.conn.Conn().SetWriteDeadline(now.Add(st.config.WALSenderTimeout)); err != nil {
+	// From this moment on: a message that took long to decode must not use up the time for the answer.
+	if err := st.conn.Conn().SetWriteDeadline(time.Now().Add(st.config.WALSenderTimeout)); err != nil {
 		return fmt.Errorf("send a status update: %w", err)
 	}
 	if err := pglogrepl.SendStandbyStatusUpdate(ctx, st.conn, update); err != nil {
