@@ -199,7 +199,7 @@ func (d *dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook
 	}
 	return d.sender.Send(d.sendCtx, target, &webhook.Message{
 		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Resource: event.Resource, Body: event.Body, Occurred: event.Occurred,
-		Reconciled: event.Reconciled, Attempt: attempt, Left: left,
+		Reconciled: event.Reconciled, Attempt: attempt, Left: left, Time: d.store.ServerTime(time.Now()),
 	})
 }
 

@@ -69,6 +69,10 @@ func (t *term) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Before the ends of pauses are read. watch does it from when the dispatcher knows the leader.
+	if err := t.dispatch.followClockAs(ctx, t.leader); err != nil {
+		return err
+	}
 	webhooks, err := t.store.LoadWebhooks(ctx)
 	if err != nil {
 		return err

@@ -40,6 +40,10 @@ func (d *dispatcher) followClock(ctx context.Context) error {
 	if leader == nil {
 		return nil
 	}
+	return d.followClockAs(ctx, leader)
+}
+
+func (d *dispatcher) followClockAs(ctx context.Context, leader *outbox.Leader) error {
 	set, err := leader.FollowClock(ctx)
 	if set != 0 {
 		d.log.Warn("the clock of the outbox's server was set", "by", set.Round(time.Millisecond).String())

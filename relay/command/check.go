@@ -40,6 +40,7 @@ type check struct {
 	leader   int              // process of the leading relay's session, 0 if none leads
 	stuck    string           // what a commit of the outbox waits for
 	webhooks []outbox.Webhook // as the outbox knows them
+	clocks   []clockReading
 }
 
 func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
@@ -54,6 +55,7 @@ func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []str
 			c.spill()
 			c.outbox(ctx)
 			c.source(ctx)
+			c.compareClocks()
 			c.checkWebhooks()
 			if *endpoints {
 				c.endpoints(ctx)
@@ -139,6 +141,9 @@ func (c *check) outbox(ctx context.Context) {
 		c.fail("outbox", "%s", err)
 		return
 	}
+	if ahead, took, err := store.SyncClock(ctx); err == nil { // else the next query reports why
+		c.noteClock("the outbox's server", ahead, took)
+	}
 	schema := c.cfg.Outbox.Schema
 	switch {
 	case o.ReadOnly:
@@ -193,6 +198,7 @@ func (c *check) source(ctx context.Context) {
 		return
 	}
 	defer closeConn(ctx, conn)
+	c.readClock(ctx, conn, "the source's server")
 	server, err := cdc.Inspect(ctx, conn)
 	if err != nil {
 		c.fail("source", "%s", err)

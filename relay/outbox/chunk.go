@@ -96,10 +96,11 @@ func (c *Chunk) Delete(table *cdc.Table, key cdc.Key) {
 	c.Bytes += 100 + len(key)
 }
 
-func (c *Chunk) queue(batch *pgx.Batch, k *keys) {
+func (c *Chunk) queue(batch *pgx.Batch, s *Store) {
 	if len(c.Webhooks) > 0 {
-		queueWebhooks(batch, c.Webhooks, k)
+		queueWebhooks(batch, c.Webhooks, s.keys)
 	}
+	c.queueAhead(batch, s.ServerTime(time.Now()))
 	eachPiece(len(c.Events), func(i int) int { return c.Events[i].bytes() }, func(from, to int) { queueEvents(batch, c.Events[from:to]) })
 	eachPiece(len(c.deleteKeys), func(i int) int { return len(c.deleteKeys[i]) }, func(from, to int) {
 		batch.Queue(`DELETE FROM mirror m USING unnest($1::text[], $2::text[]) AS w(tbl, key)
@@ -137,6 +138,27 @@ func eachPiece(n int, size func(i int) int, each func(from, to int)) {
 		each(from, n)
 	}
 }
+
+// clockSlack is by how much commit times may be ahead of the outbox server's clock without searches by them having to know.
+const clockSlack = time.Hour
+
+// queueAhead notes by how much the newest commit time is ahead of the server's clock, where that is more than before.
+func (c *Chunk) queueAhead(batch *pgx.Batch, now time.Time) {
+	var newest time.Time
+	for i := range c.Events {
+		if c.Events[i].Occurred.After(newest) {
+			newest = c.Events[i].Occurred
+		}
+	}
+	if newest.Sub(now) > clockSlack {
+		batch.Queue(`UPDATE position SET ahead = $1::timestamptz - now() WHERE ahead < $1::timestamptz - now()`, newest)
+	}
+}
+
+// storedSince begins a condition on the day of an event whose commit time is not before a parameter, which follows. The day is that at
+// the outbox's server when the event was stored: it may be as much earlier as the source's clock was ahead of that, and a day for
+// clockSlack and time zones.
+const storedSince = `day >= (-(SELECT ahead FROM position) - interval '1 day' + `
 
 // queueEvents appends to the log with one statement. The ragged webhook lists travel as array literals.
 func queueEvents(batch *pgx.Batch, events []Event) {

@@ -42,24 +42,53 @@ func (s *Store) SyncClock(ctx context.Context) (ahead, took time.Duration, err e
 // clockStep is by how much a clock must have been set for that to be no correction of its speed.
 const clockStep = 10 * time.Second
 
+// clockNote is how often the server's time is stored.
+const clockNote = time.Minute
+
 // FollowClock moves what waits for a time along with the outbox server's clock, if that was set back since it was called before: it
-// would wait for as much longer. It returns by how much the clock was set, in either direction.
+// would wait for as much longer. The first call compares with what the former leader has stored, so that a clock which is set while no
+// relay runs is followed, too. It returns by how much the clock was set, in either direction. One goroutine calls it.
 func (l *Leader) FollowClock(ctx context.Context) (time.Duration, error) {
 	set := time.Duration(l.store.clock.set.Swap(0))
-	if set >= 0 {
-		return set, nil
+	first := l.clockNoted.IsZero()
+	if first {
+		back, err := l.setBackMeanwhile(ctx)
+		if err != nil {
+			return 0, err
+		}
+		set = min(set, -back)
+	}
+	if set == 0 && !first && time.Since(l.clockNoted) < clockNote {
+		return 0, nil
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(`UPDATE parked SET due = due + $1::interval WHERE due > clock_timestamp() AND due < 'infinity'`, set)
-	batch.Queue(`UPDATE webhook SET rest_until = rest_until + $1::interval WHERE rest_until > clock_timestamp()`, set)
-	// Ahead of its own clock no member can have been heard of.
-	batch.Queue(`UPDATE member SET seen = clock_timestamp() WHERE seen > clock_timestamp()`)
-	batch.Queue(`UPDATE replay SET updated = clock_timestamp() WHERE updated > clock_timestamp()`)
-	l.queueFence(batch)
-	if err := l.store.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return set, fmt.Errorf("follow the outbox's clock: %w", fenced(err))
+	if set < 0 {
+		batch.Queue(`UPDATE parked SET due = due + $1::interval WHERE due > clock_timestamp() AND due < 'infinity'`, set)
+		batch.Queue(`UPDATE webhook SET rest_until = rest_until + $1::interval WHERE rest_until > clock_timestamp()`, set)
+		batch.Queue(`UPDATE replay SET updated = clock_timestamp() WHERE updated > clock_timestamp()`)
+		// A replay counts its deliveries by when they were parked, and given up, since it was created.
+		batch.Queue(`UPDATE replay SET created = created + $1::interval WHERE created > clock_timestamp()`, set)
+		l.queueFence(batch)
 	}
+	batch.Queue(`UPDATE progress SET clock = clock_timestamp() WHERE epoch = $1`, l.epoch)
+	if err := l.store.pool.SendBatch(ctx, batch).Close(); err != nil {
+		l.store.clock.set.Add(int64(set)) // the next call follows
+		return 0, fmt.Errorf("follow the outbox's clock: %w", fenced(err))
+	}
+	l.clockNoted = time.Now()
 	return set, nil
+}
+
+// setBackMeanwhile returns by how much, at least, the clock was set back since a leader stored it; 0 if it was not.
+func (l *Leader) setBackMeanwhile(ctx context.Context) (time.Duration, error) {
+	var seconds float64
+	if err := l.store.pool.QueryRow(ctx, `SELECT coalesce(extract(epoch FROM clock - clock_timestamp()), 0)::float8 FROM progress`).Scan(&seconds); err != nil {
+		return 0, fmt.Errorf("read when the outbox's clock was last looked at: %w", err)
+	}
+	if back := time.Duration(seconds * float64(time.Second)); back > clockStep {
+		return back, nil
+	}
+	return 0, nil
 }
 
 // ServerTime is the outbox server's time at a moment of this machine, as time.Now returns it. Before the first SyncClock it is

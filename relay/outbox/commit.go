@@ -16,7 +16,7 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 	err := l.store.withPartitions(ctx, func() error {
 		chunk.Cancelled = 0
 		batch := &pgx.Batch{} // without BEGIN, a batch is one implicit transaction
-		chunk.queue(batch, l.store.keys)
+		chunk.queue(batch, l.store)
 		batch.Queue(advanceMarked, advanceArguments(l.epoch, lsn, lastEvent, chunk.Mark)...)
 		return l.write.SendBatch(ctx, batch).Close()
 	})
@@ -75,7 +75,7 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 // Write adds a chunk. An empty one is a Ping.
 func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 	batch := &pgx.Batch{}
-	chunk.queue(batch, t.leader.store.keys)
+	chunk.queue(batch, t.leader.store)
 	if batch.Len() == 0 {
 		return t.Ping(ctx)
 	}

@@ -66,7 +66,7 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 
 func (c *Copy) flush(ctx context.Context) error {
 	batch := &pgx.Batch{}
-	c.chunk.queue(batch, c.leader.store.keys)
+	c.chunk.queue(batch, c.leader.store)
 	c.chunk = Chunk{}
 	if batch.Len() == 0 {
 		return nil

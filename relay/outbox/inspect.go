@@ -25,11 +25,10 @@ type EventFilter struct {
 	Since, Until time.Time
 }
 
-// eventFilter is EventFilter's condition on an event e, as the parameters $1 to $7. An event is stored on the day of its commit
-// or later; a day more is left for clocks that differ.
+// eventFilter is EventFilter's condition on an event e, as the parameters $1 to $7.
 const eventFilter = `($1::bigint = 0 OR e.id = $1) AND ($2 = '' OR e.webhook_id = $2) AND ($3::text[] IS NULL OR e.name LIKE ANY ($3))
 	AND ($4 = '' OR e.tenant = $4) AND ($5 = '' OR e.resource = $5)
-	AND ($6::timestamptz IS NULL OR e.occurred >= $6 AND e.day >= $6::date - 1) AND ($7::timestamptz IS NULL OR e.occurred < $7)`
+	AND ($6::timestamptz IS NULL OR e.occurred >= $6 AND e.` + storedSince + `$6)::date) AND ($7::timestamptz IS NULL OR e.occurred < $7)`
 
 func (f *EventFilter) parameters() []any {
 	return []any{f.ID, f.WebhookID, likes(f.Names), f.Tenant, f.Resource, timeOrNull(f.Since), timeOrNull(f.Until)}
@@ -107,11 +106,11 @@ func (s *Store) Body(ctx context.Context, event int64) ([]byte, error) {
 	return body, nil
 }
 
-// FirstEventSince returns the number of the first event stored since the given time's day, or a day before; of the oldest one for
+// FirstEventSince returns the number of an event before which none was committed since the given time; of the oldest one for
 // the zero time; 0 if there is none.
 func (s *Store) FirstEventSince(ctx context.Context, since time.Time) (int64, error) {
 	var id int64
-	err := s.pool.QueryRow(ctx, `SELECT coalesce(min(id), 0) FROM event WHERE $1::timestamptz IS NULL OR day >= $1::date - 1`, timeOrNull(since)).Scan(&id)
+	err := s.pool.QueryRow(ctx, `SELECT coalesce(min(id), 0) FROM event WHERE $1::timestamptz IS NULL OR `+storedSince+`$1)::date`, timeOrNull(since)).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("read the event log: %w", err)
 	}

@@ -20,6 +20,8 @@ type Leader struct {
 	// write is the connection of ingest: one writer, one connection, statements prepared once.
 	write *pgx.Conn
 	epoch int64
+	// clockNoted is when the server's time was last stored; only FollowClock has it.
+	clockNoted time.Time
 
 	keeping context.CancelFunc // ends keepAlive
 	lost    chan error         // from keepAlive: the lock's connection is gone

@@ -12,9 +12,10 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Member is one living relay among those that share an outbox. What it has leased, webhooks that are behind and parked
-// deliveries, is its own as long as its row exists; the row goes when the relay leaves, or when it has not been heard of for
-// memberGone, by whoever notices first.
+// Member is one running relay among those that share an outbox. What it has leased, webhooks that are behind and parked
+// deliveries, is its own as long as its row exists. The row goes when the relay leaves, or when another relay has seen no heartbeat
+// of it for memberGone. That relay measures the time itself: by the server's clock, one step of it would make all relays declare
+// each other dead.
 type Member struct {
 	store *Store
 	id    int64
@@ -77,6 +78,13 @@ func (m *Member) Beat(ctx context.Context) error {
 type heartbeat struct {
 	member *Member
 	conn   *pgx.Conn
+	others map[int64]pulse
+}
+
+// pulse is the last heartbeat of another member, and since when, as time since the own start, there has been no newer one.
+type pulse struct {
+	seen  time.Time
+	since time.Duration
 }
 
 // send sends one heartbeat. A connection that broke is replaced as long as the others do not take this member for gone.
@@ -110,9 +118,41 @@ func (h *heartbeat) try(ctx context.Context) error {
 		return fmt.Errorf("%w: no heartbeat of this relay arrived for %s", ErrFenced, memberGone)
 	}
 	m.heard.Store(int64(began))
-	// A member that updates its row at the same time is waited for, and then found alive.
-	if _, err := h.conn.Exec(ctx, `DELETE FROM member WHERE seen < clock_timestamp() - $1::interval`, memberGone); err != nil {
+	if err := h.removeDead(ctx); err != nil {
 		return fmt.Errorf("remove members without a heartbeat: %w", err)
+	}
+	return nil
+}
+
+// removeDead removes the members that have sent no heartbeat for memberGone.
+func (h *heartbeat) removeDead(ctx context.Context) error {
+	now := time.Since(h.member.start)
+	rows, err := h.conn.Query(ctx, `SELECT id, seen FROM member WHERE id <> $1`, h.member.id)
+	if err != nil {
+		return err
+	}
+	others := map[int64]pulse{}
+	var id int64
+	var seen time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&id, &seen}, func() error {
+		p, known := h.others[id]
+		if !known || !p.seen.Equal(seen) {
+			p = pulse{seen: seen, since: now}
+		}
+		others[id] = p
+		return nil
+	}); err != nil {
+		return err
+	}
+	h.others = others
+	for id, p := range others {
+		if now-p.since < memberGone {
+			continue
+		}
+		// A member that updates its row at the same time is waited for, and then found alive.
+		if _, err := h.conn.Exec(ctx, `DELETE FROM member WHERE id = $1 AND seen = $2`, id, p.seen); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -100,10 +100,33 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 		t.Errorf("the second member has written: %d", n)
 	}
 
-	exec(`UPDATE member SET seen = clock_timestamp() - interval '11 seconds' WHERE id = $1`, one.ID())
-	if err := beatOnce(ctx, two); err != nil { // clears the first one away
+	beat := &heartbeat{member: two}
+	t.Cleanup(func() { beat.close(ctx) })
+	hear := func(silence time.Duration) {
+		t.Helper()
+		if p, ok := beat.others[one.ID()]; ok {
+			p.since -= silence
+			beat.others[one.ID()] = p
+		}
+		if err := beat.send(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A clock that was set forward makes every heartbeat look old.
+	exec(`UPDATE member SET seen = clock_timestamp() - interval '40 days'`)
+	hear(0)
+	hear(memberGone / 4)
+	if n := count(`SELECT count(*) FROM member`); n != 3 {
+		t.Fatalf("%d members are left: one was removed before it was silent for %s", n, memberGone)
+	}
+	if err := beatOnce(ctx, one); err != nil {
 		t.Fatal(err)
 	}
+	hear(2 * memberGone) // it was not silent
+	if n := count(`SELECT count(*) FROM member`); n != 3 {
+		t.Fatalf("%d members are left: one was removed although it sends heartbeats", n)
+	}
+	hear(memberGone)
 	if err := beatOnce(ctx, one); !errors.Is(err, ErrFenced) {
 		t.Errorf("the first member's beat: %v, want ErrFenced", err)
 	}

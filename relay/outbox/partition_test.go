@@ -219,4 +219,23 @@ func TestClock_IsTheServers(t *testing.T) {
 	if again, err := leader.FollowClock(ctx); err != nil || again != 0 {
 		t.Errorf("followed twice: %s (%v)", again, err)
 	}
+
+	// It is set back by two days while no relay runs, which the next leader finds.
+	if _, err := store.pool.Exec(ctx, `UPDATE parked SET due = now() + interval '2 days 1 hour' WHERE event = 1`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.pool.Exec(ctx, `UPDATE progress SET clock = clock + interval '2 days'`); err != nil {
+		t.Fatal(err)
+	}
+	next := &Leader{store: store, epoch: leader.epoch}
+	set, err = next.FollowClock(ctx)
+	if err != nil || set > -48*time.Hour+time.Minute || set < -48*time.Hour-time.Minute {
+		t.Errorf("the clock was set by %s while no relay ran (%v)", set, err)
+	}
+	if err := store.pool.QueryRow(ctx, `SELECT due BETWEEN now() + interval '50 minutes' AND now() + interval '70 minutes' FROM parked WHERE event = 1`).Scan(&moved); err != nil || !moved {
+		t.Errorf("what waits has not moved along (%v)", err)
+	}
+	if again, err := (&Leader{store: store, epoch: leader.epoch}).FollowClock(ctx); err != nil || again != 0 {
+		t.Errorf("followed twice: %s (%v)", again, err)
+	}
 }

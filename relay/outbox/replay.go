@@ -143,7 +143,7 @@ func (r *Replay) selection(w *replayWebhook, names TenantNames, after, through i
 func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
 	sql, arguments := `SELECT coalesce(min(id), 0) - 1, coalesce(max(id), 0) FROM event`, []any{}
 	if !r.Since.IsZero() || !r.Until.IsZero() {
-		sql, arguments = sql+` WHERE ($1::timestamptz IS NULL OR occurred >= $1 AND day >= $1::date - 1) AND ($2::timestamptz IS NULL OR occurred < $2)`,
+		sql, arguments = sql+` WHERE ($1::timestamptz IS NULL OR occurred >= $1 AND `+storedSince+`$1)::date) AND ($2::timestamptz IS NULL OR occurred < $2)`,
 			[]any{timeOrNull(r.Since), timeOrNull(r.Until)}
 	}
 	if err := s.pool.QueryRow(ctx, sql, arguments...).Scan(&r.Cursor, &r.Through); err != nil {

@@ -56,6 +56,8 @@ func (s *shelf) must(err error) {
 func (s *shelf) lead() {
 	s.Helper()
 	if s.leader != nil {
+		s.leader.keeping()
+		<-s.leader.ended // which uses the connection
 		s.must(s.leader.lock.Close(s.Context()))
 	}
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)

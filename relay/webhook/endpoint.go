@@ -56,4 +56,6 @@ type Message struct {
 	// Occurred is the commit time of the change; of one that was Reconciled, the time of the comparison that has found it.
 	Occurred   time.Time
 	Reconciled bool
+	// Time is the attempt's time by the clock of the outbox's server; zero means this machine's time.
+	Time time.Time
 }

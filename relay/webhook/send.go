@@ -31,7 +31,7 @@ const (
 // as its headers are there: nothing that happens to its body changes the Class.
 func (s *Sender) Send(ctx context.Context, t *Target, m *Message) Outcome {
 	start := time.Now()
-	o := s.send(ctx, t, m, start)
+	o := s.send(ctx, t, m, t.clock.choose(start, m.Time))
 	o.Duration = time.Since(start)
 	return o
 }
@@ -91,6 +91,7 @@ func (s *Sender) exchange(
 	if token != "" && res.StatusCode == http.StatusUnauthorized {
 		t.tokens.refuse(token)
 	}
+	t.clock.note(res.Header)
 	o := judge(res)
 	o.Phases = phases
 	if res.StatusCode == http.StatusSwitchingProtocols {

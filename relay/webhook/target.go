@@ -26,6 +26,7 @@ type Target struct {
 	rate   float64
 	// dropped is why headers of the endpoint are left out; nil if all are sent.
 	dropped error
+	clock   receiverClock
 }
 
 // DroppedHeaders says, a line for each, which headers of a webhook of the IAM are not sent and why; nil if all are.

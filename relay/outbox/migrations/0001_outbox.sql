@@ -17,7 +17,10 @@ CREATE TABLE position (
     slot       text   NOT NULL DEFAULT '',
     lsn        pg_lsn NOT NULL DEFAULT '0/0',
     last_event bigint NOT NULL DEFAULT 0,
-    updated    timestamptz NOT NULL DEFAULT now()
+    updated    timestamptz NOT NULL DEFAULT now(),
+    -- By how much more than an hour the commit time of an event was ever ahead of the time at which it was stored, as where the IAM's
+    -- clock is. A search by commit time looks for it among the days that are as much earlier.
+    ahead      interval NOT NULL DEFAULT '0'
 ) WITH (fillfactor = 10);
 INSERT INTO position DEFAULT VALUES;
 
@@ -26,7 +29,9 @@ INSERT INTO position DEFAULT VALUES;
 CREATE TABLE progress (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     epoch     bigint NOT NULL DEFAULT 0,
-    delivered bigint NOT NULL DEFAULT 0
+    delivered bigint NOT NULL DEFAULT 0,
+    -- This server's time when a leader last looked: if it is earlier at the next start, the clock was set back meanwhile.
+    clock     timestamptz
 ) WITH (fillfactor = 10);
 INSERT INTO progress DEFAULT VALUES;
 

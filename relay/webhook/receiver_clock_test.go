@@ -1,0 +1,40 @@
+package webhook
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+// The signature carries the time of the outbox's server, unless that is further from the receiver's clock than this machine's.
+func TestReceiverClock_ChoosesTheTimeThatTheReceiverAccepts(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, c := range map[string]struct {
+		server, receiver time.Duration // from this machine's
+		unknown          bool          // the receiver has not answered yet
+		want             time.Duration
+	}{
+		"all agree":                      {server: 2 * time.Second, want: 2 * time.Second},
+		"nothing is known":               {server: 40 * 24 * time.Hour, unknown: true, want: 40 * 24 * time.Hour},
+		"the server is wrong":            {server: 40 * 24 * time.Hour, want: 0},
+		"the server is behind":           {server: -time.Hour, want: 0},
+		"this machine is wrong":          {server: time.Hour, receiver: time.Hour, want: time.Hour},
+		"this machine is far ahead":      {server: -48 * time.Hour, receiver: -48 * time.Hour, want: -48 * time.Hour},
+		"the receiver is close to none":  {server: time.Hour, receiver: 10 * time.Hour, want: time.Hour},
+		"the receiver cannot dictate it": {server: 5 * time.Second, receiver: 10 * time.Hour, want: 5 * time.Second},
+	} {
+		var clock receiverClock
+		if !c.unknown {
+			clock.note(http.Header{"Date": {now.Add(c.receiver).UTC().Format(http.TimeFormat)}})
+		}
+		clock.note(http.Header{"Date": {"yesterday"}}) // changes nothing
+		if got := clock.choose(now, now.Add(c.server).Round(0)); got.Sub(now.Round(0)).Round(time.Second) != c.want {
+			t.Errorf("%s: signed %s from this machine's time, want %s", name, got.Sub(now), c.want)
+		}
+	}
+	var clock receiverClock
+	if got := clock.choose(now, time.Time{}); !got.Equal(now) {
+		t.Errorf("without a server's time: %s", got)
+	}
+}
