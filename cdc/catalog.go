@@ -41,7 +41,7 @@ type column struct {
 	// unpublished: the publication's column list leaves it out.
 	unpublished bool
 	// missing is the value that ADD COLUMN … DEFAULT gave the rows that were there; nil is NULL or unknown.
-	missing *string
+	missing []byte
 }
 
 const (
@@ -61,14 +61,14 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkin
 
 const describeColumns = `
 SELECT want.at, a.attname, a.attnum, a.atttypid, a.attgenerated <> '',
-       CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
+       CASE WHEN a.atthasmissing THEN convert_to((a.attmissingval::text::text[])[1], $4) END,
        has_column_privilege(c.oid, a.attnum, 'SELECT'),
        c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE a.attnum = ANY (i.indkey) AND ` + identityIndex + `),
        NOT (a.attnotnull OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typnotnull))
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want (schema, name, at)
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS want (schema, name, columns, at)
 JOIN pg_namespace n ON n.nspname = want.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped`
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = ANY (string_to_array(want.columns, E'\n')) AND a.attnum > 0 AND NOT a.attisdropped`
 
 // What is unique only in part of the rows, only at COMMIT, or only by an expression, does not count.
 const describeUnique = `
@@ -100,9 +100,16 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	}
 	var name string
 	var col column
-	err = queryEach(ctx, conn, describeColumns, []any{schemas, names},
+	stored := encodingOf(conn.PgConn())
+	err = queryEach(ctx, conn, describeColumns, []any{schemas, names, columnNames(tables), stored.ofBytes()},
 		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.missing, &col.readable, &col.identified, &col.nullable},
-		func() { c.tables[at-1].columns[name] = col; col.missing = nil })
+		func() {
+			if col.missing != nil {
+				col.missing = stored.text(col.missing)
+			}
+			c.tables[at-1].columns[name] = col
+			col.missing = nil
+		})
 	if err != nil {
 		return nil, fmt.Errorf("look up the columns of the mapped tables: %w", err)
 	}

@@ -49,12 +49,12 @@ func (d *decoder) change(p *projection, at LSN, data []byte) error {
 	rest := data[5:]
 	if kind := rest[0]; kind == pglogrepl.UpdateMessageTupleTypeKey || kind == pglogrepl.UpdateMessageTupleTypeOld {
 		full = kind == pglogrepl.UpdateMessageTupleTypeOld
-		if before, rest, err = p.tuple(rest[1:], !full, d.cells[:len(p.relation.Columns)]); err != nil {
+		if before, rest, err = p.tuple(d.encoding, rest[1:], !full, d.cells[:len(p.relation.Columns)]); err != nil {
 			return err
 		}
 	}
 	if len(rest) > 0 && rest[0] == pglogrepl.UpdateMessageTupleTypeNew {
-		if after, rest, err = p.tuple(rest[1:], false, d.cells[:len(p.relation.Columns)]); err != nil {
+		if after, rest, err = p.tuple(d.encoding, rest[1:], false, d.cells[:len(p.relation.Columns)]); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 // whole and in commit order. It does no I/O but for transactions that spill.
 type decoder struct {
 	identifier *identifier
+	encoding   *encoding // of the texts in the messages
 	// from: transactions whose commit record is before it are durable already and are skipped.
 	from     LSN
 	newSpool func() *Spool
@@ -32,7 +33,8 @@ type tableName struct{ schema, name string }
 
 func newDecoder(tables []*Table, catalog *Catalog, from LSN, newSpool func() *Spool) *decoder {
 	d := &decoder{
-		identifier: newIdentifier(tables, catalog, nil, nil), from: from, newSpool: newSpool, relations: map[uint32]*loggedRelation{},
+		identifier: newIdentifier(tables, catalog, nil, nil), encoding: encodingNamed(utf8Name), from: from, newSpool: newSpool,
+		relations: map[uint32]*loggedRelation{},
 	}
 	widest := 0
 	for _, table := range tables {
@@ -101,7 +103,7 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 	case *pglogrepl.RelationMessage:
 		d.describe(m)
 	case *pglogrepl.OriginMessage:
-		d.origin = m.Name
+		d.origin = d.encoding.identifier(m.Name)
 	case *pglogrepl.TruncateMessage:
 		return nil, d.truncate(at, m)
 	case *pglogrepl.TypeMessage, *pglogrepl.LogicalDecodingMessage:

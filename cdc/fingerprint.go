@@ -31,20 +31,11 @@ JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid`
 // changed without the WAL saying so: a line for the
 // table, one for its file, and one for each mapped column.
 func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, tables []*Table) (map[string]string, error) {
-	schemas, names, columns := make([]string, len(tables)), make([]string, len(tables)), make([]string, len(tables))
-	for i, t := range tables {
-		schemas[i], names[i] = t.Schema, t.Name
-		for j := range t.Columns {
-			if j > 0 {
-				columns[i] += "\n"
-			}
-			columns[i] += t.Columns[j].Name
-		}
-	}
+	schemas, names := tableNames(tables)
 	prints := map[string]string{}
 	var at int
 	var text string
-	err := queryEach(ctx, conn, fingerprints, []any{publication, schemas, names, columns}, []any{&at, &text}, func() { prints[tables[at-1].Name] = text })
+	err := queryEach(ctx, conn, fingerprints, []any{publication, schemas, names, columnNames(tables)}, []any{&at, &text}, func() { prints[tables[at-1].Name] = text })
 	if err != nil {
 		return nil, fmt.Errorf("take the fingerprints of the mapped tables: %w", err)
 	}

@@ -162,6 +162,19 @@ func tableNames(tables []*Table) (schemas, names []string) {
 	return schemas, names
 }
 
+// columnNames are, for each table, the names of its mapped columns, one a line.
+func columnNames(tables []*Table) []string {
+	all := make([]string, len(tables))
+	for i, t := range tables {
+		names := make([]string, len(t.Columns))
+		for j := range t.Columns {
+			names[j] = t.Columns[j].Name
+		}
+		all[i] = strings.Join(names, "\n")
+	}
+	return all
+}
+
 func quoteName(table string) string {
 	return pgx.Identifier(strings.SplitN(table, ".", 2)).Sanitize()
 }

@@ -220,6 +220,10 @@ func (d *description) compare(m *pglogrepl.RelationMessage, p *projection) (lost
 
 // describe takes a relation's description. What it was described as before is forgotten, but for relations that have not changed.
 func (d *decoder) describe(m *pglogrepl.RelationMessage) {
+	m.Namespace, m.RelationName = d.encoding.identifier(m.Namespace), d.encoding.identifier(m.RelationName)
+	for _, column := range m.Columns {
+		column.Name = d.encoding.identifier(column.Name)
+	}
 	r := &loggedRelation{message: m, projections: map[*Table]*projection{}, decided: noLSN}
 	if old := d.relations[m.RelationID]; old != nil {
 		for table, p := range old.projections {

@@ -1,6 +1,7 @@
 package cdc_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
@@ -71,7 +72,20 @@ func newSourceAt(t *testing.T, url, ddl string, tables []*cdc.Table) *source {
 	t.Helper()
 	s := &source{t: t, url: url, conn: connect(t, url)}
 	s.exec(ddl)
-	catalog, err := cdc.Describe(t.Context(), s.conn, tables)
+	s.prepare(tables)
+	return s
+}
+
+// prepare makes a publication and a slot.
+func (s *source) prepare(tables []*cdc.Table) {
+	t, url := s.t, s.url
+	t.Helper()
+	conn, err := cdc.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	catalog, err := cdc.Describe(t.Context(), conn, tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,9 +93,9 @@ func newSourceAt(t *testing.T, url, ddl string, tables []*cdc.Table) *source {
 		t.Fatal(problems)
 	}
 	s.config = cdc.SourceConfig{
-		URL: url, Slot: fmt.Sprintf("cdc_%d", slots.Add(1)), Publication: `odd "name"`, Tables: tables, Catalog: catalog, SpillDir: t.TempDir(),
+		URL: url, Slot: fmt.Sprintf("cdc_%d", slots.Add(1)), Publication: cmp.Or(s.config.Publication, `odd "name"`), Tables: tables, Catalog: catalog, SpillDir: t.TempDir(),
 	}
-	if _, err := cdc.EnsurePublication(t.Context(), s.conn, s.config.Publication, tables); err != nil {
+	if _, err := cdc.EnsurePublication(t.Context(), conn, s.config.Publication, tables); err != nil {
 		t.Fatal(err)
 	}
 	snapshot, err := cdc.CreateSlot(t.Context(), url, s.config.Slot, false)
@@ -90,7 +104,6 @@ func newSourceAt(t *testing.T, url, ddl string, tables []*cdc.Table) *source {
 	}
 	snapshot.Close()
 	s.start = snapshot.LSN
-	return s
 }
 
 func connect(t *testing.T, url string) *pgx.Conn {
@@ -292,7 +305,7 @@ func showRow(row cdc.Row) string {
 
 func diff(t *testing.T, what string, want, got any) {
 	t.Helper()
-	if d := cmp.Diff(want, got); d != "" {
+	if d := gocmp.Diff(want, got); d != "" {
 		t.Errorf("%s (-want +got):\n%s", what, d)
 	}
 }

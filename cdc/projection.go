@@ -83,7 +83,7 @@ type cell struct {
 // The tuple is taken apart here and not by pglogrepl because that copies every column, also those that must not leave, and
 // it does most of the work of reading the log.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
-func (p *projection) tuple(src []byte, keyOnly bool, cells []cell) (_ Row, rest []byte, err error) {
+func (p *projection) tuple(e *encoding, src []byte, keyOnly bool, cells []cell) (_ Row, rest []byte, err error) {
 	if len(src) < 2 {
 		return nil, nil, errTruncated
 	}
@@ -119,6 +119,7 @@ func (p *projection) tuple(src []byte, keyOnly bool, cells []cell) (_ Row, rest 
 		if target < 0 || (keyOnly && !p.identity[i]) {
 			continue
 		}
+		value.text = e.text(value.text)
 		cells[target] = value
 		size += len(value.text)
 	}

@@ -24,7 +24,7 @@ var pinned = map[string]string{
 	// Objects planted in another schema are never found: a function with arguments that fit better would win even against one
 	// of pg_catalog. pg_temp is named because it would be searched first otherwise.
 	"search_path": "pg_catalog, pg_temp",
-	// The texts of values.
+	// The texts of values. Sessions that read rows of databases in another encoding change it, see encoding.
 	"client_encoding":             "UTF8",
 	"DateStyle":                   "ISO, MDY",
 	"TimeZone":                    "UTC",
@@ -85,6 +85,12 @@ func Pin(config *pgconn.Config, extra map[string]string) {
 	maps.Copy(config.RuntimeParams, pinned)
 	maps.Copy(config.RuntimeParams, extra)
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		// Where the server does not know the encoding, it would only refuse what is not valid in this one.
+		if conn.ParameterStatus("server_encoding") == sqlASCII {
+			if err := readRaw(ctx, conn); err != nil {
+				return err
+			}
+		}
 		// It might end the session before the longer statement has ended.
 		if majorVersion(conn) >= 17 {
 			if _, err := conn.Exec(ctx, "SET transaction_timeout = 0").ReadAll(); err != nil {

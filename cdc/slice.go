@@ -41,6 +41,7 @@ var errRewritten = fmt.Errorf("%w: the table was rewritten, emptied or replaced 
 type slicing struct {
 	snapshot *Snapshot
 	relation *Relation
+	encoding *encoding
 	columns  []string // quoted
 	target   []int    // for each of columns, its place in Table.Columns
 	cells    []cell
@@ -131,9 +132,16 @@ func (s *Snapshot) slicing(ctx context.Context, table *Table) (*slicing, error) 
 		if s.reader, err = pgx.ConnectConfig(ctx, config); err != nil {
 			return nil, fmt.Errorf("connect to the source: %w", ConnectReason(err))
 		}
+		if err := readRaw(ctx, s.reader.PgConn()); err != nil {
+			return nil, err
+		}
 	}
 	conn := s.reader.PgConn()
-	if _, err := conn.Exec(ctx, importSnapshot(s.Name)).ReadAll(); err != nil {
+	begin := importSnapshot(s.Name)
+	if encodingOf(conn).name != sqlASCII {
+		begin += "; SET LOCAL client_encoding = 'UTF8'" // of names
+	}
+	if _, err := conn.Exec(ctx, begin).ReadAll(); err != nil {
 		return nil, gone(err)
 	}
 	t, err := s.lookUp(ctx, table)
@@ -148,7 +156,7 @@ func (s *Snapshot) lookUp(ctx context.Context, table *Table) (*slicing, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &slicing{snapshot: s, relation: catalog.Relation(table.Name), cells: make([]cell, len(table.Columns))}
+	t := &slicing{snapshot: s, encoding: encodingOf(s.reader.PgConn()), relation: catalog.Relation(table.Name), cells: make([]cell, len(table.Columns))}
 	if t.relation == nil {
 		if table.Optional {
 			return nil, nil //nolint:nilnil // a missing table has no rows
@@ -200,6 +208,11 @@ func (t *slicing) read(ctx context.Context, where string) (rows []Row, last stri
 	same := fmt.Sprintf("SELECT pg_relation_filenode(%d) = %d AND to_regclass(%s)::oid = %d", t.oid, t.file, literal(quote(t.relation.Table)), t.oid)
 	sql := fmt.Sprintf("%s; DECLARE %s NO SCROLL CURSOR FOR SELECT ctid, %s FROM ONLY %s WHERE %s; %s; ", importSnapshot(t.snapshot.Name), cursorName,
 		strings.Join(t.columns, ", "), quote(t.relation.Table), where, same)
+	encoded, ok := t.encoding.bytes(sql)
+	if !ok { // a key that the database cannot have
+		return nil, "", nil
+	}
+	sql = string(encoded)
 	for {
 		asked := t.snapshot.fetch
 		f := fetched{slicing: t, room: sliceBytes - size}
@@ -267,6 +280,7 @@ func (f *fetched) take(values [][]byte) error {
 			f.cells[f.target[i]].kind = Null
 			continue
 		}
+		value = f.encoding.text(value)
 		f.cells[f.target[i]] = cell{kind: Text, text: value}
 		size += len(value)
 	}

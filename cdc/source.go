@@ -204,13 +204,22 @@ func (s *Source) start(ctx context.Context, from LSN, st *stream) (*pgconn.PgCon
 		return nil, err
 	}
 	begin, err := s.recall(ctx, conn, from, st)
+	if err == nil {
+		err = readRaw(ctx, conn)
+	}
 	if err != nil {
 		closeConn(conn)
 		return nil, err
 	}
+	st.decoder.encoding = encodingOf(conn)
+	publications, ok := st.decoder.encoding.bytes(publicationNames(s.config.Publication))
+	if !ok {
+		closeConn(conn)
+		return nil, fmt.Errorf("the database's encoding, %s, does not have the characters of the name %s: give the publication another name", st.decoder.encoding.name, s.config.Publication)
+	}
 	err = pglogrepl.StartReplication(ctx, conn, `"`+s.config.Slot+`"`, pglogrepl.LSN(begin), pglogrepl.StartReplicationOptions{
 		Mode:       pglogrepl.LogicalReplication,
-		PluginArgs: []string{"proto_version '1'", "publication_names " + publicationNames(s.config.Publication)},
+		PluginArgs: []string{"proto_version '1'", "publication_names " + string(publications)},
 	})
 	if err != nil {
 		closeConn(conn)

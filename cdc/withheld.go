@@ -156,9 +156,9 @@ func (c *Catalog) Missing(t *Table, column int) Value {
 	case have.missing == nil:
 		return NullValue
 	case !t.Columns[column].Hash:
-		return TextValue(*have.missing)
+		return TextValue(string(have.missing))
 	}
-	hashed, err := appendHash(nil, c.baseType(have.typeOID), []byte(*have.missing))
+	hashed, err := appendHash(nil, c.baseType(have.typeOID), have.missing)
 	if err != nil { // not a value of the type, so no row has it
 		return NullValue
 	}

@@ -62,13 +62,20 @@ func (c *Cluster) Connect(ctx context.Context, database string) (*pgx.Conn, erro
 }
 
 // CreateDatabase creates an empty database.
-func (c *Cluster) CreateDatabase(ctx context.Context, name string) error {
+func (c *Cluster) CreateDatabase(ctx context.Context, name string) error { return c.createDatabase(ctx, name, "") }
+
+// CreateEncodedDatabase creates an empty database whose texts are in the given encoding.
+func (c *Cluster) CreateEncodedDatabase(ctx context.Context, name, encoding string) error {
+	return c.createDatabase(ctx, name, " ENCODING '"+encoding+"' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+}
+
+func (c *Cluster) createDatabase(ctx context.Context, name, options string) error {
 	conn, err := c.Connect(ctx, "postgres")
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()); err != nil {
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+options); err != nil {
 		return fmt.Errorf("create database %s: %w", name, err)
 	}
 	return nil

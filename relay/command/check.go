@@ -146,6 +146,8 @@ func (c *check) outbox(ctx context.Context) {
 	}
 	schema := c.cfg.Outbox.Schema
 	switch {
+	case o.Encoding != "":
+		c.fail("outbox", "%s", o.Encoding)
 	case o.ReadOnly:
 		c.fail("outbox", "database %s is read-only for role %s: name the primary if this is a standby", o.Database, o.Role)
 	case !o.SchemaExists && o.MayCreateSchema:

@@ -53,8 +53,8 @@ func (c *sourceCheck) facts() {
 	default:
 		c.ok("source", "PostgreSQL %d.%d, database %s, role %s", major, minor, c.server.Database, c.role)
 	}
-	if encoding := c.conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
-		c.warn("source", "server_encoding is %s: bytes that PostgreSQL cannot convert to UTF-8, in any column of a published table, stop the relay; correct such values first", encoding)
+	if problem := cdc.EncodingProblem(c.conn.PgConn()); problem != "" {
+		c.warn("source", "%s", problem)
 	}
 	if c.server.InRecovery {
 		c.warn("source", "it is a standby; the slot is on it alone, and is gone when it is made anew")

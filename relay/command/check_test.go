@@ -285,3 +285,15 @@ func TestCheck_SchemaOfTheMapping(t *testing.T) {
 	w.configure(w.url, "[mapping]", fmt.Sprintf("file = %q", file))
 	w.run("check").has("✓ tables       16, with their keys and columns")
 }
+
+// An outbox in an encoding that lacks characters is refused with the remedy; a source in one is read.
+func TestCheck_DatabaseInAnotherEncoding(t *testing.T) {
+	t.Parallel()
+	w := worldOn(t, clustertest.Cluster(t), clustertest.Encoded(t, "LATIN1"))
+	const refusal = "database NAME is in the encoding LATIN1, which lacks characters that events and the answers of endpoints may have; " +
+		"let an administrator run: CREATE DATABASE iam_relay ENCODING 'UTF8' TEMPLATE template0; and name that database in outbox.url"
+	r := w.run("check")
+	r.has("✗ outbox       " + refusal)
+	r.has("! source       server_encoding is LATIN1: the relay converts the texts of mapped columns to UTF-8; each byte that stands for no character is sent as U+FFFD and its value in hex")
+	w.run("run").fails(1, "the outbox: "+refusal)
+}

@@ -51,6 +51,16 @@ func (s *Store) Migrate(ctx context.Context) error {
 	})
 }
 
+// encodingProblem says why a database cannot store all texts; empty if it can. In SQL_ASCII, it stores them as they are.
+func encodingProblem(conn *pgconn.PgConn, database string) string {
+	encoding := conn.ParameterStatus("server_encoding")
+	if encoding == "UTF8" || encoding == "SQL_ASCII" {
+		return ""
+	}
+	return fmt.Sprintf("database %s is in the encoding %s, which lacks characters that events and the answers of endpoints may have; "+
+		"let an administrator run: CREATE DATABASE iam_relay ENCODING 'UTF8' TEMPLATE template0; and name that database in outbox.url", database, encoding)
+}
+
 func (s *Store) createSchema(ctx context.Context, tx pgx.Tx) error {
 	var exists, usable, readOnly bool
 	var database, role string
@@ -59,6 +69,9 @@ func (s *Store) createSchema(ctx context.Context, tx pgx.Tx) error {
 		Scan(&exists, &usable, &database, &role, &readOnly)
 	if err != nil {
 		return fmt.Errorf("look for schema %s: %w", s.schema, err)
+	}
+	if problem := encodingProblem(tx.Conn().PgConn(), database); problem != "" {
+		return errors.New("the outbox: " + problem)
 	}
 	schema, quotedRole := pgx.Identifier{s.schema}.Sanitize(), pgx.Identifier{role}.Sanitize()
 	if readOnly {

@@ -14,6 +14,8 @@ import (
 // Setting is what the outbox's database has and lets the role do.
 type Setting struct {
 	Database, Role string
+	// Encoding says why the database cannot store all texts; empty if it can.
+	Encoding string
 	// ReadOnly: the server is a standby, or the role may only read there.
 	ReadOnly bool
 	// SchemaExists, and the role may make tables in it: partitions are made as days go by.
@@ -50,6 +52,7 @@ func (s *Store) Setting(ctx context.Context) (Setting, error) {
 	if err != nil {
 		return o, fmt.Errorf("look at schema %s: %w", s.schema, err)
 	}
+	o.Encoding = encodingProblem(conn.Conn().PgConn(), o.Database)
 	if !migrated || !o.SchemaUsable || len(o.Foreign) > 0 {
 		return o, nil
 	}

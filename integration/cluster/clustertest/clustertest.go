@@ -61,11 +61,16 @@ var unwanted = regexp.MustCompile(`[^a-z0-9]+`)
 // replication slots.
 func Database(t testing.TB) string {
 	t.Helper()
+	return database(t, func(ctx context.Context, name string) error { return Cluster(t).CreateDatabase(ctx, name) })
+}
+
+func database(t testing.TB, create func(context.Context, string) error) string {
+	t.Helper()
 	c := Cluster(t)
 	name := fmt.Sprintf("%.40s_%d", unwanted.ReplaceAllString(strings.ToLower(t.Name()), "_"), made.Add(1))
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	if err := c.CreateDatabase(ctx, name); err != nil {
+	if err := create(ctx, name); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -77,4 +82,10 @@ func Database(t testing.TB) string {
 		}
 	})
 	return c.URL(name)
+}
+
+// Encoded creates a database whose texts are in the given encoding, as Database does.
+func Encoded(t testing.TB, encoding string) string {
+	t.Helper()
+	return database(t, func(ctx context.Context, name string) error { return Cluster(t).CreateEncodedDatabase(ctx, name, encoding) })
 }

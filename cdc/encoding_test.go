@@ -1,0 +1,140 @@
+package cdc_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+)
+
+// encodedTexts are, by the encoding of a database, what it stores and what becomes of it. Those that are no text in the encoding,
+// or in UTF-8, are what the server cannot convert.
+var encodedTexts = map[string]map[string]string{
+	"UTF8": {"Zo\xc3\xab": "Zoë", "\xef\xbf\xbdEB": "\ufffdEB"},
+	"SQL_ASCII": {
+		"Zo\xc3\xab": "Zoë", "Zo\xeb": "Zo\ufffdEB", "Zo\xef\xbf\xbdEB": "Zo\ufffdEF\ufffdBF\ufffdBDEB", "\xef\xbf\xbd": "\ufffd", "\xef\xbf\xbdeb": "\ufffdeb",
+		"\xff\xfe": "\ufffdFF\ufffdFE", "a\xc3": "a\ufffdC3", "\xed\xa0\x80": "\ufffdED\ufffdA0\ufffd80", "\xe2\x82\xac\xe2\x82": "€\ufffdE2\ufffd82", `\xeb`: `\xeb`,
+		"\xef\xbf\xbd\xeb": "\ufffd\ufffdEB", "it's \"\x99\"": "it's \"\ufffd99\"",
+	},
+	"WIN1252": {"Zo\xeb": "Zoë", "\x80": "€", "\x81": "\u0081", "\x9d": "\u009d", "it's \x99": "it's ™"},
+	"WIN1253": {"\xe1": "α", "\xaa": "\ufffdAA", "\xd2\xff": "\ufffdD2\ufffdFF"},
+	"LATIN1":  {"Zo\xeb": "Zoë", "\x81": "\u0081", "\xff": "ÿ"},
+	"EUC_JP":  {"\xc6\xfc\xcb\xdc": "日本", "\x8e\xb1": "ｱ", "\x8f\xb0\xa1": "丂", "\xa9\xa1a": "\ufffdA9\ufffdA1a", "\x8f\xa1\xa1": "\ufffd8F\u3000"},
+}
+
+// Whatever the database's encoding, and whatever bytes it has that stand for nothing in it: the stream, a snapshot and a lookup by
+// key give the same texts, keys stay apart, and columns that are not mapped do not matter.
+func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
+	t.Parallel()
+	for encoding, texts := range encodedTexts {
+		t.Run(encoding, func(t *testing.T) {
+			t.Parallel()
+			table, bad := "users", "\x81"
+			mapped := &cdc.Table{Schema: "public", Name: table, KeyColumns: 1, Columns: columns("id", "name", "late")}
+			late := ""
+			switch encoding {
+			case "UTF8":
+				bad = ""
+			case "EUC_JP":
+				bad = "\xa9\xa1"
+			case "WIN1252", "SQL_ASCII":
+				for raw, text := range texts { // the longest, for a value that is in the catalogue only
+					if len(text) > len(late) {
+						late, bad = text, raw
+					}
+				}
+			}
+			url := clustertest.Encoded(t, encoding)
+			s := &source{t: t, url: url, conn: connect(t, url)}
+			s.exec(`SET client_encoding = 'SQL_ASCII'`,
+				`CREATE TABLE users (id text PRIMARY KEY, name text, unmapped text DEFAULT '`+strings.ReplaceAll(bad, "'", "''")+`', "odd `+strings.ReplaceAll(bad, `"`, "")+`" text)`,
+				`INSERT INTO users VALUES ('first')`, `ALTER TABLE users ADD COLUMN late text DEFAULT '`+strings.ReplaceAll(bad, "'", "''")+`'`)
+			s.prepare([]*cdc.Table{mapped})
+			if late != "" {
+				diff(t, "value of ADD COLUMN", cdc.TextValue(late), s.config.Catalog.Missing(mapped, 2))
+			}
+			r := s.stream(s.start, 100)
+			want := map[string]cdc.Row{}
+			for raw, text := range texts {
+				literal := "'" + strings.ReplaceAll(raw, "'", "''") + "'"
+				s.exec(`INSERT INTO users VALUES (`+literal+`, `+literal+`, DEFAULT, DEFAULT, NULL)`, `UPDATE users SET name = 'x', unmapped = `+literal+` WHERE id = `+literal)
+				row := cdc.Row{cdc.TextValue(text), cdc.TextValue(text), cdc.NullValue}
+				inserted, updated := r.next().Changes()[0], r.next().Changes()[0]
+				diff(t, "inserted row", row, inserted.New)
+				row[1] = cdc.TextValue("x")
+				diff(t, "updated row", row, updated.New)
+				if inserted.Key != cdc.Key(text) || updated.Key != cdc.Key(text) {
+					t.Errorf("keys %q and %q, want %q", inserted.Key, updated.Key, text)
+				}
+				want[text] = row
+			}
+			if len(want) != len(texts) {
+				t.Errorf("%d texts have become %d keys", len(texts), len(want))
+			}
+			snapshot, err := cdc.CreateSlot(t.Context(), url, s.config.Slot+"_t", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer snapshot.Close()
+			got := map[string]cdc.Row{}
+			for _, row := range copyAll(t, snapshot, mapped) {
+				got[row[0].Text] = row
+			}
+			first := got["first"]
+			delete(got, "first")
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("copied rows (-want +got):\n%s", d)
+			}
+			if late != "" {
+				diff(t, "row from before ADD COLUMN", cdc.TextValue(late), first[2])
+			}
+			for key := range maps.Keys(want) {
+				row, err := snapshot.Row(t.Context(), mapped, []string{key})
+				if err != nil {
+					t.Fatal(err)
+				}
+				diff(t, "row by its key", want[key], row)
+			}
+			if row, err := snapshot.Row(t.Context(), mapped, []string{"none \U0001F600"}); err != nil || row != nil {
+				t.Errorf("a row that is not there: %v, %v", row, err)
+			}
+			for raw := range texts {
+				s.exec(`DELETE FROM users WHERE id = '` + strings.ReplaceAll(raw, "'", "''") + `'`)
+				delete(want, string(r.next().Changes()[0].Key))
+			}
+			if len(want) > 0 {
+				t.Errorf("not deleted: %v", want)
+			}
+		})
+	}
+}
+
+// Names of tables, columns and publications that are not ASCII are found in every encoding.
+func TestEncoding_Names(t *testing.T) {
+	t.Parallel()
+	for encoding, name := range map[string]string{"SQL_ASCII": "gr\xc3\xb6\xc3\x9fe", "WIN1252": "gr\xf6\xdfe", "LATIN1": "gr\xf6\xdfe", "UTF8": "gr\xc3\xb6\xc3\x9fe"} {
+		t.Run(encoding, func(t *testing.T) {
+			t.Parallel()
+			mapped := &cdc.Table{Schema: "public", Name: "größe", KeyColumns: 1, Columns: columns("id", "größe")}
+			url := clustertest.Encoded(t, encoding)
+			s := &source{t: t, url: url, conn: connect(t, url)}
+			s.exec(`SET client_encoding = 'SQL_ASCII'`, `CREATE TABLE "`+name+`" (id int PRIMARY KEY, "`+name+`" text)`)
+			s.config.Publication = "größe"
+			s.prepare([]*cdc.Table{mapped})
+			r := s.stream(s.start, 10)
+			s.exec(`INSERT INTO "` + name + `" VALUES (1, '` + name + `')`)
+			want := cdc.Row{cdc.TextValue("1"), cdc.TextValue("größe")}
+			diff(t, "streamed row", want, r.next().Changes()[0].New)
+			snapshot, err := cdc.CreateSlot(t.Context(), url, s.config.Slot+"_t", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer snapshot.Close()
+			diff(t, "copied rows", []cdc.Row{want}, copyAll(t, snapshot, mapped))
+		})
+	}
+}
