@@ -53,6 +53,7 @@ func TestBytes_SmallRowsMakeLargeBodies(t *testing.T) {
 			other := w.neighbour()
 			p := start(t, w.config().webhook(w.hook, "/neighbour", map[string]any{"tenant": other.ID}).set("source.memory_limit", limit))
 			role := w.heavyRole(2_000_000, n)
+			committed := time.Now()
 			user, err := w.iam.CreateUser(t.Context(), other.ID, ferriskey.User{Username: "late", Email: "late@example.org"})
 			if err != nil {
 				t.Fatal(err)
@@ -60,6 +61,7 @@ func TestBytes_SmallRowsMakeLargeBodies(t *testing.T) {
 			var a account
 			a.add(expect("user.created", user, other.ID))
 			a.arrives(t, w.hook, "/neighbour")
+			t.Logf("the neighbour's event, committed behind %d bodies of 2 MB, arrived %s after them", n, time.Since(committed).Round(time.Millisecond))
 			if got := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.event WHERE name = 'user.role.assigned' AND length(body) > 2000000
 				AND position(convert_to($1, 'UTF8') IN body) > 0`), role); got != n {
 				t.Errorf("%d events have their whole body, want %d", got, n)

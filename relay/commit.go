@@ -138,7 +138,7 @@ func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []c
 		in.mirror.Apply(&net[i])
 	}
 	in.subs.followRoots(in.mapper, net)
-	chunk.Webhooks = append(chunk.Webhooks, in.subs.follow(in.mapper, net, in.mirror, last)...)
+	chunk.AddWebhooks(in.subs.follow(in.mapper, net, in.mirror, last))
 	return last, nil
 }
 

@@ -329,7 +329,8 @@ func (l *largeMapping) follow(ctx context.Context, net netChanges) error {
 		chunk := &outbox.Chunk{}
 		l.subs.followRoots(l.mapper, changes)
 		webhooks := l.subs.follow(l.mapper, changes, l.mirror, l.last)
-		chunk.Webhooks, l.changed = webhooks, append(l.changed, webhooks...)
+		chunk.AddWebhooks(webhooks)
+		l.changed = append(l.changed, webhooks...)
 		if err := l.mirror.Err(); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/iam-relay/iam-relay/relay/outbox"
@@ -36,7 +37,7 @@ func (l *ledger) attempt(webhookID, event int64, number int, began time.Time, o 
 		Response: string(o.Snippet), Phases: outbox.Phases(o.Phases),
 	}
 	if o.Err != nil {
-		a.Error = o.Err.Error()
+		a.Error = errorText(o.Err)
 	}
 	l.pending.Attempts = append(l.pending.Attempts, a)
 	if len(l.pending.Attempts) >= recordAt {
@@ -45,6 +46,14 @@ func (l *ledger) attempt(webhookID, event int64, number int, began time.Time, o 
 		default:
 		}
 	}
+}
+
+// maxErrorText bounds what is stored of an attempt's error.
+const maxErrorText = 4 << 10
+
+// errorText makes of an error what a column of text takes: it may quote what a receiver has sent.
+func errorText(err error) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(cut(err.Error(), maxErrorText), "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func (l *ledger) park(p outbox.Parked) { l.pending.Park = append(l.pending.Park, p) }

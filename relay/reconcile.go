@@ -244,7 +244,7 @@ func (l *largeMapping) subscribe(ctx context.Context, net netChanges) error {
 		l.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
 		l.subs.followRoots(l.mapper, withoutDeletes(changes))
-		chunk.Webhooks = l.subs.follow(l.mapper, changes, l.mirror, l.last)
+		chunk.AddWebhooks(l.subs.follow(l.mapper, changes, l.mirror, l.last))
 		l.changed = append(l.changed, chunk.Webhooks...)
 		if err := l.mirror.Err(); err != nil {
 			return err

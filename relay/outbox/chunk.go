@@ -45,7 +45,7 @@ type Chunk struct {
 	Cancelled int
 	// Notices that the chunk's events were made of.
 	Notices []int64
-	// Bytes is about what the chunk takes to be written. Upserts count themselves, Add and AddHeld count events.
+	// Bytes is about what the chunk takes to be written. Everything that is added by a method is counted.
 	Bytes int
 
 	upsertTables, upsertKeys, upsertRows []string
@@ -66,6 +66,14 @@ func (c *Chunk) Add(e Event) {
 func (c *Chunk) AddHeld(h Held) {
 	c.Hold = append(c.Hold, h)
 	c.Bytes += h.bytes()
+}
+
+// AddWebhooks adds subscriptions that have changed.
+func (c *Chunk) AddWebhooks(webhooks []Webhook) {
+	c.Webhooks = append(c.Webhooks, webhooks...)
+	for i := range webhooks {
+		c.Bytes += webhooks[i].bytes()
+	}
 }
 
 // bytes is about what the event takes in a statement.

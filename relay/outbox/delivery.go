@@ -192,16 +192,20 @@ func timeOrNull(t time.Time) *time.Time {
 }
 
 func (d *Delivery) queueAttempts(batch *pgx.Batch) {
-	n := len(d.Attempts)
-	if n == 0 {
-		return
+	size := func(i int) int {
+		return 100 + len(d.Attempts[i].Class) + len(d.Attempts[i].Response) + len(d.Attempts[i].Error)
 	}
+	eachPiece(len(d.Attempts), size, func(from, to int) { queueAttempts(batch, d.Attempts[from:to]) })
+}
+
+func queueAttempts(batch *pgx.Batch, attempts []Attempt) {
+	n := len(attempts)
 	events, webhooks, micros := make([]int64, n), make([]int64, n), make([]int64, n)
 	numbers, statuses := make([]int32, n), make([]int32, n)
 	at, classes, responses, errs := make([]time.Time, n), make([]string, n), make([]*string, n), make([]*string, n)
 	dns, connect, tls, first := make([]*int32, n), make([]*int32, n), make([]*int32, n), make([]*int32, n)
-	for i := range d.Attempts {
-		a := &d.Attempts[i]
+	for i := range attempts {
+		a := &attempts[i]
 		events[i], webhooks[i], micros[i] = a.Event, a.Webhook, a.Duration.Microseconds()
 		numbers[i], statuses[i], at[i], classes[i] = int32(a.Number), int32(a.Status), a.At, a.Class
 		responses[i], errs[i] = textOrNull(&a.Response), textOrNull(&a.Error)

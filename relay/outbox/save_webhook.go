@@ -44,7 +44,7 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 	return nil
 }
 
-// savePage is how many webhooks one statement stores.
+// savePage is how many webhooks one statement stores, fewer where they are large.
 const savePage = 500
 
 // queueWebhooks writes what defines subscriptions, of one that changed several times its last state. What is delivered to them,
@@ -60,8 +60,22 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
 		for i, id := range page {
 			some[i] = last[id]
 		}
-		queueWebhookPage(batch, some, k)
+		eachPiece(len(some), func(i int) int { return some[i].bytes() }, func(from, to int) { queueWebhookPage(batch, some[from:to], k) })
 	}
+}
+
+// bytes is about what the webhook's definition takes in a statement.
+func (w *Webhook) bytes() int {
+	n := 500 + len(w.Key) + len(w.Tenant) + len(w.Name) + len(w.Description) + len(w.URL) + len(w.Options) + len(w.Credentials)
+	for name, value := range w.Headers {
+		n += len(name) + len(value)
+	}
+	for _, texts := range [][]string{w.TenantKeys, w.Secrets, w.Events} {
+		for _, text := range texts {
+			n += 3 + len(text)
+		}
+	}
+	return n
 }
 
 // webhookRecord is a webhook's definition as a statement gets it.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -18,6 +19,10 @@ const (
 	headerCETime        = "Ce-Time"
 	headerCESubject     = "Ce-Subject"
 
+	// maxCESubject bounds an encoded subject, maxCETenant the part of a source that is the tenant: keys may have any length, but many
+	// servers refuse requests with more than 8 kB of headers.
+	maxCESubject, maxCETenant = 1024, 255
+
 	// cloudEventHeaders is how many of them differ from delivery to delivery.
 	cloudEventHeaders = 5
 )
@@ -32,18 +37,25 @@ func CheckCloudEventsSource(source string) error {
 }
 
 // setCloudEvent sets the attributes that differ from event to event. An attribute without a value is left out: CloudEvents knows no
-// empty ones.
+// empty ones. A subject that is too long is left out, too, since a part of a key would be another key; receivers have it in the body. A
+// source cannot be left out, so a long tenant is in it as a hash.
 func (t *Target) setCloudEvent(m *Message, set func(name, value string)) {
 	source := t.source
 	if m.Tenant != "" {
-		source = strings.TrimSuffix(source, "/") + "/" + url.PathEscape(m.Tenant)
+		tenant := url.PathEscape(m.Tenant)
+		if len(tenant) > maxCETenant {
+			tenant = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(m.Tenant)))
+		}
+		source = strings.TrimSuffix(source, "/") + "/" + tenant
 	}
 	set(headerCEID, ceValue(m.ID))
 	set(headerCEType, ceValue(m.Event))
 	set(headerCESource, ceValue(source))
 	set(headerCETime, m.Occurred.UTC().Format(time.RFC3339Nano))
-	if m.Resource != "" {
-		set(headerCESubject, ceValue(m.Resource))
+	if m.Resource != "" && len(m.Resource) <= maxCESubject {
+		if subject := ceValue(m.Resource); len(subject) <= maxCESubject {
+			set(headerCESubject, subject)
+		}
 	}
 }
 

@@ -57,6 +57,33 @@ func TestSend_CloudEvent(t *testing.T) {
 	}
 }
 
+// Keys may have any length, header sections may not: many servers refuse more than 8 kB.
+func TestSend_CloudEventOfLongKeys(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	srv := receiver(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
+	s := sender(t, func(cfg *SenderConfig) { cfg.CloudEventsSource = "https://iam.example.com" })
+	to := target(t, s, Endpoint{URL: srv.URL, Options: Options{CloudEvents: true}})
+	for _, test := range []struct{ tenant, resource, source, subject string }{
+		{strings.Repeat("t", 255), strings.Repeat("r", 1024), "/" + strings.Repeat("t", 255), strings.Repeat("r", 1024)},
+		{strings.Repeat("t", 256), strings.Repeat("r", 1025), "/sha256:207f4a3cf995e67883c91f37fd460c6f12fa947cedef627b1811a2141ad8ab6a", ""},
+		{"acme", strings.Repeat("é", 171), "/acme", ""}, // as it is encoded
+		{"acme", strings.Repeat("x", 10_000_000), "/acme", ""},
+	} {
+		m := message()
+		m.Tenant, m.Resource = test.tenant, test.resource
+		if o := s.Send(t.Context(), to, m); o.Class != ClassDelivered {
+			t.Fatalf("outcome = %+v", o)
+		}
+		if source := got.Get(headerCESource); source != "https://iam.example.com"+test.source {
+			t.Errorf("a tenant of %d bytes: source = %q", len(test.tenant), source)
+		}
+		if subject, is := got[headerCESubject]; is != (test.subject != "") || is && subject[0] != test.subject {
+			t.Errorf("a resource of %d bytes: subject of %d bytes", len(test.resource), len(got.Get(headerCESubject)))
+		}
+	}
+}
+
 func TestCheckCloudEventsSource(t *testing.T) {
 	t.Parallel()
 	for _, source := range []string{"iam-relay", "/iam", "https://iam.example.com/a/b", "urn:example:iam", "a%20b"} {
