@@ -58,6 +58,8 @@ func refusalReason(c *pgconn.Config, refusal *pgconn.PgError) string {
 			return refusal.Message + "; all WAL senders of the server are taken: raise max_wal_senders (needs a restart of the server), or end a reader that nobody needs (SELECT pid, application_name FROM pg_stat_replication)"
 		}
 		return refusal.Message + "; raise max_connections or max_wal_senders, or close some connections"
+	case codeUndefinedObject, codeInvalidParameter:
+		return refusal.Message + "; correct or remove that parameter in the URL (a parameter that the client does not know goes to the server as a setting)"
 	case codeCannotConnectNow:
 		return refusal.Message + "; it accepts connections again by itself, or its log says why not"
 	}
@@ -68,6 +70,9 @@ func refusalReason(c *pgconn.Config, refusal *pgconn.PgError) string {
 func unreachable(where string, err error) string {
 	const check = "; check host and port in the URL, and that the server runs"
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if strings.Contains(dns.Name, "@") { // the driver ends the password at its first @, so the name holds the rest of it
+			return "the URL has more than one @ before its host; write an @ of the user or password as %40"
+		}
 		return fmt.Sprintf("the host %q cannot be looked up; check it in the URL", dns.Name)
 	}
 	netErr, isNet := errors.AsType[net.Error](err)

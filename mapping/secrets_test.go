@@ -25,9 +25,12 @@ func TestSecretReason_Secrets(t *testing.T) {
 			webauthn_credential credential_data secret_data encryptedPassword encrypted_password passwordhash passwd pwd pin passphrase seed mnemonic magic_link
 			kerberos_keytab oauth2_token smtp_pass token_hash tokenHash security_answer seawatch_pseudo_key encryption_key signingKey invite_code bearer jwt nonce
 			code_challenge webauthn_challenge password_history password_hint secret_question_answer mfaCode 2fa_code one_time_code signing_key password_sha256 sha1
-			bcrypt_hash Пароль_password password_ü PasswordHash`,
+			bcrypt_hash Пароль_password password_ü PasswordHash pw user_pw encrypted_pw psw privKey priv_key rsaprivkey accesskey awsaccesskey pepper otpauth_url cookie
+			authCookie xsrf encrypted_value ciphertext certificate_key tlsKey activation_key licenceKey resetLink password_reset_link seedphrase unlock_pattern md5 email_md5
+			connectionString authorization_header passwort benutzerPasswort benutzerpasswort kennwort contraseña CONTRASENA senha mot_de_passe motdepasse wachtwoord hasło
+			пароль парольПользователя 密码 用户密码 パスワード 비밀번호 lösenord`,
 		"enum": "password_custom_type_token", "unknown": "password accessToken", "text[]": "recovery_codes backupCodes password_history", "varchar": "clientSecret",
-		"uuid": "token device_code reset_token secret", "bytea": "webauthn_credential_id token_id password hash salt secret_key publicKeyCredentialId",
+		"uuid": "token device_code reset_token secret", "bytea": "keystore_p12 webauthn_credential_id token_id password hash salt secret_key publicKeyCredentialId",
 		"int": "pin otp loginPin totp_code verification_code passcode", "numeric": "otp",
 		"jsonb": "meta config credential_data anything", "json": "payload", "json[]": "documents", "xml": "assertion",
 	} {
@@ -51,7 +54,9 @@ func TestSecretReason_Innocents(t *testing.T) {
 		"text": `username email name firstName credential_type credentialType token_type tokentype password_changed_at passwordChangedAt passwordchangedat password_policy
 			token_endpoint_auth_method id_token_signed_response_alg passwordHashAlgorithm secret_name client_id client_name public_key publicKey keyboard
 			monkey hashtag_ secretary secretary_name tokenized passwordless pinned shipping opinion seedling_ passport compass bypass_reason passenger
-			country_code currency_code postal_code description value key code locale otherwise potpourri saltwater password_id tokenid credential_status`,
+			country_code currency_code postal_code description value key code locale otherwise potpourri saltwater password_id tokenid credential_status
+			cookie_consent cookie_domain cookiePolicy secretion sort_key foreign_key translation_key authorization_url reset_count link pathway p2p md markdown
+			encrypted_response_alg activation_status`,
 		"enum": "token_type password_status", "unknown": "token_type password_policy name", "bytea": "avatar photo public_key",
 	} {
 		for name := range strings.FieldsSeq(names) {

@@ -30,6 +30,24 @@ func TestFailure_UnknownHost(t *testing.T) {
 	w.run("run").fails(1, `connect to the outbox: the host "no-such-host.invalid" cannot be looked up; check it in the URL`)
 }
 
+// The driver passes a parameter that it does not know to the server as a setting, whose refusal does not say where that came from.
+func TestFailure_UnknownParameter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const reason = `unrecognized configuration parameter "pool_timeouts"; correct or remove that parameter in the URL (a parameter that the client does not know goes to the server as a setting)`
+	w.configure(w.url + "&pool_timeouts=1")
+	w.run("status").fails(1, "connect to the outbox: "+reason)
+	w.run("setup").fails(1, "connect to the source: "+reason)
+}
+
+// A password with an @ that is not encoded would otherwise be repeated as a part of the host.
+func TestFailure_PasswordWithAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const reason = "has more than one @ before its host; write an @ of the user or password as %40"
+	w.run("setup", "--url", "postgres://relay:x@"+password+"@127.0.0.1:1/iam").fails(1, "connect to the source: the URL "+reason)
+}
+
 func TestFailure_TLS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

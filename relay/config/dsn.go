@@ -33,6 +33,11 @@ func checkDSN(ps *problems, key string, dsn DSN) {
 		ps.add(key, "is not a connection string that PostgreSQL clients can use; write postgres://user:password@host:5432/database, with special characters of the password percent-encoded, and check that the files it names exist, and that sslmode is one of disable, allow, prefer, require, verify-ca, verify-full")
 		return
 	}
+	// The driver ends the password at its first @, so that the rest would show up as part of a host.
+	if strings.Contains(config.Host, "@") || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { return strings.Contains(f.Host, "@") }) {
+		ps.add(key, "has more than one @ before its host; write an @ of the user or password as %%40")
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(config.RuntimeParams)) {
 		if hint, foreign := foreignParameters[strings.ToLower(name)]; foreign {
 			ps.add(key, "has the parameter %s, which is not one of this client; remove it%s", name, hint)

@@ -21,6 +21,9 @@ func TestCheckDSN(t *testing.T) {
 		"jdbc:postgresql://h/d?user=u&password=sesame":               "is a JDBC URL",
 		"postgres://u:sesame@h/d?sslmode=sesame":                     "sslmode is one of",
 		"postgres://u:ses/ame@h/d":                                   "percent-encoded",
+		"postgres://u:x@sesame@h/d":                                  "as %40",
+		"postgres://u:x@sesame@h,h2/d":                               "as %40",
+		"postgres://u:x@1,sesame@h/d":                                "as %40",
 	} {
 		ps := &problems{}
 		checkDSN(ps, "source.url", DSN(dsn))
