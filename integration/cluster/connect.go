@@ -62,7 +62,9 @@ func (c *Cluster) Connect(ctx context.Context, database string) (*pgx.Conn, erro
 }
 
 // CreateDatabase creates an empty database.
-func (c *Cluster) CreateDatabase(ctx context.Context, name string) error { return c.createDatabase(ctx, name, "") }
+func (c *Cluster) CreateDatabase(ctx context.Context, name string) error {
+	return c.createDatabase(ctx, name, "")
+}
 
 // CreateEncodedDatabase creates an empty database whose texts are in the given encoding.
 func (c *Cluster) CreateEncodedDatabase(ctx context.Context, name, encoding string) error {

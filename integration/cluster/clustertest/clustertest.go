@@ -87,5 +87,7 @@ func database(t testing.TB, create func(context.Context, string) error) string {
 // Encoded creates a database whose texts are in the given encoding, as Database does.
 func Encoded(t testing.TB, encoding string) string {
 	t.Helper()
-	return database(t, func(ctx context.Context, name string) error { return Cluster(t).CreateEncodedDatabase(ctx, name, encoding) })
+	return database(t, func(ctx context.Context, name string) error {
+		return Cluster(t).CreateEncodedDatabase(ctx, name, encoding)
+	})
 }
