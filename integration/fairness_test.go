@@ -53,6 +53,27 @@ func TestFairness_OversizedEventsPauseNobody(t *testing.T) {
 	w.until("the endpoint is not paused", `SELECT rests = 0 AND rest_until IS NULL AND failing_since IS NULL FROM relay.webhook`)
 }
 
+// Events that are never sent, because their bodies are too large to be kept or to be sent, are dead also where the endpoint reads them
+// from the event log, as it does those of a large transaction.
+func TestFairness_OversizedEventsFromTheLog(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{"outbox.max_body", "delivery.max_payload"} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			start(t, w.config().webhook(w.hook, "/healthy").set(setting, "1MiB"))
+			w.createRoles(nil, w.acme.ID, 8, 1_100_000)
+			var a account
+			w.createUser(&a, 0)
+			a.arrives(t, w.hook, "/healthy")
+			w.until("the oversized ones are dead", `SELECT count(*) = 8 FROM relay.parked WHERE due = 'infinity' AND class = 'payload_too_large'`)
+			if epoch := w.epoch(); epoch != 1 {
+				t.Errorf("the relay has started %d times", epoch)
+			}
+		})
+	}
+}
+
 // Hundreds of webhooks of one realm that never answer leave senders to another realm, whose events arrive meanwhile. There are far
 // fewer senders than webhooks that hang, and none of them times out before the test has ended.
 func TestFairness_HangingWebhooksOfAnotherRealm(t *testing.T) {

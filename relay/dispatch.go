@@ -198,8 +198,8 @@ func (d *dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook
 		return webhook.Invalid(err)
 	}
 	return d.sender.Send(d.sendCtx, target, &webhook.Message{
-		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Resource: event.Resource, Body: event.Body, Occurred: event.Occurred,
-		Reconciled: event.Reconciled, Attempt: attempt, Left: left, Time: d.store.ServerTime(time.Now()),
+		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Resource: event.Resource, Body: event.Body, Length: event.Length,
+		Occurred: event.Occurred, Reconciled: event.Reconciled, Attempt: attempt, Left: left, Time: d.store.ServerTime(time.Now()),
 	})
 }
 

@@ -1,6 +1,10 @@
 package relay
 
-import "github.com/iam-relay/iam-relay/relay/outbox"
+import (
+	"slices"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
 
 const (
 	// maxReads is how many reads of the event log may go on at a time: the rest of the pool's connections are for those that record
@@ -80,7 +84,7 @@ func (d *dispatcher) startReads() {
 			defer d.mu.Unlock()
 			d.reads.active--
 			e.reading = false
-			d.took(e, from, events, through, err)
+			d.took(e, from, events, pinned, through, err)
 			d.pool.unpin(pinned)
 			d.advance(e)
 			d.startReads()
@@ -119,11 +123,12 @@ func (d *dispatcher) readSize(e *endpoint) (events, bytes int) {
 func (d *dispatcher) readEvents(webhook, from, through int64, limit, bytes int, held []int64) ([]outbox.Event, int64, error) {
 	d.reads.slots <- struct{}{}
 	defer func() { <-d.reads.slots }()
-	return d.store.ReadEvents(d.sendCtx, outbox.Read{Webhook: webhook, After: from, Through: through, Limit: limit, Bytes: bytes, Held: held})
+	return d.store.ReadEvents(d.sendCtx, outbox.Read{Webhook: webhook, After: from, Through: through, Limit: limit, Bytes: bytes, Held: held, MaxBody: d.sender.MaxPayload()})
 }
 
-// took queues what was read, unless the endpoint is to go on from another place by now, or elsewhere.
-func (d *dispatcher) took(e *endpoint, from int64, events []outbox.Event, through int64, err error) {
+// took queues what was read, unless the endpoint is to go on from another place by now, or elsewhere. The bodies of pinned events
+// are in the pool.
+func (d *dispatcher) took(e *endpoint, from int64, events []outbox.Event, pinned []int64, through int64, err error) {
 	if err != nil {
 		d.ledger.fail(err)
 		return
@@ -134,7 +139,7 @@ func (d *dispatcher) took(e *endpoint, from int64, events []outbox.Event, throug
 	e.readFrom = through
 	for i := range events {
 		event := &events[i]
-		if event.Body == nil { // it is held, and pinned
+		if slices.Contains(pinned, event.ID) {
 			event = d.pool.events[event.ID].event
 		}
 		d.enqueue(e, event)

@@ -24,6 +24,8 @@ type Event struct {
 	Ordinal  int
 	// Body is sent and signed byte for byte. It is nil, and null in the store, where it would be larger than outbox.max_body.
 	Body []byte
+	// Length is that of the body where it was not read because it is too large to be sent.
+	Length int64
 	// Reconciled: a comparison has found it, the log did not tell.
 	Reconciled bool
 	// Webhooks are those subscribed as of the event's transaction.

@@ -105,4 +105,31 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 			}
 		}
 	}
+	// Bodies that are not sent are not read either, and count next to nothing.
+	if _, err := conn.Exec(ctx, `UPDATE event SET body = NULL WHERE id = 4`); err != nil {
+		t.Fatal(err)
+	}
+	events, _, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 2, Through: 5, Limit: 250, Bytes: 1000, Held: held, MaxBody: 500})
+	if err != nil || len(events) != 3 {
+		t.Fatalf("%d events were read: %v", len(events), err)
+	}
+	for i, length := range []int64{1000, 0, 1000} {
+		if e := &events[i]; e.Body != nil || e.Length != length {
+			t.Errorf("event %d has a body of %d bytes and the length %d", e.ID, len(e.Body), e.Length)
+		}
+	}
+}
+
+// Where the server can, it compresses large values with LZ4.
+func TestStore_CompressesWithLZ4(t *testing.T) {
+	t.Parallel()
+	ctx, store, _ := openStore(t)
+	var setting, want string
+	if err := store.pool.QueryRow(ctx, `SELECT setting, CASE WHEN 'lz4' = ANY (enumvals) THEN 'lz4' ELSE 'pglz' END FROM pg_settings
+		WHERE name = 'default_toast_compression'`).Scan(&setting, &want); err != nil {
+		t.Fatal(err)
+	}
+	if setting != want {
+		t.Errorf("default_toast_compression is %s, want %s", setting, want)
+	}
 }

@@ -280,13 +280,16 @@ type Read struct {
 	Limit, Bytes int
 	// Held are events whose bodies need not be read: they are returned without, and count nothing.
 	Held []int64
+	// MaxBody is the size up to which bodies are sent; 0 is any. Larger ones are not read.
+	MaxBody int64
 }
 
 const readEvents = `
-SELECT id, webhook_id, name, tenant, resource, occurred, CASE WHEN size > 0 THEN body END, reconciled, wanted FROM (
+SELECT id, webhook_id, name, tenant, resource, occurred, CASE WHEN size > 1 THEN body END, length, reconciled, wanted FROM (
 	SELECT *, sum(size) OVER (ORDER BY id) AS total, count(*) OVER () AS wanted FROM (
 		SELECT id, webhook_id, name, coalesce(tenant, '') AS tenant, resource, occurred, body, reconciled,
-			CASE WHEN id = ANY ($6) THEN 0 ELSE greatest(octet_length(body), 1) END AS size
+			coalesce(octet_length(body), 0) AS length,
+			CASE WHEN id = ANY ($6) THEN 0 WHEN body IS NULL OR $7::bigint > 0 AND octet_length(body) > $7::bigint THEN 1 ELSE octet_length(body) END AS size
 		FROM event WHERE id > $1 AND id <= $2 AND $3 = ANY (webhooks) ORDER BY id LIMIT $4
 	) AS e
 ) AS e WHERE total - size < $5 ORDER BY id`
@@ -295,14 +298,14 @@ SELECT id, webhook_id, name, tenant, resource, occurred, CASE WHEN size > 0 THEN
 // are known without reading them, so no more than asked for is read.
 func (s *Store) ReadEvents(ctx context.Context, r Read) ([]Event, int64, error) {
 	through := min(r.Through, r.After+readSpan)
-	rows, err := s.pool.Query(ctx, readEvents, r.After, through, r.Webhook, r.Limit, r.Bytes, r.Held)
+	rows, err := s.pool.Query(ctx, readEvents, r.After, through, r.Webhook, r.Limit, r.Bytes, r.Held, r.MaxBody)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the event log: %w", err)
 	}
 	wanted := 0
 	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Event, error) {
 		var e Event
-		err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &e.Body, &e.Reconciled, &wanted)
+		err := row.Scan(&e.ID, &e.WebhookID, &e.Name, &e.Tenant, &e.Resource, &e.Occurred, &e.Body, &e.Length, &e.Reconciled, &wanted)
 		return e, err
 	})
 	if err != nil {

@@ -47,6 +47,8 @@ type Message struct {
 	// Body is sent and signed byte for byte. It must not change, not even after Send has returned: an abandoned connection
 	// may still be reading it.
 	Body []byte
+	// Length is that of a body that was not read because it is larger than MaxPayload.
+	Length int64
 	// DeliveryID names the pair of event and endpoint, the same on all attempts. Empty means: derived from ID, the
 	// endpoint and Occurred.
 	DeliveryID string

@@ -27,6 +27,9 @@ const (
 	variableHeaders = 11
 )
 
+// MaxPayload is the size of the largest body that is sent, in bytes; 0 is any.
+func (s *Sender) MaxPayload() int64 { return s.maxPayload }
+
 // Send makes one attempt. It returns within the Sender's timeout, or soon after ctx ends. The first answer counts as soon
 // as its headers are there: nothing that happens to its body changes the Class.
 func (s *Sender) Send(ctx context.Context, t *Target, m *Message) Outcome {
@@ -37,16 +40,17 @@ func (s *Sender) Send(ctx context.Context, t *Target, m *Message) Outcome {
 }
 
 func (s *Sender) send(ctx context.Context, t *Target, m *Message, now time.Time) Outcome {
-	if len(m.Body) == 0 {
+	length := max(int64(len(m.Body)), m.Length)
+	if length == 0 {
 		return Outcome{
 			Class: ClassPayloadTooLarge,
 			Err:   errors.New("the event has no body: it would be larger than outbox.max_body allows"),
 		}
 	}
-	if s.maxPayload > 0 && int64(len(m.Body)) > s.maxPayload {
+	if s.maxPayload > 0 && length > s.maxPayload {
 		return Outcome{
 			Class: ClassPayloadTooLarge,
-			Err:   fmt.Errorf("the body has %d bytes; delivery.max_payload allows %d", len(m.Body), s.maxPayload),
+			Err:   fmt.Errorf("the body has %d bytes; delivery.max_payload allows %d", length, s.maxPayload),
 		}
 	}
 	return s.exchange(ctx, t, classify, func(ctx context.Context) *http.Request { return t.request(ctx, m, now) })
