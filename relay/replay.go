@@ -14,25 +14,13 @@ const replayPoll = time.Second
 func (t *term) replay(ctx context.Context) error {
 	table, column := t.rules.TenantName()
 	names := outbox.TenantNames{Table: table.Name, Column: column}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		more, err := t.leader.AdvanceReplays(ctx, names)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
+	return every(ctx, replayPoll, nil, func(ctx context.Context) error {
+		for more := true; more; {
+			var err error
+			if more, err = t.leader.AdvanceReplays(ctx, names); err != nil {
+				return err
 			}
-			return err
 		}
-		if more {
-			timer.Reset(0)
-		} else {
-			timer.Reset(replayPoll)
-		}
-	}
+		return nil
+	})
 }
