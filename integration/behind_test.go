@@ -25,12 +25,13 @@ func TestBehind_SlowEndpointCatchesUpFromTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/slow").webhook(w.hook, "/quick").set("delivery.queue", 10).set("delivery.in_flight", 3)
-	w.hook.Respond(onPath("/slow", receiver.Response{Delay: 30 * time.Millisecond}))
+	w.hook.Respond(onPath("/slow", receiver.Response{Delay: 500 * time.Millisecond})) // slower than the events come on any machine
 	start(t, cfg)
 	var a account
-	w.createUsers(&a, 0, 1500)
+	w.createUsers(&a, 0, 300)
 	a.arrives(t, w.hook, "/quick")
 	w.until("the slow endpoint is behind", behind)
+	w.hook.Respond(onPath("/slow", receiver.Response{Delay: 2 * time.Millisecond}))
 	got := a.arrives(t, w.hook, "/slow")
 	if n := w.hook.Snapshot().Duplicates; n > 0 {
 		t.Errorf("%d events came twice without a crash", n)

@@ -22,9 +22,9 @@ func TestFault_RelayTerminated(t *testing.T) {
 		return receiver.Response{Delay: rand.N(10 * time.Millisecond)}
 	})
 	tr.start().stop() // the first copy, before the load
-	tr.load = tr.world.begin(4, 20*time.Millisecond)
+	tr.load = tr.world.begin(4, strength(100*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond))
 	tr.watch = tr.watchAcknowledged(tr.outbox)
-	for range strength(500, 12, 4) {
+	for range strength(500, 6, 3) {
 		p := launch(t, tr.cfg)
 		p.waitFor(within(t), []string{"starting", "leading", "reading the log", "reading the log"}[rand.IntN(4)])
 		tr.lasts(rand.N(700 * time.Millisecond))
@@ -33,6 +33,7 @@ func TestFault_RelayTerminated(t *testing.T) {
 	}
 	last := tr.start()
 	tr.load.end()
+	tr.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
 	tr.load.arrives(t, tr.hook, "/slow")
 	tr.end(last)
 	if n := tr.hook.Snapshot().Duplicates; n > 0 {
