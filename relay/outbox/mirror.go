@@ -39,8 +39,8 @@ type Mirror struct {
 
 	ctx    context.Context // of the batch: mapping.Rows has no place for it
 	hot    rowCache
-	batch  map[rowID]cdc.Row // changed in this batch; nil is deleted
-	owned  map[rowID]cdc.Row // those of them in tables with an owner
+	batch  map[rowID]cdc.Row                // changed in this batch; nil is deleted
+	owned  map[ownerID]map[cdc.Key]struct{} // those of them that have an owner, by it
 	err    error
 	pinned      // loaded for this batch
 	partly bool // the last Children left rows out
@@ -88,7 +88,7 @@ func (m *Mirror) Reset() {
 }
 
 func (m *Mirror) clearBatch() {
-	m.batch, m.owned = map[rowID]cdc.Row{}, map[rowID]cdc.Row{}
+	m.batch, m.owned = map[rowID]cdc.Row{}, map[ownerID]map[cdc.Key]struct{}{}
 	m.pinned = pinned{loaded: map[rowID]cdc.Row{}, absent: map[rowID]struct{}{}, children: map[ownerID][]cdc.Row{}, former: map[ownerID][]cdc.Row{}}
 	m.wantRows, m.wantChildren, m.wantFormer, m.err, m.partly = nil, nil, nil, nil, false
 }
@@ -169,7 +169,7 @@ func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	if m.partly || m.err != nil {
 		return nil
 	}
-	return m.overlaid(stored, table, by, parent)
+	return m.overlaid(stored, id)
 }
 
 // storedChildren returns the rows that known, or the store, has of an owner. Those that take much memory are not kept.
@@ -202,24 +202,23 @@ func (m *Mirror) storedChildren(id ownerID, known map[ownerID][]cdc.Row, want *[
 func (m *Mirror) Partly() bool { return m.partly }
 
 // overlaid adds to a parent's stored children what the batch has made of them.
-func (m *Mirror) overlaid(stored []cdc.Row, table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
-	if len(stored) == 0 && len(m.owned) == 0 {
+func (m *Mirror) overlaid(stored []cdc.Row, owner ownerID) []cdc.Row {
+	owned := m.owned[owner]
+	if len(stored)+len(owned) == 0 {
 		return nil
 	}
-	rows := make(map[cdc.Key]cdc.Row, len(stored))
+	rows := make(map[cdc.Key]cdc.Row, len(stored)+len(owned))
 	for _, row := range stored {
-		if key, err := table.KeyOf(row); err == nil {
+		key, err := owner.table.KeyOf(row)
+		if err != nil {
+			continue // a stored row has its key
+		}
+		if _, changed := m.batch[rowID{owner.table, key}]; !changed {
 			rows[key] = row
 		}
 	}
-	for changed, row := range m.owned {
-		if changed.table != table {
-			continue
-		}
-		delete(rows, changed.key)
-		if row != nil && row[by].Kind == cdc.Text && row[by].Text == string(parent) {
-			rows[changed.key] = row
-		}
+	for key := range owned {
+		rows[key] = m.batch[rowID{owner.table, key}]
 	}
 	keys := make([]cdc.Key, 0, len(rows))
 	for key := range rows {
@@ -246,10 +245,26 @@ func (m *Mirror) Apply(c *cdc.Change) {
 		row = nil
 	}
 	row = keepAbsent(row, c.Old)
-	m.batch[id] = row
-	if _, owned := m.owners[c.Relation.Table]; owned {
-		m.owned[id] = row
+	if by, owned := m.owners[id.table]; owned {
+		if former, ok := ownerOf(id.table, m.batch[id], by); ok {
+			delete(m.owned[former], id.key)
+		}
+		if owner, ok := ownerOf(id.table, row, by); ok {
+			if m.owned[owner] == nil {
+				m.owned[owner] = map[cdc.Key]struct{}{}
+			}
+			m.owned[owner][id.key] = struct{}{}
+		}
 	}
+	m.batch[id] = row
+}
+
+// ownerOf returns the row's owner, if it has one.
+func ownerOf(table *cdc.Table, row cdc.Row, by int) (ownerID, bool) {
+	if by >= len(row) || row[by].Kind != cdc.Text {
+		return ownerID{}, false
+	}
+	return ownerID{table, cdc.Key(row[by].Text)}, true
 }
 
 // Write adds the batch's changes to a chunk.
