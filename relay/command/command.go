@@ -79,8 +79,12 @@ func Main(version string, args, environ []string, out, errOut io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // from then on a signal has its usual effect
 	err := dispatch(ctx, env, args)
-	if results.err != nil {
-		err = errors.Join(err, fmt.Errorf("write the result: %w", results.err))
+	switch failed := results.err; {
+	case failed == nil:
+	case err == nil || errors.Is(err, failed):
+		err = fmt.Errorf("write the result: %w", failed)
+	default:
+		err = errors.Join(err, fmt.Errorf("write the result: %w", failed))
 	}
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitDone
