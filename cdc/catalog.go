@@ -11,7 +11,8 @@ import (
 // Catalog is what the database says about the mapped tables.
 type Catalog struct {
 	tables  []*description
-	domains map[uint32]uint32 // domain → the type that it is made of
+	domains map[uint32]uint32    // domain → the type that it is made of
+	named   map[uint32]typeClass // of types whose OIDs differ from database to database
 }
 
 // description is one table as it is in the database.
@@ -24,6 +25,7 @@ type description struct {
 	kind, persistence, identity string
 	usage                       bool     // the role may use the schema
 	children                    []string // tables that inherit from it (schema.name), sorted
+	placed                      bool     // the role may read where its rows are (ctid), by which tables are read in slices
 	deferrable                  bool     // its primary key is checked at COMMIT only
 	columns                     map[string]column
 	unique                      [][]string // the columns of each index that tells any two rows apart; the primary key's first
@@ -42,6 +44,10 @@ type column struct {
 	unpublished bool
 	// missing is the value that ADD COLUMN … DEFAULT gave the rows that were there; nil is NULL or unknown.
 	missing []byte
+	// loose: it has a nondeterministic collation.
+	loose bool
+	// incomparable is why it cannot be compared with the key that it refers to, remedy what to do; empty if it can.
+	incomparable, remedy string
 }
 
 const (
@@ -51,7 +57,7 @@ const (
 )
 
 const describeTables = `
-SELECT want.at, c.oid, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE'),
+SELECT want.at, c.oid, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE'), coalesce(has_column_privilege(c.oid, (-1)::int2, 'SELECT'), false),
        ARRAY(SELECT cn.nspname || '.' || child.relname FROM pg_inherits i JOIN pg_class child ON child.oid = i.inhrelid
              JOIN pg_namespace cn ON cn.oid = child.relnamespace WHERE i.inhparent = c.oid ORDER BY 1),
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
@@ -64,7 +70,8 @@ SELECT want.at, a.attname, a.attnum, a.atttypid, a.attgenerated <> '',
        CASE WHEN a.atthasmissing THEN convert_to((a.attmissingval::text::text[])[1], $4) END,
        has_column_privilege(c.oid, a.attnum, 'SELECT'),
        c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE a.attnum = ANY (i.indkey) AND ` + identityIndex + `),
-       NOT (a.attnotnull OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typnotnull))
+       NOT (a.attnotnull OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typnotnull)),
+       EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic)
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS want (schema, name, columns, at)
 JOIN pg_namespace n ON n.nspname = want.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -79,21 +86,23 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkin
 JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
 ORDER BY want.at, NOT i.indisprimary, i.indexrelid`
 
+const describeNamed = `SELECT oid, typtype = 'e' FROM pg_type WHERE typtype = 'e' OR typname = 'citext' AND typtype = 'b'`
+
 const describeDomains = `SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd'`
 
 // Describe looks the tables up. That something is missing is no error: see Problems.
 func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
-	c := &Catalog{domains: map[uint32]uint32{}}
+	c := &Catalog{domains: map[uint32]uint32{}, named: map[uint32]typeClass{}}
 	schemas, names := tableNames(tables)
 	for _, table := range tables {
 		c.tables = append(c.tables, &description{table: table, columns: map[string]column{}})
 	}
 	var at int
 	var d description
-	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.oid, &d.kind, &d.persistence, &d.identity, &d.usage, &d.children, &d.deferrable}, func() {
+	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.oid, &d.kind, &d.persistence, &d.identity, &d.usage, &d.placed, &d.children, &d.deferrable}, func() {
 		found := c.tables[at-1]
 		found.exists, found.oid, found.kind, found.persistence, found.identity, found.usage = true, d.oid, d.kind, d.persistence, d.identity, d.usage
-		found.children, found.deferrable = slices.Clone(d.children), d.deferrable
+		found.placed, found.children, found.deferrable = d.placed, slices.Clone(d.children), d.deferrable
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the mapped tables: %w", err)
@@ -102,7 +111,7 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	var col column
 	stored := encodingOf(conn.PgConn())
 	err = queryEach(ctx, conn, describeColumns, []any{schemas, names, columnNames(tables), stored.ofBytes()},
-		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.missing, &col.readable, &col.identified, &col.nullable},
+		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.missing, &col.readable, &col.identified, &col.nullable, &col.loose},
 		func() {
 			if col.missing != nil {
 				col.missing = stored.text(col.missing)
@@ -124,6 +133,18 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	err = queryEach(ctx, conn, describeDomains, nil, []any{&domain, &base}, func() { c.domains[domain] = base })
 	if err != nil {
 		return nil, fmt.Errorf("look up the domains: %w", err)
+	}
+	var enum bool
+	err = queryEach(ctx, conn, describeNamed, nil, []any{&domain, &enum}, func() {
+		if c.named[domain] = localeClass; enum {
+			c.named[domain] = exactClass
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the types: %w", err)
+	}
+	for _, d := range c.tables {
+		c.judgeReferences(d)
 	}
 	for _, d := range c.tables {
 		c.settle(d)
@@ -159,7 +180,7 @@ func (c *Catalog) relate(d *description) *Relation {
 			types[i] = c.baseType(col.typeOID)
 		}
 	}
-	return &Relation{Table: d.table, Types: types}
+	return &Relation{Table: d.table, Types: types, Spellings: c.spellings(d.table, types)}
 }
 
 // baseType resolves a domain, also one over domains. Any other type stands for itself, as does everything for a nil

@@ -101,7 +101,7 @@ func TestCatalog_RightsOfTheRole(t *testing.T) {
 	}
 	want := []cdc.Problem{
 		{Table: "public.users", Text: "the role may not use its schema", Fix: `GRANT USAGE ON SCHEMA "public" TO the relay's role`},
-		{Table: "public.users", Text: `the role may not read "bio", which the first copy needs`, Fix: `GRANT SELECT ("bio") ON "public"."users" TO the relay's role`},
+		{Table: "public.users", Text: `the role may not read "bio", "ctid", which the first copy needs`, Fix: `GRANT SELECT ("bio", "ctid") ON "public"."users" TO the relay's role`},
 	}
 	diff(t, "problems", want, catalog.Problems())
 }

@@ -72,6 +72,9 @@ func (d *description) problems() []Problem {
 			if !have.readable && !d.masked(i) {
 				unreadable = append(unreadable, pgx.Identifier{want.Name}.Sanitize())
 			}
+			if have.incomparable != "" && !d.masked(i) {
+				add(want.Name, have.incomparable, have.remedy)
+			}
 			if key && !have.identified {
 				unkeyed = append(unkeyed, want.Name)
 			}
@@ -80,6 +83,9 @@ func (d *description) problems() []Problem {
 					fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, or map another key", quoted, pgx.Identifier{want.Name}.Sanitize()))
 			}
 		}
+	}
+	if !d.placed {
+		unreadable = append(unreadable, pgx.Identifier{PlaceColumn}.Sanitize())
 	}
 	if unreadable != nil {
 		columns := strings.Join(unreadable, ", ")
@@ -110,6 +116,9 @@ func (d *description) problems() []Problem {
 func (c *Catalog) Warnings() []Problem {
 	var warnings []Problem
 	for _, d := range c.tables {
+		if d.relation != nil {
+			warnings = append(warnings, c.referenceWarnings(d)...)
+		}
 		if d.exists && d.kind == kindTable && len(d.children) > 0 {
 			warnings = append(warnings, Problem{
 				Table: fullName(d.table), Text: fmt.Sprintf("tables inherit from it (%s), and their rows are not read with it", strings.Join(d.children, ", ")),
@@ -132,6 +141,10 @@ func (d *description) keyed() bool {
 		})
 	})
 }
+
+// PlaceColumn is the system column that says where a row is. A role with SELECT on single columns needs it too; SELECT on the table
+// includes it.
+const PlaceColumn = "ctid"
 
 var identityNames = map[string]string{"d": "DEFAULT", "i": "INDEX", identityFull: "FULL", "n": "NOTHING"}
 

@@ -61,9 +61,9 @@ func project(m *pglogrepl.RelationMessage, table *Table, catalog *Catalog, old *
 			break
 		}
 	}
-	p.relation = &Relation{Table: table, Types: types}
+	p.relation = &Relation{Table: table, Types: types, Spellings: catalog.spellings(table, types)}
 	// The server describes a relation again after every change of its catalogue entries. Consumers compare pointers.
-	if old != nil && old.relation.Table == table && slices.Equal(old.relation.Types, types) {
+	if old != nil && old.relation.Table == table && slices.Equal(old.relation.Types, types) && slices.Equal(old.relation.Spellings, p.relation.Spellings) {
 		p.relation = old.relation
 	}
 	return p
@@ -149,6 +149,11 @@ func (r *Relation) row(cells []cell, size int) (Row, error) {
 	buffer := make([]byte, 0, 512)
 	if size > cap(buffer) {
 		buffer = make([]byte, 0, size)
+	}
+	for i, s := range r.Spellings {
+		if cells[i].kind == Text {
+			cells[i].text = s.write(cells[i].text)
+		}
 	}
 	for i := range cells {
 		if row[i].Kind = cells[i].kind; row[i].Kind != Text {

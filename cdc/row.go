@@ -73,6 +73,9 @@ type Column struct {
 	Secret bool
 	// Optional columns may be missing from the database; their values are then Absent. A key column cannot be optional.
 	Optional bool
+	// Parent is the table whose key, of one column, this column holds; nil for none. Keys, and columns with a Parent, have one text
+	// for all values that the database calls equal.
+	Parent *Table
 }
 
 // Table is what the relay reads of one table. Only the named columns ever leave this package.
@@ -122,6 +125,8 @@ type Relation struct {
 	// Types holds the type OID of each of Table.Columns, domains resolved to their base type; 0 for a column that the
 	// database does not have.
 	Types []uint32
+	// Spellings are how keys and references are written; nil: as they are.
+	Spellings []Spelling
 }
 
 // Op is what happened to a row.

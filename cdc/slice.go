@@ -152,7 +152,7 @@ func (s *Snapshot) slicing(ctx context.Context, table *Table) (*slicing, error) 
 }
 
 func (s *Snapshot) lookUp(ctx context.Context, table *Table) (*slicing, error) {
-	catalog, err := Describe(ctx, s.reader, []*Table{table})
+	catalog, err := Describe(ctx, s.reader, append([]*Table{table}, table.parents()...))
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func (d *description) masked(i int) bool {
 	if !ok {
 		return false
 	}
-	return have.generated || want.Optional && i >= d.table.KeyColumns && (!have.readable || have.unpublished)
+	return have.generated || want.Optional && i >= d.table.KeyColumns && (!have.readable || have.unpublished || have.incomparable != "")
 }
 
 func (d *description) withholds() []Problem {
@@ -101,7 +101,9 @@ func (d *description) withholds() []Problem {
 			continue
 		}
 		p := Problem{Table: d.table.Schema + "." + d.table.Name, Column: want.Name}
-		if have.unpublished {
+		if have.incomparable != "" {
+			p.Text, p.Fix = have.incomparable, have.remedy
+		} else if have.unpublished {
 			p.Text, p.Fix = "the column list of the publication leaves it out", "take the table out of the publication and add it without a list"
 		} else {
 			p.Text = "the role may not read it"
@@ -156,7 +158,7 @@ func (c *Catalog) Missing(t *Table, column int) Value {
 	case have.missing == nil:
 		return NullValue
 	case !t.Columns[column].Hash:
-		return TextValue(string(have.missing))
+		return TextValue(string(c.spell(t, column, c.baseType(have.typeOID)).write(have.missing)))
 	}
 	hashed, err := appendHash(nil, c.baseType(have.typeOID), have.missing)
 	if err != nil { // not a value of the type, so no row has it
@@ -175,7 +177,7 @@ func (c *Catalog) Signature() string {
 			fmt.Fprintf(&b, " %d", d.oid)
 			for i, oid := range d.relation.Types {
 				if oid != 0 {
-					fmt.Fprintf(&b, " %s", d.table.Columns[i].Name)
+					fmt.Fprintf(&b, " %s %s", d.table.Columns[i].Name, d.columns[d.table.Columns[i].Name].incomparable)
 				}
 			}
 		}

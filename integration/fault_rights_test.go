@@ -47,7 +47,7 @@ func TestFault_RightsRevoked(t *testing.T) {
 				t.Helper()
 				tr.exec(strings.NewReplacer("{role}", pgx.Identifier{tr.name}.Sanitize(), "{name}", tr.name).Replace(tr.inOutbox(sql)))
 			}
-			tr.asRole()
+			tr.asRole(tr.cfg)
 			p := tr.start()
 			tr.begin()
 			tr.inject(strength(10, 1, 1), func() {
@@ -68,27 +68,27 @@ func TestFault_RightsRevoked(t *testing.T) {
 }
 
 // asRole lets the relay work as a role that has what it needs and no more. Its owner makes the publication, as the relay asks.
-func (tr *trial) asRole() {
-	tr.t.Helper()
-	role := pgx.Identifier{tr.name}.Sanitize()
+func (w *world) asRole(cfg *config) {
+	w.t.Helper()
+	role := pgx.Identifier{w.name}.Sanitize()
 	for _, sql := range []string{
 		`CREATE ROLE ` + role + ` LOGIN REPLICATION`,
 		`GRANT USAGE ON SCHEMA public TO ` + role,
 		`GRANT SELECT ON ALL TABLES IN SCHEMA public TO ` + role,
 		`CREATE SCHEMA ` + role + ` AUTHORIZATION ` + role,
 	} {
-		tr.exec(sql)
+		w.exec(sql)
 	}
-	at, err := url.Parse(tr.url)
+	at, err := url.Parse(w.url)
 	if err != nil {
-		tr.t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	at.User = url.User(tr.name)
-	tr.cfg.set("source.url", at.String())
-	said := launch(tr.t, tr.cfg).fails()
+	at.User = url.User(w.name)
+	cfg.set("source.url", at.String())
+	said := launch(w.t, cfg).fails()
 	_, statement, found := strings.Cut(said, " run: ")
 	if !found {
-		tr.t.Fatalf("the relay does not say how the publication is made: %s", said)
+		w.t.Fatalf("the relay does not say how the publication is made: %s", said)
 	}
-	tr.exec(statement)
+	w.exec(statement)
 }

@@ -237,6 +237,7 @@ func (l *loader) ownFields(t *table, source *node) []field {
 			continue
 		}
 		if c := l.collect(e.value, where); c != nil {
+			c.refersTo(t)
 			t.collects = true
 			out = append(out, field{kind: collectField, collect: c}.named(e.key))
 		}
@@ -275,6 +276,13 @@ func (l *loader) collect(source *node, where string) *collect {
 		}
 	}
 	return c
+}
+
+// refersTo says whose keys the children hold, unless parents says so.
+func (c *collect) refersTo(t *table) {
+	if column := &c.table.cdc.Columns[c.by]; column.Parent == nil {
+		column.Parent = t.cdc
+	}
 }
 
 // place lays own fields over an object: one that is named there already is replaced in place, the others are appended.

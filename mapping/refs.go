@@ -65,12 +65,10 @@ func (m *Mapper) refsOf(t *table, row cdc.Row, need func(Ref)) {
 	m.collectRefs(n.collected, row, false, need)
 }
 
-// tenantRefs names the parents on the way to the tenant, and the tenant's row if its name is wanted.
+// tenantRefs names the parents on the way to the tenant, and the tenant's row.
 func (m *Mapper) tenantRefs(t *table, row cdc.Row, need func(Ref)) {
 	for _, i := range t.toTenant {
-		if p := t.parents[i]; p.table != m.rules.tenant || m.rules.tenantName >= 0 {
-			m.parentRef(p, row, need)
-		}
+		m.parentRef(t.parents[i], row, need)
 	}
 }
 
@@ -88,8 +86,24 @@ func (m *Mapper) collectRefs(collected []*collect, row cdc.Row, before bool, nee
 	}
 }
 
-// tenantOf follows the parents to the tenant. It is empty where a row on the way is unknown.
+// tenantOf follows the parents to the tenant. It is empty where a row on the way is unknown, or the tenant's own: a text that may
+// name a tenant is none.
 func (m *Mapper) tenantOf(look lookup, t *table, row cdc.Row) cdc.Key {
+	return m.tenantBy(t, row, func(parent *table, key cdc.Key) (cdc.Row, bool) {
+		up := look.parentRow(parent, key)
+		return up, up != nil
+	})
+}
+
+// claimedTenant is the tenant that a row names, whether or not its row is there: it may come later.
+func (m *Mapper) claimedTenant(look lookup, t *table, row cdc.Row) cdc.Key {
+	return m.tenantBy(t, row, func(parent *table, key cdc.Key) (cdc.Row, bool) {
+		up := look.parentRow(parent, key)
+		return up, up != nil || parent == m.rules.tenant
+	})
+}
+
+func (m *Mapper) tenantBy(t *table, row cdc.Row, find func(*table, cdc.Key) (cdc.Row, bool)) cdc.Key {
 	if t == m.rules.tenant {
 		return cdc.Key(at(row, 0).Text)
 	}
@@ -99,11 +113,13 @@ func (m *Mapper) tenantOf(look lookup, t *table, row cdc.Row) cdc.Key {
 		if v.Kind != cdc.Text {
 			continue
 		}
-		if p.table == m.rules.tenant {
+		up, found := find(p.table, cdc.Key(v.Text))
+		switch {
+		case !found:
+		case p.table == m.rules.tenant:
 			return cdc.Key(v.Text)
-		}
-		if up := look.parentRow(p.table, cdc.Key(v.Text)); up != nil {
-			if tenant := m.tenantOf(look, p.table, up); tenant != "" {
+		default:
+			if tenant := m.tenantBy(p.table, up, find); tenant != "" {
 				return tenant
 			}
 		}

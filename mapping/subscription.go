@@ -90,6 +90,7 @@ func (l *loader) loadWebhooks(document *node) {
 	if c.column < 0 {
 		l.problems.add(events.at, "webhooks.events needs column, which holds the event's name")
 	}
+	c.refersTo(w.table)
 	w.events = *c
 	l.rules.webhooks = w
 }
@@ -187,7 +188,7 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 		return Subscription{}, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), ErrDeleted)
 	}
 	s := Subscription{
-		Key: key, Tenant: m.tenantOf(mirrorOnly{m, rows}, w.table, row),
+		Key: key, Tenant: m.claimedTenant(mirrorOnly{m, rows}, w.table, row),
 		URL: text(row, w.url), Name: text(row, w.name), Description: text(row, w.description), Secret: text(row, w.secret),
 	}
 	if s.URL == "" {

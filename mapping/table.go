@@ -204,6 +204,7 @@ func (l *loader) linkParents(t *table) {
 			continue
 		}
 		to.isParent = true
+		t.cdc.Columns[t.columns[p.name]].Parent = to.cdc
 		t.parents = append(t.parents, parent{column: t.columns[p.name], table: to})
 	}
 	if w := l.decoder.word(t.source, "tenant"); w.given() {

@@ -25,6 +25,8 @@ type source struct {
 	// signature says what of the tables could be read.
 	signature string
 	survey    *survey // set by begin
+	// withheld is what counts as absent by the catalogue, unpublished what does so because the publication lacks it.
+	withheld, unpublished []cdc.Problem
 }
 
 // inspect checks the server and the mapped tables, and creates or extends the publication where it may.
@@ -44,8 +46,14 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 		return nil, t.problems(ctx, conn, problems)
 	}
 	signature := s.catalog.Signature()
+	s.withheld = s.catalog.Withheld()
 	if err := t.publish(ctx, s); err != nil {
 		return nil, err
+	}
+	for _, p := range s.catalog.Withheld() {
+		if !slices.Contains(s.withheld, p) {
+			s.unpublished = append(s.unpublished, p)
+		}
 	}
 	if s.prints, err = cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables()); err != nil {
 		return nil, err
@@ -57,10 +65,14 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 	for _, w := range s.catalog.Warnings() {
 		t.log.Warn("a mapped table is not all that it may seem", "problem", w.String())
 	}
-	for _, p := range s.catalog.Withheld() {
+	t.warnOfWithheld(slices.Concat(s.withheld, s.unpublished))
+	return s, nil
+}
+
+func (t *term) warnOfWithheld(problems []cdc.Problem) {
+	for _, p := range problems {
 		t.log.Warn("an optional table or column exists and counts as absent", "problem", p.String())
 	}
-	return s, nil
 }
 
 // describe reads the catalogue.

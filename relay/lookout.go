@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +28,7 @@ func (t *term) watchSource(ctx context.Context, found *source, begun *reconcilia
 	asked, catalog := time.NewTicker(askedPoll), time.NewTicker(catalogPoll)
 	defer asked.Stop()
 	defer catalog.Stop()
-	w := &schemaWatch{term: t, signature: found.signature, prints: found.prints}
+	w := &schemaWatch{term: t, signature: found.signature, prints: found.prints, withheld: found.withheld, unpublished: len(found.unpublished)}
 	defer w.close(context.WithoutCancel(ctx))
 	for {
 		select {
@@ -52,6 +53,9 @@ type schemaWatch struct {
 	conn      *pgx.Conn // nil while there is none
 	signature string
 	prints    map[string]string
+	// withheld counts as absent, as do so many others that the publication lacks.
+	withheld    []cdc.Problem
+	unpublished int
 }
 
 func (w *schemaWatch) close(ctx context.Context) {
@@ -89,6 +93,7 @@ func (w *schemaWatch) altered(ctx context.Context) bool {
 			return true
 		}
 	}
+	w.withholds(now.catalog.Withheld())
 	for table, print := range prints {
 		if before := w.prints[table]; before != print && w.store.MoveFingerprint(ctx, table, before, print) != nil {
 			return false // the next look does it
@@ -96,6 +101,13 @@ func (w *schemaWatch) altered(ctx context.Context) bool {
 	}
 	w.prints = prints
 	return false
+}
+
+// withholds warns of what has come to count as absent since the last look. The session need not begin again for that.
+func (w *schemaWatch) withholds(problems []cdc.Problem) {
+	w.warnOfWithheld(slices.DeleteFunc(slices.Clone(problems), func(p cdc.Problem) bool { return slices.Contains(w.withheld, p) }))
+	w.withheld = problems
+	w.monitor.withholds(len(problems) + w.unpublished)
 }
 
 // startAnew tells what is lost of the old log, and begins the new one.

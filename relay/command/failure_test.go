@@ -138,7 +138,7 @@ func TestFailure_MissingGrant(t *testing.T) {
 	role := w.role("REPLICATION")
 	w.configure(w.as(role, password))
 	w.exec(fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s; GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; REVOKE SELECT ON user_role FROM %s", w.name, role, role, role))
-	const table = `public.user_role: the role may not read "id", "user_id", "role_id", which the first copy needs; GRANT SELECT ("id", "user_id", "role_id") ON "public"."user_role" TO the relay's role`
+	const table = `public.user_role: the role may not read "id", "user_id", "role_id", "ctid", which the first copy needs; GRANT SELECT ("id", "user_id", "role_id", "ctid") ON "public"."user_role" TO the relay's role`
 	w.run("run").fails(1, "table "+table)
 	r := w.run("check")
 	r.has("✗ tables       " + table)

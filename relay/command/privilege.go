@@ -25,13 +25,17 @@ func schemas(tables []*cdc.Table) []string {
 	return names
 }
 
-// grantColumns lets the role read the columns of a table for which want is true; empty if there are none.
-func grantColumns(role string, t *cdc.Table, want func(column int) bool) string {
+// grantColumns lets the role read the columns of a table for which want is true, and with place also where its rows are; empty if
+// there are none.
+func grantColumns(role string, t *cdc.Table, place bool, want func(column int) bool) string {
 	var columns []string
 	for i, c := range t.Columns {
 		if want(i) {
 			columns = append(columns, quote(c.Name))
 		}
+	}
+	if place {
+		columns = append(columns, quote(cdc.PlaceColumn))
 	}
 	if columns == nil {
 		return ""
@@ -43,11 +47,12 @@ func grantColumns(role string, t *cdc.Table, want func(column int) bool) string 
 type privileges struct {
 	schemas map[string]bool             // USAGE
 	columns map[*cdc.Table]map[int]bool // SELECT
+	places  map[*cdc.Table]bool         // SELECT of ctid
 }
 
 // readPrivileges asks what an existing role may read.
 func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*cdc.Table) (privileges, error) {
-	p := privileges{schemas: map[string]bool{}, columns: map[*cdc.Table]map[int]bool{}}
+	p := privileges{schemas: map[string]bool{}, columns: map[*cdc.Table]map[int]bool{}, places: map[*cdc.Table]bool{}}
 	names := schemas(tables)
 	rows, err := conn.Query(ctx, `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = ANY ($1) AND has_schema_privilege($2, n.oid, 'USAGE')`, names, role)
 	if err != nil {
@@ -62,7 +67,7 @@ func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*
 	}
 	for _, t := range tables {
 		rows, err := conn.Query(ctx, `SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-			WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege($3, c.oid, a.attnum, 'SELECT')`, t.Schema, t.Name, role)
+			WHERE n.nspname = $1 AND c.relname = $2 AND (a.attnum > 0 AND NOT a.attisdropped OR a.attname = 'ctid') AND has_column_privilege($3, c.oid, a.attnum, 'SELECT')`, t.Schema, t.Name, role)
 		if err != nil {
 			return p, fmt.Errorf("look up the privileges of role %s on %s.%s: %w", role, t.Schema, t.Name, err)
 		}
@@ -70,7 +75,7 @@ func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*
 		if err != nil {
 			return p, fmt.Errorf("look up the privileges of role %s on %s.%s: %w", role, t.Schema, t.Name, err)
 		}
-		p.columns[t] = map[int]bool{}
+		p.columns[t], p.places[t] = map[int]bool{}, slices.Contains(readable, cdc.PlaceColumn)
 		for i := range t.Columns {
 			p.columns[t][i] = slices.Contains(readable, t.Columns[i].Name)
 		}
@@ -98,7 +103,7 @@ func (s *setup) lackingGrants(ctx context.Context, conn *pgx.Conn, role relayRol
 		if !catalog.Exists(t) {
 			continue
 		}
-		lacks := grantColumns(s.role, t, func(i int) bool { return catalog.HasColumn(t, i) && !p.columns[t][i] })
+		lacks := grantColumns(s.role, t, !p.places[t], func(i int) bool { return catalog.HasColumn(t, i) && !p.columns[t][i] })
 		switch {
 		case lacks == "":
 		case s.wholeTables:

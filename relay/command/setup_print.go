@@ -184,10 +184,10 @@ func (s *setup) printGrants(f *found) {
 			comment = "-- "
 		}
 		// A column of an optional table waits in a comment with its table.
-		if sql := grantColumns(s.role, t, func(i int) bool { return !t.Columns[i].Optional }); sql != "" {
+		if sql := grantColumns(s.role, t, true, func(i int) bool { return !t.Columns[i].Optional }); sql != "" {
 			s.say("%s%s", comment, sql)
 		}
-		if sql := grantColumns(s.role, t, func(i int) bool { return t.Columns[i].Optional }); sql != "" {
+		if sql := grantColumns(s.role, t, false, func(i int) bool { return t.Columns[i].Optional }); sql != "" {
 			s.say("-- %s", sql)
 		}
 	}
