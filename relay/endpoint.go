@@ -112,10 +112,12 @@ func (d *dispatcher) aim(e *endpoint, w *outbox.Webhook) {
 		e.options = webhook.Options{}
 	}
 	credentials, credentialsErr := webhook.ParseCredentials(w.Credentials)
+	former := e.target
 	e.target, e.invalid = d.sender.Target(&webhook.Endpoint{
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: e.name, URL: w.URL, Headers: w.Headers, Secrets: secrets, Tenant: w.Tenant,
 		Options: e.options, Credentials: credentials,
 	})
+	e.target.KeepClock(former)
 	e.group = group{tenant: w.Tenant}
 	if e.target != nil {
 		e.group.host = e.target.Host()

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 )
@@ -32,6 +33,14 @@ func TestReceiverClock_ChoosesTheTimeThatTheReceiverAccepts(t *testing.T) {
 		if got := clock.choose(now, now.Add(c.server).Round(0)); got.Sub(now.Round(0)).Round(time.Second) != c.want {
 			t.Errorf("%s: signed %s from this machine's time, want %s", name, got.Sub(now), c.want)
 		}
+	}
+	first := &Target{url: &url.URL{Host: "a"}, clock: &receiverClock{}}
+	again, elsewhere := &Target{url: &url.URL{Host: "a"}, clock: &receiverClock{}}, &Target{url: &url.URL{Host: "b"}, clock: &receiverClock{}}
+	if again.KeepClock(first); again.clock != first.clock {
+		t.Error("an endpoint that is defined again forgets its receiver's clock")
+	}
+	if elsewhere.KeepClock(first); elsewhere.clock == first.clock {
+		t.Error("another host has the clock of the former one")
 	}
 	var clock receiverClock
 	if got := clock.choose(now, time.Time{}); !got.Equal(now) {

@@ -26,7 +26,7 @@ type Target struct {
 	rate   float64
 	// dropped is why headers of the endpoint are left out; nil if all are sent.
 	dropped error
-	clock   receiverClock
+	clock   *receiverClock
 }
 
 // DroppedHeaders says, a line for each, which headers of a webhook of the IAM are not sent and why; nil if all are.
@@ -40,6 +40,13 @@ func (s *Sender) Target(e *Endpoint) (*Target, error) {
 		return nil, fmt.Errorf("webhook %q: %w", cmp.Or(e.Name, e.Origin+":"+e.Key), err)
 	}
 	return t, nil
+}
+
+// KeepClock keeps what the endpoint's former target has learned of the receiver's clock, if both lead to the same host.
+func (t *Target) KeepClock(former *Target) {
+	if t != nil && former != nil && t.url.Host == former.url.Host {
+		t.clock = former.clock
+	}
 }
 
 // Host is the host, with its port, that deliveries go to.
@@ -68,6 +75,7 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 		return nil, err
 	}
 	t := &Target{
+		clock:      &receiverClock{},
 		url:        u,
 		header:     s.fixedHeader(e, headers),
 		signatures: keys,
