@@ -43,6 +43,10 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 		return nil, err
 	}
 	if problems := s.catalog.Problems(); len(problems) > 0 {
+		// What makes the IAM's statements fail comes first.
+		if _, err := t.publication(ctx, conn, t.rules.Tables()); err != nil {
+			return nil, err
+		}
 		return nil, t.problems(ctx, conn, problems)
 	}
 	signature := s.catalog.Signature()
@@ -112,16 +116,26 @@ func (t *term) problems(ctx context.Context, conn *pgx.Conn, problems []cdc.Prob
 	return errors.New(strings.Join(texts, "\n"))
 }
 
+// publication reads the state of the publication, and refuses one that nothing but its owner can put right.
+func (t *term) publication(ctx context.Context, conn *pgx.Conn, tables []*cdc.Table) (cdc.Publication, error) {
+	name := t.config.Source.Publication
+	status, err := cdc.PublicationStatus(ctx, conn, name, tables)
+	if err != nil {
+		return status, err
+	}
+	if problems := status.Problems(); len(problems) > 0 {
+		return status, fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
+	}
+	return status, nil
+}
+
 // publish brings the publication up to date, or says what its owner has to run. Optional tables that cannot be added count as
 // absent.
 func (t *term) publish(ctx context.Context, s *source) error {
 	name, tables := t.config.Source.Publication, s.catalog.Usable(t.rules.Tables())
-	status, err := cdc.PublicationStatus(ctx, s.conn, name, tables)
+	status, err := t.publication(ctx, s.conn, tables)
 	if err != nil {
 		return err
-	}
-	if problems := status.Problems(); len(problems) > 0 {
-		return fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
 	}
 	sql := status.SQL()
 	if len(sql) == 0 {

@@ -187,8 +187,10 @@ func (s *setup) printGrants(f *found) {
 		if sql := grantColumns(s.role, t, true, func(i int) bool { return !t.Columns[i].Optional }); sql != "" {
 			s.say("%s%s", comment, sql)
 		}
-		if sql := grantColumns(s.role, t, false, func(i int) bool { return t.Columns[i].Optional }); sql != "" {
-			s.say("-- %s", sql)
+		for i := range t.Columns { // each alone: a database may have some of them
+			if t.Columns[i].Optional {
+				s.say("-- %s", grantColumns(s.role, t, false, func(j int) bool { return j == i }))
+			}
 		}
 	}
 }
@@ -204,7 +206,7 @@ func (s *setup) printPublication(f *found) {
 			s.say("%s", sql)
 		}
 		for _, t := range maybe {
-			s.say("-- ALTER PUBLICATION %s ADD TABLE %s;", quote(p.Name), quote(t.Schema, t.Name))
+			s.say("-- ALTER PUBLICATION %s ADD TABLE ONLY %s;", quote(p.Name), quote(t.Schema, t.Name))
 		}
 		return
 	}

@@ -68,7 +68,9 @@ func TestSetupPrint_WithoutDatabase_IsEnoughForTheRelay(t *testing.T) {
 	missing.has(`✗ publication  NAME lacks mapped tables or operations; let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE ONLY "public"."email_templates", ONLY "public"."user_required_actions", ONLY "public"."password_reset_tokens", ONLY "public"."post_logout_redirect_uris", ONLY "public"."client_web_origins", ONLY "public"."device_auth_sessions";`)
 	for line := range strings.Lines(strings.ReplaceAll(r.out, "NAME", w.name)) {
 		if sql, ok := strings.CutPrefix(line, "-- "); ok && (strings.HasPrefix(sql, "GRANT SELECT") || strings.HasPrefix(sql, "ALTER PUBLICATION")) {
-			w.runSQL(w.conn, sql)
+			if _, err := w.conn.Exec(t.Context(), sql); err != nil && !strings.Contains(err.Error(), "42703") { // a column of a newer version
+				t.Fatalf("%v in:\n%s", err, sql)
+			}
 		}
 	}
 	w.worksWith(role)
