@@ -193,7 +193,7 @@ type reference struct {
 	table       *description
 	column      int
 	have, key   column
-	type_, keys uint32 // their types, domains resolved
+	typ, keys uint32 // their types, domains resolved
 	name        string // of the key: table.column
 }
 
@@ -213,7 +213,7 @@ func (c *Catalog) references(d *description) []reference {
 			continue
 		}
 		all = append(all, reference{
-			table: d, column: i, have: have, key: key, type_: c.baseType(have.typeOID), keys: c.baseType(key.typeOID), name: want.Parent.Name + "." + keyName,
+			table: d, column: i, have: have, key: key, typ: c.baseType(have.typeOID), keys: c.baseType(key.typeOID), name: want.Parent.Name + "." + keyName,
 		})
 	}
 	return all
@@ -221,7 +221,7 @@ func (c *Catalog) references(d *description) []reference {
 
 // incomparable says why equal values of the reference and of its key cannot be recognized by their texts; empty if they can.
 func (c *Catalog) incomparable(r reference) string {
-	class, key := c.classOf(r.type_), c.classOf(r.keys)
+	class, key := c.classOf(r.typ), c.classOf(r.keys)
 	switch {
 	case r.have.loose || r.key.loose:
 		return fmt.Sprintf("it refers to %s under a nondeterministic collation, by which texts that differ are equal", r.name)
@@ -229,7 +229,7 @@ func (c *Catalog) incomparable(r reference) string {
 		return fmt.Sprintf("it refers to %s and one of them is citext, so texts that differ in their case are equal", r.name)
 	case class == looseClass || key == looseClass:
 		return fmt.Sprintf("it refers to %s and one of them is of a type whose equal values are written differently", r.name)
-	case r.type_ != r.keys && class == key && (class == timeClass || class == networkClass):
+	case r.typ != r.keys && class == key && (class == timeClass || class == networkClass):
 		return fmt.Sprintf("it refers to %s, which is of another type and writes equal values differently", r.name)
 	}
 	return ""
@@ -244,11 +244,11 @@ func (r reference) fix() string {
 
 // doubtful says what of a reference will not be found although the database, or the application, may mean it; empty if nothing.
 func (c *Catalog) doubtful(r reference) string {
-	class, key := c.classOf(r.type_), c.classOf(r.keys)
+	class, key := c.classOf(r.typ), c.classOf(r.keys)
 	switch {
 	case class == uuidClass && key == textClass, class == textClass && key == uuidClass && r.column < r.table.table.KeyColumns:
 		return fmt.Sprintf("it refers to %s, and one of them is a uuid and the other a text: a row is found only if the text is a uuid in lower case with hyphens", r.name)
-	case r.type_ == r.keys && class == otherClass:
+	case r.typ == r.keys && class == otherClass:
 		return fmt.Sprintf("it refers to %s, and both are of a type whose equality is not known: a row is found only where the texts are the same", r.name)
 	case class != key && !(class == textClass && key == uuidClass) && !(class == localeClass && key == textClass):
 		return fmt.Sprintf("it refers to %s, which is of another type: a row is found only where the texts are the same", r.name)
