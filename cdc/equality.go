@@ -190,11 +190,11 @@ func uuidText(text []byte) []byte {
 
 // reference is a column that holds a key of another table, as the database has both.
 type reference struct {
-	table       *description
-	column      int
-	have, key   column
+	table     *description
+	column    int
+	have, key column
 	typ, keys uint32 // their types, domains resolved
-	name        string // of the key: table.column
+	name      string // of the key: table.column
 }
 
 func (c *Catalog) references(d *description) []reference {
