@@ -17,7 +17,7 @@ IMAGE    ?= iam-relay:$(VERSION)
 
 # For one package only: make unit PACKAGES=./cdc/...
 PACKAGES     ?= ./...
-TEST_TIMEOUT ?= 20m
+TEST_TIMEOUT ?= 45m
 
 # The major versions of PostgreSQL that are supported, and the packages that talk to it.
 MAJORS          ?= 14 15 16 17 18
