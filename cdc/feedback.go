@@ -21,8 +21,14 @@ type feedback struct {
 }
 
 // position is what may be acknowledged: what the consumer called durable, but never more than it was given on this
-// connection. The server believes anything, and forgets what is before it.
-func (st *stream) position() LSN { return min(LSN(st.source.durable.Load()), st.handed) }
+// connection, and nothing new before the server's history is proven to hold the stored position. The server believes anything, and forgets what is before it.
+func (st *stream) position() LSN {
+	position := min(LSN(st.source.durable.Load()), st.handed)
+	if e := st.decoder.evidence; e.pending() {
+		return min(position, e.confirmed)
+	}
+	return position
+}
 
 // report sends a status update if one is due.
 func (st *stream) report(ctx context.Context, now time.Time) error {

@@ -31,6 +31,9 @@ func (t *Transaction) Mark() *Mark { return &Mark{Commit: t.Commit, XID: t.XID, 
 type evidence struct {
 	mark Mark
 	from LSN // the stored position
+	// confirmed is the slot's, which is acknowledged again until the history is proven: the stored position would let a restored server
+	// forget what proves that it is not the one that was read.
+	confirmed LSN
 	// expected: the mark's transaction must come, as the slot has not confirmed it.
 	expected bool
 	done     bool
@@ -41,7 +44,7 @@ func newEvidence(mark Mark, confirmed, from LSN) *evidence {
 	if confirmed >= from || mark.XID == 0 && mark.Floor == 0 {
 		return nil
 	}
-	return &evidence{mark: mark, from: from, expected: mark.XID != 0 && mark.Commit < from && confirmed <= mark.Commit}
+	return &evidence{mark: mark, from: from, confirmed: confirmed, expected: mark.XID != 0 && mark.Commit < from && confirmed <= mark.Commit}
 }
 
 func (h *evidence) pending() bool { return h != nil && !h.done }

@@ -43,6 +43,7 @@ func TestStream_RecognisesWhatWasRead(t *testing.T) {
 		"a transaction after the last one":    {*second.Mark(), third.End},
 		"no transaction so far":               {cdc.Mark{Commit: third.End + 8, XID: third.XID, Time: third.Time}, third.End + 64},
 	} {
+		t.Log(name)
 		s.config.Mark = test.mark
 		r := s.stream(test.from, 100)
 		s.exec(`INSERT INTO foreign_table SELECT coalesce(max(id), 0) + 1 FROM foreign_table`)
