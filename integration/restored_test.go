@@ -39,6 +39,7 @@ func TestRestored_DiskSnapshotWrittenPastThePosition(t *testing.T) {
 			if err := c.Save(within(t)); err != nil {
 				t.Fatal(err)
 			}
+			p.db.Reset() // the server was stopped meanwhile
 			if !test.frozen {
 				relay = start(t, p.cfg)
 			}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
 )
 
 // clock relates this machine's monotonic clock to the outbox server's time of day, which alone decides about data: how this machine's
@@ -25,7 +27,7 @@ func (s *Store) SyncClock(ctx context.Context) (ahead, took time.Duration, err e
 	asked := time.Now()
 	var server time.Time
 	if err := s.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&server); err != nil {
-		return 0, 0, fmt.Errorf("read the outbox's clock: %w", err)
+		return 0, 0, fmt.Errorf("read the outbox's clock: %w", cdc.ConnectReason(err))
 	}
 	took = time.Since(asked)
 	local := asked.Add(took / 2)
