@@ -78,7 +78,7 @@ func TestReadme_StepsEndInAGreenCheck(t *testing.T) {
 		t.Errorf("the steps are %s", got)
 	}
 	cmd := exec.Command(binary, "run")
-	cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "PGPASSWORD=" + password}
+	cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "PGPASSWORD=" + password, "IAM_RELAY__ADMIN__LISTEN=127.0.0.1:0"} // another relay may run on this machine
 	w.config = filepath.Join(dir, "config.toml")
 	w.begin(cmd).waitFor("reading the log")
 	output, ok := follow("bin/iam-relay check")
