@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Catalog is what the database says about the mapped tables.
@@ -57,7 +58,7 @@ const (
 )
 
 const describeTables = `
-SELECT want.at, c.oid, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE'), coalesce(has_column_privilege(c.oid, (-1)::int2, 'SELECT'), false),
+SELECT want.at, c.oid, c.relkind::text, c.relpersistence::text, c.relreplident::text, has_schema_privilege(n.oid, 'USAGE'), CASE WHEN c.relkind = 'r' THEN has_column_privilege(c.oid, (-1)::int2, 'SELECT') ELSE false END,
        ARRAY(SELECT cn.nspname || '.' || child.relname FROM pg_inherits i JOIN pg_class child ON child.oid = i.inhrelid
              JOIN pg_namespace cn ON cn.oid = child.relnamespace WHERE i.inhparent = c.oid ORDER BY 1),
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
@@ -90,7 +91,8 @@ const describeNamed = `SELECT oid, typtype = 'e' FROM pg_type WHERE typtype = 'e
 
 const describeDomains = `SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd'`
 
-// Describe looks the tables up. That something is missing is no error: see Problems.
+// Describe looks the tables up. That something is missing is not an error: see Problems. The error is ErrCatalogChanged if something was
+// dropped while it was looked up.
 func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
 	c := &Catalog{domains: map[uint32]uint32{}, named: map[uint32]typeClass{}}
 	schemas, names := tableNames(tables)
@@ -99,10 +101,11 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	}
 	var at int
 	var d description
-	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.oid, &d.kind, &d.persistence, &d.identity, &d.usage, &d.placed, &d.children, &d.deferrable}, func() {
+	var usage, placed, readable privilege
+	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.oid, &d.kind, &d.persistence, &d.identity, &usage, &placed, &d.children, &d.deferrable}, func() {
 		found := c.tables[at-1]
-		found.exists, found.oid, found.kind, found.persistence, found.identity, found.usage = true, d.oid, d.kind, d.persistence, d.identity, d.usage
-		found.placed, found.children, found.deferrable = d.placed, slices.Clone(d.children), d.deferrable
+		found.exists, found.oid, found.kind, found.persistence, found.identity, found.usage = true, d.oid, d.kind, d.persistence, d.identity, bool(usage)
+		found.placed, found.children, found.deferrable = bool(placed), slices.Clone(d.children), d.deferrable
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the mapped tables: %w", err)
@@ -111,11 +114,12 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	var col column
 	stored := encodingOf(conn.PgConn())
 	err = queryEach(ctx, conn, describeColumns, []any{schemas, names, columnNames(tables), stored.ofBytes()},
-		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.missing, &col.readable, &col.identified, &col.nullable, &col.loose},
+		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.missing, &readable, &col.identified, &col.nullable, &col.loose},
 		func() {
 			if col.missing != nil {
 				col.missing = stored.text(col.missing)
 			}
+			col.readable = bool(readable)
 			c.tables[at-1].columns[name] = col
 			col.missing = nil
 		})
@@ -150,6 +154,19 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 		c.settle(d)
 	}
 	return c, nil
+}
+
+// privilege is what has_…_privilege says. It looks at the catalogue as it is now, not as the statement's snapshot has it, and returns
+// NULL for what has been dropped since: https://www.postgresql.org/docs/current/functions-info.html
+type privilege bool
+
+// ScanBool takes the answer from pgx.
+func (p *privilege) ScanBool(v pgtype.Bool) error {
+	if !v.Valid {
+		return ErrCatalogChanged
+	}
+	*p = privilege(v.Bool)
+	return nil
 }
 
 // settle decides what of a table counts as there.

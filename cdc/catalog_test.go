@@ -1,7 +1,11 @@
 package cdc_test
 
 import (
+	"errors"
+	"fmt"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
@@ -104,4 +108,30 @@ func TestCatalog_RightsOfTheRole(t *testing.T) {
 		{Table: "public.users", Text: `the role may not read "bio", "ctid", which the first copy needs`, Fix: `GRANT SELECT ("bio", "ctid") ON "public"."users" TO the relay's role`},
 	}
 	diff(t, "problems", want, catalog.Problems())
+}
+
+// The functions that say what a role may read look at the catalogue as it is now. A table or column that a migration drops at that
+// moment is one to look up again, not one that the role may not read.
+func TestDescribe_WhatIsDroppedMeanwhile(t *testing.T) {
+	t.Parallel()
+	url := clustertest.Database(t)
+	for name, migration := range map[string]string{"column": `ALTER TABLE %s DROP COLUMN a`, "table": `DROP TABLE %s`} {
+		conn, other := connect(t, url), connect(t, url)
+		exec := func(conn *pgx.Conn, sql string) {
+			if _, err := conn.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		docs := &cdc.Table{Schema: "public", Name: "docs_" + name, Columns: columns("id", "a"), KeyColumns: 1}
+		exec(other, `CREATE TABLE `+docs.Name+` (id int PRIMARY KEY, a text)`)
+		exec(conn, `BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_namespace`)
+		exec(other, fmt.Sprintf(migration, docs.Name))
+		if _, err := cdc.Describe(t.Context(), conn, []*cdc.Table{docs}); !errors.Is(err, cdc.ErrCatalogChanged) || !cdc.Retryable(err) {
+			t.Errorf("%s dropped: %v, retryable: %t", name, err, cdc.Retryable(err))
+		}
+		exec(conn, `ROLLBACK`)
+		if _, err := cdc.Describe(t.Context(), conn, []*cdc.Table{docs}); err != nil {
+			t.Errorf("%s dropped, looked up again: %v", name, err)
+		}
+	}
 }

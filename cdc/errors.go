@@ -36,6 +36,8 @@ var (
 	ErrServerChanged = errors.New("another server answers than the one that was looked at")
 	// ErrSnapshotGone: the tables can no longer be read as they were at the snapshot.
 	ErrSnapshotGone = errors.New("the snapshot cannot be read any more")
+	// ErrCatalogChanged: a table or column was dropped while the catalogue was read.
+	ErrCatalogChanged = errors.New("the schema changed while it was read; try again")
 	// ErrSlotExists: a slot to be created exists already.
 	ErrSlotExists = errors.New("the replication slot exists already")
 	// ErrPublicationMissing: at some point of the log that was still to be read, the publication did not exist.
@@ -131,7 +133,7 @@ func Retryable(err error) bool {
 			return false
 		}
 	}
-	for _, passing := range []error{ErrStalled, ErrServerShutdown, ErrServerSilent, ErrServerChanged, ErrSpill, ErrSlotActive, ErrSnapshotGone} {
+	for _, passing := range []error{ErrStalled, ErrServerShutdown, ErrServerSilent, ErrServerChanged, ErrSpill, ErrSlotActive, ErrSnapshotGone, ErrCatalogChanged} {
 		if errors.Is(err, passing) {
 			return true
 		}
@@ -146,7 +148,7 @@ func Retryable(err error) bool {
 		case class == "08", class == "53", strings.HasPrefix(pgErr.Code, "57P"), pgErr.Code == codeLockNotAvailable:
 			return true
 		}
-		return false
+		return droppedMeanwhile(pgErr)
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
@@ -156,6 +158,13 @@ func Retryable(err error) bool {
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// droppedMeanwhile reports whether a statement met an object that another session was dropping or altering. The server has no code for
+// that: its functions look at the catalogue as it is now, and find nothing where the statement's snapshot still has a row.
+func droppedMeanwhile(err *pgconn.PgError) bool {
+	return err.Code == codeInternal && (strings.HasPrefix(err.Message, "cache lookup failed for ") || strings.HasPrefix(err.Message, "could not open relation with OID ") ||
+		strings.HasPrefix(err.Message, "tuple concurrently "))
 }
 
 // explain adds to an error of the server which of the package's errors it is, and what to do about it. The missing object

@@ -20,3 +20,18 @@ func TestExplain_RowThatTheServerCannotSend(t *testing.T) {
 		}
 	}
 }
+
+func TestRetryable_WhatAnotherSessionDrops(t *testing.T) {
+	t.Parallel()
+	for message, want := range map[string]bool{
+		"cache lookup failed for relation 16402":            true,
+		"cache lookup failed for attribute 3 of relation 1": true,
+		"could not open relation with OID 16402":            true,
+		"tuple concurrently updated":                        true,
+		"could not read block 7 in file \"base/5/16402\"":   false,
+	} {
+		if got := Retryable(&pgconn.PgError{Code: "XX000", Message: message}); got != want {
+			t.Errorf("%s: %t, want %t", message, got, want)
+		}
+	}
+}

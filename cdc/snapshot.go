@@ -126,7 +126,7 @@ func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateRe
 	}
 	results, err := s.holder.Exec(ctx, importSnapshot(slot.SnapshotName)+"; SELECT pg_export_snapshot(), extract(epoch FROM clock_timestamp()) * 1000000").ReadAll()
 	if err != nil {
-		return fmt.Errorf("open the exported snapshot: %w", err)
+		return fmt.Errorf("open the exported snapshot: %w", gone(err))
 	}
 	answer := results[len(results)-1].Rows[0]
 	s.Name = string(answer[0])
