@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Kind says what the log told about one value.
@@ -105,14 +107,14 @@ func (t *Table) Index(column string) int {
 func (t *Table) KeyOf(row Row) (Key, error) {
 	if t.KeyColumns == 1 {
 		if len(row) == 0 || row[0].Kind != Text {
-			return "", fmt.Errorf("key column %s.%s has no value", t.Name, t.Columns[0].Name)
+			return "", t.withoutKey(0)
 		}
 		return Key(row[0].Text), nil
 	}
 	texts := make([]string, t.KeyColumns)
 	for i := range texts {
 		if i >= len(row) || row[i].Kind != Text {
-			return "", fmt.Errorf("key column %s.%s has no value", t.Name, t.Columns[i].Name)
+			return "", t.withoutKey(i)
 		}
 		texts[i] = row[i].Text
 	}
@@ -188,4 +190,10 @@ func (p place) before(other place) bool {
 
 func (p place) compare(other place) int {
 	return cmp.Or(cmp.Compare(p.seq, other.seq), cmp.Compare(p.sub, other.sub))
+}
+
+func (t *Table) withoutKey(column int) error {
+	name := t.Columns[column].Name
+	return fmt.Errorf("a row of table %s has no value in its key column %s, so it cannot be identified; correct the row, ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, "+
+		"and run `iam-relay reconcile --skip-log` to continue with a comparison", fullName(t), name, quote(t), pgx.Identifier{name}.Sanitize())
 }
