@@ -2,11 +2,13 @@ package cdc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Hazard is a publication, of whatever tool, by which the server refuses the UPDATE and DELETE of a table in the application's
@@ -152,6 +154,44 @@ func (p *Publication) hazards(ctx context.Context, conn *pgx.Conn, tables []*Tab
 			"ALTER TABLE %s REPLICA IDENTITY DEFAULT if it has a primary key, which is enough, or, if the column is stored, set publish_generated_columns = stored in the publication", table, quoteName(table)))
 	})
 }
+
+// WithdrawRefused takes those mapped tables out of the named publication because of which the server refuses UPDATE and DELETE in the
+// application's own sessions, and returns them (schema.name, sorted). Tables that are in it by way of a schema or of a partitioned
+// table are left: see Publication.Problems. If the role may not, the error is a *PermissionError.
+func WithdrawRefused(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) ([]string, error) {
+	hazards, err := Hazards(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	var named []string
+	var table string
+	if err := queryEach(ctx, conn, namedTables, []any{name}, []any{&table}, func() { named = append(named, table) }); err != nil {
+		return nil, fmt.Errorf("look up the tables of publication %s: %w", name, err)
+	}
+	var refused, statements []string
+	for _, h := range hazards {
+		if h.Publication == name && among(tables, h.Table) && slices.Contains(named, h.Table) && !slices.Contains(refused, h.Table) {
+			refused = append(refused, h.Table)
+			statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", pgx.Identifier{name}.Sanitize(), quoteName(h.Table)))
+		}
+	}
+	if len(statements) == 0 {
+		return nil, nil
+	}
+	err = execAll(ctx, conn, statements)
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == codeNoPrivilege {
+		return nil, &PermissionError{Action: "alter publication " + name, Who: "its owner", SQL: statements, Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("alter publication %s: %w", name, err)
+	}
+	return refused, nil
+}
+
+// namedTables are those that a publication names, and not only by way of a schema or of a partitioned table.
+const namedTables = `SELECT n.nspname || '.' || c.relname FROM pg_publication_rel r
+JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = $1 ORDER BY 1`
 
 // tableNames are the schemas and the names of tables.
 func tableNames(tables []*Table) (schemas, names []string) {

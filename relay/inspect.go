@@ -25,6 +25,8 @@ type source struct {
 	// signature says what of the tables could be read.
 	signature string
 	survey    *survey // set by begin
+	// hazards are those of publications, which the log has a warning of.
+	hazards []cdc.Hazard
 	// withheld is what counts as absent by the catalogue, unpublished what does so because the publication lacks it.
 	withheld, unpublished []cdc.Problem
 }
@@ -39,6 +41,9 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 		return nil, fmt.Errorf("the server's wal_level is %s; set wal_level = logical in its configuration and restart it", server.WALLevel)
 	}
 	s := &source{conn: conn, server: server}
+	if _, err := t.withdraw(ctx, conn); err != nil {
+		return nil, err
+	}
 	if err := t.describe(ctx, s); err != nil {
 		return nil, err
 	}
@@ -63,7 +68,7 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 		return nil, err
 	}
 	s.signature = sign(signature, s.prints)
-	if err := t.warnOfOthers(ctx, conn); err != nil {
+	if s.hazards, err = t.warnOfHazards(ctx, conn, nil); err != nil {
 		return nil, err
 	}
 	for _, w := range s.catalog.Warnings() {
@@ -155,18 +160,6 @@ func (t *term) publish(ctx context.Context, s *source) error {
 	}
 	for _, table := range status.Missing {
 		s.catalog.Withhold(table, "publication "+name+" does not have it", strings.Join(sql, " "))
-	}
-	return nil
-}
-
-// warnOfOthers warns of publications that make the IAM's statements fail, and that are not the relay's to change.
-func (t *term) warnOfOthers(ctx context.Context, conn *pgx.Conn) error {
-	hazards, err := cdc.OtherHazards(ctx, conn, t.config.Source.Publication, t.rules.Tables())
-	if err != nil {
-		return err
-	}
-	for _, h := range hazards {
-		t.log.Warn("another publication makes UPDATE or DELETE on a table of the IAM fail", "hazard", h.String())
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (t *term) watchSource(ctx context.Context, found *source, begun *reconcilia
 	asked, catalog := time.NewTicker(askedPoll), time.NewTicker(catalogPoll)
 	defer asked.Stop()
 	defer catalog.Stop()
-	w := &schemaWatch{term: t, signature: found.signature, prints: found.prints, withheld: found.withheld, unpublished: len(found.unpublished)}
+	w := &schemaWatch{term: t, signature: found.signature, prints: found.prints, withheld: found.withheld, unpublished: len(found.unpublished), hazards: found.hazards}
 	defer w.close(context.WithoutCancel(ctx))
 	for {
 		select {
@@ -56,6 +56,7 @@ type schemaWatch struct {
 	// withheld counts as absent, as do so many others that the publication lacks.
 	withheld    []cdc.Problem
 	unpublished int
+	hazards     []cdc.Hazard // those of the last look
 }
 
 func (w *schemaWatch) close(ctx context.Context) {
@@ -77,6 +78,9 @@ func (w *schemaWatch) altered(ctx context.Context) bool {
 		w.conn = conn
 	}
 	w.sourceClock(ctx, w.conn)
+	if w.endangered(ctx) {
+		return true
+	}
 	now := &source{conn: w.conn}
 	if err := w.describe(ctx, now); err != nil {
 		return false
