@@ -69,8 +69,8 @@ func TestEndpoint_SickOnesAreNobodyElsesTrouble(t *testing.T) {
 	w.idleOverHTTP(w.db, "/hangs")
 	w.until("failures are parked", `SELECT count(DISTINCT class) = 2 FROM relay.parked WHERE class IN ('http_5xx', 'connect_refused')`)
 	p.ready(true)
-	p.metric(`iam_relay_deliveries_total{class="http_5xx"}`)
-	p.metric(`iam_relay_deliveries_total{class="connect_refused"}`)
+	p.metric(`iam_relay_delivery_attempts_total{class="http_5xx"}`)
+	p.metric(`iam_relay_delivery_attempts_total{class="connect_refused"}`)
 
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
 	late, err := receiver.Start(receiver.Options{Address: refusing})
@@ -131,7 +131,7 @@ func TestEndpoint_ExhaustedScheduleLeavesADeadDelivery(t *testing.T) {
 	var a account
 	w.createUser(&a, 1)
 	w.until("the delivery is dead", `SELECT count(*) = 1 FROM relay.parked WHERE due = 'infinity' AND attempts = 3 AND class = 'http_5xx' AND status = 503`)
-	p.metric(`iam_relay_deliveries_total{class="http_5xx"} 3`)
+	p.metric(`iam_relay_delivery_attempts_total{class="http_5xx"} 3`)
 	p.waitFor(within(t), "delivery given up")
 	p.stop()
 	attempts := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.attempt`))
@@ -139,7 +139,7 @@ func TestEndpoint_ExhaustedScheduleLeavesADeadDelivery(t *testing.T) {
 		t.Errorf("%d requests were made and %d attempts recorded, not 3", s.Requests, attempts)
 	}
 	again := start(t, cfg)
-	again.metric(`iam_relay_webhook_dead{webhook="fails#1"} 1`)
+	again.metric(`iam_relay_webhook_dead_deliveries{webhook="fails#1"} 1`)
 	w.createUser(&a, 2) // the next event has its own three attempts; the dead one stays as it is
 	w.until("the second delivery is dead", `SELECT count(*) = 2 FROM relay.parked WHERE due = 'infinity' AND attempts = 3`)
 	if s := w.hook.Snapshot(); s.Requests != 6 {

@@ -42,7 +42,7 @@ func TestFairness_OversizedEventsPauseNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, w.config().webhook(w.hook, "/healthy").set("delivery.max_payload", "4KiB").set("delivery.rest", "1h").set("delivery.rest_max", "1h"))
+	start(t, w.config().webhook(w.hook, "/healthy").set("delivery.max_payload", "4KiB").set("delivery.pause", "1h").set("delivery.pause_max", "1h"))
 	var a account
 	for i := range 2 {
 		w.createRoles(nil, other.ID, 20, 5000)
@@ -114,7 +114,7 @@ func TestFairness_HangingWebhooksOfAnotherRealm(t *testing.T) {
 func TestFairness_ManyWebhooksBehindLargeEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	cfg := w.config().set("delivery.rest", "1s").set("delivery.rest_max", "1s").set("delivery.rest_after", 1)
+	cfg := w.config().set("delivery.pause", "1s").set("delivery.pause_max", "1s").set("delivery.pause_after", 1)
 	const hooks, events = 30, 40
 	for i := range hooks {
 		_, secret := w.subscribe(fmt.Sprintf("/behind/%d", i), "role.created")

@@ -50,7 +50,7 @@ func (w *world) try(fault string) *trial {
 	return &trial{
 		world: w, fault: fault, outbox: w.db,
 		cfg: w.config().webhook(w.hook, all, map[string]any{"ordering": "resource"}).
-			set("delivery.schedule", hastily()).set("delivery.rest", "100ms").set("delivery.rest_max", "500ms").set("delivery.timeout", "3s"),
+			set("delivery.schedule", hastily()).set("delivery.pause", "100ms").set("delivery.pause_max", "500ms").set("delivery.timeout", "3s"),
 	}
 }
 

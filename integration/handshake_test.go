@@ -48,7 +48,7 @@ func TestHandshake_NothingIsSentBeforeTheEndpointAgrees(t *testing.T) {
 	d := &door{got: map[string]bool{}}
 	server := httptest.NewServer(d)
 	defer server.Close()
-	cfg := w.config().set("delivery.rest", "100ms").set("delivery.rest_max", "100ms").set("delivery.origin", "relay.test").
+	cfg := w.config().set("delivery.pause", "100ms").set("delivery.pause_max", "100ms").set("delivery.origin", "relay.test").
 		webhook(w.hook, "/door", map[string]any{"url": server.URL + "/path-of-a-secret?token=secret-in-the-query", "handshake": true})
 	cfg.secrets = append(cfg.secrets, "secret-in-the-query", "path-of-a-secret")
 	p := start(t, cfg)
@@ -61,7 +61,7 @@ func TestHandshake_NothingIsSentBeforeTheEndpointAgrees(t *testing.T) {
 		return asked > 3, nil
 	})
 	w.until("no attempt is used up, and nothing has a row", `SELECT count(*) = 0 FROM relay.parked`)
-	p.metric(`iam_relay_deliveries_total{class="handshake_refused"}`)
+	p.metric(`iam_relay_delivery_attempts_total{class="handshake_refused"}`)
 	d.mu.Lock()
 	d.open = true
 	d.mu.Unlock()

@@ -64,7 +64,7 @@ func TestKeyEquality_TenantWithoutARow(t *testing.T) {
 	p.exec(`INSERT INTO docs VALUES ('1', 'acme', 1)`)
 	p.emits("docs.created 1")
 	p.until("the event has no tenant", `SELECT count(*) = 1 FROM relay.event WHERE tenant IS NULL AND webhooks = '{}'`)
-	relay.metric("iam_relay_events_unresolved_total 1")
+	relay.metric("iam_relay_events_without_tenant_total 1")
 	relay.waitFor(within(t), "tenant of an event not found")
 	p.exec(`INSERT INTO orgs VALUES ('acme', 'Org')`)
 	p.exec(`UPDATE docs SET n = 2`)

@@ -161,7 +161,7 @@ func newModelRun(t run, server *cluster.Cluster) *modelRun {
 		w.subscribeIn(realm, path, modelEvents...)
 	}
 	m.cfg = w.config().set("delivery.queue", 20).set("delivery.schedule", hastily()).set("delivery.timeout", "1s").set("delivery.connect_timeout", "1s").set("source.memory_limit", "64KiB").
-		set("delivery.rest", "100ms").set("delivery.rest_max", "200ms").
+		set("delivery.pause", "100ms").set("delivery.pause_max", "200ms").
 		webhook(w.hook, "/none").
 		webhook(w.hook, "/resource", map[string]any{"ordering": "resource"}).
 		webhook(w.hook, "/strict", map[string]any{"ordering": "strict"})

@@ -231,7 +231,7 @@ func (o *oracle) configuration(source, outbox string) {
 		set("outbox.url", outbox).set("outbox.schema", o.name).set("mapping.preset", "").set("mapping.file", mapping).
 		set("admin.listen", "127.0.0.1:0").set("log.level", "debug").
 		set("delivery.allow_http", true).set("delivery.allow_networks", []string{"127.0.0.0/8"}).set("delivery.queue", 20).set("delivery.schedule", hastily()).
-		set("delivery.timeout", "1s").set("delivery.connect_timeout", "1s").set("delivery.rest", "100ms").set("delivery.rest_max", "200ms")
+		set("delivery.timeout", "1s").set("delivery.connect_timeout", "1s").set("delivery.pause", "100ms").set("delivery.pause_max", "200ms")
 	for _, ordering := range []string{"", "resource", "strict"} {
 		l := o.subscribe("config:all"+ordering, everyTenant, "/all"+ordering, o.secret(), "*", 0, 0)
 		l.ordering = ordering

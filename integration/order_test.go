@@ -72,7 +72,7 @@ func TestOrder_IsKeptWithFailuresAndSeveralRelays(t *testing.T) {
 		t.Run(fmt.Sprint(relays), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			cfg := w.config().set("delivery.queue", 20).set("delivery.schedule", hastily()).set("delivery.rest", "100ms").set("delivery.rest_max", "200ms").
+			cfg := w.config().set("delivery.queue", 20).set("delivery.schedule", hastily()).set("delivery.pause", "100ms").set("delivery.pause_max", "200ms").
 				webhook(w.hook, "/strict", map[string]any{"ordering": "strict"}).
 				webhook(w.hook, "/resource", map[string]any{"ordering": "resource"}).
 				webhook(w.hook, "/none")

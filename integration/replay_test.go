@@ -58,7 +58,7 @@ func TestReplay_MissedEventsArriveAlthoughTheRelayIsKilled(t *testing.T) {
 func TestReplay_InOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	cfg := w.config().set("delivery.schedule", hastily()).set("delivery.rest", "100ms").set("delivery.rest_max", "200ms").
+	cfg := w.config().set("delivery.schedule", hastily()).set("delivery.pause", "100ms").set("delivery.pause_max", "200ms").
 		webhook(w.hook, "/strict", map[string]any{"ordering": "strict"})
 	p := start(t, cfg)
 	var a account

@@ -14,7 +14,7 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/down").webhook(w.hook, "/ops", map[string]any{"events": []string{"endpoint.*", "delivery.exhausted"}}).
-		set("delivery.rest_after", 5).set("delivery.rest", "200ms").set("delivery.rest_max", "500ms").set("delivery.schedule", []string{"1h"})
+		set("delivery.pause_after", 5).set("delivery.pause", "200ms").set("delivery.pause_max", "500ms").set("delivery.schedule", []string{"1h"})
 	w.hook.Respond(onPath("/down", receiver.Response{Status: 500}))
 	start(t, cfg)
 	var a account
@@ -59,7 +59,7 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 func TestRest_AProbeFromTheLogIsNoAttempt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	cfg := w.config().webhook(w.hook, "/down").set("delivery.rest_after", 1).set("delivery.rest", "50ms").set("delivery.rest_max", "50ms").
+	cfg := w.config().webhook(w.hook, "/down").set("delivery.pause_after", 1).set("delivery.pause", "50ms").set("delivery.pause_max", "50ms").
 		set("delivery.schedule", []string{"1h"})
 	w.hook.Respond(onPath("/down", receiver.Response{Status: 500}))
 	p := start(t, cfg)
@@ -138,7 +138,7 @@ func TestRest_HopelessEndpointIsDisabled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/hopeless").webhook(w.hook, "/ops", map[string]any{"events": []string{"endpoint.*"}}).
-		set("delivery.rest_after", 3).set("delivery.rest", "50ms").set("delivery.rest_max", "100ms").
+		set("delivery.pause_after", 3).set("delivery.pause", "50ms").set("delivery.pause_max", "100ms").
 		set("delivery.disable_after", "3s").set("delivery.disable_spread", "1200ms").set("delivery.schedule", []string{"100ms", "1h"})
 	w.hook.Respond(onPath("/hopeless", receiver.Response{Status: 500}))
 	start(t, cfg)

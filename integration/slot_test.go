@@ -80,7 +80,7 @@ func TestSlot_StuckOutbox(t *testing.T) {
 	cfg := w.config().webhook(w.hook, "/all").set("source.retained_warning", "2MiB")
 	p := start(t, cfg)
 	second := launch(t, cfg)
-	second.metric(stateLine("standing by"))
+	second.metric(stateLine("standby"))
 	var a account
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")

@@ -175,7 +175,7 @@ func TestSubscription_UnresolvedRealmIsKeptAndNeverSent(t *testing.T) {
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/acme")
 	w.until("the event is kept", `SELECT count(*) = 1 FROM relay.event WHERE resource = $1 AND name = 'user.role.assigned' AND tenant IS NULL AND webhooks = '{}'`, nobody)
-	p.metric("iam_relay_events_unresolved_total 1")
+	p.metric("iam_relay_events_without_tenant_total 1")
 	p.waitFor(within(t), "tenant of an event not found; the event is stored and delivered to nobody")
 	p.waitFor(within(t), "event=user.role.assigned webhook_id=evt_")
 	a.arrives(t, w.hook, "/all")

@@ -20,7 +20,7 @@ func TestTenantMove_NothingOfTheFormerTenantIsSent(t *testing.T) {
 	}
 	users := []string{"user.created"}
 	configure := func(moved, narrowed string) *config {
-		return w.config().set("delivery.schedule", slices.Repeat([]string{"300ms"}, 200)).set("delivery.rest_after", 10000).
+		return w.config().set("delivery.schedule", slices.Repeat([]string{"300ms"}, 200)).set("delivery.pause_after", 10000).
 			webhook(w.hook, "/control", map[string]any{"events": users}).
 			webhook(w.hook, "/config", map[string]any{"events": users, "tenant": moved}).
 			webhook(w.hook, "/narrow", map[string]any{"events": users, "tenant": narrowed}).

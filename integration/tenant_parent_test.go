@@ -30,7 +30,7 @@ func TestTenantMove_ThroughAParent(t *testing.T) {
 	hook, secret := w.subscribe("/moved", "user.created")
 	w.exec(`UPDATE webhooks SET client = $2 WHERE id = $1`, hook, client)
 	cfg := w.config().set("mapping.file", mappingFile(t, parentMapping)).set("mapping.preset", "").
-		set("delivery.schedule", slices.Repeat([]string{"300ms"}, 200)).set("delivery.rest_after", 10000).
+		set("delivery.schedule", slices.Repeat([]string{"300ms"}, 200)).set("delivery.pause_after", 10000).
 		webhook(w.hook, "/control", map[string]any{"events": []string{"user.created"}})
 	cfg.secrets = append(cfg.secrets, secret)
 	w.hook.Respond(func(d *receiver.Delivery) receiver.Response {

@@ -6,8 +6,7 @@ import (
 	"net/http"
 )
 
-// Check is the state of one thing that the relay cannot work without. Whoever asks sees Detail: it holds no URL with a
-// password and no payload.
+// Check is the result of one readiness check. Detail is public: it must contain neither passwords nor payloads.
 type Check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
@@ -19,18 +18,18 @@ type readinessReport struct {
 	Checks []Check `json:"checks"`
 }
 
-// serveHealth says that the process runs, and no more: an orchestrator that restarts the relay because its database is
-// away would only add to the trouble.
+// serveHealth reports only that the process is running. Restarting the relay does not bring back an unreachable database, so
+// liveness must not depend on one.
 func serveHealth(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, "ok\n") // the client is gone if this fails, and there is nobody left to tell
+	_, _ = io.WriteString(w, "ok\n") // fails only if the client has disconnected
 }
 
-// readiness answers 503 as soon as one check fails, and names each.
-func readiness(ask func() []Check) http.Handler {
+// readiness responds with 503 if any check fails, and lists all checks.
+func readiness(checks func() []Check) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		report := readinessReport{Ready: true, Checks: append([]Check{}, ask()...)}
+		report := readinessReport{Ready: true, Checks: append([]Check{}, checks()...)}
 		for _, check := range report.Checks {
 			report.Ready = report.Ready && check.OK
 		}

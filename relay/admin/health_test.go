@@ -16,12 +16,12 @@ func TestReadiness(t *testing.T) {
 		"nothing to check": {
 			nil, http.StatusOK, `{"ready":true,"checks":[]}`,
 		},
-		"all well": {
+		"all passed": {
 			[]Check{{Name: "source", OK: true}, {Name: "outbox", OK: true, Detail: "latency 1ms"}},
 			http.StatusOK,
 			`{"ready":true,"checks":[{"name":"source","ok":true},{"name":"outbox","ok":true,"detail":"latency 1ms"}]}`,
 		},
-		"one dead": {
+		"one failed": {
 			[]Check{{Name: "source", Detail: "connection refused"}, {Name: "outbox", OK: true}},
 			http.StatusServiceUnavailable,
 			`{"ready":false,"checks":[{"name":"source","ok":false,"detail":"connection refused"},{"name":"outbox","ok":true}]}`,
@@ -42,19 +42,19 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-func TestReadiness_IsAskedEachTime(t *testing.T) {
+func TestReadiness_ChecksEveryRequest(t *testing.T) {
 	t.Parallel()
-	var dead atomic.Bool
-	url := start(t, Config{Ready: func() []Check { return []Check{{Name: "source", OK: !dead.Load()}} }})
+	var failed atomic.Bool
+	url := start(t, Config{Ready: func() []Check { return []Check{{Name: "source", OK: !failed.Load()}} }})
 	for _, want := range []int{http.StatusOK, http.StatusServiceUnavailable, http.StatusOK} {
-		dead.Store(want != http.StatusOK)
+		failed.Store(want != http.StatusOK)
 		if got, _, _ := get(t, url+"/readyz"); got != want {
 			t.Errorf("status %d, want %d", got, want)
 		}
 	}
 }
 
-// A relay that cannot work lives all the same: restarting it would not bring its database back.
+// Restarting the relay does not bring back its database.
 func TestHealth_DoesNotDependOnReadiness(t *testing.T) {
 	t.Parallel()
 	url := start(t, Config{Ready: func() []Check { return []Check{{Name: "source"}} }})

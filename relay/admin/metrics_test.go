@@ -13,7 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// scrape returns the relay's own samples, as "name{labels} value" without the prefix, buckets left out.
+// scrape returns the relay's own samples as "name{labels} value", without their prefix and without buckets.
 func scrape(t *testing.T, url string) []string {
 	t.Helper()
 	status, body, _ := get(t, url+"/metrics")
@@ -30,14 +30,14 @@ func scrape(t *testing.T, url string) []string {
 	return samples
 }
 
-func TestMetrics_Counted(t *testing.T) {
+func TestMetrics_Counters(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	metrics := NewMetrics(registry, "delivered", "timeout")
 	url := start(t, Config{Registry: registry})
 
 	metrics.Transaction(250 * time.Millisecond)
-	metrics.Transaction(-time.Second) // the source's clock is ahead
+	metrics.Transaction(-time.Second) // the source's clock is ahead of ours
 	metrics.Changes("users", cdc.Insert, 3)
 	metrics.Changes("users", cdc.Delete, 1)
 	metrics.Event("user.created", true)
@@ -54,13 +54,13 @@ func TestMetrics_Counted(t *testing.T) {
 		`commit_to_delivery_seconds_count 1`,
 		`commit_to_outbox_seconds_sum 0.25`,
 		`commit_to_outbox_seconds_count 2`,
-		`deliveries_total{class="delivered"} 1`,
-		`deliveries_total{class="timeout"} 0`,
-		`delivery_duration_seconds_sum 0.125`,
-		`delivery_duration_seconds_count 1`,
+		`delivery_attempt_duration_seconds_sum 0.125`,
+		`delivery_attempt_duration_seconds_count 1`,
+		`delivery_attempts_total{class="delivered"} 1`,
+		`delivery_attempts_total{class="timeout"} 0`,
 		`events_total{event="user.created"} 2`,
-		`events_unresolved_total 1`,
 		`events_without_body_total 3`,
+		`events_without_tenant_total 1`,
 		`outbox_commit_seconds_sum 0.5`,
 		`outbox_commit_seconds_count 1`,
 		`transactions_total 2`,
@@ -70,7 +70,7 @@ func TestMetrics_Counted(t *testing.T) {
 	}
 }
 
-func TestState_IsAskedAtEachScrape(t *testing.T) {
+func TestState_IsReadAtEachScrape(t *testing.T) {
 	t.Parallel()
 	var state atomic.Pointer[State]
 	url := start(t, Config{State: func() State { return *state.Load() }})
@@ -84,9 +84,9 @@ func TestState_IsAskedAtEachScrape(t *testing.T) {
 		},
 	})
 	want := []string{
-		`held_events 2`,
+		`delayed_events 2`,
 		`leader 1`,
-		`optional_withheld 5`,
+		`optional_inaccessible 5`,
 		`replication_lag_bytes 4096`,
 		`slot_active 1`,
 		`slot_retained_wal_bytes 1.048576e+06`,
@@ -97,46 +97,46 @@ func TestState_IsAskedAtEachScrape(t *testing.T) {
 		`slot_status{status="reserved"} 0`,
 		`slot_status{status="unreserved"} 0`,
 		`source_connected 1`,
-		`state{state="behind"} 0`,
+		`state{state="catching up"} 0`,
 		`state{state="disconnected"} 0`,
 		`state{state="idle"} 0`,
 		`state{state="lost"} 0`,
-		`state{state="standing by"} 0`,
+		`state{state="standby"} 0`,
 		`state{state="starting"} 0`,
 		`state{state="streaming"} 0`,
 		`state{state="stuck"} 1`,
-		`webhook_behind{webhook="audit"} 2`,
-		`webhook_behind{webhook="crm"} 0`,
-		`webhook_dead{webhook="audit"} 4`,
-		`webhook_dead{webhook="crm"} 0`,
-		`webhook_parked{webhook="audit"} 3`,
-		`webhook_parked{webhook="crm"} 0`,
-		`webhook_queue{webhook="audit"} 1`,
-		`webhook_queue{webhook="crm"} 0`,
+		`webhook_dead_deliveries{webhook="audit"} 4`,
+		`webhook_dead_deliveries{webhook="crm"} 0`,
+		`webhook_lag_events{webhook="audit"} 2`,
+		`webhook_lag_events{webhook="crm"} 0`,
+		`webhook_queued_deliveries{webhook="audit"} 1`,
+		`webhook_queued_deliveries{webhook="crm"} 0`,
+		`webhook_retrying_deliveries{webhook="audit"} 3`,
+		`webhook_retrying_deliveries{webhook="crm"} 0`,
 	}
 	if diff := cmp.Diff(want, scrape(t, url)); diff != "" {
 		t.Error(diff)
 	}
 
-	// What is unknown is left out, and a webhook that was removed is gone.
+	// Unknown values are absent, and so is a removed webhook.
 	state.Store(&State{Webhooks: []WebhookStats{{Webhook: "crm", Parked: 7}}})
 	want = []string{
-		`held_events 0`,
+		`delayed_events 0`,
 		`leader 0`,
-		`optional_withheld 0`,
+		`optional_inaccessible 0`,
 		`replication_lag_bytes 0`,
 		`source_connected 0`,
-		`webhook_behind{webhook="crm"} 0`,
-		`webhook_dead{webhook="crm"} 0`,
-		`webhook_parked{webhook="crm"} 7`,
-		`webhook_queue{webhook="crm"} 0`,
+		`webhook_dead_deliveries{webhook="crm"} 0`,
+		`webhook_lag_events{webhook="crm"} 0`,
+		`webhook_queued_deliveries{webhook="crm"} 0`,
+		`webhook_retrying_deliveries{webhook="crm"} 7`,
 	}
 	if diff := cmp.Diff(want, scrape(t, url)); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestState_LagGrowsWhileNothingIsHeard(t *testing.T) {
+func TestState_LagGrowsWithoutServerMessages(t *testing.T) {
 	t.Parallel()
 	through := time.Now().Add(-time.Hour)
 	url := start(t, Config{State: func() State { return State{Through: through} }})
@@ -146,8 +146,8 @@ func TestState_LagGrowsWhileNothingIsHeard(t *testing.T) {
 	}
 }
 
-// Two webhooks of one name are a fault of the caller; the scrape reports it and serves all that is sound.
-func TestMetrics_OneFaultDoesNotHideTheRest(t *testing.T) {
+// Two webhooks with the same name are the caller's bug; the scrape still serves all other metrics.
+func TestMetrics_InvalidMetricDoesNotHideOthers(t *testing.T) {
 	t.Parallel()
 	url := start(t, Config{State: func() State {
 		return State{Leader: true, Webhooks: []WebhookStats{{Webhook: "audit"}, {Webhook: "audit"}}}
@@ -157,13 +157,13 @@ func TestMetrics_OneFaultDoesNotHideTheRest(t *testing.T) {
 	}
 }
 
-func TestMetrics_Build(t *testing.T) {
+func TestMetrics_BuildInfo(t *testing.T) {
 	t.Parallel()
 	url := start(t, Config{Version: "v1.2.3"})
 	_, body, _ := get(t, url+"/metrics")
 	for _, part := range []string{`version="v1.2.3"`, "process_resident_memory_bytes", "go_goroutines"} {
 		if !strings.Contains(body, part) {
-			t.Errorf("/metrics does not hold %s", part)
+			t.Errorf("/metrics does not contain %s", part)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package admin is the relay's operating face: whether the process lives, whether it can do its work, and in numbers how
-// well. It knows nothing of how the relay works; it is told what to ask.
+// Package admin serves health, readiness and metrics over HTTP. It imports nothing of the relay's inner packages: the caller
+// passes functions that report the current state.
 package admin
 
 import (
@@ -17,19 +17,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// shutdownLimit bounds the wait for requests that are being answered when the relay stops.
+// shutdownLimit bounds how long shutdown waits for requests in progress.
 const shutdownLimit = 3 * time.Second
 
 // Config is what a Server needs. Only State may be nil.
 type Config struct {
-	// Listen is host:port; port 0 takes a free one.
+	// Listen is host:port; port 0 chooses a free one.
 	Listen string
 	Logger *slog.Logger
-	// Registry is served at /metrics. New adds to it the build, the Go runtime, the process and State.
+	// Registry is served at /metrics. New adds build, Go runtime and process metrics to it, and those of State.
 	Registry *prometheus.Registry
-	// Ready is called for each request of /readyz and must not block: it reports what is known, it does not go and look.
+	// Ready is called for each request to /readyz. It must not block: it returns what is known, without querying a database.
 	Ready func() []Check
-	// State is called for each scrape and must not block either.
+	// State is called for each scrape and must not block.
 	State   func() State
 	Version string
 }
@@ -41,8 +41,8 @@ type Server struct {
 	logger   *slog.Logger
 }
 
-// New binds the address, so that a port that is taken stops the relay at its start instead of leaving it unobserved.
-// It serves nothing before Run; a Server that is never run must be closed.
+// New binds the address, so that the relay fails at startup if the port is in use, rather than running without metrics.
+// The Server accepts no requests before Run. A Server that is never run must be closed.
 func New(c Config) (*Server, error) {
 	if err := register(c); err != nil {
 		return nil, err
@@ -73,31 +73,31 @@ func routes(c Config) http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{
 		Registry: c.Registry,
 		ErrorLog: slog.NewLogLogger(c.Logger.Handler(), slog.LevelError),
-		// One metric that cannot be collected must not hide the others from whoever is looking for the fault.
+		// One metric that cannot be collected must not hide the others.
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: 8,
 	}))
 	return mux
 }
 
-// bindHint says what an operator can do about an address that cannot be bound.
+// bindHint returns what the operator can do about an address that cannot be bound.
 func bindHint(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "another process has this port, perhaps another iam-relay; stop it or set admin.listen to a free one"
+		return "another process uses this port, perhaps another iam-relay; stop it or set admin.listen to a free port"
 	case errors.Is(err, syscall.EACCES):
-		return "ports below 1024 need privileges; set admin.listen to a higher one"
+		return "ports below 1024 require privileges; set admin.listen to a higher port"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "this machine does not have that address; set admin.listen to one of its own, or to :9464 for all"
+		return "this machine does not have that address; set admin.listen to one that it has, or to :9464 for all addresses"
 	}
 	return "set admin.listen to host:port, such as 127.0.0.1:9464"
 }
 
-// Addr is the bound address, with the port that was really taken.
+// Addr is the bound address, including the port that was chosen for port 0.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Run serves until ctx ends, then lets the requests at hand finish, for a few seconds at most. It returns nil after such an
-// end, and an error if it can no longer serve.
+// Run serves until ctx ends, then waits up to shutdownLimit for requests in progress and returns nil. It returns an error if
+// it can no longer serve.
 func (s *Server) Run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -118,8 +118,8 @@ func (s *Server) stop(ctx context.Context) error {
 	defer cancel()
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		// A scraper that reads slowly is no reason to report a clean stop as a failed one.
-		s.logger.WarnContext(ctx, "admin requests were cut off", slog.Duration("after", shutdownLimit))
+		// A slow scraper does not turn a clean shutdown into a failed one.
+		s.logger.WarnContext(ctx, "admin server: requests still in progress were closed at shutdown", slog.Duration("after", shutdownLimit))
 		return s.http.Close()
 	}
 	return err

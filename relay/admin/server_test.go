@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func allWell() []Check { return nil }
+func noChecks() []Check { return nil }
 
 // start runs a Server on a free port until the test ends, and returns its URL.
 func start(t *testing.T, c Config) string {
@@ -28,7 +28,7 @@ func start(t *testing.T, c Config) string {
 		c.Registry = prometheus.NewRegistry()
 	}
 	if c.Ready == nil {
-		c.Ready = allWell
+		c.Ready = noChecks
 	}
 	server, err := New(c)
 	if err != nil {
@@ -46,7 +46,7 @@ func start(t *testing.T, c Config) string {
 	return "http://" + server.Addr().String()
 }
 
-// get asks over a connection of its own, so that no idle one outlives the test.
+// get uses a new connection, so that no idle one outlives the test.
 func get(t *testing.T, url string) (status int, body string, header http.Header) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -66,7 +66,7 @@ func get(t *testing.T, url string) (status int, body string, header http.Header)
 	return response.StatusCode, string(text), response.Header
 }
 
-func TestServer_OnlyItsOwnPaths(t *testing.T) {
+func TestServer_Paths(t *testing.T) {
 	t.Parallel()
 	url := start(t, Config{})
 	for path, want := range map[string]int{
@@ -87,14 +87,14 @@ func TestNew_AddressInUse(t *testing.T) {
 	}
 	defer taken.Close()
 	_, err = New(Config{
-		Listen: taken.Addr().String(), Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Ready: allWell,
+		Listen: taken.Addr().String(), Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Ready: noChecks,
 	})
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("error %v, want EADDRINUSE", err)
 	}
 	for _, part := range []string{taken.Addr().String(), "set admin.listen"} {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("error %q does not say %q", err, part)
+			t.Errorf("error %q does not contain %q", err, part)
 		}
 	}
 }
@@ -102,17 +102,17 @@ func TestNew_AddressInUse(t *testing.T) {
 func TestNew_BadAddress(t *testing.T) {
 	t.Parallel()
 	_, err := New(Config{
-		Listen: "9464", Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Ready: allWell,
+		Listen: "9464", Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Ready: noChecks,
 	})
 	if err == nil || !strings.Contains(err.Error(), "host:port") {
-		t.Fatalf("error %v, want one that names the form host:port", err)
+		t.Fatalf("error %v, want one that contains host:port", err)
 	}
 }
 
-func TestServer_RunAfterCancelStillReleasesTheAddress(t *testing.T) {
+func TestServer_RunAfterCancelReleasesTheAddress(t *testing.T) {
 	t.Parallel()
 	server, err := New(Config{
-		Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Ready: allWell,
+		Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), Ready: noChecks,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -124,13 +124,13 @@ func TestServer_RunAfterCancelStillReleasesTheAddress(t *testing.T) {
 	}
 	again, err := net.Listen("tcp", server.Addr().String())
 	if err != nil {
-		t.Fatalf("the address is still held: %v", err)
+		t.Fatalf("the address is still in use: %v", err)
 	}
 	again.Close()
 }
 
-// A request that is being answered when the relay stops is answered.
-func TestServer_StopFinishesRequests(t *testing.T) {
+// A request in progress at shutdown is completed.
+func TestServer_ShutdownCompletesRequests(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}), make(chan struct{})
 	server, err := New(Config{
@@ -150,7 +150,7 @@ func TestServer_StopFinishesRequests(t *testing.T) {
 	go func() {
 		<-asked
 		cancel()
-		for refused := false; !refused; { // until the stop has begun
+		for refused := false; !refused; { // until shutdown has begun
 			conn, err := net.Dial("tcp", server.Addr().String())
 			if refused = err != nil; !refused {
 				conn.Close()

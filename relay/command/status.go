@@ -16,12 +16,11 @@ import (
 
 // status is how the relay stands, as the databases tell it. Its JSON is for scripts: fields are added, not renamed.
 type status struct {
-	// Standing is in one word how the relay stands: starting, stopped, lost, stuck, disconnected, behind, streaming or idle. Why
-	// says what is in the way, if something is.
-	Standing string `json:"standing"`
-	Why      string `json:"why,omitempty"`
-
-	State    outbox.State `json:"state"`
+	// State is starting, stopped, lost, stuck, disconnected, catching up, streaming or idle. Why gives the cause of a bad one.
+	State string `json:"state"`
+	Why   string `json:"why,omitempty"`
+	// Phase is how far ingestion has come in its life: new, copying or streaming.
+	Phase    outbox.State `json:"phase"`
 	Database string       `json:"database,omitempty"`
 	SystemID string       `json:"system_id,omitempty"`
 	Position string       `json:"position,omitempty"`
@@ -93,18 +92,18 @@ func statusCommand(flags *flag.FlagSet) func(context.Context, *environment, []st
 func (s *status) write(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
-	switch s.State {
-	case outbox.StateNew:
-		line("state", "nothing was read yet")
-	case outbox.StateCopying:
-		line("state", "the first copy has begun and not ended")
-	default:
-		line("state", "streaming from database %s", s.Database)
-		line("position", "%s, stored %s", s.Position, s.Updated.Format(time.RFC3339))
-	}
-	line("standing", "%s", s.Standing)
+	line("state", "%s", s.State)
 	if s.Why != "" {
 		line("", "%s", s.Why)
+	}
+	switch s.Phase {
+	case outbox.StateNew:
+		line("phase", "nothing read yet")
+	case outbox.StateCopying:
+		line("phase", "initial copy in progress")
+	default:
+		line("phase", "streaming from database %s", s.Database)
+		line("position", "%s, stored %s", s.Position, s.Updated.Format(time.RFC3339))
 	}
 	if s.LeaderPID == 0 {
 		line("relay", "none is running")

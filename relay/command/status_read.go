@@ -80,7 +80,7 @@ func (s *status) readPosition(ctx context.Context, cfg *config.Config, store *ou
 			break
 		}
 	}
-	s.State, s.Database, s.SystemID, s.Updated = position.State, position.Database, position.SystemID, position.Updated.UTC()
+	s.Phase, s.Database, s.SystemID, s.Updated = position.State, position.Database, position.SystemID, position.Updated.UTC()
 	s.DeliveredThrough = position.Delivered
 	if position.State == outbox.StateStreaming {
 		s.Position = position.LSN.String()
@@ -125,7 +125,7 @@ const (
 
 // summarize says in one word how the relay is doing, as far as the databases can show it.
 func (s *status) summarize(position outbox.Position) {
-	s.Standing = string(func() admin.Standing {
+	s.State = string(func() admin.Standing {
 		switch {
 		case s.lost:
 			return admin.Lost

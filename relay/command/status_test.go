@@ -21,7 +21,7 @@ func TestStatus_WithoutAnOutbox(t *testing.T) {
 	w := newWorld(t)
 	w.run("status").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; run or setup makes it, check tells what is missing")
 	w.run("setup")
-	w.run("status").done("state     nothing was read yet\nstanding  stopped\nrelay     none is running\nslot      NAME does not exist\nevents    none\n")
+	w.run("status").done("state   stopped\nphase   nothing read yet\nrelay   none is running\nslot    NAME does not exist\nevents  none\n")
 }
 
 var moments = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9A-F]+/[0-9A-F]+\b`)
@@ -45,7 +45,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	relay.stop()
 	r = w.run("status", "--json")
 	var got struct {
-		State     string
+		Phase     string
 		Position  string
 		LeaderPID int `json:"leader_pid"`
 		Slot      struct {
@@ -62,7 +62,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	if err := json.Unmarshal([]byte(run(t, "status", "--config", w.config, "--json").out), &got); err != nil {
 		t.Fatalf("%v in %s", err, r.out)
 	}
-	if got.State != "streaming" || !moments.MatchString(got.Position) || got.LeaderPID != 0 || !got.Slot.Exists || got.Slot.Active || got.Slot.LagBytes < 0 ||
+	if got.Phase != "streaming" || !moments.MatchString(got.Position) || got.LeaderPID != 0 || !got.Slot.Exists || got.Slot.Active || got.Slot.LagBytes < 0 ||
 		got.LastEvent.ID < 3 || got.LastEvent.ID != got.DeliveredThrough {
 		t.Errorf("it says %s", r.out)
 	}
@@ -72,7 +72,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	// The outbox can be told of while the source is away.
 	w.outboxOnly()
 	r = w.run("status")
-	r.has("state     streaming from database NAME", "crm      config  *       live   0       1       0")
+	r.has("phase     streaming from database NAME", "crm      config  *       live   0       1       0")
 	r.fails(1, "connect to the source: nothing listens on 127.0.0.1:1; check host and port in the URL, and that the server runs")
 }
 
@@ -101,10 +101,10 @@ func TestStatus_Ready(t *testing.T) {
 }
 
 // An idle source is told from a stuck outbox: here a session has a lock on the position.
-func TestStatus_Standing(t *testing.T) {
+func TestStatus_State(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	standing := func() (s struct{ Standing, Why string }) {
+	read := func() (s struct{ State, Why string }) {
 		if err := json.Unmarshal([]byte(run(t, "status", "--config", w.config, "--json").out), &s); err != nil {
 			t.Fatal(err)
 		}
@@ -114,8 +114,8 @@ func TestStatus_Standing(t *testing.T) {
 		t.Helper()
 		var last string
 		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-			s := standing()
-			if s.Standing == want {
+			s := read()
+			if s.State == want {
 				return s.Why
 			}
 			last = fmt.Sprint(s)

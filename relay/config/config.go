@@ -87,9 +87,9 @@ type Delivery struct {
 	AllowNetworks  []netip.Prefix `toml:"allow_networks"`
 	IAMWebhooks    bool           `toml:"iam_webhooks"`
 	Senders        int            `toml:"senders"`
-	RestAfter      int            `toml:"rest_after"`
-	Rest           Duration       `toml:"rest"`
-	RestMax        Duration       `toml:"rest_max"`
+	RestAfter      int            `toml:"pause_after"`
+	Rest           Duration       `toml:"pause"`
+	RestMax        Duration       `toml:"pause_max"`
 	DisableAfter   Duration       `toml:"disable_after"`
 	DisableSpread  Duration       `toml:"disable_spread"`
 	// MaxPayload is 0 where bodies of any size are sent.
