@@ -38,7 +38,7 @@ func TestCondition_WithoutAValue(t *testing.T) {
 		t.Run(condition, func(t *testing.T) {
 			var p problems
 			l := &loader{rules: w.rules, problems: &p, decoder: decoder{&p}}
-			c := l.condition(word{text: condition, at: position{"my.toml", 7}}, w.rules.byName["users"], false)
+			c := l.condition(word{text: condition, at: position{File: "my.toml", Line: 7}}, w.rules.byName["users"], false)
 			if c == nil && reason == "refused" {
 				return
 			}

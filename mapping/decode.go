@@ -3,6 +3,8 @@ package mapping
 import (
 	"slices"
 	"time"
+
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // word is a string of a mapping file and where it stands.
@@ -26,84 +28,84 @@ type decoder struct {
 }
 
 // known reports keys of a table that have no meaning there.
-func (d decoder) known(n *node, where string, keys ...string) {
+func (d decoder) known(n *tomlpos.Node, where string, keys ...string) {
 	if n == nil || !d.table(n, where) {
 		return
 	}
-	for _, e := range n.entries {
-		if !slices.Contains(keys, e.key) {
-			d.problems.add(e.at, "unknown key %q in %s%s", e.key, where, suggest(e.key, keys))
+	for _, e := range n.Entries {
+		if !slices.Contains(keys, e.Key) {
+			d.problems.add(e.At, "unknown key %q in %s%s", e.Key, where, suggest(e.Key, keys))
 		}
 	}
 }
 
-func (d decoder) table(n *node, what string) bool {
-	if n.kind != tableNode {
-		d.problems.add(n.at, "%s must be a table", what)
+func (d decoder) table(n *tomlpos.Node, what string) bool {
+	if n.Kind != tomlpos.Table {
+		d.problems.add(n.At, "%s must be a table", what)
 		return false
 	}
 	return true
 }
 
-func (d decoder) word(n *node, key string) word {
-	v := n.get(key)
+func (d decoder) word(n *tomlpos.Node, key string) word {
+	v := n.Get(key)
 	if v == nil {
-		return word{at: n.at}
+		return word{at: n.At}
 	}
 	return d.asWord(v, key)
 }
 
-func (d decoder) asWord(v *node, key string) word {
-	s, ok := v.scalar.(string)
+func (d decoder) asWord(v *tomlpos.Node, key string) word {
+	s, ok := v.Scalar.(string)
 	if !ok || s == "" {
-		d.problems.add(v.at, "%s must be a string that is not empty", key)
-		return word{at: v.at}
+		d.problems.add(v.At, "%s must be a string that is not empty", key)
+		return word{at: v.At}
 	}
-	return word{text: s, at: v.at}
+	return word{text: s, at: v.At}
 }
 
-func (d decoder) bool(n *node, key string) (value, given bool) {
-	v := n.get(key)
+func (d decoder) bool(n *tomlpos.Node, key string) (value, given bool) {
+	v := n.Get(key)
 	if v == nil {
 		return false, false
 	}
-	b, ok := v.scalar.(bool)
+	b, ok := v.Scalar.(bool)
 	if !ok {
-		d.problems.add(v.at, "%s must be true or false", key)
+		d.problems.add(v.At, "%s must be true or false", key)
 	}
 	return b, ok
 }
 
-func (d decoder) int(n *node, key string) (int, position) {
-	v := n.get(key)
+func (d decoder) int(n *tomlpos.Node, key string) (int, position) {
+	v := n.Get(key)
 	if v == nil {
-		return 0, n.at
+		return 0, n.At
 	}
-	i, ok := v.scalar.(int64)
+	i, ok := v.Scalar.(int64)
 	if !ok {
-		d.problems.add(v.at, "%s must be a whole number", key)
+		d.problems.add(v.At, "%s must be a whole number", key)
 	}
-	return int(i), v.at
+	return int(i), v.At
 }
 
 // words reads a list of strings; oneAllowed takes a single string for a list of one.
-func (d decoder) words(n *node, key string, oneAllowed bool) []word {
-	v := n.get(key)
+func (d decoder) words(n *tomlpos.Node, key string, oneAllowed bool) []word {
+	v := n.Get(key)
 	if v == nil {
 		return nil
 	}
-	if _, ok := v.scalar.(string); ok && oneAllowed {
+	if _, ok := v.Scalar.(string); ok && oneAllowed {
 		if w := d.asWord(v, key); w.given() {
 			return []word{w}
 		}
 		return nil
 	}
-	if v.kind != listNode {
-		d.problems.add(v.at, "%s must be a list of strings", key)
+	if v.Kind != tomlpos.List {
+		d.problems.add(v.At, "%s must be a list of strings", key)
 		return nil
 	}
-	out := make([]word, 0, len(v.items))
-	for _, item := range v.items {
+	out := make([]word, 0, len(v.Items))
+	for _, item := range v.Items {
 		w := d.asWord(item, "each of "+key)
 		if !w.given() {
 			continue
@@ -118,25 +120,25 @@ func (d decoder) words(n *node, key string, oneAllowed bool) []word {
 }
 
 // pairs reads a table of strings.
-func (d decoder) pairs(n *node, key string) []pair {
-	v := n.get(key)
+func (d decoder) pairs(n *tomlpos.Node, key string) []pair {
+	v := n.Get(key)
 	if v == nil || !d.table(v, key) {
 		return nil
 	}
-	out := make([]pair, 0, len(v.entries))
-	for _, e := range v.entries {
-		if w := d.asWord(e.value, key+"."+e.key); w.given() {
-			out = append(out, pair{name: e.key, at: e.at, word: w})
+	out := make([]pair, 0, len(v.Entries))
+	for _, e := range v.Entries {
+		if w := d.asWord(e.Value, key+"."+e.Key); w.given() {
+			out = append(out, pair{name: e.Key, at: e.At, word: w})
 		}
 	}
 	return out
 }
 
-func (d decoder) duration(n *node, key string) time.Duration {
+func (d decoder) duration(n *tomlpos.Node, key string) time.Duration {
 	w := d.word(n, key)
 	if !w.given() {
-		if n.get(key) == nil {
-			d.problems.add(n.at, "%s is missing; for example %s = \"5s\"", key, key)
+		if n.Get(key) == nil {
+			d.problems.add(n.At, "%s is missing; for example %s = \"5s\"", key, key)
 		}
 		return 0
 	}

@@ -37,7 +37,7 @@ func (e *evaluator) holds(c *condition) bool {
 	result, err := e.machine.Run(c.program, &e.scope)
 	if err != nil {
 		if e.failed != nil {
-			e.failed(ConditionFailure{File: c.at.file, Line: c.at.line, Condition: c.source, Table: c.table.name(), Reason: firstLine(err)})
+			e.failed(ConditionFailure{File: c.at.File, Line: c.at.Line, Condition: c.source, Table: c.table.name(), Reason: firstLine(err)})
 		}
 		return false
 	}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // field is one member of a payload object, or a bare value.
@@ -215,41 +217,41 @@ func (l *loader) parent(t *table, w word) (int, bool) {
 }
 
 // ownFields reads include and collect of a table or an event, by name and in the order of the file.
-func (l *loader) ownFields(t *table, source *node) []field {
+func (l *loader) ownFields(t *table, source *tomlpos.Node) []field {
 	var out []field
 	for _, p := range l.decoder.pairs(source, "include") {
 		if i, ok := l.parent(t, p.word); ok {
 			out = append(out, field{kind: includeField, parent: i}.named(p.name))
 		}
 	}
-	collects := source.get("collect")
+	collects := source.Get("collect")
 	if collects == nil || !l.decoder.table(collects, "collect") {
 		return out
 	}
-	for _, e := range collects.entries {
-		where := "collect." + e.key
-		l.decoder.known(e.value, where, "table", "by", "column")
-		if e.value.kind != tableNode {
+	for _, e := range collects.Entries {
+		where := "collect." + e.Key
+		l.decoder.known(e.Value, where, "table", "by", "column")
+		if e.Value.Kind != tomlpos.Table {
 			continue
 		}
 		if t.cdc.KeyColumns != 1 {
-			l.problems.add(e.at, "%s: the key of %s has %d columns, so it has no children", where, t.name(), t.cdc.KeyColumns)
+			l.problems.add(e.At, "%s: the key of %s has %d columns, so it has no children", where, t.name(), t.cdc.KeyColumns)
 			continue
 		}
-		if c := l.collect(e.value, where); c != nil {
+		if c := l.collect(e.Value, where); c != nil {
 			c.refersTo(t)
 			t.collects = true
-			out = append(out, field{kind: collectField, collect: c}.named(e.key))
+			out = append(out, field{kind: collectField, collect: c}.named(e.Key))
 		}
 	}
 	return out
 }
 
 // collect reads { table = "…", by = "…", column = "…" }.
-func (l *loader) collect(source *node, where string) *collect {
+func (l *loader) collect(source *tomlpos.Node, where string) *collect {
 	name, by := l.decoder.word(source, "table"), l.decoder.word(source, "by")
 	if !name.given() || !by.given() {
-		l.problems.add(source.at, "%s needs table and by: { table = \"children\", by = \"parent_id\" }", where)
+		l.problems.add(source.At, "%s needs table and by: { table = \"children\", by = \"parent_id\" }", where)
 		return nil
 	}
 	child := l.table(name)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // hold is unless_followed.
@@ -19,14 +20,14 @@ type hold struct {
 	followerSame []int
 }
 
-func (l *loader) loadHold(r *rule, source *node) *hold {
+func (l *loader) loadHold(r *rule, source *tomlpos.Node) *hold {
 	l.decoder.known(source, "unless_followed", "table", "on", "same", "within", "when")
-	if source.kind != tableNode {
+	if source.Kind != tomlpos.Table {
 		return nil
 	}
 	h := &hold{follower: r.table, on: l.operations(source, "on"), within: l.decoder.duration(source, "within")}
 	if r.event.group > 0 {
-		l.problems.add(source.at, "event %s: a grouped event cannot wait", r.event.name)
+		l.problems.add(source.At, "event %s: a grouped event cannot wait", r.event.name)
 	}
 	if w := l.decoder.word(source, "table"); w.given() {
 		if h.follower = l.table(w); h.follower == nil {
@@ -34,11 +35,11 @@ func (l *loader) loadHold(r *rule, source *node) *hold {
 		}
 	}
 	if h.follower == r.table && r.sharesOperation(h.on) {
-		l.problems.add(source.at, "event %s: its own change would count as the one that follows", r.event.name)
+		l.problems.add(source.At, "event %s: its own change would count as the one that follows", r.event.name)
 	}
 	same := l.decoder.words(source, "same", true)
 	if len(same) == 0 {
-		l.problems.add(source.at, "unless_followed needs same: the columns that both rows have in common")
+		l.problems.add(source.At, "unless_followed needs same: the columns that both rows have in common")
 	}
 	for _, w := range same {
 		own, ok := l.column(r.table, w)

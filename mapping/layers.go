@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // Options say which mapping to load.
@@ -27,8 +29,8 @@ type Options struct {
 const optionsFile = "mapping" // where a problem is with the Options themselves
 
 // readLayers reads the preset and the file and lays them over each other.
-func readLayers(o Options) (*node, error) {
-	var own *node
+func readLayers(o Options) (*tomlpos.Node, error) {
+	var own *tomlpos.Node
 	if o.File != "" {
 		source, err := os.ReadFile(o.File)
 		if err != nil {
@@ -37,13 +39,13 @@ func readLayers(o Options) (*node, error) {
 			}
 			return nil, &Error{[]Problem{{File: o.File, Text: "cannot be read: " + err.Error()}}}
 		}
-		if own, err = parseTOML(o.File, source); err != nil {
+		if own, err = parse(o.File, source); err != nil {
 			return nil, err
 		}
 	}
 	var p problems
 	d := decoder{&p}
-	preset, at := o.Preset, position{file: optionsFile}
+	preset, at := o.Preset, position{File: optionsFile}
 	if own != nil {
 		extends := d.word(own, "extends")
 		switch {
@@ -64,7 +66,7 @@ func readLayers(o Options) (*node, error) {
 		p.add(at, "%v", err)
 		return nil, p.err()
 	}
-	base, err := parseTOML(preset+".toml", source)
+	base, err := parse(preset+".toml", source)
 	if err != nil || own == nil {
 		return base, err
 	}
@@ -75,60 +77,60 @@ func readLayers(o Options) (*node, error) {
 // mergedByName are the tables' keys whose entries are laid over one by one.
 var mergedByName = []string{"parents", "format", "include", "collect"}
 
-func overlay(base, own *node) {
-	for _, e := range own.entries {
-		under := base.get(e.key)
+func overlay(base, own *tomlpos.Node) {
+	for _, e := range own.Entries {
+		under := base.Get(e.Key)
 		switch {
-		case under == nil || under.kind != e.value.kind || e.value.kind == scalarNode:
-			base.set(e.key, e.at, e.value)
-		case e.key == "tables":
-			for _, t := range e.value.entries {
+		case under == nil || under.Kind != e.Value.Kind || e.Value.Kind == tomlpos.Scalar:
+			base.Set(e.Key, e.At, e.Value)
+		case e.Key == "tables":
+			for _, t := range e.Value.Entries {
 				overlayTable(under, t)
 			}
-		case e.key == "events":
-			overlayEvents(under, e.value)
+		case e.Key == "events":
+			overlayEvents(under, e.Value)
 		default:
-			base.set(e.key, e.at, e.value)
+			base.Set(e.Key, e.At, e.Value)
 		}
 	}
 }
 
-func overlayTable(tables *node, own entry) {
-	under := tables.get(own.key)
-	if under == nil || own.value.kind != tableNode {
-		tables.set(own.key, own.at, own.value)
+func overlayTable(tables *tomlpos.Node, own tomlpos.Entry) {
+	under := tables.Get(own.Key)
+	if under == nil || own.Value.Kind != tomlpos.Table {
+		tables.Set(own.Key, own.At, own.Value)
 		return
 	}
-	for _, e := range own.value.entries {
-		below := under.get(e.key)
-		if below == nil || e.value.kind != tableNode || !slices.Contains(mergedByName, e.key) {
-			under.set(e.key, e.at, e.value)
+	for _, e := range own.Value.Entries {
+		below := under.Get(e.Key)
+		if below == nil || e.Value.Kind != tomlpos.Table || !slices.Contains(mergedByName, e.Key) {
+			under.Set(e.Key, e.At, e.Value)
 			continue
 		}
-		for _, one := range e.value.entries {
-			below.set(one.key, one.at, one.value)
+		for _, one := range e.Value.Entries {
+			below.Set(one.Key, one.At, one.Value)
 		}
 	}
 }
 
-func overlayEvents(events, own *node) {
-	fromPreset := len(events.items)
-	for _, event := range own.items {
+func overlayEvents(events, own *tomlpos.Node) {
+	fromPreset := len(events.Items)
+	for _, event := range own.Items {
 		name := nameOf(event)
-		i := slices.IndexFunc(events.items[:fromPreset], func(n *node) bool {
+		i := slices.IndexFunc(events.Items[:fromPreset], func(n *tomlpos.Node) bool {
 			return name != "" && nameOf(n) == name
 		})
-		if i >= 0 && events.items[i].at.file != event.at.file {
-			events.items[i] = event
+		if i >= 0 && events.Items[i].At.File != event.At.File {
+			events.Items[i] = event
 			continue
 		}
-		events.items = append(events.items, event) // A second one of its name is reported as a duplicate.
+		events.Items = append(events.Items, event) // A second one of its name is reported as a duplicate.
 	}
 }
 
-func nameOf(event *node) string {
-	if n := event.get("name"); n != nil {
-		name, _ := n.scalar.(string)
+func nameOf(event *tomlpos.Node) string {
+	if n := event.Get("name"); n != nil {
+		name, _ := n.Scalar.(string)
 		return name
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // Rules are a loaded mapping: checked in itself, and not yet against a database. They are immutable.
@@ -44,7 +45,7 @@ func Load(o Options) (*Rules, error) {
 	return load(document, o)
 }
 
-func load(document *node, o Options) (*Rules, error) {
+func load(document *tomlpos.Node, o Options) (*Rules, error) {
 	var p problems
 	l := &loader{
 		rules:    &Rules{schema: "public", byName: map[string]*table{}, tenantName: -1},
@@ -62,7 +63,7 @@ func load(document *node, o Options) (*Rules, error) {
 	case "tenant":
 		l.rules.resourceTenant = true
 	default:
-		p.add(position{file: optionsFile}, "resource_id %q: it is \"row\" or \"tenant\"%s", o.ResourceID, suggest(o.ResourceID, []string{"row", "tenant"}))
+		p.add(position{File: optionsFile}, "resource_id %q: it is \"row\" or \"tenant\"%s", o.ResourceID, suggest(o.ResourceID, []string{"row", "tenant"}))
 	}
 	l.loadTables(document)
 	l.loadTenant(document)
@@ -75,21 +76,21 @@ func load(document *node, o Options) (*Rules, error) {
 	return l.rules, nil
 }
 
-func (l *loader) loadTables(document *node) {
-	tables := document.get("tables")
-	if tables == nil || len(tables.entries) == 0 {
-		l.problems.add(document.at, "the mapping has no [tables.…]")
+func (l *loader) loadTables(document *tomlpos.Node) {
+	tables := document.Get("tables")
+	if tables == nil || len(tables.Entries) == 0 {
+		l.problems.add(document.At, "the mapping has no [tables.…]")
 		return
 	}
 	if !l.decoder.table(tables, "tables") {
 		return
 	}
-	for _, e := range tables.entries {
-		t := l.newTable(e.key, e.at, e.value)
+	for _, e := range tables.Entries {
+		t := l.newTable(e.Key, e.At, e.Value)
 		l.rules.tables = append(l.rules.tables, t)
-		l.rules.byName[e.key] = t
+		l.rules.byName[e.Key] = t
 	}
-	usable := slices.DeleteFunc(slices.Clone(l.rules.tables), func(t *table) bool { return t.source.kind != tableNode })
+	usable := slices.DeleteFunc(slices.Clone(l.rules.tables), func(t *table) bool { return t.source.Kind != tomlpos.Table })
 	for _, t := range usable {
 		l.linkParents(t)
 	}
@@ -154,10 +155,10 @@ func markEmbedded(fields []field, t *table) {
 	}
 }
 
-func (l *loader) loadTenant(document *node) {
+func (l *loader) loadTenant(document *tomlpos.Node) {
 	w := l.decoder.word(document, "tenant")
 	if !w.given() {
-		l.problems.add(document.at, "tenant is missing: name the table whose key scopes events and webhooks, for example tenant = \"realms\"")
+		l.problems.add(document.At, "tenant is missing: name the table whose key scopes events and webhooks, for example tenant = \"realms\"")
 		return
 	}
 	t := l.table(w)
@@ -179,10 +180,10 @@ func (l *loader) loadTenant(document *node) {
 }
 
 // dropEvents removes the events that are not wanted.
-func (l *loader) dropEvents(document *node, more []string) {
+func (l *loader) dropEvents(document *tomlpos.Node, more []string) {
 	drop := l.decoder.words(document, "drop", true)
 	for _, name := range more {
-		drop = append(drop, word{name, position{file: optionsFile}})
+		drop = append(drop, word{name, position{File: optionsFile}})
 	}
 	known := l.rules.EventNames()
 	for _, w := range drop {

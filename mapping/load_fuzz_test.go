@@ -12,20 +12,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // loadText loads a document as if it were a file, laid over the preset that it extends.
 func loadText(source []byte) (*Rules, error) {
-	document, err := parseTOML("fuzz.toml", source)
+	document, err := parse("fuzz.toml", source)
 	if err != nil {
 		return nil, err
 	}
-	if word, ok := document.get("extends").scalarText(); ok {
-		preset, err := Preset(word)
+	if name, ok := extendedPreset(document); ok {
+		preset, err := Preset(name)
 		if err != nil {
 			return nil, err
 		}
-		base, err := parseTOML(word+".toml", preset)
+		base, err := parse(name+".toml", preset)
 		if err != nil {
 			return nil, err
 		}
@@ -35,12 +36,13 @@ func loadText(source []byte) (*Rules, error) {
 	return load(document, Options{})
 }
 
-func (n *node) scalarText() (string, bool) {
+func extendedPreset(document *tomlpos.Node) (string, bool) {
+	n := document.Get("extends")
 	if n == nil {
 		return "", false
 	}
-	s, ok := n.scalar.(string)
-	return s, ok
+	name, ok := n.Scalar.(string)
+	return name, ok
 }
 
 // oids are what a fuzzed column may be.

@@ -1,16 +1,16 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/iam-relay/iam-relay/mapping/spelling"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// position is a place in a mapping file. Line 0 is the file as a whole.
-type position struct {
-	file string
-	line int
-}
+type position = tomlpos.Position
 
 // Problem is one mistake in a mapping, or one thing that the database lacks.
 type Problem struct {
@@ -44,7 +44,18 @@ func (e *Error) Error() string {
 type problems []Problem
 
 func (p *problems) add(at position, format string, args ...any) {
-	*p = append(*p, Problem{File: at.file, Line: at.line, Text: fmt.Sprintf(format, args...)})
+	*p = append(*p, Problem{File: at.File, Line: at.Line, Text: fmt.Sprintf(format, args...)})
+}
+
+// parse reads a TOML document.
+func parse(file string, source []byte) (*tomlpos.Node, error) {
+	root, _, err := tomlpos.Parse(file, source)
+	if syntax, ok := errors.AsType[*tomlpos.SyntaxError](err); ok {
+		var p problems
+		p.add(syntax.At, "%s", syntax.Text())
+		return nil, p.err()
+	}
+	return root, err
 }
 
 // err returns nil or an *Error. Files keep the order in which they were first mentioned.
@@ -68,43 +79,13 @@ func (p problems) err() error {
 	return &Error{Problems: slices.Compact(sorted)}
 }
 
-// suggest names the candidate that was probably meant, as the end of a message, or lists a few, or is empty.
+// suggest returns the end of a message: the candidate that was probably meant, or else all of them if they are few.
 func suggest(name string, candidates []string) string {
-	best, distance := "", min(len(name), len(name)/3+2)
-	for _, c := range candidates {
-		if d := editDistance(name, c); d < distance {
-			best, distance = c, d
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q?", best)
+	if near := spelling.Nearest(name, candidates); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	if len(candidates) == 0 || len(candidates) > 12 {
 		return ""
 	}
-	return "; there is " + strings.Join(candidates, ", ")
-}
-
-// editDistance is Levenshtein's. Names are short; very long ones count as far apart.
-func editDistance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return "; known: " + strings.Join(candidates, ", ")
 }

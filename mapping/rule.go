@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // event is one [[events]] entry.
@@ -47,22 +48,22 @@ var (
 	operations = map[string]cdc.Op{"insert": cdc.Insert, "update": cdc.Update, "delete": cdc.Delete}
 )
 
-func (l *loader) loadEvents(document *node) {
-	events := document.get("events")
-	if events == nil || events.kind != listNode || len(events.items) == 0 {
-		l.problems.add(document.at, "the mapping has no [[events]]")
+func (l *loader) loadEvents(document *tomlpos.Node) {
+	events := document.Get("events")
+	if events == nil || events.Kind != tomlpos.List || len(events.Items) == 0 {
+		l.problems.add(document.At, "the mapping has no [[events]]")
 		return
 	}
 	first := map[string]position{}
-	for _, source := range events.items {
+	for _, source := range events.Items {
 		l.decoder.known(source, "events", eventKeys...)
 		name := l.decoder.word(source, "name")
 		if !name.given() {
-			l.problems.add(source.at, "an event has no name")
+			l.problems.add(source.At, "an event has no name")
 			continue
 		}
 		if at, ok := first[name.text]; ok {
-			l.problems.add(name.at, "event %q is defined twice: first in %s:%d", name.text, at.file, at.line)
+			l.problems.add(name.at, "event %q is defined twice: first in %s:%d", name.text, at.File, at.Line)
 			continue
 		}
 		first[name.text] = name.at
@@ -71,10 +72,10 @@ func (l *loader) loadEvents(document *node) {
 	l.checkInsteadOf()
 }
 
-func (l *loader) event(source *node, name word) *event {
+func (l *loader) event(source *tomlpos.Node, name word) *event {
 	e := &event{name: name.text, at: name.at, prefix: `{"event":` + string(appendString(nil, name.text)) + `,"timestamp":"`}
 	on := l.operations(source, "on")
-	if g := source.get("group"); g != nil {
+	if g := source.Get("group"); g != nil {
 		l.decoder.known(g, "group", "min")
 		var at position
 		if e.group, at = l.decoder.int(g, "min"); e.group < 2 {
@@ -83,14 +84,14 @@ func (l *loader) event(source *node, name word) *event {
 	}
 	e.insteadOf = texts(l.decoder.words(source, "instead_of", true))
 	if len(e.insteadOf) > 0 && e.group == 0 {
-		l.problems.add(source.at, "event %s: instead_of goes with group", e.name)
+		l.problems.add(source.At, "event %s: instead_of goes with group", e.name)
 	}
 	tables := l.decoder.words(source, "table", true)
 	if len(tables) == 0 {
-		l.problems.add(source.at, "event %s has no table", e.name)
+		l.problems.add(source.At, "event %s has no table", e.name)
 	}
 	for _, w := range tables {
-		if t := l.table(w); t != nil && t.source.kind == tableNode {
+		if t := l.table(w); t != nil && t.source.Kind == tomlpos.Table {
 			e.rules = append(e.rules, l.rule(e, t, source, on))
 			e.toRoot = e.toRoot || (t == l.rules.tenant && (on[cdc.Insert] || on[cdc.Delete]))
 		}
@@ -98,10 +99,10 @@ func (l *loader) event(source *node, name word) *event {
 	return e
 }
 
-func (l *loader) operations(source *node, key string) (on [cdc.Truncate + 1]bool) {
+func (l *loader) operations(source *tomlpos.Node, key string) (on [cdc.Truncate + 1]bool) {
 	words := l.decoder.words(source, key, true)
 	if len(words) == 0 {
-		l.problems.add(source.at, "%s is missing: it is insert, update, delete or a list of them", key)
+		l.problems.add(source.At, "%s is missing: it is insert, update, delete or a list of them", key)
 	}
 	for _, w := range words {
 		op, ok := operations[w.text]
@@ -113,7 +114,7 @@ func (l *loader) operations(source *node, key string) (on [cdc.Truncate + 1]bool
 	return on
 }
 
-func (l *loader) rule(e *event, t *table, source *node, on [cdc.Truncate + 1]bool) *rule {
+func (l *loader) rule(e *event, t *table, source *tomlpos.Node, on [cdc.Truncate + 1]bool) *rule {
 	r := &rule{event: e, table: t, on: on}
 	if l.rules.tenant != nil && t.distance >= unreachable {
 		l.problems.add(e.at, "event %s: no parents lead from %s to the tenant table %s", e.name, t.name(), l.rules.tenant.name())
@@ -136,9 +137,9 @@ func (l *loader) rule(e *event, t *table, source *node, on [cdc.Truncate + 1]boo
 		r.absorb[cdc.Insert], r.absorb[cdc.Delete] = absorb, absorb
 		switch {
 		case !on[cdc.Insert] && !on[cdc.Delete]:
-			l.problems.add(source.get("absorb").at, "event %s is only on update: parents absorb inserts and deletes", e.name)
+			l.problems.add(source.Get("absorb").At, "event %s is only on update: parents absorb inserts and deletes", e.name)
 		case absorb && len(t.parents) == 0:
-			l.problems.add(source.get("absorb").at, "event %s: %s has no parents that could absorb it", e.name, t.name())
+			l.problems.add(source.Get("absorb").At, "event %s: %s has no parents that could absorb it", e.name, t.name())
 		}
 	}
 	if r.absorb[cdc.Insert] && on[cdc.Insert] {
@@ -146,14 +147,14 @@ func (l *loader) rule(e *event, t *table, source *node, on [cdc.Truncate + 1]boo
 			p.table.insertion = true
 		}
 	}
-	if u := source.get("unless_followed"); u != nil {
+	if u := source.Get("unless_followed"); u != nil {
 		r.hold = l.loadHold(r, u)
 	}
 	r.needs()
 	return r
 }
 
-func (l *loader) loadChanged(r *rule, source *node) {
+func (l *loader) loadChanged(r *rule, source *tomlpos.Node) {
 	for _, w := range l.decoder.words(source, "changed", true) {
 		i, ok := l.column(r.table, w)
 		if !ok {
@@ -165,14 +166,14 @@ func (l *loader) loadChanged(r *rule, source *node) {
 		r.changed = append(r.changed, i)
 	}
 	if !r.on[cdc.Update] {
-		if c := source.get("changed"); c != nil {
-			l.problems.add(c.at, "event %s is not on update: its changed can never be", r.event.name)
+		if c := source.Get("changed"); c != nil {
+			l.problems.add(c.At, "event %s is not on update: its changed can never be", r.event.name)
 		}
 		return
 	}
-	if c := source.get("changed"); c != nil {
-		if c.kind == listNode && len(c.items) == 0 {
-			l.problems.add(c.at, "event %s: changed names no column: leave it out for any", r.event.name)
+	if c := source.Get("changed"); c != nil {
+		if c.Kind == tomlpos.List && len(c.Items) == 0 {
+			l.problems.add(c.At, "event %s: changed names no column: leave it out for any", r.event.name)
 		}
 		return
 	}
@@ -184,7 +185,7 @@ func (l *loader) loadChanged(r *rule, source *node) {
 	l.problems.add(r.event.at, "event %s can never be: %s has no columns whose change is an update", r.event.name, r.table.name())
 }
 
-func (l *loader) loadResource(r *rule, source *node) {
+func (l *loader) loadResource(r *rule, source *tomlpos.Node) {
 	keep, _ := l.decoder.bool(source, "keep_resource_id")
 	w := l.decoder.word(source, "resource_id")
 	_, isColumn := r.table.columns[w.text] // a column that is called tenant comes first
@@ -207,22 +208,22 @@ func (l *loader) loadResource(r *rule, source *node) {
 }
 
 // shape reads an event's data: the table's object by default, a list of fields, or a bare value.
-func (l *loader) shape(r *rule, source *node) shape {
+func (l *loader) shape(r *rule, source *tomlpos.Node) shape {
 	own := l.ownFields(r.table, source)
 	byName := maps.Clone(r.table.own)
 	for _, f := range own {
 		byName[f.name] = f
 	}
-	data := source.get("data")
+	data := source.Get("data")
 	fields := r.table.object
 	if data != nil {
-		if text, ok := data.scalar.(string); ok {
-			f, _ := l.field(r.table, word{text, data.at}, byName)
+		if text, ok := data.Scalar.(string); ok {
+			f, _ := l.field(r.table, word{text, data.At}, byName)
 			if f.kind == spliceField {
-				l.problems.add(data.at, "data = %q: write [%q] for an object", text, text)
+				l.problems.add(data.At, "data = %q: write [%q] for an object", text, text)
 			}
 			if len(own) > 0 {
-				l.problems.add(data.at, "event %s: a bare value has no room for include or collect", r.event.name)
+				l.problems.add(data.At, "event %s: a bare value has no room for include or collect", r.event.name)
 			}
 			return shape{bare: true, fields: []field{f}}
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // Subscription is a webhook that the IAM's own tables define.
@@ -29,19 +30,19 @@ type webhookSource struct {
 	events                                  collect
 }
 
-func (l *loader) loadWebhooks(document *node) {
-	source := document.get("webhooks")
+func (l *loader) loadWebhooks(document *tomlpos.Node) {
+	source := document.Get("webhooks")
 	if source == nil {
 		return
 	}
 	l.decoder.known(source, "webhooks", "table", "url", "name", "description", "headers", "secret", "events")
-	if source.kind != tableNode {
+	if source.Kind != tomlpos.Table {
 		return
 	}
 	w := &webhookSource{}
 	name := l.decoder.word(source, "table")
 	if !name.given() {
-		l.problems.add(source.at, "webhooks needs a table")
+		l.problems.add(source.At, "webhooks needs a table")
 		return
 	}
 	if w.table = l.table(name); w.table == nil {
@@ -71,16 +72,16 @@ func (l *loader) loadWebhooks(document *node) {
 			w.table.cdc.Columns[i].Secret = true
 		}
 	}
-	if source.get("url") == nil {
-		l.problems.add(source.at, "webhooks needs url, the column that holds the endpoint")
+	if source.Get("url") == nil {
+		l.problems.add(source.At, "webhooks needs url, the column that holds the endpoint")
 	}
-	events := source.get("events")
+	events := source.Get("events")
 	if events == nil {
-		l.problems.add(source.at, "webhooks needs events: { table = \"…\", column = \"…\", by = \"…\" }")
+		l.problems.add(source.At, "webhooks needs events: { table = \"…\", column = \"…\", by = \"…\" }")
 		return
 	}
 	l.decoder.known(events, "webhooks.events", "table", "column", "by")
-	if events.kind != tableNode {
+	if events.Kind != tomlpos.Table {
 		return
 	}
 	c := l.collect(events, "webhooks.events")
@@ -88,7 +89,7 @@ func (l *loader) loadWebhooks(document *node) {
 		return
 	}
 	if c.column < 0 {
-		l.problems.add(events.at, "webhooks.events needs column, which holds the event's name")
+		l.problems.add(events.At, "webhooks.events needs column, which holds the event's name")
 	}
 	c.refersTo(w.table)
 	w.events = *c

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // table is one mapped table, with all names resolved to positions in its columns.
@@ -13,7 +14,7 @@ type table struct {
 	cdc     *cdc.Table
 	at      position
 	index   int
-	source  *node
+	source  *tomlpos.Node
 	columns map[string]int
 	named   []position // where each column is first named
 
@@ -71,13 +72,13 @@ var tableKeys = []string{
 }
 
 // newTable reads the columns of a [tables.X]. What refers to other tables is read when all are known.
-func (l *loader) newTable(name string, at position, source *node) *table {
+func (l *loader) newTable(name string, at position, source *tomlpos.Node) *table {
 	t := &table{
 		cdc: &cdc.Table{Schema: l.rules.schema, Name: name}, at: at, source: source, index: len(l.rules.tables),
 		columns: map[string]int{}, own: map[string]field{}, distance: unreachable, tenantBy: -1,
 	}
 	l.decoder.known(source, "tables."+name, tableKeys...)
-	if source.kind != tableNode {
+	if source.Kind != tomlpos.Table {
 		return t
 	}
 	t.cdc.Optional, _ = l.decoder.bool(source, "optional")

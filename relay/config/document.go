@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2/unstable"
-
-	"github.com/iam-relay/iam-relay/relay/webhook/spelling"
+	"github.com/iam-relay/iam-relay/mapping/spelling"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // places maps the full name of a key or table, as delivery.timeout or webhook[0], to where it was set. The empty name
@@ -24,75 +23,42 @@ func (p places) of(key string) Place {
 	return Place{File: p[""].File}
 }
 
-// document walks the keys of a TOML file that is known to be well-formed. Decoders tell the line of the first mistake
-// only, or of none.
+// document holds the keys that a file sets.
 type document struct {
-	file   string
-	parser unstable.Parser
 	places places
-	// keys are those of the places, in the order of the file.
-	keys []string
-	// elements counts the elements of each array of tables.
-	elements map[string]int
+	keys   []string // the keys of places except elements of an array; a table comes before what it contains
 }
 
-func readDocument(file string, data []byte) *document {
-	d := &document{file: file, places: places{"": {File: file}}, elements: map[string]int{}}
-	d.parser.Reset(data)
-	table := ""
-	for d.parser.NextExpression() {
-		switch node := d.parser.Expression(); node.Kind {
-		case unstable.Table, unstable.ArrayTable:
-			table = d.path("", node)
-		case unstable.KeyValue:
-			d.keyValue(table, node)
-		}
-	}
+func readDocument(root *tomlpos.Node) *document {
+	d := &document{places: places{"": {File: root.At.File}}}
+	d.table("", root)
 	return d
 }
 
-func (d *document) keyValue(table string, node *unstable.Node) {
-	path := d.path(table, node)
-	switch value := node.Value(); value.Kind {
-	case unstable.InlineTable:
-		d.inlineTable(path, value)
-	case unstable.Array:
-		n := 0
-		for it := value.Children(); it.Next(); n++ {
-			if it.Node().Kind == unstable.InlineTable {
-				d.inlineTable(element(path, n), it.Node())
+// table notes the position of every key of a table and of the tables in it.
+func (d *document) table(path string, table *tomlpos.Node) {
+	for _, e := range table.Entries {
+		key := join(path, e.Key)
+		d.places[key] = placeOf(e.At)
+		d.keys = append(d.keys, key)
+		switch e.Value.Kind {
+		case tomlpos.Table:
+			d.table(key, e.Value)
+		case tomlpos.List:
+			for i, item := range e.Value.Items {
+				if item.Kind == tomlpos.Table {
+					d.places[element(key, i)] = placeOf(item.At)
+					d.table(element(key, i), item)
+				}
 			}
 		}
 	}
 }
 
-func (d *document) inlineTable(path string, table *unstable.Node) {
-	for it := table.Children(); it.Next(); {
-		d.keyValue(path, it.Node())
-	}
-}
+func placeOf(at tomlpos.Position) Place { return Place{File: at.File, Line: at.Line} }
 
-// path returns the full name of the node's key below base, and notes the place of each part.
-func (d *document) path(base string, node *unstable.Node) string {
-	path := base
-	for it := node.Key(); it.Next(); {
-		part := it.Node()
-		path = join(path, string(part.Data))
-		if last := it.IsLast(); last && node.Kind == unstable.ArrayTable {
-			d.elements[path]++
-		}
-		if n := d.elements[path]; n > 0 {
-			path = element(path, n-1)
-		}
-		if _, ok := d.places[path]; !ok {
-			d.places[path] = Place{File: d.file, Line: d.parser.Shape(part.Raw).Start.Line}
-			d.keys = append(d.keys, path)
-		}
-	}
-	return path
-}
-
-func element(path string, n int) string { return fmt.Sprintf("%s[%d]", path, n) }
+// element is the full name of one table of an array of tables.
+func element(key string, n int) string { return fmt.Sprintf("%s[%d]", key, n) }
 
 // checkKeys adds a problem for each key that is no option, with the one that was probably meant.
 func (d *document) checkKeys(ps *problems) {

@@ -9,7 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/pelletier/go-toml/v2"
+
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // commentedOption is an option that the example shows in a comment.
@@ -42,11 +43,11 @@ func TestExample_HoldsTheDefaults(t *testing.T) {
 func TestExample_HasEveryOption(t *testing.T) {
 	t.Parallel()
 	all := commentedOption.ReplaceAllString(Example, "$1")
-	var tree map[string]any
-	if err := toml.Unmarshal([]byte(all), &tree); err != nil {
-		t.Fatalf("with its comments taken away it is not valid TOML: %v", err)
+	root, _, err := tomlpos.Parse("example.toml", []byte(all))
+	if err != nil {
+		t.Fatalf("with its comments taken away: %v", err)
 	}
-	d := readDocument("example.toml", []byte(all))
+	d := readDocument(root)
 	ps := &problems{places: d.places}
 	d.checkKeys(ps)
 	if err := ps.err(); err != nil {

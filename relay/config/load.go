@@ -8,7 +8,8 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
-	"github.com/pelletier/go-toml/v2"
+
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
 // Load reads the file at path, lets environ (as os.Environ returns it) override single options, reads the files that hold
@@ -26,11 +27,13 @@ func Load(path string, environ []string) (*Config, error) {
 			ps.add("", "%s%s", readReason(err), advice)
 			return nil, ps.err()
 		}
-		if err := toml.Unmarshal(data, &tree); err != nil {
-			addSyntax(ps, path, err)
+		root, values, err := tomlpos.Parse(path, data)
+		if err != nil {
+			addSyntax(ps, err)
 			return nil, ps.err()
 		}
-		d := readDocument(path, data)
+		tree = values
+		d := readDocument(root)
 		ps.places = d.places
 		d.checkKeys(ps)
 	}
@@ -65,12 +68,10 @@ func Load(path string, environ []string) (*Config, error) {
 	return c, nil
 }
 
-func addSyntax(ps *problems, path string, err error) {
-	place := Place{File: path}
-	if at, ok := errors.AsType[*toml.DecodeError](err); ok {
-		place.Line, _ = at.Position()
+func addSyntax(ps *problems, err error) {
+	if syntax, ok := errors.AsType[*tomlpos.SyntaxError](err); ok {
+		ps.list = append(ps.list, Problem{Place: placeOf(syntax.At), Text: syntax.Text()})
 	}
-	ps.list = append(ps.list, Problem{Place: place, Text: "not valid TOML: " + err.Error()[len("toml: "):]})
 }
 
 // addDecoding adds a problem for each value of the wrong type.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/iam-relay/iam-relay/relay/webhook/spelling"
+	"github.com/iam-relay/iam-relay/mapping/spelling"
 )
 
 // Matches reports whether one of the patterns matches the event's name. A pattern is a name in which one word may be a

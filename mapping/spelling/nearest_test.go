@@ -1,6 +1,9 @@
 package spelling
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestNearest(t *testing.T) {
 	t.Parallel()
@@ -13,6 +16,8 @@ func TestNearest(t *testing.T) {
 		"timeout":      "timeout",
 		"zebra":        "",
 		"":             "",
+		// Words that are too long to compare have no suggestion.
+		strings.Repeat("user.created", 100): "",
 	} {
 		if got := Nearest(word, known); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)

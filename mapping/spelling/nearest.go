@@ -1,11 +1,20 @@
-// Package spelling finds the word that somebody probably meant.
+// Package spelling finds the known word that a misspelt one probably stands for.
 package spelling
 
-// Nearest returns the known word that differs least from word, or "" if none is close: more than a third of the longer
-// word would have to change. Of equals the first wins.
+// maxLength bounds the words that are compared, in bytes: the cost grows with the product of their lengths.
+const maxLength = 256
+
+// Nearest returns the known word that differs least from word, or "" if none is close, that is, if more than a third of
+// the longer word would have to change. Of several that are equally close it returns the first.
 func Nearest(word string, known []string) string {
+	if len(word) > maxLength {
+		return ""
+	}
 	best, bestDistance := "", -1
 	for _, k := range known {
+		if len(k) > maxLength {
+			continue
+		}
 		d := distance(word, k)
 		if d > max(len(word), len(k))/3 {
 			continue
