@@ -11,22 +11,22 @@ import (
 
 // Catalog is what the database says about the mapped tables.
 type Catalog struct {
-	tables  []*description
+	tables  []*tableDescription
 	domains map[uint32]uint32    // domain → the type that it is made of
-	named   map[uint32]typeClass // of types whose OIDs differ from database to database
+	typeClasses   map[uint32]typeClass // of types whose OIDs differ from database to database
 }
 
 // description is one table as it is in the database.
-type description struct {
+type tableDescription struct {
 	table  *Table
 	exists bool
 	oid    uint32
 	// kind, persistence and identity are relkind, relpersistence and relreplident.
 	// https://www.postgresql.org/docs/current/catalog-pg-class.html
 	kind, persistence, identity string
-	usage                       bool     // the role may use the schema
+	schemaUsage                       bool     // the role may use the schema
 	children                    []string // tables that inherit from it (schema.name), sorted
-	placed                      bool     // the role may read where its rows are (ctid), by which tables are read in slices
+	ctidReadable                      bool     // the role may read where its rows are (ctid), by which tables are read in slices
 	deferrable                  bool     // its primary key is checked at COMMIT only
 	columns                     map[string]column
 	unique                      [][]string // the columns of each index that tells any two rows apart; the primary key's first
@@ -37,18 +37,18 @@ type description struct {
 type column struct {
 	number     int16
 	typeOID    uint32
-	identified bool // in the replica identity
+	inIdentity bool // in the replica identity
 	generated  bool
 	readable   bool // by the role
 	nullable   bool
 	// unpublished: the publication's column list leaves it out.
 	unpublished bool
 	// missing is the value that ADD COLUMN … DEFAULT gave the rows that were there; nil is NULL or unknown.
-	missing []byte
+	addedDefault []byte
 	// loose: it has a nondeterministic collation.
-	loose bool
+	nondeterministic bool
 	// incomparable is why it cannot be compared with the key that it refers to, remedy what to do; empty if it can.
-	incomparable, remedy string
+	incomparable, fix string
 }
 
 const (
@@ -94,18 +94,18 @@ const describeDomains = `SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd
 // Describe looks the tables up. That something is missing is not an error: see Problems. The error is ErrCatalogChanged if something was
 // dropped while it was looked up.
 func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
-	c := &Catalog{domains: map[uint32]uint32{}, named: map[uint32]typeClass{}}
-	schemas, names := tableNames(tables)
+	c := &Catalog{domains: map[uint32]uint32{}, typeClasses: map[uint32]typeClass{}}
+	schemas, names := schemasAndNames(tables)
 	for _, table := range tables {
-		c.tables = append(c.tables, &description{table: table, columns: map[string]column{}})
+		c.tables = append(c.tables, &tableDescription{table: table, columns: map[string]column{}})
 	}
 	var at int
-	var d description
+	var d tableDescription
 	var usage, placed, readable privilege
 	err := queryEach(ctx, conn, describeTables, []any{schemas, names}, []any{&at, &d.oid, &d.kind, &d.persistence, &d.identity, &usage, &placed, &d.children, &d.deferrable}, func() {
 		found := c.tables[at-1]
-		found.exists, found.oid, found.kind, found.persistence, found.identity, found.usage = true, d.oid, d.kind, d.persistence, d.identity, bool(usage)
-		found.placed, found.children, found.deferrable = bool(placed), slices.Clone(d.children), d.deferrable
+		found.exists, found.oid, found.kind, found.persistence, found.identity, found.schemaUsage = true, d.oid, d.kind, d.persistence, d.identity, bool(usage)
+		found.ctidReadable, found.children, found.deferrable = bool(placed), slices.Clone(d.children), d.deferrable
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the mapped tables: %w", err)
@@ -113,15 +113,15 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	var name string
 	var col column
 	stored := encodingOf(conn.PgConn())
-	err = queryEach(ctx, conn, describeColumns, []any{schemas, names, columnNames(tables), stored.ofBytes()},
-		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.missing, &readable, &col.identified, &col.nullable, &col.loose},
+	err = queryEach(ctx, conn, describeColumns, []any{schemas, names, columnNames(tables), stored.rawName()},
+		[]any{&at, &name, &col.number, &col.typeOID, &col.generated, &col.addedDefault, &readable, &col.inIdentity, &col.nullable, &col.nondeterministic},
 		func() {
-			if col.missing != nil {
-				col.missing = stored.text(col.missing)
+			if col.addedDefault != nil {
+				col.addedDefault = stored.toUTF8(col.addedDefault)
 			}
 			col.readable = bool(readable)
 			c.tables[at-1].columns[name] = col
-			col.missing = nil
+			col.addedDefault = nil
 		})
 	if err != nil {
 		return nil, fmt.Errorf("look up the columns of the mapped tables: %w", err)
@@ -140,18 +140,18 @@ func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, e
 	}
 	var enum bool
 	err = queryEach(ctx, conn, describeNamed, nil, []any{&domain, &enum}, func() {
-		if c.named[domain] = localeClass; enum {
-			c.named[domain] = exactClass
+		if c.typeClasses[domain] = caseInsensitiveClass; enum {
+			c.typeClasses[domain] = exactClass
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the types: %w", err)
 	}
 	for _, d := range c.tables {
-		c.judgeReferences(d)
+		c.checkReferences(d)
 	}
 	for _, d := range c.tables {
-		c.settle(d)
+		c.decideAvailability(d)
 	}
 	return c, nil
 }
@@ -170,9 +170,9 @@ func (p *privilege) ScanBool(v pgtype.Bool) error {
 }
 
 // settle decides what of a table counts as there.
-func (c *Catalog) settle(d *description) {
-	d.withheld = d.withholds()
-	d.relation = c.relate(d)
+func (c *Catalog) decideAvailability(d *tableDescription) {
+	d.withheld = d.findWithheld()
+	d.relation = c.newRelation(d)
 }
 
 func queryEach(ctx context.Context, conn *pgx.Conn, sql string, args, into []any, each func()) error {
@@ -187,17 +187,17 @@ func queryEach(ctx context.Context, conn *pgx.Conn, sql string, args, into []any
 	return err
 }
 
-func (c *Catalog) relate(d *description) *Relation {
+func (c *Catalog) newRelation(d *tableDescription) *Relation {
 	if !d.exists || d.absent() {
 		return nil
 	}
 	types := make([]uint32, len(d.table.Columns))
 	for i := range types {
-		if col, ok := d.columns[d.table.Columns[i].Name]; ok && !d.masked(i) {
+		if col, ok := d.columns[d.table.Columns[i].Name]; ok && !d.masksColumn(i) {
 			types[i] = c.baseType(col.typeOID)
 		}
 	}
-	return &Relation{Table: d.table, Types: types, Spellings: c.spellings(d.table, types)}
+	return &Relation{Table: d.table, Types: types, CanonicalForms: c.canonicalForms(d.table, types)}
 }
 
 // baseType resolves a domain, also one over domains. Any other type stands for itself, as does everything for a nil

@@ -8,7 +8,7 @@ import (
 )
 
 // row takes an INSERT, UPDATE or DELETE.
-func (d *decoder) row(at LSN, data []byte) error {
+func (d *decoder) rowChange(at LSN, data []byte) error {
 	if d.begin == nil {
 		return errors.New("a row change outside of a transaction")
 	}
@@ -16,7 +16,7 @@ func (d *decoder) row(at LSN, data []byte) error {
 		return errTruncated
 	}
 	if d.spool == nil {
-		return d.skipped(binary.BigEndian.Uint32(data[1:]))
+		return d.skippedChange(binary.BigEndian.Uint32(data[1:]))
 	}
 	p, known, err := d.relation(binary.BigEndian.Uint32(data[1:]))
 	switch {
@@ -67,7 +67,7 @@ func (d *decoder) change(p *projection, at LSN, data []byte) error {
 	case op == pglogrepl.MessageTypeUpdate && after != nil:
 		return d.update(p.relation, before, after, full)
 	case op == pglogrepl.MessageTypeDelete && before != nil && after == nil:
-		return d.remove(p.relation, before, full)
+		return d.delete(p.relation, before, full)
 	}
 	return errors.New("a row change lacks its tuple, or has one too many")
 }
@@ -115,7 +115,7 @@ func (d *decoder) update(r *Relation, before, after Row, full bool) error {
 	return d.add(Change{Op: Insert, Relation: r, Key: key, New: after, Moved: true, From: oldKey})
 }
 
-func (d *decoder) remove(r *Relation, before Row, full bool) error {
+func (d *decoder) delete(r *Relation, before Row, full bool) error {
 	key, err := r.KeyOf(before)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (d *decoder) truncate(at LSN, m *pglogrepl.TruncateMessage) error {
 	}
 	if d.spool == nil {
 		for _, id := range m.RelationIDs {
-			if err := d.skipped(id); err != nil {
+			if err := d.skippedChange(id); err != nil {
 				return err
 			}
 		}

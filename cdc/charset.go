@@ -29,7 +29,7 @@ var singleByte = map[string]*charmap.Charmap{
 var multiByte = map[string]xencoding.Encoding{"EUC_JP": japanese.EUCJP, "EUC_KR": korean.EUCKR, "EUC_CN": simplifiedchinese.GBK}
 
 // exceptions are the characters that PostgreSQL reads otherwise.
-var exceptions = map[string]map[string]rune{
+var overrides = map[string]map[string]rune{
 	"KOI8U":  {"\xae": '╝', "\xbe": '╬'},
 	"EUC_CN": {"\xa1\xa4": '・', "\xa1\xaa": '―'},
 	"EUC_KR": {"\xa2\xe8": '㉾'},
@@ -38,19 +38,19 @@ var exceptions = map[string]map[string]rune{
 // encodingNamed is the encoding with PostgreSQL's name. The server converts those that are not known here.
 func encodingNamed(name string) *encoding {
 	if c := singleByte[name]; c != nil {
-		return ofCharmap(name, c).except(exceptions[name])
+		return charmapEncoding(name, c).override(overrides[name])
 	}
 	if x := multiByte[name]; x != nil {
-		return ofEUC(name, x).except(exceptions[name])
+		return eucEncoding(name, x).override(overrides[name])
 	}
-	e := &encoding{name: name, next: nextUTF8, put: putUTF8, plain: utf8.Valid}
+	e := &encoding{name: name, decode: nextUTF8, encode: putUTF8, isUTF8: utf8.Valid}
 	switch name {
 	case sqlASCII:
-		e.plain = func(text []byte) bool { return utf8.Valid(text) && !bytes.Contains(text, []byte(replacement)) }
+		e.isUTF8 = func(text []byte) bool { return utf8.Valid(text) && !bytes.Contains(text, []byte(replacement)) }
 	case "":
 		e.name = utf8Name
 	default:
-		e.converted = name != utf8Name
+		e.serverConverts = name != utf8Name
 	}
 	return e
 }
@@ -75,7 +75,7 @@ func ascii(text []byte) bool {
 	return true
 }
 
-func (e *encoding) except(exceptions map[string]rune) *encoding {
+func (e *encoding) override(exceptions map[string]rune) *encoding {
 	if exceptions == nil {
 		return e
 	}
@@ -83,8 +83,8 @@ func (e *encoding) except(exceptions map[string]rune) *encoding {
 	for raw, r := range exceptions {
 		back[r] = raw
 	}
-	next, put := e.next, e.put
-	e.next = func(src []byte) (rune, int) {
+	next, put := e.decode, e.encode
+	e.decode = func(src []byte) (rune, int) {
 		for raw, r := range exceptions {
 			if bytes.HasPrefix(src, []byte(raw)) {
 				return r, len(raw)
@@ -92,7 +92,7 @@ func (e *encoding) except(exceptions map[string]rune) *encoding {
 		}
 		return next(src)
 	}
-	e.put = func(dst []byte, r rune) ([]byte, bool) {
+	e.encode = func(dst []byte, r rune) ([]byte, bool) {
 		if raw, ok := back[r]; ok {
 			return append(dst, raw...), true
 		}
@@ -106,10 +106,10 @@ func (e *encoding) except(exceptions map[string]rune) *encoding {
 // https://encoding.spec.whatwg.org/#legacy-single-byte-encodings
 const lastControl = 0x9F
 
-func ofCharmap(name string, c *charmap.Charmap) *encoding {
+func charmapEncoding(name string, c *charmap.Charmap) *encoding {
 	return &encoding{
-		name: name, plain: ascii,
-		next: func(src []byte) (rune, int) {
+		name: name, isUTF8: ascii,
+		decode: func(src []byte) (rune, int) {
 			switch r := c.DecodeByte(src[0]); {
 			case r != utf8.RuneError:
 				return r, 1
@@ -118,7 +118,7 @@ func ofCharmap(name string, c *charmap.Charmap) *encoding {
 			}
 			return 0, 0
 		},
-		put: func(dst []byte, r rune) ([]byte, bool) {
+		encode: func(dst []byte, r rune) ([]byte, bool) {
 			if b, ok := c.EncodeRune(r); ok {
 				return append(dst, b), true
 			}
@@ -128,14 +128,14 @@ func ofCharmap(name string, c *charmap.Charmap) *encoding {
 }
 
 // ofEUC is an encoding of characters of two bytes, or three that begin with 0x8F. All but the first are 0xA1 or more.
-func ofEUC(name string, x xencoding.Encoding) *encoding {
+func eucEncoding(name string, x xencoding.Encoding) *encoding {
 	put := func(dst []byte, r rune) ([]byte, bool) {
 		encoded, err := x.NewEncoder().Bytes(utf8.AppendRune(nil, r))
 		return append(dst, encoded...), err == nil
 	}
 	return &encoding{
-		name: name, plain: ascii, put: put,
-		next: func(src []byte) (rune, int) {
+		name: name, isUTF8: ascii, encode: put,
+		decode: func(src []byte) (rune, int) {
 			size := 2
 			if src[0] == 0x8F {
 				size = 3

@@ -59,8 +59,8 @@ func compareWithServer(t *testing.T, conn *pgx.Conn, name string, raw [][]byte, 
 	e, different := encodingNamed(name), 0
 	seen := map[string][]byte{}
 	for i, r := range raw {
-		ours := string(e.text(r))
-		if back, ok := e.bytes(ours); !ok || string(back) != string(r) || !utf8.ValidString(ours) {
+		ours := string(e.toUTF8(r))
+		if back, ok := e.fromUTF8(ours); !ok || string(back) != string(r) || !utf8.ValidString(ours) {
 			t.Errorf("%s: % x becomes %q and that % x", name, r, ours, back)
 		}
 		if other, ok := seen[ours]; ok {
@@ -83,8 +83,8 @@ func FuzzEncoding_LosesNothing(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for _, name := range []string{sqlASCII, "WIN1252", "WIN1253", "LATIN1", "KOI8R", "EUC_JP", "EUC_KR", "EUC_CN"} {
 			e := encodingNamed(name)
-			text := e.text(raw)
-			if back, ok := e.bytes(string(text)); !ok || string(back) != string(raw) || !utf8.Valid(text) {
+			text := e.toUTF8(raw)
+			if back, ok := e.fromUTF8(string(text)); !ok || string(back) != string(raw) || !utf8.Valid(text) {
 				t.Errorf("%s: %q becomes %q and that %q", name, raw, text, back)
 			}
 		}

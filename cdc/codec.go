@@ -50,20 +50,20 @@ func appendRow(dst []byte, row Row) []byte {
 type changeReader struct {
 	text string
 	size int // of the whole text
-	bad  bool
+	damaged  bool
 }
 
-func readChange(at place, text string, relations []*Relation) (Change, error) {
+func readChange(at ordinal, text string, relations []*Relation) (Change, error) {
 	r := changeReader{text: text, size: len(text)}
 	c := Change{Seq: at.seq, Sub: at.sub, Op: Op(r.byte()), Moved: r.byte() == 1}
 	if relation := r.number(); relation < uint64(len(relations)) {
 		c.Relation = relations[relation]
 	} else {
-		r.bad = true
+		r.damaged = true
 	}
 	c.Key, c.From = Key(r.string()), Key(r.string())
 	c.New, c.Old = r.row(), r.row()
-	if r.bad || r.text != "" {
+	if r.damaged || r.text != "" {
 		return Change{}, errSpillFormat
 	}
 	return c, nil
@@ -76,7 +76,7 @@ func readKey(text string) (Key, error) {
 	r.byte()
 	r.number()
 	key := Key(r.string())
-	if r.bad {
+	if r.damaged {
 		return "", errSpillFormat
 	}
 	return key, nil
@@ -84,7 +84,7 @@ func readKey(text string) (Key, error) {
 
 func (r *changeReader) byte() byte {
 	if r.text == "" {
-		r.bad = true
+		r.damaged = true
 		return 0
 	}
 	b := r.text[0]
@@ -101,17 +101,17 @@ func (r *changeReader) number() uint64 {
 			return n
 		}
 	}
-	r.bad = true
+	r.damaged = true
 	return 0
 }
 
 func (r *changeReader) string() string {
 	n := r.number()
 	if n > uint64(len(r.text)) {
-		r.bad = true
+		r.damaged = true
 		return ""
 	}
-	s := detached(r.text[:n], r.size)
+	s := detach(r.text[:n], r.size)
 	r.text = r.text[n:]
 	return s
 }
@@ -120,7 +120,7 @@ func (r *changeReader) row() Row {
 	n := r.number()
 	// Each value takes a byte at least.
 	if n == 0 || n-1 > uint64(len(r.text)) {
-		r.bad = r.bad || n != 0
+		r.damaged = r.damaged || n != 0
 		return nil
 	}
 	row := make(Row, n-1)

@@ -25,7 +25,7 @@ func FuzzReadChange(f *testing.F) {
 	f.Add("\x01\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")             // a row of countless values
 	f.Add("\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00") // a text of countless bytes
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := readChange(place{}, text, relations)
+		c, err := readChange(ordinal{}, text, relations)
 		if err != nil {
 			return
 		}
@@ -33,7 +33,7 @@ func FuzzReadChange(f *testing.F) {
 		if c.Relation == relations[1] {
 			relation = 1
 		}
-		again, err := readChange(place{}, string(appendChange(nil, &c, relation)), relations)
+		again, err := readChange(ordinal{}, string(appendChange(nil, &c, relation)), relations)
 		if err != nil {
 			t.Fatalf("%v cannot be read again: %v", c, err)
 		}

@@ -11,14 +11,14 @@ import (
 // decoder assembles transactions from the messages of pgoutput, protocol version 1: only committed transactions come,
 // whole and in commit order. It does no I/O but for transactions that spill.
 type decoder struct {
-	identifier *identifier
+	matcher *relationMatcher
 	encoding   *encoding // of the texts in the messages
 	// from: transactions whose commit record is before it are durable already and are skipped.
 	from     LSN
 	newSpool func() *Spool
-	evidence *evidence // nil if nothing is to be checked
+	history *historyCheck // nil if nothing is to be checked
 	// touched: the transaction changes a mapped table; mark is the last one that did.
-	touched bool
+	mapped bool
 	mark    *Mark
 
 	relations map[uint32]*loggedRelation // by OID
@@ -33,7 +33,7 @@ type tableName struct{ schema, name string }
 
 func newDecoder(tables []*Table, catalog *Catalog, from LSN, newSpool func() *Spool) *decoder {
 	d := &decoder{
-		identifier: newIdentifier(tables, catalog, nil, nil), encoding: encodingNamed(utf8Name), from: from, newSpool: newSpool,
+		matcher: newRelationMatcher(tables, catalog, nil, nil), encoding: encodingNamed(utf8Name), from: from, newSpool: newSpool,
 		relations: map[uint32]*loggedRelation{},
 	}
 	widest := 0
@@ -84,7 +84,7 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 	}
 	switch pglogrepl.MessageType(data[0]) {
 	case pglogrepl.MessageTypeInsert, pglogrepl.MessageTypeUpdate, pglogrepl.MessageTypeDelete:
-		return nil, d.row(at, data)
+		return nil, d.rowChange(at, data)
 	case pglogrepl.MessageTypeTruncate:
 		// The parser makes room for as many relations as the message claims.
 		if len(data) < 6 || uint64(binary.BigEndian.Uint32(data[1:]))*4 != uint64(len(data)-6) {
@@ -103,7 +103,7 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 	case *pglogrepl.RelationMessage:
 		d.describe(m)
 	case *pglogrepl.OriginMessage:
-		d.origin = d.encoding.identifier(m.Name)
+		d.origin = d.encoding.identifierName(m.Name)
 	case *pglogrepl.TruncateMessage:
 		return nil, d.truncate(at, m)
 	case *pglogrepl.TypeMessage, *pglogrepl.LogicalDecodingMessage:
@@ -131,10 +131,10 @@ func (d *decoder) start(m *pglogrepl.BeginMessage) error {
 	if d.begin != nil {
 		return fmt.Errorf("a transaction begins within transaction %d", d.begin.Xid)
 	}
-	if err := d.evidence.begin(m); err != nil {
+	if err := d.history.begin(m); err != nil {
 		return err
 	}
-	d.begin, d.origin, d.seq, d.touched = m, "", 0, false
+	d.begin, d.origin, d.seq, d.mapped = m, "", 0, false
 	if LSN(m.FinalLSN) >= d.from {
 		d.spool = d.newSpool()
 	}
@@ -159,7 +159,7 @@ func (d *decoder) commit(m *pglogrepl.CommitMessage) (*Transaction, error) {
 	}
 	t.Commit, t.End = LSN(m.CommitLSN), LSN(m.TransactionEndLSN)
 	t.Time, t.XID, t.Origin = m.CommitTime.UTC(), begin.Xid, d.origin
-	if d.touched {
+	if d.mapped {
 		d.mark = t.Mark()
 	}
 	return t, nil

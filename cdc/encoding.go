@@ -21,13 +21,13 @@ import (
 type encoding struct {
 	name string
 	// next reads the first character of a text that begins with a byte that is not ASCII. Size is 0 if there is none.
-	next func(src []byte) (r rune, size int)
+	decode func(src []byte) (r rune, size int)
 	// put appends a character that is not ASCII; false if the encoding does not have it.
-	put func(dst []byte, r rune) ([]byte, bool)
+	encode func(dst []byte, r rune) ([]byte, bool)
 	// plain reports whether a text is UTF-8 as it is.
-	plain func(text []byte) bool
+	isUTF8 func(text []byte) bool
 	// converted: the server has to convert, and fails where it cannot.
-	converted bool
+	serverConverts bool
 }
 
 // encodingOf is the encoding of the database that a session is of. The server reports it at the start.
@@ -38,7 +38,7 @@ func encodingOf(conn *pgconn.PgConn) *encoding {
 // EncodingProblem says what the encoding of the source's database means for the texts of mapped columns; empty if nothing.
 func EncodingProblem(conn *pgconn.PgConn) string {
 	switch e := encodingOf(conn); {
-	case e.converted:
+	case e.serverConverts:
 		return fmt.Sprintf("server_encoding is %s: the server converts to UTF-8, and a text that it cannot convert, in any column of a published table, stops the relay; correct such texts first", e.name)
 	case e.name == sqlASCII:
 		return "server_encoding is SQL_ASCII, so the server does not know how texts are encoded: the relay takes them for UTF-8; " +
@@ -50,16 +50,16 @@ func EncodingProblem(conn *pgconn.PgConn) string {
 }
 
 // ofBytes is the encoding into which the server converts a text so that text takes the bytes.
-func (e *encoding) ofBytes() string {
-	if e.converted {
+func (e *encoding) rawName() string {
+	if e.serverConverts {
 		return utf8Name
 	}
 	return e.name
 }
 
 // readRaw makes the server send texts as they are stored.
-func readRaw(ctx context.Context, conn *pgconn.PgConn) error {
-	if e := encodingOf(conn); e.name == utf8Name || e.converted {
+func requestRawText(ctx context.Context, conn *pgconn.PgConn) error {
+	if e := encodingOf(conn); e.name == utf8Name || e.serverConverts {
 		return nil
 	}
 	if _, err := conn.Exec(ctx, "SET client_encoding = 'SQL_ASCII'").ReadAll(); err != nil {
@@ -77,7 +77,7 @@ func appendReplacement(dst []byte, b byte) []byte {
 }
 
 // replaced reads what follows U+FFFD in the replacement of a byte.
-func replaced[T string | []byte](digits T) (byte, bool) {
+func parseReplacement[T string | []byte](digits T) (byte, bool) {
 	if len(digits) < 2 {
 		return 0, false
 	}
@@ -86,8 +86,8 @@ func replaced[T string | []byte](digits T) (byte, bool) {
 }
 
 // text converts a text of the database to UTF-8. The result may share its memory.
-func (e *encoding) text(raw []byte) []byte {
-	if e.plain(raw) {
+func (e *encoding) toUTF8(raw []byte) []byte {
+	if e.isUTF8(raw) {
 		return raw
 	}
 	out := make([]byte, 0, len(raw)+len(raw)/2)
@@ -96,8 +96,8 @@ func (e *encoding) text(raw []byte) []byte {
 			out, raw = append(out, raw[0]), raw[1:]
 			continue
 		}
-		r, size := e.next(raw)
-		if _, alike := replaced(raw[size:]); r == utf8.RuneError && alike {
+		r, size := e.decode(raw)
+		if _, alike := parseReplacement(raw[size:]); r == utf8.RuneError && alike {
 			for _, b := range raw[:size] {
 				out = appendReplacement(out, b)
 			}
@@ -112,8 +112,8 @@ func (e *encoding) text(raw []byte) []byte {
 }
 
 // bytes converts UTF-8, as text returns it, to the encoding of the database; false if that does not have all characters.
-func (e *encoding) bytes(text string) ([]byte, bool) {
-	if e.name == utf8Name || e.converted {
+func (e *encoding) fromUTF8(text string) ([]byte, bool) {
+	if e.name == utf8Name || e.serverConverts {
 		return []byte(text), true
 	}
 	out := make([]byte, 0, len(text))
@@ -124,12 +124,12 @@ func (e *encoding) bytes(text string) ([]byte, bool) {
 			out = append(out, byte(r))
 			continue
 		}
-		if b, ok := replaced(text[at:]); ok && r == utf8.RuneError {
+		if b, ok := parseReplacement(text[at:]); ok && r == utf8.RuneError {
 			out, at = append(out, b), at+2
 			continue
 		}
 		var ok bool
-		if out, ok = e.put(out, r); !ok {
+		if out, ok = e.encode(out, r); !ok {
 			return nil, false
 		}
 	}
@@ -137,9 +137,9 @@ func (e *encoding) bytes(text string) ([]byte, bool) {
 }
 
 // identifier converts the name of a table or column.
-func (e *encoding) identifier(name string) string {
-	if raw := []byte(name); !e.plain(raw) {
-		return string(e.text(raw))
+func (e *encoding) identifierName(name string) string {
+	if raw := []byte(name); !e.isUTF8(raw) {
+		return string(e.toUTF8(raw))
 	}
 	return name
 }

@@ -17,14 +17,14 @@ import (
 // the database can: its locale's version may differ, and so may its idea of a small letter. Such references are refused.
 
 // Spelling is how a value of a key or a reference is rewritten.
-type Spelling uint8
+type CanonicalForm uint8
 
 const (
-	asIs       Spelling = iota
-	unpadded            // char(n): trailing blanks mean nothing
-	plainExact          // numeric: nor do zeros at the end of a fraction
-	plainSingle
-	plainDouble
+	verbatim       CanonicalForm = iota
+	trimmedBlanks            // char(n): trailing blanks mean nothing
+	plainNumeric          // numeric: nor do zeros at the end of a fraction
+	plainFloat4
+	plainFloat8
 	lowerUUID // a text that refers to a uuid
 )
 
@@ -48,8 +48,8 @@ const (
 	timeClass
 	networkClass
 	exactClass  // its text says it all
-	localeClass // citext
-	looseClass  // equal values may have texts that differ in more than a spelling can undo
+	caseInsensitiveClass // citext
+	inexactClass  // equal values may have texts that differ in more than a spelling can undo
 )
 
 // https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
@@ -58,61 +58,61 @@ var typeClasses = map[uint32]typeClass{
 	20: numberClass, 21: numberClass, 23: numberClass, 26: numberClass, numericOID: numberClass, float4OID: numberClass, float8OID: numberClass,
 	uuidOID: uuidClass, 1082: timeClass, 1114: timeClass, 1184: timeClass, 869: networkClass, 650: networkClass,
 	16: exactClass, 17: exactClass, 1083: exactClass, 1266: exactClass, 829: exactClass, 774: exactClass, 1560: exactClass, 1562: exactClass,
-	790: exactClass, 3220: exactClass, 5069: exactClass, intervalOID: looseClass, jsonbOID: looseClass,
+	790: exactClass, 3220: exactClass, 5069: exactClass, intervalOID: inexactClass, jsonbOID: inexactClass,
 }
 
 func (c *Catalog) classOf(oid uint32) typeClass {
-	if class, ok := c.named[oid]; ok {
+	if class, ok := c.typeClasses[oid]; ok {
 		return class
 	}
 	return typeClasses[oid]
 }
 
 // ownSpelling is that of a key, or of a reference to a key of the same type.
-func ownSpelling(oid uint32) Spelling {
+func formOfType(oid uint32) CanonicalForm {
 	switch oid {
 	case bpcharOID:
-		return unpadded
+		return trimmedBlanks
 	case numericOID:
-		return plainExact
+		return plainNumeric
 	case float4OID:
-		return plainSingle
+		return plainFloat4
 	case float8OID:
-		return plainDouble
+		return plainFloat8
 	}
-	return asIs
+	return verbatim
 }
 
 // spell decides how a column is spelled whose type is oid, or 0. A key is never spelled by what it refers to: two keys that its
 // own type distinguishes must stay two.
-func (c *Catalog) spell(t *Table, column int, oid uint32) Spelling {
+func (c *Catalog) canonicalForm(t *Table, column int, oid uint32) CanonicalForm {
 	parent := t.Columns[column].Parent
 	switch {
 	case oid == 0 || t.Columns[column].Hash || column >= t.KeyColumns && parent == nil:
-		return asIs
+		return verbatim
 	case column < t.KeyColumns || c == nil:
-		return ownSpelling(oid)
+		return formOfType(oid)
 	}
 	d := c.description(parent)
 	if d == nil {
-		return ownSpelling(oid)
+		return formOfType(oid)
 	}
 	key := c.baseType(d.columns[parent.Columns[0].Name].typeOID)
 	switch class := c.classOf(oid); {
 	case class == textClass && key == uuidOID:
 		return lowerUUID
 	case class == textClass && key == bpcharOID, class == numberClass && oid != float4OID && (key == float4OID && oid != float8OID || key == float8OID):
-		return ownSpelling(key)
+		return formOfType(key)
 	}
-	return ownSpelling(oid)
+	return formOfType(oid)
 }
 
 // spellings are those of all columns; nil if all are as they are.
-func (c *Catalog) spellings(t *Table, types []uint32) []Spelling {
-	all, some := make([]Spelling, len(types)), false
+func (c *Catalog) canonicalForms(t *Table, types []uint32) []CanonicalForm {
+	all, some := make([]CanonicalForm, len(types)), false
 	for i, oid := range types {
-		all[i] = c.spell(t, i, oid)
-		some = some || all[i] != asIs
+		all[i] = c.canonicalForm(t, i, oid)
+		some = some || all[i] != verbatim
 	}
 	if !some {
 		return nil
@@ -121,23 +121,23 @@ func (c *Catalog) spellings(t *Table, types []uint32) []Spelling {
 }
 
 // write returns the text in this spelling, which may share its bytes.
-func (s Spelling) write(text []byte) []byte {
+func (s CanonicalForm) write(text []byte) []byte {
 	switch s {
-	case unpadded:
+	case trimmedBlanks:
 		return bytes.TrimRight(text, " ")
-	case plainExact:
-		return plainNumber(text)
-	case plainSingle:
-		return plainFloat(text, 32)
-	case plainDouble:
-		return plainFloat(text, 64)
+	case plainNumeric:
+		return writeNumeric(text)
+	case plainFloat4:
+		return writeFloat(text, 32)
+	case plainFloat8:
+		return writeFloat(text, 64)
 	case lowerUUID:
-		return uuidText(text)
+		return writeUUID(text)
 	}
 	return text
 }
 
-func plainNumber(text []byte) []byte {
+func writeNumeric(text []byte) []byte {
 	if bytes.IndexByte(text, '.') < 0 {
 		return text
 	}
@@ -146,7 +146,7 @@ func plainNumber(text []byte) []byte {
 
 // plainFloat writes a number without an exponent, as integers and numerics are written, and a single as the double that equals it.
 // Texts that are no finite number stay.
-func plainFloat(text []byte, bits int) []byte {
+func writeFloat(text []byte, bits int) []byte {
 	f, err := strconv.ParseFloat(string(text), bits)
 	switch {
 	case err != nil || math.IsNaN(f) || math.IsInf(f, 0):
@@ -160,7 +160,7 @@ func plainFloat(text []byte, bits int) []byte {
 // uuidText writes any text that PostgreSQL reads as a uuid as it writes it: braces, and a hyphen after each four digits, may be
 // there or not. Other texts stay.
 // https://www.postgresql.org/docs/current/datatype-uuid.html
-func uuidText(text []byte) []byte {
+func writeUUID(text []byte) []byte {
 	inner := bytes.TrimSpace(text)
 	if len(inner) > 1 && inner[0] == '{' && inner[len(inner)-1] == '}' {
 		inner = inner[1 : len(inner)-1]
@@ -190,14 +190,14 @@ func uuidText(text []byte) []byte {
 
 // reference is a column that holds a key of another table, as the database has both.
 type reference struct {
-	table     *description
-	column    int
-	have, key column
-	typ, keys uint32 // their types, domains resolved
-	name      string // of the key: table.column
+	table     *tableDescription
+	index    int
+	column, key column
+	columnType, keyType uint32 // their types, domains resolved
+	keyName      string // of the key: table.column
 }
 
-func (c *Catalog) references(d *description) []reference {
+func (c *Catalog) references(d *tableDescription) []reference {
 	var all []reference
 	for i, want := range d.table.Columns {
 		if want.Parent == nil {
@@ -213,7 +213,7 @@ func (c *Catalog) references(d *description) []reference {
 			continue
 		}
 		all = append(all, reference{
-			table: d, column: i, have: have, key: key, typ: c.baseType(have.typeOID), keys: c.baseType(key.typeOID), name: want.Parent.Name + "." + keyName,
+			table: d, index: i, column: have, key: key, columnType: c.baseType(have.typeOID), keyType: c.baseType(key.typeOID), keyName: want.Parent.Name + "." + keyName,
 		})
 	}
 	return all
@@ -221,60 +221,60 @@ func (c *Catalog) references(d *description) []reference {
 
 // incomparable says why equal values of the reference and of its key cannot be recognized by their texts; empty if they can.
 func (c *Catalog) incomparable(r reference) string {
-	class, key := c.classOf(r.typ), c.classOf(r.keys)
+	class, key := c.classOf(r.columnType), c.classOf(r.keyType)
 	switch {
-	case r.have.loose || r.key.loose:
-		return fmt.Sprintf("it refers to %s under a nondeterministic collation, by which texts that differ are equal", r.name)
-	case key == localeClass || class == localeClass && key != textClass:
-		return fmt.Sprintf("it refers to %s and one of them is citext, so texts that differ in their case are equal", r.name)
-	case class == looseClass || key == looseClass:
-		return fmt.Sprintf("it refers to %s and one of them is of a type whose equal values are written differently", r.name)
-	case r.typ != r.keys && class == key && (class == timeClass || class == networkClass):
-		return fmt.Sprintf("it refers to %s, which is of another type and writes equal values differently", r.name)
+	case r.column.nondeterministic || r.key.nondeterministic:
+		return fmt.Sprintf("it refers to %s under a nondeterministic collation, by which texts that differ are equal", r.keyName)
+	case key == caseInsensitiveClass || class == caseInsensitiveClass && key != textClass:
+		return fmt.Sprintf("it refers to %s and one of them is citext, so texts that differ in their case are equal", r.keyName)
+	case class == inexactClass || key == inexactClass:
+		return fmt.Sprintf("it refers to %s and one of them is of a type whose equal values are written differently", r.keyName)
+	case r.columnType != r.keyType && class == key && (class == timeClass || class == networkClass):
+		return fmt.Sprintf("it refers to %s, which is of another type and writes equal values differently", r.keyName)
 	}
 	return ""
 }
 
 // fixIncomparable is what can be done about any of them.
 func (r reference) fix() string {
-	name := pgx.Identifier{r.table.table.Columns[r.column].Name}.Sanitize()
+	name := pgx.Identifier{r.table.table.Columns[r.index].Name}.Sanitize()
 	return fmt.Sprintf("the WAL has the texts only, so take %s out of parents (it may stay under columns) and refer by a column that is compared exactly, such as a uuid or an integer; "+
 		"or give both columns one exact type, such as text COLLATE \"C\", and let a CHECK keep to one case", name)
 }
 
 // doubtful says what of a reference will not be found although the database, or the application, may mean it; empty if nothing.
-func (c *Catalog) doubtful(r reference) string {
-	class, key := c.classOf(r.typ), c.classOf(r.keys)
+func (c *Catalog) referenceWarning(r reference) string {
+	class, key := c.classOf(r.columnType), c.classOf(r.keyType)
 	switch {
-	case class == uuidClass && key == textClass, class == textClass && key == uuidClass && r.column < r.table.table.KeyColumns:
-		return fmt.Sprintf("it refers to %s, and one of them is a uuid and the other a text: a row is found only if the text is a uuid in lower case with hyphens", r.name)
-	case r.typ == r.keys && class == otherClass:
-		return fmt.Sprintf("it refers to %s, and both are of a type whose equality is not known: a row is found only where the texts are the same", r.name)
-	case class != key && !(class == textClass && key == uuidClass) && !(class == localeClass && key == textClass):
-		return fmt.Sprintf("it refers to %s, which is of another type: a row is found only where the texts are the same", r.name)
+	case class == uuidClass && key == textClass, class == textClass && key == uuidClass && r.index < r.table.table.KeyColumns:
+		return fmt.Sprintf("it refers to %s, and one of them is a uuid and the other a text: a row is found only if the text is a uuid in lower case with hyphens", r.keyName)
+	case r.columnType == r.keyType && class == otherClass:
+		return fmt.Sprintf("it refers to %s, and both are of a type whose equality is not known: a row is found only where the texts are the same", r.keyName)
+	case class != key && !(class == textClass && key == uuidClass) && !(class == caseInsensitiveClass && key == textClass):
+		return fmt.Sprintf("it refers to %s, which is of another type: a row is found only where the texts are the same", r.keyName)
 	}
 	return ""
 }
 
 // judgeReferences notes which columns cannot be compared with the keys that they refer to.
-func (c *Catalog) judgeReferences(d *description) {
+func (c *Catalog) checkReferences(d *tableDescription) {
 	for _, r := range c.references(d) {
 		if why := c.incomparable(r); why != "" {
-			have := d.columns[d.table.Columns[r.column].Name]
-			have.incomparable, have.remedy = why, r.fix()
-			d.columns[d.table.Columns[r.column].Name] = have
+			have := d.columns[d.table.Columns[r.index].Name]
+			have.incomparable, have.fix = why, r.fix()
+			d.columns[d.table.Columns[r.index].Name] = have
 		}
 	}
 }
 
-func (c *Catalog) referenceWarnings(d *description) []Problem {
+func (c *Catalog) referenceWarnings(d *tableDescription) []Problem {
 	var warnings []Problem
 	for _, r := range c.references(d) {
-		if r.have.incomparable != "" || d.masked(r.column) {
+		if r.column.incomparable != "" || d.masksColumn(r.index) {
 			continue
 		}
-		if text := c.doubtful(r); text != "" {
-			warnings = append(warnings, Problem{Table: fullName(d.table), Column: d.table.Columns[r.column].Name, Text: text, Fix: "give both columns one type if that is not how they are written"})
+		if text := c.referenceWarning(r); text != "" {
+			warnings = append(warnings, Problem{Table: qualifiedName(d.table), Column: d.table.Columns[r.index].Name, Text: text, Fix: "give both columns one type if that is not how they are written"})
 		}
 	}
 	return warnings

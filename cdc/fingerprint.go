@@ -9,13 +9,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Changes of the catalogue after which rows may have changed without the WAL saying so: the table left the publication, if only
-// for a moment; it is another table under the same name; what is published was narrowed; a column was dropped and added again,
-// has another type, or its values were rewritten (ALTER COLUMN … TYPE … USING).
+// The catalog changes after which rows may have changed without a trace in the WAL: the table left the publication, even briefly; it was
+// replaced by another table of the same name; the published operations were narrowed; a column was dropped and added again, changed its
+// type, or had its values rewritten (ALTER COLUMN … TYPE … USING).
 //
-// A rewrite gives the table another file and replaces the column's row in pg_attribute, whose xmin shows that. Either alone means
-// nothing: TRUNCATE, VACUUM FULL and CLUSTER give another file, and GRANT, SET STATISTICS or RENAME replace the column's row.
+// A rewrite gives the table a new file and replaces the column's row in pg_attribute, which changes the xmin of that row. Either alone
+// proves nothing: TRUNCATE, VACUUM FULL and CLUSTER give a new file; GRANT, SET STATISTICS and RENAME replace the column's row.
 // https://www.postgresql.org/docs/current/ddl-system-columns.html
+
 const fingerprints = `
 SELECT want.at, concat_ws(E'\n', concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, c.oid, c.relpersistence), c.relfilenode::text,
          (SELECT string_agg(concat_ws(':', a.attnum, a.atttypid, a.xmin, a.attname), E'\n' ORDER BY a.attname)
@@ -27,23 +28,22 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
 JOIN pg_publication p ON p.pubname = $1
 JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid`
 
-// Fingerprints returns, by the name of each mapped table that is published, a text by which Alike tells whether rows of it may have
-// changed without the WAL saying so: a line for the
-// table, one for its file, and one for each mapped column.
+// Fingerprints returns a text for each published mapped table, by its name. Alike compares two of them. The text has a line for the table,
+// one for its file, and one for each mapped column.
 func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, tables []*Table) (map[string]string, error) {
-	schemas, names := tableNames(tables)
+	schemas, names := schemasAndNames(tables)
 	prints := map[string]string{}
 	var at int
 	var text string
 	err := queryEach(ctx, conn, fingerprints, []any{publication, schemas, names, columnNames(tables)}, []any{&at, &text}, func() { prints[tables[at-1].Name] = text })
 	if err != nil {
-		return nil, fmt.Errorf("take the fingerprints of the mapped tables: %w", err)
+		return nil, fmt.Errorf("read the fingerprints of the mapped tables: %w", err)
 	}
 	return prints, nil
 }
 
-// Alike reports whether two fingerprints of a table say that the WAL has every change of its rows between them. Columns that only
-// one of them has were mapped, added, dropped or renamed since. That two are not alike may have harmless reasons.
+// Alike reports whether, between two fingerprints of a table, every change of its rows is in the WAL. Columns that only one of them has are
+// ignored: they were mapped, added, dropped or renamed. A false result may have a harmless reason.
 func Alike(before, now string) bool {
 	table, file, columns := splitFingerprint(before)
 	tableNow, fileNow, columnsNow := splitFingerprint(now)
@@ -59,7 +59,7 @@ func Alike(before, now string) bool {
 	return true
 }
 
-// FingerprintRelation is the OID of the relation that a fingerprint is of; 0 for an empty one.
+// FingerprintRelation returns the OID of the fingerprint's table; 0 for an empty fingerprint.
 func FingerprintRelation(fingerprint string) uint32 {
 	table, _, _ := splitFingerprint(fingerprint)
 	fields := strings.Split(table, ":")
@@ -73,7 +73,7 @@ func FingerprintRelation(fingerprint string) uint32 {
 	return uint32(oid)
 }
 
-// fingerprintColumn is what identifies a column, and which transaction wrote its description last.
+// fingerprintColumn is the column's number and type, and the xmin of its row in pg_attribute.
 type fingerprintColumn struct{ identity, xmin string }
 
 func splitFingerprint(text string) (table, file string, columns map[string]fingerprintColumn) {
@@ -92,7 +92,7 @@ func splitFingerprint(text string) (table, file string, columns map[string]finge
 	return table, file, columns
 }
 
-// NameOf returns the name (schema.name) that a relation has now; empty if there is none.
+// NameOf returns the current name (schema.name) of the relation with an OID; empty if there is none.
 func NameOf(ctx context.Context, conn *pgx.Conn, relation uint32) (string, error) {
 	var name string
 	err := conn.QueryRow(ctx, `SELECT coalesce((SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1), '')`,

@@ -29,7 +29,7 @@ const identityIndex = `i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AN
   AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)`
 
 // published are all tables of all publications, also by way of a schema or of a partitioned table, under their own names.
-func published(major int) string {
+func publishedTablesCTE(major int) string {
 	schemas := ""
 	if major >= 15 {
 		schemas = `
@@ -60,7 +60,7 @@ JOIN pg_class c ON c.oid = m.relation AND c.relkind = 'r'
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i WHERE ` + identityIndex + `)`
 	// listed: a column list, or a row filter, that does not cover the replica identity; PostgreSQL 15 and newer.
-	listed = `SELECT p.pubname, n.nspname || '.' || c.relname, 'its column list does not cover the replica identity'
+	uncoveredIdentity = `SELECT p.pubname, n.nspname || '.' || c.relname, 'its column list does not cover the replica identity'
 FROM pg_publication_rel r
 JOIN pg_publication p ON p.oid = r.prpubid AND (p.pubupdate OR p.pubdelete)
 JOIN pg_class c ON c.oid = r.prrelid
@@ -81,7 +81,7 @@ WHERE r.prqual IS NOT NULL AND EXISTS (
 	unpublishedColumn = `c.relreplident = 'f' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   AND (a.attgenerated = 'v' OR a.attgenerated = 's' AND p.pubgencols IS DISTINCT FROM 's'))`
 	// generated: replica identity FULL with a generated column that is not published.
-	generated = `SELECT p.pubname, n.nspname || '.' || c.relname, '` + generatedReason + `'
+	unpublishedGenerated = `SELECT p.pubname, n.nspname || '.' || c.relname, '` + generatedReason + `'
 FROM published m
 JOIN pg_publication p ON p.oid = m.publication AND (p.pubupdate OR p.pubdelete)
 JOIN pg_class c ON c.oid = m.relation AND c.relkind = 'r'
@@ -93,12 +93,12 @@ WHERE ` + unpublishedColumn
 // Hazards looks at all publications and all tables of the database.
 func Hazards(ctx context.Context, conn *pgx.Conn) ([]Hazard, error) {
 	major := majorVersion(conn.PgConn())
-	query := published(major) + withoutIdentity
+	query := publishedTablesCTE(major) + withoutIdentity
 	if major >= 15 {
-		query += "\nUNION ALL\n" + listed
+		query += "\nUNION ALL\n" + uncoveredIdentity
 	}
 	if major >= 18 {
-		query += "\nUNION ALL\n" + generated
+		query += "\nUNION ALL\n" + unpublishedGenerated
 	}
 	var all []Hazard
 	var h Hazard
@@ -113,10 +113,10 @@ func Hazards(ctx context.Context, conn *pgx.Conn) ([]Hazard, error) {
 // what the named one does to tables that are not mapped.
 func OtherHazards(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) ([]Hazard, error) {
 	all, err := Hazards(ctx, conn)
-	return slices.DeleteFunc(all, func(h Hazard) bool { return (h.Publication == name) == among(tables, h.Table) }), err
+	return slices.DeleteFunc(all, func(h Hazard) bool { return (h.Publication == name) == containsTable(tables, h.Table) }), err
 }
 
-func among(tables []*Table, name string) bool {
+func containsTable(tables []*Table, name string) bool {
 	return slices.ContainsFunc(tables, func(t *Table) bool { return t.Schema+"."+t.Name == name })
 }
 
@@ -137,8 +137,8 @@ func (p *Publication) hazards(ctx context.Context, conn *pgx.Conn, tables []*Tab
 	}
 	for _, h := range all {
 		switch {
-		case h.Publication != p.Name || h.Reason == generatedReason && among(tables, h.Table):
-		case among(tables, h.Table):
+		case h.Publication != p.Name || h.Reason == generatedReason && containsTable(tables, h.Table):
+		case containsTable(tables, h.Table):
 			p.Refused = append(p.Refused, h.Table+": "+h.Reason)
 		case slices.Contains(p.Descendants, h.Table):
 			p.Unwanted = append(p.Unwanted, h.Table)
@@ -147,11 +147,11 @@ func (p *Publication) hazards(ctx context.Context, conn *pgx.Conn, tables []*Tab
 	if majorVersion(conn.PgConn()) < 18 {
 		return nil
 	}
-	schemas, names := tableNames(tables)
+	schemas, names := schemasAndNames(tables)
 	var table string
 	return queryEach(ctx, conn, unpublishable, []any{p.Name, schemas, names}, []any{&table}, func() {
 		p.Refused = append(p.Refused, fmt.Sprintf("%s: its replica identity FULL has a generated column, which the publication leaves out: "+
-			"ALTER TABLE %s REPLICA IDENTITY DEFAULT if it has a primary key, which is enough, or, if the column is stored, set publish_generated_columns = stored in the publication", table, quoteName(table)))
+			"ALTER TABLE %s REPLICA IDENTITY DEFAULT if it has a primary key, which is enough, or, if the column is stored, set publish_generated_columns = stored in the publication", table, quoteQualified(table)))
 	})
 }
 
@@ -170,9 +170,9 @@ func WithdrawRefused(ctx context.Context, conn *pgx.Conn, name string, tables []
 	}
 	var refused, statements []string
 	for _, h := range hazards {
-		if h.Publication == name && among(tables, h.Table) && slices.Contains(named, h.Table) && !slices.Contains(refused, h.Table) {
+		if h.Publication == name && containsTable(tables, h.Table) && slices.Contains(named, h.Table) && !slices.Contains(refused, h.Table) {
 			refused = append(refused, h.Table)
-			statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", pgx.Identifier{name}.Sanitize(), quoteName(h.Table)))
+			statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", pgx.Identifier{name}.Sanitize(), quoteQualified(h.Table)))
 		}
 	}
 	if len(statements) == 0 {
@@ -194,7 +194,7 @@ JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid 
 WHERE p.pubname = $1 ORDER BY 1`
 
 // tableNames are the schemas and the names of tables.
-func tableNames(tables []*Table) (schemas, names []string) {
+func schemasAndNames(tables []*Table) (schemas, names []string) {
 	schemas, names = make([]string, len(tables)), make([]string, len(tables))
 	for i, t := range tables {
 		schemas[i], names[i] = t.Schema, t.Name
@@ -215,6 +215,6 @@ func columnNames(tables []*Table) []string {
 	return all
 }
 
-func quoteName(table string) string {
+func quoteQualified(table string) string {
 	return pgx.Identifier(strings.SplitN(table, ".", 2)).Sanitize()
 }

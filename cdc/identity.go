@@ -50,85 +50,85 @@ type loggedRelation struct {
 	// projections are the relation's, by the table that it is taken for.
 	projections map[*Table]*projection
 	// decided is what the relation is in the transaction with this commit position.
-	decided   LSN
-	projected *projection // nil: its changes are left out
-	touches   bool        // its changes are those of a mapped table, also where they are left out
+	matchedAt   LSN
+	projection *projection // nil: its changes are left out
+	mapped   bool        // its changes are those of a mapped table, also where they are left out
 }
 
 // identifier decides which relation is which mapped table.
-type identifier struct {
-	tables        map[tableName]*Table
+type relationMatcher struct {
+	byName        map[tableName]*Table
 	catalog       *Catalog
-	known         *Identities // nil: the relation that first has a table's name is that table
-	before, after map[uint32]*Table
+	identities         *Identities // nil: the relation that first has a table's name is that table
+	ownersBefore, ownersAfter map[uint32]*Table
 	logger        *slog.Logger
 }
 
-func newIdentifier(tables []*Table, catalog *Catalog, known *Identities, logger *slog.Logger) *identifier {
-	i := &identifier{
-		tables: make(map[tableName]*Table, len(tables)), catalog: catalog, known: known,
-		before: map[uint32]*Table{}, after: map[uint32]*Table{}, logger: cmp.Or(logger, slog.New(slog.DiscardHandler)),
+func newRelationMatcher(tables []*Table, catalog *Catalog, known *Identities, logger *slog.Logger) *relationMatcher {
+	i := &relationMatcher{
+		byName: make(map[tableName]*Table, len(tables)), catalog: catalog, identities: known,
+		ownersBefore: map[uint32]*Table{}, ownersAfter: map[uint32]*Table{}, logger: cmp.Or(logger, slog.New(slog.DiscardHandler)),
 	}
 	for _, t := range tables {
-		i.tables[tableName{t.Schema, t.Name}] = t
+		i.byName[tableName{t.Schema, t.Name}] = t
 		if known == nil {
 			continue
 		}
 		if id := known.Tables[t]; id.Before != 0 {
-			i.before[id.Before] = t
+			i.ownersBefore[id.Before] = t
 		}
 		if id := known.Tables[t]; id.After != 0 {
-			i.after[id.After] = t
+			i.ownersAfter[id.After] = t
 		}
 	}
 	return i
 }
 
 // decide sets what the relation is in a transaction.
-func (i *identifier) decide(r *loggedRelation, commit LSN) error {
-	r.decided, r.projected, r.touches = commit, nil, false
+func (i *relationMatcher) match(r *loggedRelation, commit LSN) error {
+	r.matchedAt, r.projection, r.mapped = commit, nil, false
 	m := r.message
-	named := i.tables[tableName{m.Namespace, m.RelationName}]
-	if i.known == nil {
+	named := i.byName[tableName{m.Namespace, m.RelationName}]
+	if i.identities == nil {
 		return i.learn(r, named, commit)
 	}
-	early := commit < i.known.Switch
-	owners := i.after
+	early := commit < i.identities.Switch
+	owners := i.ownersAfter
 	if early {
-		owners = i.before
+		owners = i.ownersBefore
 	}
 	table := owners[m.RelationID]
 	if table == nil {
-		return i.stranger(r, named, commit, early)
+		return i.matchUnknown(r, named, commit, early)
 	}
-	r.touches = true
-	id := i.known.Tables[table]
+	r.mapped = true
+	id := i.identities.Tables[table]
 	if named != table {
 		switch {
 		case early && id.Compared && id.Before != id.After:
 			return nil // another relation is the table by now, and is compared
-		case commit >= i.known.AsOf:
+		case commit >= i.identities.AsOf:
 			return &AlteredError{Table: table, LSN: commit, Text: fmt.Sprintf("its rows are written under the name %s.%s", m.Namespace, m.RelationName)}
 		}
 		i.logger.Info("rows of a mapped table are read that were written under another name", "table", table.Name, "name", m.Namespace+"."+m.RelationName, "lsn", commit.String())
 	}
-	return i.check(r, table, commit, early && id.Compared)
+	return i.checkColumns(r, table, commit, early && id.Compared)
 }
 
 // stranger takes a relation that is not known to be a mapped table, but may have the name of one.
-func (i *identifier) stranger(r *loggedRelation, named *Table, commit LSN, early bool) error {
+func (i *relationMatcher) matchUnknown(r *loggedRelation, named *Table, commit LSN, early bool) error {
 	if named == nil {
 		return nil
 	}
-	id := i.known.Tables[named]
-	r.touches = id.Before != 0
-	if d := i.describes(named); d != nil && d.absent() {
+	id := i.identities.Tables[named]
+	r.mapped = id.Before != 0
+	if d := i.description(named); d != nil && d.absent() {
 		return nil // withheld, and compared when it no longer is
 	}
 	switch {
 	case early && id.After == r.message.RelationID:
 		return nil // the snapshot has its rows
-	case commit >= i.known.AsOf:
+	case commit >= i.identities.AsOf:
 		return &AlteredError{Table: named, LSN: commit, Text: "another table has its name"}
 	}
 	if !id.Compared {
@@ -138,49 +138,49 @@ func (i *identifier) stranger(r *loggedRelation, named *Table, commit LSN, early
 }
 
 // learn takes the first relation that has a table's name for that table, whatever it is called later.
-func (i *identifier) learn(r *loggedRelation, named *Table, commit LSN) error {
+func (i *relationMatcher) learn(r *loggedRelation, named *Table, commit LSN) error {
 	table := named
 	if table == nil {
-		table = i.after[r.message.RelationID]
+		table = i.ownersAfter[r.message.RelationID]
 	}
 	if table == nil {
 		return nil
 	}
-	i.after[r.message.RelationID] = table
-	r.touches = true
-	return i.check(r, table, commit, false)
+	i.ownersAfter[r.message.RelationID] = table
+	r.mapped = true
+	return i.checkColumns(r, table, commit, false)
 }
 
 // check makes sure that the relation's columns are what the catalogue says. Covered: what is missing is compared later.
-func (i *identifier) check(r *loggedRelation, table *Table, commit LSN, covered bool) error {
+func (i *relationMatcher) checkColumns(r *loggedRelation, table *Table, commit LSN, covered bool) error {
 	p := r.projections[table]
 	if p == nil {
 		p = project(r.message, table, i.catalog, nil)
 		r.projections[table] = p
 	}
-	r.projected = p
-	d := i.describes(table)
-	if d == nil || i.known == nil {
+	r.projection = p
+	d := i.description(table)
+	if d == nil || i.identities == nil {
 		return nil
 	}
-	lost, found := d.compare(r.message, p)
+	lost, found := d.compareColumns(r.message, p)
 	switch {
 	case covered && p.broken != nil:
-		r.projected = nil
+		r.projection = nil
 		return nil
 	case covered:
 		return nil
 	case lost != "":
 		return &AlteredError{Table: table, LSN: commit, Suspect: true, Text: lost}
-	case p.broken != nil && commit < i.known.AsOf:
+	case p.broken != nil && commit < i.identities.AsOf:
 		return &AlteredError{Table: table, LSN: commit, Suspect: true, Text: p.broken.Reason}
-	case found != "" && commit >= i.known.AsOf:
+	case found != "" && commit >= i.identities.AsOf:
 		return &AlteredError{Table: table, LSN: commit, Text: found}
 	}
 	return nil
 }
 
-func (i *identifier) describes(table *Table) *description {
+func (i *relationMatcher) description(table *Table) *tableDescription {
 	if i.catalog == nil {
 		return nil
 	}
@@ -192,7 +192,7 @@ func (i *identifier) describes(table *Table) *description {
 
 // compare says which mapped column the catalogue has and the WAL lacks, and the other way round. Columns come in the order of their
 // numbers, so that two which have exchanged their names are noticed.
-func (d *description) compare(m *pglogrepl.RelationMessage, p *projection) (lost, found string) {
+func (d *tableDescription) compareColumns(m *pglogrepl.RelationMessage, p *projection) (lost, found string) {
 	last := int16(0)
 	seen := make([]bool, len(d.table.Columns))
 	for at, target := range p.target {
@@ -211,7 +211,7 @@ func (d *description) compare(m *pglogrepl.RelationMessage, p *projection) (lost
 		}
 	}
 	for column, want := range d.table.Columns {
-		if _, ok := d.columns[want.Name]; ok && !seen[column] && !d.masked(column) {
+		if _, ok := d.columns[want.Name]; ok && !seen[column] && !d.masksColumn(column) {
 			lost = fmt.Sprintf("the column %s was missing, or had another name", want.Name)
 		}
 	}
@@ -220,14 +220,14 @@ func (d *description) compare(m *pglogrepl.RelationMessage, p *projection) (lost
 
 // describe takes a relation's description. What it was described as before is forgotten, but for relations that have not changed.
 func (d *decoder) describe(m *pglogrepl.RelationMessage) {
-	m.Namespace, m.RelationName = d.encoding.identifier(m.Namespace), d.encoding.identifier(m.RelationName)
+	m.Namespace, m.RelationName = d.encoding.identifierName(m.Namespace), d.encoding.identifierName(m.RelationName)
 	for _, column := range m.Columns {
-		column.Name = d.encoding.identifier(column.Name)
+		column.Name = d.encoding.identifierName(column.Name)
 	}
-	r := &loggedRelation{message: m, projections: map[*Table]*projection{}, decided: noLSN}
+	r := &loggedRelation{message: m, projections: map[*Table]*projection{}, matchedAt: noLSN}
 	if old := d.relations[m.RelationID]; old != nil {
 		for table, p := range old.projections {
-			r.projections[table] = project(m, table, d.identifier.catalog, p)
+			r.projections[table] = project(m, table, d.matcher.catalog, p)
 		}
 	}
 	d.relations[m.RelationID] = r
@@ -242,35 +242,35 @@ func (d *decoder) relation(id uint32) (p *projection, known bool, err error) {
 	if r == nil {
 		return nil, false, nil
 	}
-	if commit := LSN(d.begin.FinalLSN); r.decided != commit {
-		if err := d.identifier.decide(r, commit); err != nil {
-			r.decided = noLSN
+	if commit := LSN(d.begin.FinalLSN); r.matchedAt != commit {
+		if err := d.matcher.match(r, commit); err != nil {
+			r.matchedAt = noLSN
 			return nil, true, err
 		}
 	}
-	d.touched = d.touched || r.touches
-	return r.projected, true, nil
+	d.mapped = d.mapped || r.mapped
+	return r.projection, true, nil
 }
 
 // skipped takes a change in a transaction that is durable already.
-func (d *decoder) skipped(id uint32) error {
+func (d *decoder) skippedChange(id uint32) error {
 	r := d.relations[id]
-	if !d.evidence.pending() || r == nil || !d.identifier.owns(r.message) {
+	if !d.history.pending() || r == nil || !d.matcher.owns(r.message) {
 		return nil
 	}
-	return d.evidence.touched(LSN(d.begin.FinalLSN))
+	return d.history.mappedChange(LSN(d.begin.FinalLSN))
 }
 
 // owns reports whether a relation is, or then had the name of, a mapped table that the consumer has rows of.
-func (i *identifier) owns(m *pglogrepl.RelationMessage) bool {
-	if i.known == nil {
-		return i.tables[tableName{m.Namespace, m.RelationName}] != nil
+func (i *relationMatcher) owns(m *pglogrepl.RelationMessage) bool {
+	if i.identities == nil {
+		return i.byName[tableName{m.Namespace, m.RelationName}] != nil
 	}
-	if i.before[m.RelationID] != nil {
+	if i.ownersBefore[m.RelationID] != nil {
 		return true
 	}
-	named := i.tables[tableName{m.Namespace, m.RelationName}]
-	return named != nil && i.known.Tables[named].Before != 0
+	named := i.byName[tableName{m.Namespace, m.RelationName}]
+	return named != nil && i.identities.Tables[named].Before != 0
 }
 
 // masks reports whether a column of the table counts as absent, so that what the WAL has of it must not leave.
@@ -279,5 +279,5 @@ func (c *Catalog) masks(table *Table, column int) bool {
 		return false
 	}
 	d := c.description(table)
-	return d != nil && d.exists && d.masked(column)
+	return d != nil && d.exists && d.masksColumn(column)
 }

@@ -28,29 +28,29 @@ func (t *Transaction) Mark() *Mark { return &Mark{Commit: t.Commit, XID: t.XID, 
 // evidence checks, before anything is handed over or acknowledged, that the server sends the WAL that the consumer has read: from the
 // last transaction of the mapped tables to the stored position, which is read once more. What comes before the slot's confirmed
 // position needs no check, as only a server that had it could confirm it.
-type evidence struct {
+type historyCheck struct {
 	mark Mark
 	from LSN // the stored position
 	// confirmed is the slot's, which is acknowledged again until the history is proven: the stored position would let a restored server
 	// forget what proves that it is not the one that was read.
 	confirmed LSN
 	// expected: the mark's transaction must come, as the slot has not confirmed it.
-	expected bool
+	markPending bool
 	done     bool
 }
 
 // newEvidence returns nil if there is nothing to check.
-func newEvidence(mark Mark, confirmed, from LSN) *evidence {
+func newHistoryCheck(mark Mark, confirmed, from LSN) *historyCheck {
 	if confirmed >= from || mark.XID == 0 && mark.Floor == 0 {
 		return nil
 	}
-	return &evidence{mark: mark, from: from, confirmed: confirmed, expected: mark.XID != 0 && mark.Commit < from && confirmed <= mark.Commit}
+	return &historyCheck{mark: mark, from: from, confirmed: confirmed, markPending: mark.XID != 0 && mark.Commit < from && confirmed <= mark.Commit}
 }
 
-func (h *evidence) pending() bool { return h != nil && !h.done }
+func (h *historyCheck) pending() bool { return h != nil && !h.done }
 
 // start is where the stream has to begin.
-func (h *evidence) start(from LSN) LSN {
+func (h *historyCheck) startAt(from LSN) LSN {
 	switch {
 	case h == nil:
 		return from
@@ -61,23 +61,23 @@ func (h *evidence) start(from LSN) LSN {
 }
 
 // begin takes the beginning of a transaction.
-func (h *evidence) begin(m *pglogrepl.BeginMessage) error {
+func (h *historyCheck) begin(m *pglogrepl.BeginMessage) error {
 	if !h.pending() {
 		return nil
 	}
 	commit := LSN(m.FinalLSN)
-	if h.expected && commit >= h.mark.Commit {
+	if h.markPending && commit >= h.mark.Commit {
 		if commit != h.mark.Commit || m.Xid != h.mark.XID || !m.CommitTime.UTC().Equal(h.mark.Time.UTC()) {
-			return h.lost()
+			return h.mismatch()
 		}
-		h.expected = false
+		h.markPending = false
 	}
 	h.done = commit >= h.from
 	return nil
 }
 
 // touched takes a change of a mapped table in a transaction that commits there.
-func (h *evidence) touched(commit LSN) error {
+func (h *historyCheck) mappedChange(commit LSN) error {
 	if !h.pending() || commit <= h.mark.Commit || commit < h.mark.Floor {
 		return nil
 	}
@@ -86,18 +86,18 @@ func (h *evidence) touched(commit LSN) error {
 }
 
 // reached: all that committed before a position has come.
-func (h *evidence) reached(position LSN) error {
+func (h *historyCheck) reached(position LSN) error {
 	if !h.pending() {
 		return nil
 	}
-	if h.expected && position > h.mark.Commit {
-		return h.lost()
+	if h.markPending && position > h.mark.Commit {
+		return h.mismatch()
 	}
 	h.done = position >= h.from
 	return nil
 }
 
-func (h *evidence) lost() error {
+func (h *historyCheck) mismatch() error {
 	return &PositionError{Mismatch: OtherHistory, Text: fmt.Sprintf(
 		"the server's WAL no longer has %s: an older state of the server was restored and written to", h.mark)}
 }

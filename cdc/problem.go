@@ -34,9 +34,9 @@ func (c *Catalog) Problems() []Problem {
 	return problems
 }
 
-func (d *description) problems() []Problem {
+func (d *tableDescription) problems() []Problem {
 	name := d.table.Schema + "." + d.table.Name
-	quoted := quote(d.table)
+	quoted := quoteTable(d.table)
 	table := func(text, fix string) []Problem { return []Problem{{Table: name, Text: text, Fix: fix}} }
 	switch {
 	case !d.exists && d.table.Optional:
@@ -52,7 +52,7 @@ func (d *description) problems() []Problem {
 	add := func(column, text, fix string) {
 		problems = append(problems, Problem{Table: name, Column: column, Text: text, Fix: fix})
 	}
-	if !d.usage {
+	if !d.schemaUsage {
 		add("", "the role may not use its schema", fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO the relay's role", pgx.Identifier{d.table.Schema}.Sanitize()))
 	}
 	var unreadable, unkeyed []string
@@ -66,25 +66,25 @@ func (d *description) problems() []Problem {
 		case have.generated && !(want.Optional && !key):
 			add(want.Name, "it is generated, and generated columns are not in the log", "map the columns that it is made of")
 		default:
-			if have.unpublished && !d.masked(i) {
+			if have.unpublished && !d.masksColumn(i) {
 				add(want.Name, "the column list of the publication leaves it out", fmt.Sprintf("take the table out of the publication and add it without a list: ALTER PUBLICATION … DROP TABLE %s, then ADD TABLE ONLY %s", quoted, quoted))
 			}
-			if !have.readable && !d.masked(i) {
+			if !have.readable && !d.masksColumn(i) {
 				unreadable = append(unreadable, pgx.Identifier{want.Name}.Sanitize())
 			}
-			if have.incomparable != "" && !d.masked(i) {
-				add(want.Name, have.incomparable, have.remedy)
+			if have.incomparable != "" && !d.masksColumn(i) {
+				add(want.Name, have.incomparable, have.fix)
 			}
-			if key && !have.identified {
+			if key && !have.inIdentity {
 				unkeyed = append(unkeyed, want.Name)
 			}
-			if key && have.identified && have.nullable {
+			if key && have.inIdentity && have.nullable {
 				add(want.Name, "it is a key column and may be NULL, and a row without a key cannot be told from others",
 					fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, or map another key", quoted, pgx.Identifier{want.Name}.Sanitize()))
 			}
 		}
 	}
-	if !d.placed {
+	if !d.ctidReadable {
 		unreadable = append(unreadable, pgx.Identifier{PlaceColumn}.Sanitize())
 	}
 	if unreadable != nil {
@@ -121,7 +121,7 @@ func (c *Catalog) Warnings() []Problem {
 		}
 		if d.exists && d.kind == kindTable && len(d.children) > 0 {
 			warnings = append(warnings, Problem{
-				Table: fullName(d.table), Text: fmt.Sprintf("tables inherit from it (%s), and their rows are not read with it", strings.Join(d.children, ", ")),
+				Table: qualifiedName(d.table), Text: fmt.Sprintf("tables inherit from it (%s), and their rows are not read with it", strings.Join(d.children, ", ")),
 				Fix: "map them as tables too if their rows matter",
 			})
 		}
@@ -130,10 +130,10 @@ func (c *Catalog) Warnings() []Problem {
 }
 
 // fullName is the table's name as messages have it.
-func fullName(t *Table) string { return t.Schema + "." + t.Name }
+func qualifiedName(t *Table) string { return t.Schema + "." + t.Name }
 
 // keyed reports whether no two rows can have the same mapped key.
-func (d *description) keyed() bool {
+func (d *tableDescription) keyed() bool {
 	return slices.ContainsFunc(d.unique, func(columns []string) bool {
 		return !slices.ContainsFunc(columns, func(name string) bool {
 			at := d.table.Index(name)
@@ -149,4 +149,4 @@ const PlaceColumn = "ctid"
 var identityNames = map[string]string{"d": "DEFAULT", "i": "INDEX", identityFull: "FULL", "n": "NOTHING"}
 
 // quote writes the table's name as SQL.
-func quote(t *Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+func quoteTable(t *Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }

@@ -61,9 +61,9 @@ func project(m *pglogrepl.RelationMessage, table *Table, catalog *Catalog, old *
 			break
 		}
 	}
-	p.relation = &Relation{Table: table, Types: types, Spellings: catalog.spellings(table, types)}
+	p.relation = &Relation{Table: table, Types: types, CanonicalForms: catalog.canonicalForms(table, types)}
 	// The server describes a relation again after every change of its catalogue entries. Consumers compare pointers.
-	if old != nil && old.relation.Table == table && slices.Equal(old.relation.Types, types) && slices.Equal(old.relation.Spellings, p.relation.Spellings) {
+	if old != nil && old.relation.Table == table && slices.Equal(old.relation.Types, types) && slices.Equal(old.relation.CanonicalForms, p.relation.CanonicalForms) {
 		p.relation = old.relation
 	}
 	return p
@@ -119,7 +119,7 @@ func (p *projection) tuple(e *encoding, src []byte, keyOnly bool, cells []cell) 
 		if target < 0 || (keyOnly && !p.identity[i]) {
 			continue
 		}
-		value.text = e.text(value.text)
+		value.text = e.toUTF8(value.text)
 		cells[target] = value
 		size += len(value.text)
 	}
@@ -132,7 +132,7 @@ const sharedText = 4 << 10
 
 // detached returns a part of a text of the given size. Where that is large, a small part is a copy: a key or an ID that is kept
 // must not keep the row that it was read with.
-func detached(part string, size int) string {
+func detach(part string, size int) string {
 	if size > sharedText && len(part) < size/4 {
 		return strings.Clone(part)
 	}
@@ -150,7 +150,7 @@ func (r *Relation) row(cells []cell, size int) (Row, error) {
 	if size > cap(buffer) {
 		buffer = make([]byte, 0, size)
 	}
-	for i, s := range r.Spellings {
+	for i, s := range r.CanonicalForms {
 		if cells[i].kind == Text {
 			cells[i].text = s.write(cells[i].text)
 		}
@@ -177,7 +177,7 @@ func (r *Relation) row(cells []cell, size int) (Row, error) {
 		if r.Columns[i].Hash {
 			length = hashLength
 		}
-		row[i].Text, texts = detached(texts[:length], len(buffer)), texts[length:]
+		row[i].Text, texts = detach(texts[:length], len(buffer)), texts[length:]
 	}
 	return row, nil
 }

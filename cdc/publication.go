@@ -109,7 +109,7 @@ func publicationOf(ctx context.Context, conn *pgx.Conn, name string, tables []*T
 	} else if err != nil {
 		return p, err
 	}
-	schemas, names := tableNames(tables)
+	schemas, names := schemasAndNames(tables)
 	var below []string
 	var schema, table string
 	if err := queryEach(ctx, conn, descendants, []any{schemas, names}, []any{&table}, func() { below = append(below, table) }); err != nil {
@@ -121,7 +121,7 @@ func publicationOf(ctx context.Context, conn *pgx.Conn, name string, tables []*T
 		full := schema + "." + table
 		published[full] = true
 		switch {
-		case among(tables, full):
+		case containsTable(tables, full):
 		case slices.Contains(below, full):
 			p.Descendants = append(p.Descendants, full)
 		default:
@@ -146,13 +146,13 @@ func publicationOf(ctx context.Context, conn *pgx.Conn, name string, tables []*T
 		}
 	}
 	var at int
-	err = queryEach(ctx, conn, hiddenTables, []any{name, schemas, names}, []any{&at}, func() { p.Hidden = append(p.Hidden, fullName(tables[at-1])) })
+	err = queryEach(ctx, conn, hiddenTables, []any{name, schemas, names}, []any{&at}, func() { p.Hidden = append(p.Hidden, qualifiedName(tables[at-1])) })
 	if err != nil {
 		return p, err
 	}
 	slices.Sort(p.Hidden)
 	err = queryEach(ctx, conn, existingTables, []any{schemas, names}, []any{&at}, func() {
-		if full := fullName(tables[at-1]); !published[full] && !slices.Contains(p.Hidden, full) {
+		if full := qualifiedName(tables[at-1]); !published[full] && !slices.Contains(p.Hidden, full) {
 			p.Missing = append(p.Missing, tables[at-1])
 		}
 	})
@@ -166,12 +166,12 @@ func (p Publication) SQL() []string {
 	name := pgx.Identifier{p.Name}.Sanitize()
 	names := make([]string, len(p.Missing))
 	for i, t := range p.Missing {
-		names[i] = "ONLY " + quote(t)
+		names[i] = "ONLY " + quoteTable(t)
 	}
 	list := strings.Join(names, ", ")
 	var sql []string
 	for _, table := range p.Unwanted {
-		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", name, quoteName(table)))
+		sql = append(sql, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s;", name, quoteQualified(table)))
 	}
 	switch {
 	case p.Exists && list != "":
@@ -247,10 +247,10 @@ func EnsurePublication(ctx context.Context, conn *pgx.Conn, name string, tables 
 		switch {
 		case ok && pgErr.Code == codeNoPrivilege:
 			return Publication{}, &PermissionError{Action: action, Who: p.Who(), SQL: statements, Err: err}
-		case !ok || !passesSoon(pgErr) || attempt == publicationAttempts:
+		case !ok || !isTransientDDL(pgErr) || attempt == publicationAttempts:
 			return Publication{}, fmt.Errorf("%s: %w", action, err)
 		}
-		if err := pause(ctx, publicationPause); err != nil {
+		if err := sleep(ctx, publicationRetryDelay); err != nil {
 			return Publication{}, err
 		}
 	}
@@ -258,14 +258,14 @@ func EnsurePublication(ctx context.Context, conn *pgx.Conn, name string, tables 
 
 // publicationLock is shorter than deadlock_timeout, so that the server never ends the application's transaction in favour of this one.
 const (
-	publicationLock     = "300ms"
-	publicationPause    = 200 * time.Millisecond
+	publicationLockTimeout     = "300ms"
+	publicationRetryDelay    = 200 * time.Millisecond
 	publicationAttempts = 50
 )
 
 func execAll(ctx context.Context, conn *pgx.Conn, statements []string) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for _, sql := range append([]string{"SET LOCAL lock_timeout = '" + publicationLock + "'"}, statements...) {
+		for _, sql := range append([]string{"SET LOCAL lock_timeout = '" + publicationLockTimeout + "'"}, statements...) {
 			if _, err := tx.Exec(ctx, sql); err != nil {
 				return err
 			}
@@ -275,7 +275,7 @@ func execAll(ctx context.Context, conn *pgx.Conn, statements []string) error {
 }
 
 // passesSoon reports whether a change of a publication failed only because of what others were doing at that moment.
-func passesSoon(err *pgconn.PgError) bool {
+func isTransientDDL(err *pgconn.PgError) bool {
 	switch err.Code {
 	case codeLockNotAvailable, codeDuplicateObject, codeUniqueViolation, codeDeadlock:
 		return true
@@ -283,7 +283,7 @@ func passesSoon(err *pgconn.PgError) bool {
 	return err.Code == codeInternal && strings.Contains(err.File, "heapam") // tuple concurrently updated
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -128,7 +128,7 @@ type Relation struct {
 	// database does not have.
 	Types []uint32
 	// Spellings are how keys and references are written; nil: as they are.
-	Spellings []Spelling
+	CanonicalForms []CanonicalForm
 }
 
 // Op is what happened to a row.
@@ -177,23 +177,23 @@ type Change struct {
 }
 
 // Before reports whether c comes before other in their transaction.
-func (c *Change) Before(other *Change) bool { return c.place().before(other.place()) }
+func (c *Change) Before(other *Change) bool { return c.ordinal().before(other.ordinal()) }
 
-func (c *Change) place() place { return place{c.Seq, c.Sub} }
+func (c *Change) ordinal() ordinal { return ordinal{c.Seq, c.Sub} }
 
 // place orders the changes of a transaction.
-type place struct{ seq, sub int }
+type ordinal struct{ seq, sub int }
 
-func (p place) before(other place) bool {
+func (p ordinal) before(other ordinal) bool {
 	return p.seq < other.seq || p.seq == other.seq && p.sub < other.sub
 }
 
-func (p place) compare(other place) int {
+func (p ordinal) compare(other ordinal) int {
 	return cmp.Or(cmp.Compare(p.seq, other.seq), cmp.Compare(p.sub, other.sub))
 }
 
 func (t *Table) withoutKey(column int) error {
 	name := t.Columns[column].Name
 	return fmt.Errorf("a row of table %s has no value in its key column %s, so it cannot be identified; correct the row, ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, "+
-		"and run `iam-relay reconcile --skip-log` to continue with a comparison", fullName(t), name, quote(t), pgx.Identifier{name}.Sanitize())
+		"and run `iam-relay reconcile --skip-log` to continue with a comparison", qualifiedName(t), name, quoteTable(t), pgx.Identifier{name}.Sanitize())
 }

@@ -10,16 +10,16 @@ import (
 type RowStore struct {
 	dir     string
 	limit   int
-	bytes   int
+	memory   int
 	file    *os.File
-	size    int64
+	fileSize    int64
 	scratch []byte
 }
 
 // StoredRow finds a row in the RowStore that it was put into. The zero value is no row.
 type StoredRow struct {
 	row  Row
-	at   int64
+	offset   int64
 	size int
 }
 
@@ -30,8 +30,8 @@ func NewRowStore(dir string, limit int) *RowStore { return &RowStore{dir: dir, l
 // Put keeps a row.
 func (s *RowStore) Put(row Row) (StoredRow, error) {
 	size := (&Change{New: row}).Size()
-	if s.limit == 0 || s.bytes+size <= s.limit {
-		s.bytes += size
+	if s.limit == 0 || s.memory+size <= s.limit {
+		s.memory += size
 		return StoredRow{row: row}, nil
 	}
 	if s.file == nil {
@@ -42,11 +42,11 @@ func (s *RowStore) Put(row Row) (StoredRow, error) {
 		s.file = file
 	}
 	s.scratch = appendRow(s.scratch[:0], row)
-	if _, err := s.file.WriteAt(s.scratch, s.size); err != nil {
+	if _, err := s.file.WriteAt(s.scratch, s.fileSize); err != nil {
 		return StoredRow{}, fmt.Errorf("%w: write it: %w; it needs room for the whole transaction", ErrSpill, err)
 	}
-	stored := StoredRow{at: s.size, size: len(s.scratch)}
-	s.size += int64(stored.size)
+	stored := StoredRow{offset: s.fileSize, size: len(s.scratch)}
+	s.fileSize += int64(stored.size)
 	if cap(s.scratch) > spillBlock {
 		s.scratch = nil
 	}
@@ -59,12 +59,12 @@ func (s *RowStore) Get(stored StoredRow) (Row, error) {
 		return stored.row, nil
 	}
 	text := make([]byte, stored.size)
-	if _, err := s.file.ReadAt(text, stored.at); err != nil {
-		return nil, unfinished(err)
+	if _, err := s.file.ReadAt(text, stored.offset); err != nil {
+		return nil, readError(err)
 	}
 	r := changeReader{text: string(text), size: len(text)}
 	row := r.row()
-	if r.bad || r.text != "" {
+	if r.damaged || r.text != "" {
 		return nil, errSpillFormat
 	}
 	return row, nil

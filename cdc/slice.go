@@ -25,11 +25,11 @@ const (
 	// even to a relay that is frozen, and then ends the idle transaction.
 	fetchBytes             = 64 << 10
 	firstFetch, mostFetch  = 8, 1000
-	sliceLock, sliceIdle   = "2s", "5s"
-	sliceStatement         = "60s"
-	slicePause             = 500 * time.Millisecond
+	sliceLockTimeout, sliceIdleTimeout   = "2s", "5s"
+	sliceStatementTimeout         = "60s"
+	sliceRetryDelay             = 500 * time.Millisecond
 	sliceAttempts          = 120
-	firstPlace             = "(0,0)"
+	firstRow             = "(0,0)"
 	cursorName, cursorTail = "iam_relay_slice", " FROM iam_relay_slice"
 )
 
@@ -38,7 +38,7 @@ const (
 var errRewritten = fmt.Errorf("%w: the table was rewritten, emptied or replaced meanwhile", ErrSnapshotGone)
 
 // slicing is one table as the snapshot has it.
-type slicing struct {
+type tableReader struct {
 	snapshot *Snapshot
 	relation *Relation
 	encoding *encoding
@@ -53,19 +53,19 @@ type slicing struct {
 // that is optional and missing has none.
 func (s *Snapshot) Copy(ctx context.Context, table *Table, each func(Row) error) error {
 	if err := s.copy(ctx, table, each); err != nil {
-		return fmt.Errorf("copy table %s: %w", fullName(table), err)
+		return fmt.Errorf("copy table %s: %w", qualifiedName(table), err)
 	}
 	return nil
 }
 
 func (s *Snapshot) copy(ctx context.Context, table *Table, each func(Row) error) error {
-	t, err := s.slicing(ctx, table)
+	t, err := s.tableReader(ctx, table)
 	if t == nil || err != nil {
 		return err
 	}
-	for block, after := int64(0), firstPlace; block < t.blocks; {
+	for block, after := int64(0), firstRow; block < t.blocks; {
 		end := min(block+sliceBlocks, t.blocks)
-		rows, last, err := t.patiently(ctx, fmt.Sprintf("ctid > '%s'::tid AND ctid < '(%d,0)'::tid", after, end))
+		rows, last, err := t.readWithRetry(ctx, fmt.Sprintf("ctid > '%s'::tid AND ctid < '(%d,0)'::tid", after, end))
 		if err != nil {
 			return err
 		}
@@ -89,13 +89,13 @@ func (s *Snapshot) Row(ctx context.Context, table *Table, key []string) (Row, er
 	}
 	row, err := s.row(ctx, table, key)
 	if err != nil {
-		return nil, fmt.Errorf("read a row of table %s: %w", fullName(table), err)
+		return nil, fmt.Errorf("read a row of table %s: %w", qualifiedName(table), err)
 	}
 	return row, nil
 }
 
 func (s *Snapshot) row(ctx context.Context, table *Table, key []string) (Row, error) {
-	t, err := s.slicing(ctx, table)
+	t, err := s.tableReader(ctx, table)
 	if t == nil || err != nil {
 		return nil, err
 	}
@@ -103,12 +103,12 @@ func (s *Snapshot) row(ctx context.Context, table *Table, key []string) (Row, er
 	for i, text := range key {
 		where[i] = t.columns[i] + " = " + literal(text)
 	}
-	rows, _, err := t.patiently(ctx, strings.Join(where, " AND "))
+	rows, _, err := t.readWithRetry(ctx, strings.Join(where, " AND "))
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == codeUndefinedFunction {
 		for i, text := range key { // the type's own operator is in a schema that is not searched
 			where[i] = t.columns[i] + "::text = " + literal(text)
 		}
-		rows, _, err = t.patiently(ctx, strings.Join(where, " AND "))
+		rows, _, err = t.readWithRetry(ctx, strings.Join(where, " AND "))
 	}
 	if err != nil || len(rows) == 0 {
 		return nil, err
@@ -117,7 +117,7 @@ func (s *Snapshot) row(ctx context.Context, table *Table, key []string) (Row, er
 }
 
 // slicing looks a table up as the snapshot has it; nil if it is optional and missing.
-func (s *Snapshot) slicing(ctx context.Context, table *Table) (*slicing, error) {
+func (s *Snapshot) tableReader(ctx context.Context, table *Table) (*tableReader, error) {
 	if s.reader == nil {
 		config, err := pgx.ParseConfig(s.url)
 		if err != nil {
@@ -125,14 +125,14 @@ func (s *Snapshot) slicing(ctx context.Context, table *Table) (*slicing, error) 
 		}
 		config.ConnectTimeout = connectTimeout
 		Pin(&config.Config, map[string]string{
-			"statement_timeout": sliceStatement, "lock_timeout": sliceLock, "idle_in_transaction_session_timeout": sliceIdle,
+			"statement_timeout": sliceStatementTimeout, "lock_timeout": sliceLockTimeout, "idle_in_transaction_session_timeout": sliceIdleTimeout,
 			// So that the server reads the blocks of a slice, and not the table.
 			"enable_seqscan": "off",
 		})
 		if s.reader, err = pgx.ConnectConfig(ctx, config); err != nil {
 			return nil, fmt.Errorf("connect to the source: %w", ConnectReason(err))
 		}
-		if err := readRaw(ctx, s.reader.PgConn()); err != nil {
+		if err := requestRawText(ctx, s.reader.PgConn()); err != nil {
 			return nil, err
 		}
 	}
@@ -142,21 +142,21 @@ func (s *Snapshot) slicing(ctx context.Context, table *Table) (*slicing, error) 
 		begin += "; SET LOCAL client_encoding = 'UTF8'" // of names
 	}
 	if _, err := conn.Exec(ctx, begin).ReadAll(); err != nil {
-		return nil, gone(err)
+		return nil, snapshotError(err)
 	}
 	t, err := s.lookUp(ctx, table)
 	if _, end := conn.Exec(ctx, "ROLLBACK").ReadAll(); err == nil {
 		err = end
 	}
-	return t, gone(err)
+	return t, snapshotError(err)
 }
 
-func (s *Snapshot) lookUp(ctx context.Context, table *Table) (*slicing, error) {
+func (s *Snapshot) lookUp(ctx context.Context, table *Table) (*tableReader, error) {
 	catalog, err := Describe(ctx, s.reader, append([]*Table{table}, table.parents()...))
 	if err != nil {
 		return nil, err
 	}
-	t := &slicing{snapshot: s, encoding: encodingOf(s.reader.PgConn()), relation: catalog.Relation(table.Name), cells: make([]cell, len(table.Columns))}
+	t := &tableReader{snapshot: s, encoding: encodingOf(s.reader.PgConn()), relation: catalog.Relation(table.Name), cells: make([]cell, len(table.Columns))}
 	if t.relation == nil {
 		if table.Optional {
 			return nil, nil //nolint:nilnil // a missing table has no rows
@@ -183,40 +183,40 @@ func (s *Snapshot) lookUp(ctx context.Context, table *Table) (*slicing, error) {
 }
 
 // patiently reads a slice, and tries again where others have the table locked.
-func (t *slicing) patiently(ctx context.Context, where string) ([]Row, string, error) {
+func (t *tableReader) readWithRetry(ctx context.Context, where string) ([]Row, string, error) {
 	for attempt := 1; ; attempt++ {
-		rows, last, err := t.read(ctx, where)
+		rows, last, err := t.readSlice(ctx, where)
 		if err == nil {
 			return rows, last, nil
 		}
 		if _, end := t.snapshot.reader.PgConn().Exec(context.WithoutCancel(ctx), "ROLLBACK").ReadAll(); end != nil {
-			return nil, "", gone(err)
+			return nil, "", snapshotError(err)
 		}
 		if pgErr, ok := errors.AsType[*pgconn.PgError](err); !ok || pgErr.Code != codeLockNotAvailable || attempt == sliceAttempts {
-			return nil, "", gone(err)
+			return nil, "", snapshotError(err)
 		}
-		if err := pause(ctx, slicePause); err != nil {
+		if err := sleep(ctx, sliceRetryDelay); err != nil {
 			return nil, "", err
 		}
 	}
 }
 
 // read reads one slice in a transaction of its own. last is the place of its last row if there may be more.
-func (t *slicing) read(ctx context.Context, where string) (rows []Row, last string, err error) {
+func (t *tableReader) readSlice(ctx context.Context, where string) (rows []Row, last string, err error) {
 	conn, size := t.snapshot.reader.PgConn(), 0
 	// What the catalogue says now is compared with what it says in the snapshot. The name is looked up again by the SELECT.
-	same := fmt.Sprintf("SELECT pg_relation_filenode(%d) = %d AND to_regclass(%s)::oid = %d", t.oid, t.file, literal(quote(t.relation.Table)), t.oid)
+	same := fmt.Sprintf("SELECT pg_relation_filenode(%d) = %d AND to_regclass(%s)::oid = %d", t.oid, t.file, literal(quoteTable(t.relation.Table)), t.oid)
 	sql := fmt.Sprintf("%s; DECLARE %s NO SCROLL CURSOR FOR SELECT ctid, %s FROM ONLY %s WHERE %s; %s; ", importSnapshot(t.snapshot.Name), cursorName,
-		strings.Join(t.columns, ", "), quote(t.relation.Table), where, same)
-	encoded, ok := t.encoding.bytes(sql)
+		strings.Join(t.columns, ", "), quoteTable(t.relation.Table), where, same)
+	encoded, ok := t.encoding.fromUTF8(sql)
 	if !ok { // a key that the database cannot have
 		return nil, "", nil
 	}
 	sql = string(encoded)
 	for {
 		asked := t.snapshot.fetch
-		f := fetched{slicing: t, room: sliceBytes - size}
-		if err := f.run(conn.Exec(ctx, sql+"FETCH "+strconv.Itoa(asked)+cursorTail)); err != nil {
+		f := fetch{tableReader: t, room: sliceBytes - size}
+		if err := f.collect(conn.Exec(ctx, sql+"FETCH "+strconv.Itoa(asked)+cursorTail)); err != nil {
 			return nil, "", err
 		}
 		rows, size = append(rows, f.rows...), size+f.size
@@ -226,7 +226,7 @@ func (t *slicing) read(ctx context.Context, where string) (rows []Row, last stri
 		if f.count > 0 {
 			t.snapshot.fetch = max(1, min(mostFetch, 2*asked, fetchBytes/(f.size/max(1, len(f.rows))+1)))
 		}
-		if f.count < asked && !f.full {
+		if f.count < asked && !f.overflow {
 			last = ""
 		}
 		if f.count < asked || size >= sliceBytes {
@@ -239,38 +239,38 @@ func (t *slicing) read(ctx context.Context, where string) (rows []Row, last stri
 }
 
 // fetched is what one round trip has brought.
-type fetched struct {
-	*slicing
+type fetch struct {
+	*tableReader
 	room  int
 	rows  []Row
 	size  int
 	count int    // rows that came, also those that were left for the next slice
-	full  bool   // some were left
+	overflow  bool   // some were left
 	last  string // the place of the last row that was taken
 }
 
-func (f *fetched) run(results *pgconn.MultiResultReader) error {
+func (f *fetch) collect(results *pgconn.MultiResultReader) error {
 	var failed error
 	for results.NextResult() {
 		reader := results.ResultReader()
 		for reader.NextRow() {
 			if failed == nil {
-				failed = f.take(reader.Values())
+				failed = f.add(reader.Values())
 			}
 		}
 	}
 	return errors.Join(results.Close(), failed)
 }
 
-func (f *fetched) take(values [][]byte) error {
+func (f *fetch) add(values [][]byte) error {
 	if len(values) == 1 { // not the cursor's
 		if string(values[0]) != "t" {
 			return errRewritten
 		}
 		return nil
 	}
-	if f.count++; f.full || len(f.rows) > 0 && f.size >= f.room {
-		f.full = true
+	if f.count++; f.overflow || len(f.rows) > 0 && f.size >= f.room {
+		f.overflow = true
 		return nil
 	}
 	clear(f.cells)
@@ -280,7 +280,7 @@ func (f *fetched) take(values [][]byte) error {
 			f.cells[f.target[i]].kind = Null
 			continue
 		}
-		value = f.encoding.text(value)
+		value = f.encoding.toUTF8(value)
 		f.cells[f.target[i]] = cell{kind: Text, text: value}
 		size += len(value)
 	}
@@ -290,7 +290,7 @@ func (f *fetched) take(values [][]byte) error {
 }
 
 // gone makes of errors that a new snapshot would not meet one that says so.
-func gone(err error) error {
+func snapshotError(err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return err

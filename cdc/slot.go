@@ -26,45 +26,46 @@ type SlotStatus struct {
 	Database  string
 	// WALStatus is reserved, extended, unreserved or lost.
 	WALStatus string
-	// Invalidation is why the slot was invalidated; empty if it was not, and before PostgreSQL 17.
+	// Invalidation is why the slot was invalidated. It is empty for a valid slot and before PostgreSQL 17.
 	Invalidation string
-	// Failover slots (PostgreSQL 17 and newer) are kept on standbys as well.
+	// Failover slots (PostgreSQL 17 and newer) are synchronized to standbys.
 	Failover bool
-	// Confirmed is the last acknowledgement; Restart is where decoding would start, 0 if that is gone.
+	// Confirmed is the last acknowledged position. Restart is where decoding would start; 0 if that WAL is removed.
 	Confirmed, Restart LSN
-	// RetainedBytes is the log kept for the slot, LagBytes what is not acknowledged. An open transaction can hold the
-	// first up while the second is nothing. -1: unknown.
+	// RetainedBytes is the size of the WAL retained by the slot, LagBytes the size of the unacknowledged part. An open transaction can
+	// keep the first large while the second is 0. -1 is unknown.
 	RetainedBytes, LagBytes int64
-	// SafeWALSize is how many bytes may still be written before the slot can be lost; -1: unknown or unlimited.
+	// SafeWALSize is how many bytes can still be written before the slot may be lost; -1 is unknown or unlimited.
 	SafeWALSize int64
-	// KeepLimit is max_slot_wal_keep_size in bytes; -1: unlimited. A slot may hold it, and no more.
+	// KeepLimit is max_slot_wal_keep_size in bytes, the most that a slot may retain; -1 is unlimited.
 	KeepLimit int64
-	// IdleLimit is after how long a slot that nobody reads is invalidated (PostgreSQL 18 and newer); 0: never. Idle is for how
-	// long nobody has read it (17 and newer); 0: somebody does, or it is unknown.
+	// IdleLimit is idle_replication_slot_timeout (PostgreSQL 18 and newer); 0 is never. Idle is how long the slot has been inactive
+	// (17 and newer); 0 if it is active or unknown.
 	IdleLimit, Idle time.Duration
 }
 
-// Lost reports whether the slot can never be read from again.
+// Lost reports whether the slot can never be read again.
 func (s SlotStatus) Lost() bool { return s.WALStatus == "lost" || s.Invalidation != "" }
 
-// Readable reports whether the slot is one that a Source of the database could read from, or could have before it was lost.
+// Readable reports whether a Source can read the slot from the database, or could before the slot was lost.
 func (s SlotStatus) Readable(database string) bool {
 	return s.Exists && !s.Temporary && s.Plugin == outputPlugin && s.Database == database
 }
 
 func (s SlotStatus) lossReason() string { return cmp.Or(s.Invalidation, s.WALStatus) }
 
-// Left reports whether less than one part of so many is left of what the server may keep for the slot.
+// Left reports whether less than 1/parts of the WAL that the server may retain for the slot is left.
 func (s SlotStatus) Left(parts int64) bool {
 	return s.KeepLimit > 0 && s.SafeWALSize >= 0 && s.SafeWALSize < s.KeepLimit/parts
 }
 
-// Foreign reports whether the slot is of another plugin or another database, and so of somebody else's making.
+// Foreign reports whether the slot has another plugin or another database, and so belongs to another program.
 func (s SlotStatus) Foreign(database string) bool {
 	return s.Exists && (s.Plugin != outputPlugin || s.Database != database)
 }
 
-// Columns that only newer versions have are read by way of JSON.
+// Columns of newer versions are read as JSON, which gives NULL where they do not exist.
+
 const slotStatus = `
 SELECT s.active, coalesce(s.active_pid, 0), s.temporary, coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.wal_status, 'lost'),
        coalesce(to_jsonb(s)->>'invalidation_reason', ''), coalesce((to_jsonb(s)->>'failover')::bool, false),
@@ -79,7 +80,7 @@ FROM pg_replication_slots s,
      LATERAL (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) AS server (wal_end)
 WHERE s.slot_name = $1`
 
-// Slot reads a slot's state. A slot that does not exist is no error.
+// Slot reads the state of a slot. If the slot does not exist, Exists is false and the error is nil.
 func Slot(ctx context.Context, conn *pgx.Conn, name string) (SlotStatus, error) {
 	s := SlotStatus{Name: name, Exists: true}
 	var confirmed, restart string
@@ -103,8 +104,8 @@ func Slot(ctx context.Context, conn *pgx.Conn, name string) (SlotStatus, error) 
 	return s, nil
 }
 
-// DropSlot drops a slot; one that is missing is dropped already. A slot in use gives ErrSlotActive. One that cannot be of this
-// package's making, for its plugin or its database, is left alone and gives ErrSlotForeign.
+// DropSlot drops a slot; a missing slot is not an error. The error is ErrSlotActive if the slot is in use, and ErrSlotForeign if its plugin
+// or database shows that it belongs to another program, in which case it is not dropped.
 func DropSlot(ctx context.Context, conn *pgx.Conn, name string) error {
 	_, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
 		WHERE slot_name = $1 AND plugin = $2 AND database = current_database() AND NOT temporary`, name, outputPlugin)
@@ -115,11 +116,11 @@ func DropSlot(ctx context.Context, conn *pgx.Conn, name string) error {
 	if err != nil || !left.Exists {
 		return err
 	}
-	return fmt.Errorf("drop slot %s: %w: it is of plugin %q and database %q; choose another source.slot", name, ErrSlotForeign, left.Plugin, left.Database)
+	return fmt.Errorf("drop slot %s: %w: it has plugin %q and database %q; choose another source.slot", name, ErrSlotForeign, left.Plugin, left.Database)
 }
 
-// EndStream ends the session that streams from a slot, and reports whether it could: that needs to be the same role, or a
-// member of pg_signal_backend. The slot is free a moment later.
+// EndStream ends the session that streams from a slot, and reports whether it could. That takes the same role or membership in
+// pg_signal_backend. The slot becomes free shortly after.
 // https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
 func EndStream(ctx context.Context, conn *pgx.Conn, slot SlotStatus) (bool, error) {
 	var ended bool
@@ -134,13 +135,13 @@ func EndStream(ctx context.Context, conn *pgx.Conn, slot SlotStatus) (bool, erro
 	return ended, nil
 }
 
-// slotNames are the names that PostgreSQL allows.
+// slotNames matches the names that PostgreSQL allows.
 var slotNames = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
-// CheckSlotName says what is wrong with a slot's name, or nil.
+// CheckSlotName returns an error if PostgreSQL does not allow the name for a slot.
 func CheckSlotName(name string) error {
 	if !slotNames.MatchString(name) {
-		return fmt.Errorf("slot name %q: it must have 1 to 63 lower-case letters, digits and underscores", name)
+		return fmt.Errorf("invalid slot name %q; use 1 to 63 lower-case letters, digits and underscores", name)
 	}
 	return nil
 }

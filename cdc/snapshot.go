@@ -28,7 +28,7 @@ type Snapshot struct {
 	url    string
 	holder *pgconn.PgConn // in a transaction that holds the snapshot
 	stop   context.CancelFunc
-	beats  sync.WaitGroup
+	keepAlives  sync.WaitGroup
 	reader *pgx.Conn // nil before the first read
 	fetch  int       // how many rows to ask for at a time
 }
@@ -104,8 +104,8 @@ func createSlotCommand(name string, temporary bool, major int) string {
 // snapshotIdle is after what silence of the relay the server ends the session that holds the snapshot, and snapshotBeat how often
 // the relay says something there: a relay that is frozen holds up neither the removal of dead rows nor anything else for longer.
 const (
-	snapshotIdle = "60s"
-	snapshotBeat = 10 * time.Second
+	snapshotIdleTimeout = "60s"
+	snapshotKeepAlive = 10 * time.Second
 )
 
 // open takes the exported snapshot over into a session that only holds it, without a lock on any table, and exports it again for
@@ -120,13 +120,13 @@ func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateRe
 	if err != nil {
 		return err
 	}
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = snapshotIdle
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = snapshotIdleTimeout
 	if s.holder, err = pgconn.ConnectConfig(ctx, config); err != nil {
 		return err
 	}
 	results, err := s.holder.Exec(ctx, importSnapshot(slot.SnapshotName)+"; SELECT pg_export_snapshot(), extract(epoch FROM clock_timestamp()) * 1000000").ReadAll()
 	if err != nil {
-		return fmt.Errorf("open the exported snapshot: %w", gone(err))
+		return fmt.Errorf("open the exported snapshot: %w", snapshotError(err))
 	}
 	answer := results[len(results)-1].Rows[0]
 	s.Name = string(answer[0])
@@ -137,13 +137,13 @@ func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateRe
 	s.Time = time.UnixMicro(int64(micros)).UTC()
 	beating, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.beats.Go(func() { s.beat(beating) })
+	s.keepAlives.Go(func() { s.keepAlive(beating) })
 	return nil
 }
 
 // beat keeps the session that holds the snapshot from ending. Where it cannot, the next read fails and says so.
-func (s *Snapshot) beat(ctx context.Context) {
-	tick := time.NewTicker(snapshotBeat)
+func (s *Snapshot) keepAlive(ctx context.Context) {
+	tick := time.NewTicker(snapshotKeepAlive)
 	defer tick.Stop()
 	for {
 		select {
@@ -168,7 +168,7 @@ func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "'
 func (s *Snapshot) Close() {
 	if s.stop != nil {
 		s.stop()
-		s.beats.Wait()
+		s.keepAlives.Wait()
 		s.stop = nil
 	}
 	if s.reader != nil {

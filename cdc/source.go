@@ -55,7 +55,7 @@ type Message struct {
 type Source struct {
 	config SourceConfig
 
-	handed      atomic.Int64  // the weight of the transactions that the consumer has not closed
+	outstanding      atomic.Int64  // the weight of the transactions that the consumer has not closed
 	durable     atomic.Uint64 // what Acknowledge said
 	received    atomic.Uint64
 	lastMessage atomic.Int64 // Unix time in nanoseconds
@@ -106,10 +106,10 @@ func (s *Source) interrupt() {
 		// It fails only for a closed connection, which nobody reads.
 		_ = conn.Conn().SetReadDeadline(time.Unix(1, 0))
 	}
-	s.rouse()
+	s.wakeUp()
 }
 
-func (s *Source) rouse() {
+func (s *Source) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -118,8 +118,8 @@ func (s *Source) rouse() {
 
 // release notes that the consumer has closed a transaction.
 func (s *Source) release(weight int64) {
-	s.handed.Add(-weight)
-	s.rouse()
+	s.outstanding.Add(-weight)
+	s.wakeUp()
 }
 
 // Received is the latest position of the log that the server has sent or skipped.
@@ -155,15 +155,15 @@ func (s *Source) Stream(ctx context.Context, from LSN, out chan<- Message) error
 func (s *Source) stream(ctx context.Context, from LSN, out chan<- Message) (err error) {
 	st := &stream{
 		source: s, config: &s.config, out: out,
-		pace:    feedback{period: min(10*time.Second, s.config.WALSenderTimeout/3), sent: from, sentAt: time.Now()},
-		handed:  from,
-		idle:    idle{told: from},
+		status:    standbyStatus{interval: min(10*time.Second, s.config.WALSenderTimeout/3), sent: from, sentAt: time.Now()},
+		handedOver:  from,
+		idle:    idleState{sent: from},
 		heardAt: time.Now(),
 	}
 	st.decoder = newDecoder(s.config.Tables, s.config.Catalog, from, func() *Spool {
 		return NewSpool(s.config.SpillDir, s.config.MemoryLimit)
 	})
-	st.decoder.identifier = newIdentifier(s.config.Tables, s.config.Catalog, s.config.Identities, s.config.Logger)
+	st.decoder.matcher = newRelationMatcher(s.config.Tables, s.config.Catalog, s.config.Identities, s.config.Logger)
 	defer func() { err = errors.Join(err, st.decoder.close()) }()
 	if st.conn, err = s.start(ctx, from, st); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (s *Source) stream(ctx context.Context, from LSN, out chan<- Message) (err 
 	defer closeConn(st.conn)
 	// An acknowledgement from before must not reach another slot.
 	s.durable.Store(uint64(from))
-	s.pinged.Store(st.decoder.evidence.pending()) // so that an idle server says how far its WAL goes
+	s.pinged.Store(st.decoder.history.pending()) // so that an idle server says how far its WAL goes
 	s.conn.Store(st.conn)
 	defer s.conn.Store(nil)
 	defer context.AfterFunc(ctx, s.interrupt)()
@@ -199,20 +199,20 @@ func (s *Source) start(ctx context.Context, from LSN, st *stream) (*pgconn.PgCon
 	if err != nil {
 		return nil, explain(err, nil)
 	}
-	if err := s.recognise(ctx, conn); err != nil {
+	if err := s.checkServer(ctx, conn); err != nil {
 		closeConn(conn)
 		return nil, err
 	}
-	begin, err := s.recall(ctx, conn, from, st)
+	begin, err := s.startPosition(ctx, conn, from, st)
 	if err == nil {
-		err = readRaw(ctx, conn)
+		err = requestRawText(ctx, conn)
 	}
 	if err != nil {
 		closeConn(conn)
 		return nil, err
 	}
 	st.decoder.encoding = encodingOf(conn)
-	publications, ok := st.decoder.encoding.bytes(publicationNames(s.config.Publication))
+	publications, ok := st.decoder.encoding.fromUTF8(publicationNames(s.config.Publication))
 	if !ok {
 		closeConn(conn)
 		return nil, fmt.Errorf("the database's encoding, %s, does not have the characters of the name %s: give the publication another name", st.decoder.encoding.name, s.config.Publication)
@@ -229,7 +229,7 @@ func (s *Source) start(ctx context.Context, from LSN, st *stream) (*pgconn.PgCon
 }
 
 // recall decides what of the WAL that was read before is read once more, to see that it is the same.
-func (s *Source) recall(ctx context.Context, conn *pgconn.PgConn, from LSN, st *stream) (LSN, error) {
+func (s *Source) startPosition(ctx context.Context, conn *pgconn.PgConn, from LSN, st *stream) (LSN, error) {
 	results, err := conn.Exec(ctx, `SELECT confirmed_flush_lsn, active FROM pg_catalog.pg_replication_slots WHERE slot_name = '`+s.config.Slot+`'`).ReadAll()
 	if err != nil {
 		return 0, explain(err, nil)
@@ -248,14 +248,14 @@ func (s *Source) recall(ctx context.Context, conn *pgconn.PgConn, from LSN, st *
 	if err != nil {
 		return 0, err
 	}
-	st.decoder.evidence = newEvidence(s.config.Mark, confirmed, from)
-	begin := st.decoder.evidence.start(from)
-	st.handed, st.pace.sent = begin, begin
+	st.decoder.history = newHistoryCheck(s.config.Mark, confirmed, from)
+	begin := st.decoder.history.startAt(from)
+	st.handedOver, st.status.sent = begin, begin
 	return begin, nil
 }
 
 // recognise makes sure that the server is the one whose log the position is of.
-func (s *Source) recognise(ctx context.Context, conn *pgconn.PgConn) error {
+func (s *Source) checkServer(ctx context.Context, conn *pgconn.PgConn) error {
 	if s.config.Server.SystemID == "" {
 		return nil
 	}

@@ -20,7 +20,7 @@ const (
 	spillBuffers = spillParts * spillBlock
 	minBuffer    = 512
 	// spillRow is what a change takes in the memory of a reader that folds a part, beside its text.
-	spillRow = 400
+	foldOverhead = 400
 )
 
 // spillFile keeps a record stream for each part in one temporary file, as chains of blocks. The file has no name.
@@ -29,16 +29,16 @@ type spillFile struct {
 	file   *os.File
 	level  int // 1 for what is split off from another file
 	size   int64
-	chains [spillParts]chain
+	parts [spillParts]spillPart
 }
 
 // chain is a part: runs of records, each of them in order. A record that comes before the last one begins a new run.
-type chain struct {
+type spillPart struct {
 	buffer []byte // of the last run
 	runs   [][]block
-	last   place
+	last   ordinal
 	// count and size are of the records.
-	count int
+	records int
 	size  int64
 }
 
@@ -55,16 +55,16 @@ func newSpillFile(dir string, level int) (*spillFile, error) {
 	return &spillFile{dir: dir, file: file, level: level}, nil
 }
 
-func (f *spillFile) write(at place, key Key, record []byte) error {
-	c := &f.chains[partOf(key, f.level)]
-	if c.count > 0 && at.before(c.last) {
+func (f *spillFile) write(at ordinal, key Key, record []byte) error {
+	c := &f.parts[partOf(key, f.level)]
+	if c.records > 0 && at.before(c.last) {
 		if err := f.flush(c); err != nil {
 			return err
 		}
 		c.runs = append(c.runs, nil)
 	}
 	c.last = at
-	c.count++
+	c.records++
 	c.size += int64(len(record))
 	if c.buffer == nil {
 		c.buffer = make([]byte, 0, spillBlock+spillBlock/4)
@@ -79,7 +79,7 @@ func (f *spillFile) write(at place, key Key, record []byte) error {
 	return f.flush(c)
 }
 
-func (f *spillFile) flush(c *chain) error {
+func (f *spillFile) flush(c *spillPart) error {
 	if len(c.buffer) == 0 {
 		return nil
 	}
@@ -100,11 +100,11 @@ func (f *spillFile) flush(c *chain) error {
 
 // finish writes what is buffered and lets go of the buffers.
 func (f *spillFile) finish() error {
-	for i := range f.chains {
-		if err := f.flush(&f.chains[i]); err != nil {
+	for i := range f.parts {
+		if err := f.flush(&f.parts[i]); err != nil {
 			return err
 		}
-		f.chains[i].buffer = nil
+		f.parts[i].buffer = nil
 	}
 	return nil
 }
@@ -120,8 +120,8 @@ func (f *spillFile) split(part int, busy func() error) (_ *spillFile, err error)
 			err = errors.Join(err, fine.close())
 		}
 	}()
-	for _, run := range f.chains[part].runs {
-		if err := fine.take(f.records(run, spillBlock, new([]byte)), busy); err != nil {
+	for _, run := range f.parts[part].runs {
+		if err := fine.copyFrom(f.records(run, spillBlock, new([]byte)), busy); err != nil {
 			return nil, err
 		}
 	}
@@ -129,10 +129,10 @@ func (f *spillFile) split(part int, busy func() error) (_ *spillFile, err error)
 }
 
 // take writes the records of another file's run.
-func (f *spillFile) take(records *recordReader, busy func() error) error {
+func (f *spillFile) copyFrom(records *recordReader, busy func() error) error {
 	var record []byte
 	for {
-		at, err := records.place()
+		at, err := records.ordinal()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -158,13 +158,13 @@ func (f *spillFile) take(records *recordReader, busy func() error) error {
 }
 
 // weighs is about what folding a part may take.
-func (c *chain) weighs() int64 { return c.size + spillRow*int64(c.count) }
+func (c *spillPart) readSize() int64 { return c.size + foldOverhead*int64(c.records) }
 
 func (f *spillFile) close() error { return closeUnnamed(f.file) }
 
 // records reads a run from its beginning. Readers of which only one is used at a time may share their scratch.
 func (f *spillFile) records(run []block, buffer int, scratch *[]byte) *recordReader {
-	return &recordReader{input: bufio.NewReaderSize(&chainReader{file: f.file, blocks: run}, buffer), scratch: scratch}
+	return &recordReader{input: bufio.NewReaderSize(&blockReader{file: f.file, blocks: run}, buffer), scratch: scratch}
 }
 
 type recordReader struct {
@@ -173,31 +173,31 @@ type recordReader struct {
 }
 
 // place returns the place of the next record, or io.EOF after the last. Its text comes next.
-func (r *recordReader) place() (place, error) {
+func (r *recordReader) ordinal() (ordinal, error) {
 	seq, err := binary.ReadUvarint(r.input)
 	if err == io.EOF { //nolint:errorlint // ReadUvarint documents the bare io.EOF for "nothing was read".
-		return place{}, io.EOF
+		return ordinal{}, io.EOF
 	}
 	if err != nil {
-		return place{}, fmt.Errorf("%w: read it: %w", ErrSpill, err)
+		return ordinal{}, fmt.Errorf("%w: read it: %w", ErrSpill, err)
 	}
 	sub, err := binary.ReadUvarint(r.input)
 	if err != nil {
-		return place{}, unfinished(err)
+		return ordinal{}, readError(err)
 	}
-	return place{int(seq), int(sub)}, nil
+	return ordinal{int(seq), int(sub)}, nil
 }
 
 func (r *recordReader) text() (string, error) {
 	size, err := binary.ReadUvarint(r.input)
 	if err != nil {
-		return "", unfinished(err)
+		return "", readError(err)
 	}
 	if size > spillBlock { // read it without a second copy
 		var text strings.Builder
 		text.Grow(int(size))
 		if _, err := io.CopyN(&text, r.input, int64(size)); err != nil {
-			return "", unfinished(err)
+			return "", readError(err)
 		}
 		return text.String(), nil
 	}
@@ -207,13 +207,13 @@ func (r *recordReader) text() (string, error) {
 	}
 	scratch = scratch[:size]
 	if _, err := io.ReadFull(r.input, scratch); err != nil {
-		return "", unfinished(err)
+		return "", readError(err)
 	}
 	*r.scratch = scratch
 	return string(scratch), nil
 }
 
-func unfinished(err error) error {
+func readError(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
@@ -221,13 +221,13 @@ func unfinished(err error) error {
 }
 
 // chainReader reads a part's blocks as one stream.
-type chainReader struct {
+type blockReader struct {
 	file   *os.File
 	blocks []block
 	offset int // in the first block
 }
 
-func (r *chainReader) Read(p []byte) (int, error) {
+func (r *blockReader) Read(p []byte) (int, error) {
 	if len(r.blocks) == 0 {
 		return 0, io.EOF
 	}

@@ -51,7 +51,7 @@ func (s *Spool) Add(c Change) error {
 	if s.file != nil {
 		return s.spill(&c)
 	}
-	if c.Op == Truncate && slices.ContainsFunc(s.changes, func(o Change) bool { return o.Op == Truncate && o.place() == c.place() }) {
+	if c.Op == Truncate && slices.ContainsFunc(s.changes, func(o Change) bool { return o.Op == Truncate && o.ordinal() == c.ordinal() }) {
 		return nil
 	}
 	s.changes = append(s.changes, c)
@@ -76,7 +76,7 @@ func (s *Spool) Add(c Change) error {
 
 func (s *Spool) spill(c *Change) error {
 	if c.Op == Truncate {
-		at, found := slices.BinarySearchFunc(s.truncates, c.place(), func(t Change, at place) int { return t.place().compare(at) })
+		at, found := slices.BinarySearchFunc(s.truncates, c.ordinal(), func(t Change, at ordinal) int { return t.ordinal().compare(at) })
 		if !found {
 			s.truncates = slices.Insert(s.truncates, at, *c)
 			s.count++
@@ -92,12 +92,12 @@ func (s *Spool) spill(c *Change) error {
 	}
 	s.scratch = appendChange(s.scratch[:0], c, relation)
 	s.count++
-	return s.file.write(c.place(), c.Key, s.scratch)
+	return s.file.write(c.ordinal(), c.Key, s.scratch)
 }
 
 // sorted puts the changes in memory into their order, in which they mostly are.
 func (s *Spool) sorted() []Change {
-	inOrder := func(a, b Change) int { return a.place().compare(b.place()) }
+	inOrder := func(a, b Change) int { return a.ordinal().compare(b.ordinal()) }
 	if !slices.IsSortedFunc(s.changes, inOrder) {
 		slices.SortStableFunc(s.changes, inOrder)
 	}

@@ -24,32 +24,32 @@ type stream struct {
 	decoder *decoder
 	out     chan<- Message
 
-	pace     feedback
-	shutdown shutdownWatch
-	idle     idle
-	handed   LSN       // everything before it has been handed over
+	status     standbyStatus
+	shutdown shutdownDetector
+	idle     idleState
+	handedOver   LSN       // everything before it has been handed over
 	heardAt  time.Time // when the server was last heard, or could not be because nobody read
-	armed    time.Time // the connection's read deadline; zero after it has passed
+	deadline    time.Time // the connection's read deadline; zero after it has passed
 	notice   error     // a notice that ends the stream
 }
 
 // idle is the news that nothing is pending.
-type idle struct {
-	known  LSN // the newest position before which nothing is pending
-	told   LSN
-	toldAt time.Time
+type idleState struct {
+	position  LSN // the newest position before which nothing is pending
+	sent   LSN
+	sentAt time.Time
 	// pinged: the reply to a Ping is to come; asked: it has come, and is told even if it is no news.
-	pinged, asked bool
+	pingPending, forced bool
 }
 
 func (st *stream) run(ctx context.Context) error {
 	now := time.Now()
 	for {
-		if err := st.report(ctx, now); err != nil {
+		if err := st.sendStatus(ctx, now); err != nil {
 			return err
 		}
-		st.settle()
-		st.tellIdle(now)
+		st.finishHistoryCheck()
+		st.sendIdle(now)
 		if now.Sub(st.heardAt) > silenceLimit {
 			return fmt.Errorf("%w: nothing came for %s", ErrServerSilent, silenceLimit)
 		}
@@ -63,7 +63,7 @@ func (st *stream) run(ctx context.Context) error {
 		}
 		st.heardAt = now
 		st.source.lastMessage.Store(now.UnixNano())
-		if err := st.take(ctx, message); err != nil {
+		if err := st.handle(ctx, message); err != nil {
 			return err
 		}
 		now = st.heardAt // later than before, if the consumer was busy
@@ -71,25 +71,25 @@ func (st *stream) run(ctx context.Context) error {
 }
 
 // settle lets the stored position be acknowledged once the server's history was seen to have it.
-func (st *stream) settle() {
-	if h := st.decoder.evidence; h != nil && h.done {
-		st.handed, st.decoder.evidence = max(st.handed, h.from), nil
+func (st *stream) finishHistoryCheck() {
+	if h := st.decoder.history; h != nil && h.done {
+		st.handedOver, st.decoder.history = max(st.handedOver, h.from), nil
 	}
 }
 
 // receive returns the next message, or nil if there was none until something else is to be done.
 func (st *stream) receive(ctx context.Context, now time.Time) (pgproto3.BackendMessage, error) {
 	acknowledged := st.source.acknowledged.Load()
-	until := st.nextReport()
-	if st.idle.due() && !st.decoder.inTransaction() && !st.decoder.evidence.pending() {
-		until = earlier(until, st.idle.toldAt.Add(statusPause))
+	until := st.nextStatus()
+	if st.idle.due() && !st.decoder.inTransaction() && !st.decoder.history.pending() {
+		until = earlier(until, st.idle.sentAt.Add(minStatusInterval))
 	}
 	// A deadline that comes too early only costs a round.
-	if st.armed.IsZero() || until.Before(st.armed) || st.armed.Before(now) {
+	if st.deadline.IsZero() || until.Before(st.deadline) || st.deadline.Before(now) {
 		if err := st.conn.Conn().SetReadDeadline(until); err != nil {
 			return nil, fmt.Errorf("read the stream: %w", err)
 		}
-		st.armed = until
+		st.deadline = until
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -106,7 +106,7 @@ func (st *stream) receive(ctx context.Context, now time.Time) (pgproto3.BackendM
 		return nil, ctx.Err()
 	}
 	if pgconn.Timeout(err) {
-		st.armed = time.Time{}
+		st.deadline = time.Time{}
 		return nil, nil
 	}
 	// A fatal error of the server comes this way, another one as a message.
@@ -120,10 +120,10 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func (st *stream) take(ctx context.Context, message pgproto3.BackendMessage) error {
+func (st *stream) handle(ctx context.Context, message pgproto3.BackendMessage) error {
 	switch m := message.(type) {
 	case *pgproto3.CopyData:
-		return st.data(ctx, m.Data)
+		return st.copyData(ctx, m.Data)
 	case *pgproto3.ErrorResponse:
 		return explain(pgconn.ErrorResponseToPgError(m), ErrPublicationMissing)
 	case *pgproto3.CopyDone, *pgproto3.CommandComplete, *pgproto3.ReadyForQuery:
@@ -136,7 +136,7 @@ func (st *stream) take(ctx context.Context, message pgproto3.BackendMessage) err
 	return fmt.Errorf("unexpected message %T in the stream", message)
 }
 
-func (st *stream) data(ctx context.Context, data []byte) error {
+func (st *stream) copyData(ctx context.Context, data []byte) error {
 	if len(data) == 0 {
 		return &DecodeError{Err: errTruncated}
 	}
@@ -157,7 +157,7 @@ func (st *stream) data(ctx context.Context, data []byte) error {
 		if err != nil || t == nil {
 			return err
 		}
-		return st.hand(ctx, t)
+		return st.handOver(ctx, t)
 	}
 	return &DecodeError{Err: fmt.Errorf("unknown message %q in the stream", data[0])}
 }
@@ -166,16 +166,16 @@ func (st *stream) keepalive(k pglogrepl.PrimaryKeepaliveMessage) error {
 	end := LSN(k.ServerWALEnd)
 	st.advance(end)
 	if !st.decoder.inTransaction() {
-		if err := st.decoder.evidence.reached(end); err != nil {
+		if err := st.decoder.history.reached(end); err != nil {
 			return err
 		}
-		st.idle.known = max(st.idle.known, end)
-		st.idle.asked = st.idle.asked || st.idle.pinged
-		st.idle.pinged = false
+		st.idle.position = max(st.idle.position, end)
+		st.idle.forced = st.idle.forced || st.idle.pingPending
+		st.idle.pingPending = false
 	}
 	if k.ReplyRequested {
-		st.pace.owed = true
-		if st.shutdown.asked(k.ServerWALEnd, st.heardAt) {
+		st.status.replyOwed = true
+		if st.shutdown.replyRequested(k.ServerWALEnd, st.heardAt) {
 			return fmt.Errorf("%w: it waits for what is not durable yet", ErrServerShutdown)
 		}
 	}
@@ -189,33 +189,33 @@ func (st *stream) advance(to LSN) {
 }
 
 // hand gives a transaction to the consumer. One without changes of the mapped tables is only a position.
-func (st *stream) hand(ctx context.Context, t *Transaction) error {
+func (st *stream) handOver(ctx context.Context, t *Transaction) error {
 	st.advance(t.End)
 	if t.Len() == 0 {
-		st.idle.known = max(st.idle.known, t.End)
+		st.idle.position = max(st.idle.position, t.End)
 		return t.Close()
 	}
 	end := t.End
-	t.weight = st.weigh(t)
-	st.source.handed.Add(t.weight)
+	t.weight = st.weight(t)
+	st.source.outstanding.Add(t.weight)
 	t.closed = st.source.release
 	select {
-	case st.outFor(t) <- Message{Transaction: t}:
+	case st.outputFor(t) <- Message{Transaction: t}:
 	default:
-		if err := st.wait(ctx, t); err != nil {
+		if err := st.waitForConsumer(ctx, t); err != nil {
 			return errors.Join(err, t.Close())
 		}
 	}
-	st.handed = max(st.handed, end)
-	st.idle.told = max(st.idle.told, end)
+	st.handedOver = max(st.handedOver, end)
+	st.idle.sent = max(st.idle.sent, end)
 	return nil
 }
 
 // handedLimits is how many transactions of the largest size that stays in memory the consumer may have at a time.
-const handedLimits = 8
+const outstandingLimits = 8
 
 // weigh says what a transaction takes as long as it is not closed. A spilled one takes little memory, but an open file.
-func (st *stream) weigh(t *Transaction) int64 {
+func (st *stream) weight(t *Transaction) int64 {
 	if t.Spilled() {
 		return int64(st.memoryLimit() / 4)
 	}
@@ -225,29 +225,29 @@ func (st *stream) weigh(t *Transaction) int64 {
 func (st *stream) memoryLimit() int { return cmp.Or(st.config.MemoryLimit, DefaultMemoryLimit) }
 
 // outFor is the channel to the consumer, or nil while it may not have one more transaction. It may always have one.
-func (st *stream) outFor(t *Transaction) chan<- Message {
-	handed := st.source.handed.Load()
-	if handed > t.weight && handed > handedLimits*int64(st.memoryLimit()) {
+func (st *stream) outputFor(t *Transaction) chan<- Message {
+	handed := st.source.outstanding.Load()
+	if handed > t.weight && handed > outstandingLimits*int64(st.memoryLimit()) {
 		return nil
 	}
 	return st.out
 }
 
 // due reports whether there is something to tell the consumer.
-func (i *idle) due() bool { return i.known > i.told || i.asked && i.known > 0 }
+func (i *idleState) due() bool { return i.position > i.sent || i.forced && i.position > 0 }
 
 // tellIdle tells the consumer that nothing is pending, if that is news and the consumer has room for it.
-func (st *stream) tellIdle(now time.Time) {
+func (st *stream) sendIdle(now time.Time) {
 	i := &st.idle
-	if !i.due() || st.decoder.inTransaction() || st.decoder.evidence.pending() || (!i.asked && now.Sub(i.toldAt) < statusPause) {
+	if !i.due() || st.decoder.inTransaction() || st.decoder.history.pending() || (!i.forced && now.Sub(i.sentAt) < minStatusInterval) {
 		return
 	}
-	position := max(i.known, i.told)
-	i.toldAt = now
+	position := max(i.position, i.sent)
+	i.sentAt = now
 	select {
 	case st.out <- Message{Idle: position, Mark: st.decoder.mark}:
-		i.told, i.asked = position, false
-		st.handed = max(st.handed, position)
+		i.sent, i.forced = position, false
+		st.handedOver = max(st.handedOver, position)
 	default:
 	}
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Switch is the place at which a timeline ended and the next one of a history began.
+// Switch is the point at which a timeline ended and the next one of a history began.
 type Switch struct {
-	Timeline int // the one that ended
-	LSN      LSN // its last record ends here
+	Timeline int // the timeline that ended
+	LSN      LSN // end of its last record
 }
 
-// codeUndefinedFile is what a server answers that no longer has, or never had, a history.
+// codeUndefinedFile is the SQLSTATE of a server that does not have the history file.
 const codeUndefinedFile = "58P01"
 
-// History reads how a timeline came to be: the timelines before it, oldest first. Empty if the server does not have it.
+// History reads the timelines that precede a timeline, oldest first. It is empty if the server does not have the history file.
 // https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-TIMELINE-HISTORY
 func History(ctx context.Context, url string, timeline int) ([]Switch, error) {
 	switches, err := history(ctx, url, timeline)
@@ -52,7 +52,7 @@ func history(ctx context.Context, url string, timeline int) ([]Switch, error) {
 	return parseHistory(result.Content)
 }
 
-// parseHistory reads lines such as "1\t0/3000150\tno recovery target specified".
+// parseHistory parses lines such as "1\t0/3000150\tno recovery target specified".
 func parseHistory(content []byte) ([]Switch, error) {
 	var switches []Switch
 	lines := bufio.NewScanner(bytes.NewReader(content))
@@ -78,8 +78,8 @@ func parseHistory(content []byte) ([]Switch, error) {
 	return switches, lines.Err()
 }
 
-// Outlived reports whether what was read of a timeline up to a place is part of a history that came after it: only then the
-// log can be read on from that place. A standby that was promoted before it had received all of the log cut it off.
+// Outlived reports whether a position that was read on a timeline is part of the history of a later timeline. If it is not, the standby was
+// promoted before it had received that WAL, and replication cannot resume from the position.
 func Outlived(history []Switch, timeline int, lsn LSN) bool {
 	for _, s := range history {
 		if s.Timeline == timeline {

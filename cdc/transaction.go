@@ -62,7 +62,7 @@ func (t *Transaction) EachPart(busy func() error, each func(iter.Seq2[Change, er
 	}
 	file := t.content.file
 	for i := range spillParts {
-		if file.chains[i].weighs() <= t.partLimit {
+		if file.parts[i].readSize() <= t.partLimit {
 			if err := each(t.part(file, i)); err != nil {
 				return err
 			}
@@ -90,10 +90,10 @@ func (t *Transaction) eachFine(part int, busy func() error, each func(iter.Seq2[
 
 // part yields one part and the truncations.
 func (t *Transaction) part(file *spillFile, i int) iter.Seq2[Change, error] {
-	return t.merged(file, file.chains[i:i+1])
+	return t.merged(file, file.parts[i:i+1])
 }
 
-func (t *Transaction) read(at place, records *recordReader) (Change, error) {
+func (t *Transaction) read(at ordinal, records *recordReader) (Change, error) {
 	text, err := records.text()
 	if err != nil {
 		return Change{}, err
@@ -105,7 +105,7 @@ func (t *Transaction) read(at place, records *recordReader) (Change, error) {
 // After an error it yields nothing more.
 func (t *Transaction) All() iter.Seq2[Change, error] {
 	if t.Spilled() {
-		return t.merged(t.content.file, t.content.file.chains[:])
+		return t.merged(t.content.file, t.content.file.parts[:])
 	}
 	return func(yield func(Change, error) bool) {
 		for _, change := range t.content.changes {
@@ -117,7 +117,7 @@ func (t *Transaction) All() iter.Seq2[Change, error] {
 }
 
 // merged yields the changes of parts, and the truncations.
-func (t *Transaction) merged(file *spillFile, chains []chain) iter.Seq2[Change, error] {
+func (t *Transaction) merged(file *spillFile, chains []spillPart) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		if err := t.merge(file, chains, func(c Change) bool { return yield(c, nil) }); err != nil {
 			yield(Change{}, err)
@@ -125,7 +125,7 @@ func (t *Transaction) merged(file *spillFile, chains []chain) iter.Seq2[Change, 
 	}
 }
 
-func (t *Transaction) merge(file *spillFile, chains []chain, yield func(Change) bool) error {
+func (t *Transaction) merge(file *spillFile, chains []spillPart, yield func(Change) bool) error {
 	sources, err := t.cursors(file, chains)
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (t *Transaction) merge(file *spillFile, chains []chain, yield func(Change) 
 		if c.records != nil {
 			more, err = c.advance()
 		} else if more = len(truncates) > 0; more {
-			c.at = truncates[0].place()
+			c.at = truncates[0].ordinal()
 		}
 		switch {
 		case err != nil:
@@ -162,10 +162,10 @@ func (t *Transaction) merge(file *spillFile, chains []chain, yield func(Change) 
 }
 
 // cursors begins to read each run, and the truncations.
-func (t *Transaction) cursors(file *spillFile, chains []chain) (cursors, error) {
+func (t *Transaction) cursors(file *spillFile, chains []spillPart) (cursors, error) {
 	var sources cursors
 	if len(t.content.truncates) > 0 {
-		sources = append(sources, &cursor{at: t.content.truncates[0].place()})
+		sources = append(sources, &cursor{at: t.content.truncates[0].ordinal()})
 	}
 	runs := 0
 	for i := range chains {
@@ -200,12 +200,12 @@ func (t *Transaction) Close() error {
 // cursor is one sorted input of a merge: a run, or the truncations. Of each only the next place is in memory. cursors is the heap
 // of them. A place is in only one of them, so the order does not depend on the heap.
 type cursor struct {
-	at      place
+	at      ordinal
 	records *recordReader // nil for the truncations
 }
 
 func (c *cursor) advance() (more bool, err error) {
-	c.at, err = c.records.place()
+	c.at, err = c.records.ordinal()
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}

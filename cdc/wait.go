@@ -11,27 +11,27 @@ import (
 )
 
 // lookoutDelay is how long the consumer may be busy before the server is watched by other means than the stream.
-const lookoutDelay = 500 * time.Millisecond
+const shutdownProbeDelay = 500 * time.Millisecond
 
 // wait hands over a transaction for which the consumer has no room. Meanwhile the stream is not read, so that the log stays on
 // the server instead of filling the relay's memory, but the server goes on hearing that the relay lives.
-func (st *stream) wait(ctx context.Context, t *Transaction) error {
+func (st *stream) waitForConsumer(ctx context.Context, t *Transaction) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var lookouts sync.WaitGroup
 	defer lookouts.Wait()
 	defer cancel()
 	stopping := make(chan struct{})
-	stalled, lookout, report := time.NewTimer(st.config.StallLimit), time.NewTimer(lookoutDelay), time.NewTimer(0)
+	stalled, lookout, report := time.NewTimer(st.config.StallLimit), time.NewTimer(shutdownProbeDelay), time.NewTimer(0)
 	defer stalled.Stop()
 	defer lookout.Stop()
 	defer report.Stop()
 	for {
-		if err := st.report(ctx, time.Now()); err != nil {
+		if err := st.sendStatus(ctx, time.Now()); err != nil {
 			return err
 		}
-		report.Reset(time.Until(st.nextReport()))
+		report.Reset(time.Until(st.nextStatus()))
 		select {
-		case st.outFor(t) <- Message{Transaction: t}:
+		case st.outputFor(t) <- Message{Transaction: t}:
 			st.heardAt = time.Now()
 			return nil
 		case <-ctx.Done():
@@ -42,7 +42,7 @@ func (st *stream) wait(ctx context.Context, t *Transaction) error {
 			return fmt.Errorf("%w while the consumer is busy", ErrServerShutdown)
 		case <-lookout.C:
 			lookouts.Go(func() {
-				if serverStops(ctx, st.config.URL) {
+				if waitForShutdown(ctx, st.config.URL) {
 					close(stopping)
 				}
 			})
@@ -55,7 +55,7 @@ func (st *stream) wait(ctx context.Context, t *Transaction) error {
 // serverStops blocks until the server shuts down or ctx ends. It waits on an ordinary session, which a server that shuts
 // down ends first of all: of a walsender whose stream nobody reads, it would only wait for the end, for ever. It reports
 // false at once where no such session is to be had.
-func serverStops(ctx context.Context, url string) bool {
+func waitForShutdown(ctx context.Context, url string) bool {
 	config, err := connectConfig(url)
 	if err != nil {
 		return false

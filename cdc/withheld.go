@@ -55,7 +55,7 @@ func (c *Catalog) HasColumn(t *Table, column int) bool {
 	return ok && !have.generated
 }
 
-func (c *Catalog) description(t *Table) *description {
+func (c *Catalog) description(t *Table) *tableDescription {
 	for _, d := range c.tables {
 		if d.table == t {
 			return d
@@ -65,12 +65,12 @@ func (c *Catalog) description(t *Table) *description {
 }
 
 // absent reports whether the table as a whole is withheld.
-func (d *description) absent() bool {
+func (d *tableDescription) absent() bool {
 	return slices.ContainsFunc(d.withheld, func(p Problem) bool { return p.Column == "" })
 }
 
 // masked reports whether a column that the table has counts as absent: what the WAL carries of it is not read either.
-func (d *description) masked(i int) bool {
+func (d *tableDescription) masksColumn(i int) bool {
 	want := d.table.Columns[i]
 	have, ok := d.columns[want.Name]
 	if !ok {
@@ -79,7 +79,7 @@ func (d *description) masked(i int) bool {
 	return have.generated || want.Optional && i >= d.table.KeyColumns && (!have.readable || have.unpublished || have.incomparable != "")
 }
 
-func (d *description) withholds() []Problem {
+func (d *tableDescription) findWithheld() []Problem {
 	if !d.exists {
 		return nil
 	}
@@ -97,17 +97,17 @@ func (d *description) withholds() []Problem {
 	var withheld []Problem
 	for i, want := range d.table.Columns {
 		have := d.columns[want.Name]
-		if !d.masked(i) || have.generated {
+		if !d.masksColumn(i) || have.generated {
 			continue
 		}
 		p := Problem{Table: d.table.Schema + "." + d.table.Name, Column: want.Name}
 		if have.incomparable != "" {
-			p.Text, p.Fix = have.incomparable, have.remedy
+			p.Text, p.Fix = have.incomparable, have.fix
 		} else if have.unpublished {
 			p.Text, p.Fix = "the column list of the publication leaves it out", "take the table out of the publication and add it without a list"
 		} else {
 			p.Text = "the role may not read it"
-			p.Fix = fmt.Sprintf("GRANT SELECT (%s) ON %s TO the relay's role", pgx.Identifier{want.Name}.Sanitize(), quote(d.table))
+			p.Fix = fmt.Sprintf("GRANT SELECT (%s) ON %s TO the relay's role", pgx.Identifier{want.Name}.Sanitize(), quoteTable(d.table))
 		}
 		withheld = append(withheld, p)
 	}
@@ -141,7 +141,7 @@ func (c *Catalog) Narrow(ctx context.Context, conn *pgx.Conn, publication string
 	}
 	for _, d := range c.tables {
 		if !d.absent() {
-			c.settle(d)
+			c.decideAvailability(d)
 		}
 	}
 	return nil
@@ -155,12 +155,12 @@ func (c *Catalog) Missing(t *Table, column int) Value {
 	}
 	have := d.columns[t.Columns[column].Name]
 	switch {
-	case have.missing == nil:
+	case have.addedDefault == nil:
 		return NullValue
 	case !t.Columns[column].Hash:
-		return TextValue(string(c.spell(t, column, c.baseType(have.typeOID)).write(have.missing)))
+		return TextValue(string(c.canonicalForm(t, column, c.baseType(have.typeOID)).write(have.addedDefault)))
 	}
-	hashed, err := appendHash(nil, c.baseType(have.typeOID), have.missing)
+	hashed, err := appendHash(nil, c.baseType(have.typeOID), have.addedDefault)
 	if err != nil { // not a value of the type, so no row has it
 		return NullValue
 	}

@@ -9,18 +9,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Holder is the oldest transaction that has written and not ended: decoding has to begin before it, so the server keeps its
-// log from there on, whatever was acknowledged.
+// Holder is the oldest transaction that has written and is still open. Decoding has to start before it, so the server retains the WAL from
+// there on, whatever the relay has acknowledged.
 type Holder struct {
 	PID            int    // 0 for a prepared transaction
-	Prepared       string // its name, of a prepared transaction
+	Prepared       string // identifier of a prepared transaction, else empty
 	User, Database string
-	Application    string        // of the session; empty if it has none, or the role may not see it
-	State          string        // of the session; empty if the role may not see it
-	Age            time.Duration // 0: unknown, as the role may not see it
+	Application    string        // application_name of the session; empty if unset or not visible to the role
+	State          string        // state of the session; empty if not visible to the role
+	Age            time.Duration // 0 is unknown: not visible to the role
 }
 
-// String says whose transaction it is.
+// String identifies the transaction for an operator.
 func (h Holder) String() string {
 	since := ""
 	if h.Age > 0 {
@@ -39,7 +39,7 @@ func (h Holder) String() string {
 	return fmt.Sprintf("the transaction of process %d, user %s, database %s%s%s", h.PID, h.User, h.Database, application, since)
 }
 
-// Fix is what ends the transaction.
+// Fix says how to end the transaction.
 func (h Holder) Fix() string {
 	if h.PID == 0 {
 		return "end it with COMMIT PREPARED or ROLLBACK PREPARED"
@@ -47,8 +47,9 @@ func (h Holder) Fix() string {
 	return fmt.Sprintf("let it end, or SELECT pg_terminate_backend(%d)", h.PID)
 }
 
-// Every role may see the lock that each writing transaction has on its own id; pg_stat_activity hides other roles' ids.
+// Every role can see the lock that a writing transaction holds on its own id; pg_stat_activity hides the ids of other roles.
 // https://www.postgresql.org/docs/current/view-pg-locks.html
+
 const oldestHolder = `
 SELECT coalesce(l.pid, 0), coalesce(p.gid, ''), coalesce(a.usename, p.owner, '')::text, coalesce(a.datname, p.database, '')::text, coalesce(a.state, ''), coalesce(a.application_name, ''),
        coalesce(extract(epoch FROM now() - coalesce(a.xact_start, p.prepared)), 0)::bigint
@@ -56,7 +57,7 @@ FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_prepa
 WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
 ORDER BY age(l.transactionid) DESC LIMIT 1`
 
-// OldestHolder looks for it, in all databases of the server; nil if there is none.
+// OldestHolder finds the holder among all databases of the server; nil if there is none.
 func OldestHolder(ctx context.Context, conn *pgx.Conn) (*Holder, error) {
 	var h Holder
 	var seconds int64
@@ -65,21 +66,21 @@ func OldestHolder(ctx context.Context, conn *pgx.Conn) (*Holder, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for the oldest open transaction: %w", err)
+		return nil, fmt.Errorf("find the oldest open transaction: %w", err)
 	}
 	h.Age = time.Duration(seconds) * time.Second
 	return &h, nil
 }
 
-// Writers are the ids of the transactions that have written and not ended, in all databases of the server.
+// Writers returns the ids of all open transactions that have written, in all databases of the server.
 func Writers(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	rows, err := conn.Query(ctx, `SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted`)
 	if err != nil {
-		return nil, fmt.Errorf("look for open transactions: %w", err)
+		return nil, fmt.Errorf("list the writing transactions: %w", err)
 	}
 	xids, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("look for open transactions: %w", err)
+		return nil, fmt.Errorf("list the writing transactions: %w", err)
 	}
 	return xids, nil
 }
