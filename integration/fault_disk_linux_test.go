@@ -106,7 +106,7 @@ func TestFault_DiskFullSpill(t *testing.T) {
 					hinder = func() (end func()) { return p.limitFiles(16 << 10) }
 				}
 				printed, _ := p.log.read()
-				before := strings.Count(printed, "the temporary file of a large transaction failed")
+				before := strings.Count(printed, "temporary file of a large transaction failed")
 				end := hinder()
 				tr.exec(insertMany, tr.acme.ID, prefix, 1000)
 				for _, id := range ids(t, tr.db, `SELECT id FROM users WHERE username LIKE $1`, prefix+"%") {
@@ -114,7 +114,7 @@ func TestFault_DiskFullSpill(t *testing.T) {
 				}
 				eventually(t, "there is no room for it", func() (bool, error) {
 					printed, _ := p.log.read()
-					return strings.Count(printed, "the temporary file of a large transaction failed") > before, nil
+					return strings.Count(printed, "temporary file of a large transaction failed") > before, nil
 				})
 				end()
 			})

@@ -18,18 +18,18 @@ func TestPosition_RefusesASlotThatIsNotAsItWasLeft(t *testing.T) {
 	}{
 		"dropped": {
 			func(w *world) { w.exec(drop, w.name) },
-			"is gone, and with it what was committed meanwhile",
+			"does not exist any more, and the changes since then are in no slot",
 		},
 		"advanced": {
 			func(w *world) { w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.name) },
-			"somebody else has read from it, advanced it or made it anew",
+			"another program has read from it, advanced it or recreated it",
 		},
 		"made anew": {
 			func(w *world) {
 				w.exec(drop, w.name)
 				w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.name)
 			},
-			"somebody else has read from it, advanced it or made it anew",
+			"another program has read from it, advanced it or recreated it",
 		},
 		"made in another database": {
 			func(w *world) {
@@ -39,7 +39,7 @@ func TestPosition_RefusesASlotThatIsNotAsItWasLeft(t *testing.T) {
 					w.t.Fatal(err)
 				}
 			},
-			"somebody else has made it: choose another slot name",
+			"it belongs to another program; choose another source.slot",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,7 @@ func lost(w *world) string {
 	if w.exists(`SELECT FROM pg_replication_slots s WHERE slot_name = $1 AND to_jsonb(s)->>'invalidation_reason' IS NOT NULL`, w.name) {
 		reason = "wal_removed"
 	}
-	return "cannot go on from the stored position: slot NAME is lost (" + reason + "): the server has removed log that was not yet read"
+	return "cannot resume from the stored position: slot NAME is lost (" + reason + "): the server removed WAL that was not read yet"
 }
 
 // A first start that was killed has left its slot, which nobody else will ever read or drop.
@@ -58,7 +58,7 @@ func TestRun_NoFreeSender(t *testing.T) {
 		t.Fatal(err)
 	}
 	relay := w.launch()
-	relay.waitFor("all WAL senders of the server are taken: raise max_wal_senders (needs a restart of the server), or end a reader that nobody needs")
+	relay.waitFor("all WAL senders are in use: raise max_wal_senders (requires a server restart), or end an unused one")
 	if err := conn.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -166,7 +166,7 @@ func TestCheck_SlotsThatAreNotOurs(t *testing.T) {
 	w.eventually(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`, w.name)
 	w.run("check").has("✓ slot         NAME is where the relay stopped; nobody reads from it at the moment; SIZE not acknowledged, SIZE of log kept for it")
 	w.dropSlot()
-	const gone = "cannot go on from the stored position: slot NAME is gone, and with it what was committed meanwhile"
+	const gone = "cannot resume from the stored position: slot NAME does not exist any more, and the changes since then are in no slot"
 	w.run("check").has("! slot         " + gone + "; run compares all tables with what the relay knows of them, and tells the differences")
 	w.run("status").fails(1, gone)
 	w.amend(`publication = `, "reconcile = \"stop\"\npublication = ")

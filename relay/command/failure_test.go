@@ -13,7 +13,7 @@ func TestFailure_UnreachableDatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.configure("postgres://relay:" + password + "@127.0.0.1:1/iam?sslmode=disable")
-	const reason = "nothing listens on 127.0.0.1:1; check host and port in the URL, and that the server runs"
+	const reason = "nothing is listening on 127.0.0.1:1; check host and port in the URL, and that the server is running"
 	w.run("run").fails(1, "connect to the outbox: "+reason)
 	w.run("setup").fails(1, "connect to the source: "+reason)
 	w.run("status").fails(1, "connect to the outbox: "+reason)
@@ -27,14 +27,14 @@ func TestFailure_UnknownHost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.configure("postgres://relay:" + password + "@no-such-host.invalid/iam")
-	w.run("run").fails(1, `connect to the outbox: the host "no-such-host.invalid" cannot be looked up; check it in the URL`)
+	w.run("run").fails(1, `connect to the outbox: cannot resolve host "no-such-host.invalid"; check it in the URL`)
 }
 
 // The driver passes a parameter that it does not know to the server as a setting, whose refusal does not say where that came from.
 func TestFailure_UnknownParameter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const reason = `unrecognized configuration parameter "pool_timeouts"; correct or remove that parameter in the URL (a parameter that the client does not know goes to the server as a setting)`
+	const reason = `unrecognized configuration parameter "pool_timeouts"; correct or remove the parameter in the URL (a parameter unknown to the client is sent to the server as a setting)`
 	w.configure(w.url + "&pool_timeouts=1")
 	w.run("status").fails(1, "connect to the outbox: "+reason)
 	w.run("setup").fails(1, "connect to the source: "+reason)
@@ -44,7 +44,7 @@ func TestFailure_UnknownParameter(t *testing.T) {
 func TestFailure_PasswordWithAt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const reason = "has more than one @ before its host; write an @ of the user or password as %40"
+	const reason = "has more than one @ before the host; write an @ in the user or password as %40"
 	w.run("setup", "--url", "postgres://relay:x@"+password+"@127.0.0.1:1/iam").fails(1, "connect to the source: the URL "+reason)
 }
 
@@ -52,16 +52,16 @@ func TestFailure_TLS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.configure(strings.Replace(w.as("postgres", password), "sslmode=disable", "sslmode=require", 1))
-	w.run("run").fails(1, "connect to the outbox: no TLS with 127.0.0.1:PORT: server refused TLS connection; check sslmode and sslrootcert in the URL, and the server's ssl and ssl_cert_file")
+	w.run("run").fails(1, "connect to the outbox: TLS with 127.0.0.1:PORT failed: server refused TLS connection; check sslmode and sslrootcert in the URL, and ssl and ssl_cert_file of the server")
 	w.run("setup", "--url", "postgres://relay:"+password+"@db/iam?sslrootcert=/nowhere.pem").fails(2,
-		"the URL: it is not a connection string that PostgreSQL clients can use; write postgres://user@host:5432/database, and check that the files it names exist")
+		"the URL: invalid connection string; use postgres://user@host:5432/database, and check that the files it names exist")
 }
 
 func TestFailure_UnknownDatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.configure(w.url + "&dbname=nowhere")
-	w.run("run").fails(1, `connect to the outbox: database "nowhere" does not exist; check the database's name in the URL`)
+	w.run("run").fails(1, `connect to the outbox: database "nowhere" does not exist; check the database name in the URL`)
 }
 
 func TestFailure_BadConfiguration(t *testing.T) {
@@ -156,7 +156,7 @@ func TestFailure_RoleMayNotReplicate(t *testing.T) {
 	if clustertest.Cluster(t).Major < 16 {
 		refusal = "must be superuser or replication role to start walsender"
 	}
-	w.run("run").fails(1, "create slot NAME: "+refusal+"; the role needs replication: ALTER ROLE \"ROLE\" REPLICATION (on managed services: the provider's replication role)")
+	w.run("run").fails(1, "create slot NAME: "+refusal+"; run ALTER ROLE \"ROLE\" REPLICATION (on managed services: grant the provider's replication role)")
 	r := w.run("check")
 	const advice = `role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`
 	r.has("✗ replication  " + advice)
@@ -210,7 +210,7 @@ func TestFailure_WrongPasswordAndWALLevel(t *testing.T) {
 	w.exec("CREATE ROLE guarded LOGIN PASSWORD 'another'")
 
 	w.configure(w.as("guarded", password))
-	const reason = `the server refuses user "guarded": password authentication failed for user "guarded"; check user and password in the URL, and that pg_hba.conf lets the role connect to database "NAME"`
+	const reason = `the server rejected user "guarded": password authentication failed for user "guarded"; check user and password in the URL, and that pg_hba.conf allows the role to connect to database "NAME"`
 	w.run("run").fails(1, "connect to the outbox: "+reason)
 	w.run("setup").fails(1, "connect to the source: "+reason)
 	w.run("status").fails(1, "connect to the outbox: "+reason)
@@ -229,7 +229,7 @@ func TestFailure_FullSlots(t *testing.T) {
 	c, url := startCluster(t, cluster.Options{Settings: map[string]string{"max_replication_slots": "1"}})
 	w := worldOn(t, c, url)
 	w.exec("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
-	w.run("run").fails(1, "create slot NAME: ERROR: all replication slots are in use (SQLSTATE 53400); raise max_replication_slots (needs a restart of the server) or drop a slot that nobody uses")
+	w.run("run").fails(1, "create slot NAME: ERROR: all replication slots are in use (SQLSTATE 53400); raise max_replication_slots (requires a server restart) or drop an unused slot")
 	r := w.run("check")
 	r.has("✗ slots        all replication slots (1) are in use; raise max_replication_slots (needs a restart) or drop a slot that nobody uses")
 	r.fails(1, "1 precondition is not met")

@@ -57,7 +57,7 @@ func TestSetupPrint_WithoutDatabase_IsEnoughForTheRelay(t *testing.T) {
 	w := newWorld(t)
 	role := w.pretend()
 	r := w.run("setup", "--print", "--url", "postgres://127.0.0.1:1/iam")
-	if want := "iam-relay: printing without a look at the database: connect to the source: nothing listens on 127.0.0.1:1; check host and port in the URL, and that the server runs\n"; r.code != 0 || r.err != want {
+	if want := "iam-relay: printing without a look at the database: connect to the source: nothing is listening on 127.0.0.1:1; check host and port in the URL, and that the server is running\n"; r.code != 0 || r.err != want {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 	w.runSQL(w.conn, strings.ReplaceAll(r.out, "NAME", w.name))
@@ -106,7 +106,7 @@ func TestSetup_ForARoleOfItsOwn(t *testing.T) {
 	role = w.role("")
 	w.configure(w.as(role, password))
 	w.exec("REVOKE CONNECT ON DATABASE " + w.name + " FROM PUBLIC")
-	w.run("setup").fails(1, `connect to the source: permission denied for database "NAME"; let its owner run: GRANT CONNECT ON DATABASE "NAME" TO "ROLE"`)
+	w.run("setup").fails(1, `connect to the source: permission denied for database "NAME"; ask the owner of the database to run: GRANT CONNECT ON DATABASE "NAME" TO "ROLE"`)
 	w.run("setup", "--url", w.url).done(`wal_level is logical
 publication NAME: has all mapped tables
 role ROLE: may replicate, connect, and read the mapped columns

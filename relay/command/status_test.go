@@ -73,7 +73,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	w.outboxOnly()
 	r = w.run("status")
 	r.has("phase     streaming from database NAME", "crm      config  *       live   0       1       0")
-	r.fails(1, "connect to the source: nothing listens on 127.0.0.1:1; check host and port in the URL, and that the server runs")
+	r.fails(1, "connect to the source: nothing is listening on 127.0.0.1:1; check host and port in the URL, and that the server is running")
 }
 
 func TestStatus_Ready(t *testing.T) {

@@ -133,12 +133,12 @@ func TestForeignSlot_IsNeverDropped(t *testing.T) {
 	for name, test := range map[string]struct{ make, outbox, run, teardown string }{
 		"plugin, first copy": {
 			`SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "copying",
-			`drop slot NAME: the replication slot is somebody else's: it is of plugin "test_decoding" and database "NAME"; choose another source.slot`, stays,
+			`drop slot NAME: the replication slot belongs to another program: it has plugin "test_decoding" and database "NAME"; choose another source.slot`, stays,
 		},
 		"plugin": {`SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "streaming", "", stays},
 		"physical": {
 			`SELECT pg_create_physical_replication_slot('NAME')`, "copying",
-			`drop slot NAME: the replication slot is somebody else's: it is of plugin "" and database ""; choose another source.slot`, stays,
+			`drop slot NAME: the replication slot belongs to another program: it has plugin "" and database ""; choose another source.slot`, stays,
 		},
 		"unknown": {
 			`SELECT pg_create_logical_replication_slot('NAME', 'pgoutput')`, "new",

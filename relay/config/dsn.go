@@ -35,7 +35,7 @@ func checkDSN(ps *problems, key string, dsn DSN) {
 	}
 	// The driver ends the password at its first @, so that the rest would show up as part of a host.
 	if strings.Contains(config.Host, "@") || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { return strings.Contains(f.Host, "@") }) {
-		ps.add(key, "has more than one @ before its host; write an @ of the user or password as %%40")
+		ps.add(key, "has more than one @ before the host; write an @ in the user or password as %%40")
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(config.RuntimeParams)) {
