@@ -139,7 +139,7 @@ func (w *world) compareMirror(outbox *pgxpool.Pool) {
 	read := func(db *pgxpool.Pool, sql string) string {
 		return value[string](w.t, db, w.inOutbox(`SELECT coalesce(string_agg(u, E'\n' ORDER BY u), '') FROM (`+sql+`) AS users(u)`))
 	}
-	mirror := read(outbox, `SELECT concat_ws('|', key, fields->>'username', fields->>'firstname', fields->>'email') COLLATE "C" FROM relay.mirror WHERE tbl = 'users'`)
+	mirror := read(outbox, `SELECT concat_ws('|', key, fields->>'username', fields->>'firstname', fields->>'email') COLLATE "C" FROM relay.mirror WHERE table_name = 'users'`)
 	source := read(w.db, `SELECT concat_ws('|', id, username, firstname, email) COLLATE "C" FROM users`)
 	if mirror != source {
 		w.t.Errorf("the mirror of users differs from the table: %d lines against %d", strings.Count(mirror, "\n"), strings.Count(source, "\n"))

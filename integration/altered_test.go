@@ -116,7 +116,7 @@ func (p *plain) agrees(table string) {
 	there := value[string](p.t, p.db, fmt.Sprintf(sql, `jsonb_build_object('id', id, 'org', org, 'n', n::text, 'opt', opt)`, table))
 	var mirrored string
 	eventually(p.t, "the mirror has what the table has", func() (bool, error) {
-		mirrored = value[string](p.t, p.store, p.inOutbox(fmt.Sprintf(sql, `fields::jsonb`, `relay.mirror WHERE tbl = '`+table+`'`)))
+		mirrored = value[string](p.t, p.store, p.inOutbox(fmt.Sprintf(sql, `fields::jsonb`, `relay.mirror WHERE table_name = '`+table+`'`)))
 		return mirrored == there, nil
 	})
 }

@@ -40,7 +40,7 @@ func TestBehind_SlowEndpointCatchesUpFromTheLog(t *testing.T) {
 	w.until("nobody is behind any more", `SELECT count(*) = 0 FROM relay.webhook WHERE cursor IS NOT NULL`)
 	w.createUsers(&a, 2000, 20) // live again
 	a.arrives(t, w.hook, "/slow")
-	w.until("everything is done", `SELECT delivered = last_event FROM relay.progress, relay.position`)
+	w.until("everything is done", `SELECT delivered = last_event FROM relay.watermark, relay.position`)
 	if n := w.hook.Snapshot().Duplicates; n > 0 {
 		t.Errorf("%d events came twice without a crash", n)
 	}
@@ -120,7 +120,7 @@ func TestBehind_GoneWhileReadingTheLogLosesNothing(t *testing.T) {
 	// Those that were answered 410 are dead; every other one arrives, before the change or after it.
 	eventually(t, "each event has arrived or is dead", func() (bool, error) {
 		var dead int
-		err := w.db.QueryRow(t.Context(), w.inOutbox(`SELECT count(*) FROM relay.parked WHERE due = 'infinity'`)).Scan(&dead)
+		err := w.db.QueryRow(t.Context(), w.inOutbox(`SELECT count(*) FROM relay.retry WHERE due = 'infinity'`)).Scan(&dead)
 		return w.hook.Snapshot().Distinct+dead == owed.len(), err
 	})
 }

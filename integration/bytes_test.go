@@ -84,7 +84,7 @@ func TestBytes_BodyLargerThanAnyMayBe(t *testing.T) {
 	var a account
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")
-	w.until("what cannot be sent is dead", `SELECT count(*) = 51 FROM relay.parked p JOIN relay.event e ON e.id = p.event
+	w.until("what cannot be sent is dead", `SELECT count(*) = 51 FROM relay.retry p JOIN relay.event e ON e.id = p.event
 		WHERE e.body IS NULL AND e.name IN ('role.created', 'user.role.assigned') AND p.class = 'payload_too_large' AND p.due = 'infinity'`)
 	p.metric("iam_relay_events_without_body_total 51")
 	const said = "which would be larger than outbox.max_body"

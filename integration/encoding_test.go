@@ -27,7 +27,7 @@ func TestEncoding_BytesThatAreNotUTF8(t *testing.T) {
 	p.emits("docs.deleted Zo\ufffdEB")
 	p.settled("last")
 	for id, want := range map[string]string{"Zo\ufffdEB1": "Zo\ufffdEB", "Zoë": "Zoë"} {
-		if got := value[string](t, p.store, p.inOutbox(`SELECT fields->>'opt' FROM relay.mirror WHERE tbl = 'docs' AND key = $1`), id); got != want {
+		if got := value[string](t, p.store, p.inOutbox(`SELECT fields->>'opt' FROM relay.mirror WHERE table_name = 'docs' AND key = $1`), id); got != want {
 			t.Errorf("mirror of %q: %q, want %q", id, got, want)
 		}
 	}

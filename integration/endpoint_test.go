@@ -67,7 +67,7 @@ func TestEndpoint_SickOnesAreNobodyElsesTrouble(t *testing.T) {
 	end := value[string](t, w.db, `SELECT pg_current_wal_lsn()::text`)
 	w.until("the slot moves on", `SELECT confirmed_flush_lsn >= $2::pg_lsn FROM pg_replication_slots WHERE slot_name = $1`, w.name, end)
 	w.idleOverHTTP(w.db, "/hangs")
-	w.until("failures are parked", `SELECT count(DISTINCT class) = 2 FROM relay.parked WHERE class IN ('http_5xx', 'connect_refused')`)
+	w.until("failures are parked", `SELECT count(DISTINCT class) = 2 FROM relay.retry WHERE class IN ('http_5xx', 'connect_refused')`)
 	p.ready(true)
 	p.metric(`iam_relay_delivery_attempts_total{class="http_5xx"}`)
 	p.metric(`iam_relay_delivery_attempts_total{class="connect_refused"}`)
@@ -90,7 +90,7 @@ func TestEndpoint_SickOnesAreNobodyElsesTrouble(t *testing.T) {
 	if s := late.Snapshot(); s.Faulty > 0 {
 		t.Error(s.FirstProblem)
 	}
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.parked`)
+	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
 	w.audit()
 }
 
@@ -130,7 +130,7 @@ func TestEndpoint_ExhaustedScheduleLeavesADeadDelivery(t *testing.T) {
 	p := start(t, cfg)
 	var a account
 	w.createUser(&a, 1)
-	w.until("the delivery is dead", `SELECT count(*) = 1 FROM relay.parked WHERE due = 'infinity' AND attempts = 3 AND class = 'http_5xx' AND status = 503`)
+	w.until("the delivery is dead", `SELECT count(*) = 1 FROM relay.retry WHERE due = 'infinity' AND attempts = 3 AND class = 'http_5xx' AND status = 503`)
 	p.metric(`iam_relay_delivery_attempts_total{class="http_5xx"} 3`)
 	p.waitFor(within(t), "delivery given up")
 	p.stop()
@@ -141,7 +141,7 @@ func TestEndpoint_ExhaustedScheduleLeavesADeadDelivery(t *testing.T) {
 	again := start(t, cfg)
 	again.metric(`iam_relay_webhook_dead_deliveries{webhook="fails#1"} 1`)
 	w.createUser(&a, 2) // the next event has its own three attempts; the dead one stays as it is
-	w.until("the second delivery is dead", `SELECT count(*) = 2 FROM relay.parked WHERE due = 'infinity' AND attempts = 3`)
+	w.until("the second delivery is dead", `SELECT count(*) = 2 FROM relay.retry WHERE due = 'infinity' AND attempts = 3`)
 	if s := w.hook.Snapshot(); s.Requests != 6 {
 		t.Errorf("%d requests were made, not 6", s.Requests)
 	}
@@ -185,7 +185,7 @@ func TestEndpoint_GoneDisablesUntilTheOwnerChangesIt(t *testing.T) {
 		owed.add(expect("user.created", user, w.acme.ID))
 	}
 	a.arrives(t, w.hook, "/all")
-	w.until("it is disabled in the outbox", `SELECT NOT enabled AND disabled_for LIKE '%410%' FROM relay.webhook WHERE origin = 'iam'`)
+	w.until("it is disabled in the outbox", `SELECT NOT enabled AND disabled_reason LIKE '%410%' FROM relay.webhook WHERE origin = 'iam'`)
 	p.kill()
 	start(t, cfg)
 	w.createUserFor(&a, &owed, 30)

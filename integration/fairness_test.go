@@ -49,8 +49,8 @@ func TestFairness_OversizedEventsPauseNobody(t *testing.T) {
 		w.createUser(&a, i)
 	}
 	a.arrives(t, w.hook, "/healthy")
-	w.until("the oversized ones are dead", `SELECT count(*) = 40 FROM relay.parked WHERE due = 'infinity' AND class = 'payload_too_large'`)
-	w.until("the endpoint is not paused", `SELECT rests = 0 AND rest_until IS NULL AND failing_since IS NULL FROM relay.webhook`)
+	w.until("the oversized ones are dead", `SELECT count(*) = 40 FROM relay.retry WHERE due = 'infinity' AND class = 'payload_too_large'`)
+	w.until("the endpoint is not paused", `SELECT pauses = 0 AND paused_until IS NULL AND failing_since IS NULL FROM relay.webhook`)
 }
 
 // Events that are never sent, because their bodies are too large to be kept or to be sent, are dead also where the endpoint reads them
@@ -66,7 +66,7 @@ func TestFairness_OversizedEventsFromTheLog(t *testing.T) {
 			var a account
 			w.createUser(&a, 0)
 			a.arrives(t, w.hook, "/healthy")
-			w.until("the oversized ones are dead", `SELECT count(*) = 8 FROM relay.parked WHERE due = 'infinity' AND class = 'payload_too_large'`)
+			w.until("the oversized ones are dead", `SELECT count(*) = 8 FROM relay.retry WHERE due = 'infinity' AND class = 'payload_too_large'`)
 			if epoch := w.epoch(); epoch != 1 {
 				t.Errorf("the relay has started %d times", epoch)
 			}
@@ -124,10 +124,10 @@ func TestFairness_ManyWebhooksBehindLargeEvents(t *testing.T) {
 	p := start(t, cfg)
 	var a account
 	w.createRoles(&a, w.acme.ID, events, 200_000)
-	w.until("all are paused", `SELECT count(*) = $1 FROM relay.webhook WHERE rests > 0 AND cursor IS NOT NULL`, hooks)
+	w.until("all are paused", `SELECT count(*) = $1 FROM relay.webhook WHERE pauses > 0 AND cursor IS NOT NULL`, hooks)
 	before := w.epoch()
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
-	w.exec(w.inOutbox(`UPDATE relay.parked SET due = now()`))
+	w.exec(w.inOutbox(`UPDATE relay.retry SET due = now()`))
 	if _, err := w.hook.Wait(within(t), func(s *receiver.Snapshot) bool { return s.Distinct >= hooks*events }); err != nil {
 		t.Fatal(err)
 	}

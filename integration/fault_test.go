@@ -125,8 +125,8 @@ func (tr *trial) end(relays ...*process) {
 	tr.load.end()
 	got := tr.load.arrives(tr.t, tr.hook, all)
 	eventually(tr.t, "nothing more is to come", func() (done bool, err error) {
-		err = tr.outbox.QueryRow(tr.t.Context(), tr.inOutbox(`SELECT delivered = last_event AND (SELECT count(*) = 0 FROM relay.parked)
-			AND (SELECT count(*) = 0 FROM relay.webhook WHERE cursor IS NOT NULL) FROM relay.progress, relay.position`)).Scan(&done)
+		err = tr.outbox.QueryRow(tr.t.Context(), tr.inOutbox(`SELECT delivered = last_event AND (SELECT count(*) = 0 FROM relay.retry)
+			AND (SELECT count(*) = 0 FROM relay.webhook WHERE cursor IS NOT NULL) FROM relay.watermark, relay.position`)).Scan(&done)
 		return done, err
 	})
 	tr.watch()

@@ -56,7 +56,7 @@ func TestFault_HeldSnapshot(t *testing.T) {
 		}
 		for range strength(50, 15, 5) {
 			tr.flows()
-			tr.exec(tr.inOutbox(`VACUUM relay.position, relay.progress, relay.mirror, relay.parked`))
+			tr.exec(tr.inOutbox(`VACUUM relay.position, relay.watermark, relay.mirror, relay.retry`))
 		}
 	})
 	tr.end(p)

@@ -60,7 +60,7 @@ func TestHandshake_NothingIsSentBeforeTheEndpointAgrees(t *testing.T) {
 		asked, _, _ := d.look()
 		return asked > 3, nil
 	})
-	w.until("no attempt is used up, and nothing has a row", `SELECT count(*) = 0 FROM relay.parked`)
+	w.until("no attempt is used up, and nothing has a row", `SELECT count(*) = 0 FROM relay.retry`)
 	p.metric(`iam_relay_delivery_attempts_total{class="handshake_refused"}`)
 	d.mu.Lock()
 	d.open = true
@@ -73,7 +73,7 @@ func TestHandshake_NothingIsSentBeforeTheEndpointAgrees(t *testing.T) {
 		})
 	}
 	all(30)
-	w.until("the agreement is kept", `SELECT agreed <> '' FROM relay.webhook`)
+	w.until("the agreement is kept", `SELECT handshake <> '' FROM relay.webhook`)
 	p.stop()
 	asked, _, _ := d.look()
 	start(t, cfg)
@@ -108,7 +108,7 @@ func TestHand_ARunningRelayFollows(t *testing.T) {
 	p.command("webhooks", "update", "own", "--url", w.hook.URL("/moved"))
 	comes("/moved")
 	p.command("webhooks", "disable", "own", "--reason", "a test")
-	w.until("it is disabled", `SELECT NOT enabled AND disabled_for = 'by hand: a test' AND lease IS NULL AND cursor IS NOT NULL FROM relay.webhook WHERE origin = 'relay'`)
+	w.until("it is disabled", `SELECT NOT enabled AND disabled_reason = 'by hand: a test' AND lease IS NULL AND cursor IS NOT NULL FROM relay.webhook WHERE origin = 'relay'`)
 	s := w.hook.Snapshot()
 	before := len(arrived(&s, "/moved"))
 	for i := range 20 {

@@ -38,7 +38,7 @@ func TestHold_DeletedPasswordIsToldApartFromAReplacedOne(t *testing.T) {
 	if held := got[0].Latency(); held < holdTime || held > holdTime+2*time.Second {
 		t.Errorf("the deletion was told after %s", held)
 	}
-	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.held`)
+	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.delayed_event`)
 	w.caughtUp()
 	if s := w.hook.Snapshot(); len(arrived(&s, "/all")) != 2 { // and the user of caughtUp
 		t.Errorf("%d events arrived, not 2", len(arrived(&s, "/all")))
@@ -65,7 +65,7 @@ func TestHold_SurvivesTheRelay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.until("both deletions are held", `SELECT count(*) = 2 FROM relay.held`)
+	w.until("both deletions are held", `SELECT count(*) = 2 FROM relay.delayed_event`)
 	p.kill()
 	if _, err := w.iam.AddCredential(t.Context(), ann, "otp"); err != nil { // while nobody looks
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestHold_SurvivesTheRelay(t *testing.T) {
 	var deleted account
 	deleted.add(expect("user.credentials.deleted", bob, w.acme.ID))
 	deleted.arrives(t, w.hook, "/all")
-	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.held`)
+	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.delayed_event`)
 	w.sameAsStored(w.db, arrivedNow(w.hook, "/all"))
 }
 
@@ -165,14 +165,14 @@ func TestHold_ManyAtOnce(t *testing.T) {
 	w.exec(addOTP, "user%")
 	start(t, w.config().webhook(w.hook, "/all").set("source.memory_limit", "64KiB"))
 	w.exec(`DELETE FROM credentials WHERE credential_type = 'otp'`)
-	w.until("all are held", `SELECT count(*) = $1 FROM relay.held`, many)
+	w.until("all are held", `SELECT count(*) = $1 FROM relay.delayed_event`, many)
 	w.exec(addOTP, "user1%")
 	var deleted account
 	for _, user := range ids(t, w.db, `SELECT id FROM users WHERE username LIKE 'user%' AND username NOT LIKE 'user1%'`) {
 		deleted.add(expect("user.credentials.deleted", user, w.acme.ID))
 	}
 	deleted.arrives(t, w.hook, "/all")
-	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.held`)
+	w.until("nothing is held any more", `SELECT count(*) = 0 FROM relay.delayed_event`)
 	w.sameAsStored(w.db, arrivedNow(w.hook, "/all"))
 	w.audit()
 }

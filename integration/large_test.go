@@ -130,7 +130,7 @@ func TestLarge_TruncateDeletesWhatWasThere(t *testing.T) {
 	}
 	after.add(expect("redirect_uri.created", late, w.acme.ID))
 	after.arrives(t, w.hook, "/all")
-	w.until("the mirror has what is left", `SELECT array_agg(key) = ARRAY[$1::text] FROM relay.mirror WHERE tbl = 'redirect_uris'`, late)
+	w.until("the mirror has what is left", `SELECT array_agg(key) = ARRAY[$1::text] FROM relay.mirror WHERE table_name = 'redirect_uris'`, late)
 	p.stop()
 	w.audit()
 }

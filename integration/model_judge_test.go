@@ -42,8 +42,8 @@ func (m *modelRun) judge() {
 	for path, realm := range m.paths {
 		m.judgePath(path, realm)
 	}
-	m.w.until("everything is done", `SELECT delivered = last_event AND NOT EXISTS (SELECT FROM relay.parked) AND NOT EXISTS (SELECT FROM relay.webhook WHERE cursor IS NOT NULL)
-		FROM relay.progress, relay.position`)
+	m.w.until("everything is done", `SELECT delivered = last_event AND NOT EXISTS (SELECT FROM relay.retry) AND NOT EXISTS (SELECT FROM relay.webhook WHERE cursor IS NOT NULL)
+		FROM relay.watermark, relay.position`)
 	for which := range m.relays {
 		m.running(which)
 	}
@@ -139,7 +139,7 @@ func (m *modelRun) judgeMirror() {
 		"users": {"username", "firstname", "email"}, "roles": {"name", "description", "permissions", "client_id"}, "user_role": {"user_id", "role_id"},
 		"clients": {"name", "client_id"}, "redirect_uris": {"value", "client_id"}, "post_logout_redirect_uris": {"value", "client_id"},
 	} {
-		mirrored := read(`SELECT concat_ws('|', key, fields->>'`+strings.Join(columns, `', fields->>'`)+`') FROM relay.mirror WHERE tbl = $1`, table)
+		mirrored := read(`SELECT concat_ws('|', key, fields->>'`+strings.Join(columns, `', fields->>'`)+`') FROM relay.mirror WHERE table_name = $1`, table)
 		rows := read(`SELECT concat_ws('|', id, ` + strings.Join(columns, ", ") + `) FROM ` + table)
 		if diff := cmp.Diff(strings.Split(rows, "\n"), strings.Split(mirrored, "\n")); diff != "" {
 			m.t.Errorf("the mirror of %s (-table +mirror):\n%s", table, diff)

@@ -119,7 +119,7 @@ func TestOptional_GrantsAndStatistics(t *testing.T) {
 	role := p.unprivileged("id, org, n, opt, ctid")
 	relay := start(t, p.cfg)
 	p.settled("first")
-	const fingerprint = `SELECT fingerprint FROM relay.mirror_table WHERE tbl = 'docs'`
+	const fingerprint = `SELECT fingerprint FROM relay.mirror_table WHERE table_name = 'docs'`
 	before := value[string](t, p.store, p.inOutbox(fingerprint))
 	p.exec(fmt.Sprintf(`GRANT SELECT (n) ON docs TO %s; GRANT UPDATE (n) ON docs TO %s; ALTER TABLE docs ALTER COLUMN n SET STATISTICS 500; ANALYZE docs`, role, role))
 	eventually(t, "the relay has seen the catalogue", func() (bool, error) { return value[string](t, p.store, p.inOutbox(fingerprint)) != before, nil })

@@ -141,7 +141,7 @@ func TestOrder_ResourceHoldsUpItsOwnOnly(t *testing.T) {
 	}
 	a.arrives(t, w.hook, "/resource")
 	w.order("/resource", true)
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.parked`)
+	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
 }
 
 // With a strict order nothing passes a delivery that was given up, until somebody skips it.
@@ -171,12 +171,12 @@ func TestOrder_StrictStopsAtTheFirstFailure(t *testing.T) {
 		user := w.createUser(&a, 10+i)
 		rest.add(expect("user.created", user, w.acme.ID))
 	}
-	w.until("it is dead", `SELECT count(*) = 1 FROM relay.parked WHERE due = 'infinity' AND key = '*'`)
+	w.until("it is dead", `SELECT count(*) = 1 FROM relay.retry WHERE due = 'infinity' AND order_key = '*'`)
 	w.until("nothing passes it", `SELECT cursor < last_event - 40 FROM relay.webhook, relay.position`)
 	p.kill()
 	p = start(t, cfg)
 	w.createUserFor(&a, &rest, 100)
-	w.until("nothing passes it after a restart either", `SELECT count(*) = 1 AND (SELECT count(*) FROM relay.attempt) = 3 FROM relay.parked`)
+	w.until("nothing passes it after a restart either", `SELECT count(*) = 1 AND (SELECT count(*) FROM relay.attempt) = 3 FROM relay.retry`)
 	if n := w.hook.Snapshot().Distinct; n != 1 {
 		t.Errorf("%d events have arrived", n)
 	}

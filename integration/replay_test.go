@@ -49,7 +49,7 @@ func TestReplay_MissedEventsArriveAlthoughTheRelayIsKilled(t *testing.T) {
 	if told := p.command("replay", "--webhook", "later", "--missed", "--dry-run"); !strings.HasPrefix(told, "0 events would be") {
 		t.Errorf("it says %s", told)
 	}
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.parked`)
+	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
 	w.audit()
 }
 
@@ -65,7 +65,7 @@ func TestReplay_InOrder(t *testing.T) {
 	const before = 20
 	w.createUsers(&a, 0, before)
 	a.arrives(t, w.hook, "/strict")
-	w.until("all of it is recorded", `SELECT delivered = last_event FROM relay.progress, relay.position`)
+	w.until("all of it is recorded", `SELECT delivered = last_event FROM relay.watermark, relay.position`)
 	p.command("replay", "2", "--webhook", "strict", "--wait")
 	w.hook.Respond(badly)
 	p.command("replay", "--webhook", "strict", "--name", "user.*", "--rate", "1000")

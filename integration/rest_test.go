@@ -21,14 +21,14 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 	for i := range 8 {
 		w.createUser(&a, i)
 	}
-	w.until("it rests", `SELECT rests > 0 AND cursor IS NOT NULL AND failing_since IS NOT NULL FROM relay.webhook WHERE name = 'down'`)
+	w.until("it pauses", `SELECT pauses > 0 AND cursor IS NOT NULL AND failing_since IS NOT NULL FROM relay.webhook WHERE name = 'down'`)
 	w.createUsers(&a, 100, 2000)
-	w.until("it has been asked a few times", `SELECT rests > 4 FROM relay.webhook WHERE name = 'down'`)
+	w.until("it has been asked a few times", `SELECT pauses > 4 FROM relay.webhook WHERE name = 'down'`)
 	w.until("all is in the log", `SELECT last_event >= 2008 FROM relay.position`)
-	if parked := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.parked`)); parked > 13 {
+	if parked := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.retry`)); parked > 13 {
 		t.Errorf("%d deliveries are parked: each event of an endpoint that rests has a row", parked)
 	}
-	if n := value[int](t, w.db, w.inOutbox(`SELECT coalesce(max(attempts), 0) FROM relay.parked`)); n > 1 {
+	if n := value[int](t, w.db, w.inOutbox(`SELECT coalesce(max(attempts), 0) FROM relay.retry`)); n > 1 {
 		t.Errorf("a delivery has used up %d attempts while the endpoint rested", n)
 	}
 	requests := 0
@@ -41,7 +41,7 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 		t.Errorf("%d requests were made to an endpoint that rests", requests)
 	}
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
-	w.exec(w.inOutbox(`UPDATE relay.parked SET due = now()`)) // those that failed first are due in an hour
+	w.exec(w.inOutbox(`UPDATE relay.retry SET due = now()`)) // those that failed first are due in an hour
 	a.arrives(t, w.hook, "/down")
 	s := w.hook.Snapshot()
 	if first := arrived(&s, "/down")[0]; first.ID != value[string](t, w.db, w.inOutbox(`SELECT webhook_id FROM relay.event WHERE name = 'user.created' ORDER BY id LIMIT 1`)) {
@@ -50,7 +50,7 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 	if s.Duplicates > 0 {
 		t.Errorf("%d events came twice without a crash", s.Duplicates)
 	}
-	w.until("it is well", `SELECT rests = 0 AND failing_since IS NULL AND rest_until IS NULL FROM relay.webhook WHERE name = 'down'`)
+	w.until("it is well", `SELECT pauses = 0 AND failing_since IS NULL AND paused_until IS NULL FROM relay.webhook WHERE name = 'down'`)
 	told(t, w.hook, "/ops", "endpoint.failing", "endpoint.recovered")
 }
 
@@ -65,14 +65,14 @@ func TestRest_AProbeFromTheLogIsNoAttempt(t *testing.T) {
 	p := start(t, cfg)
 	var a account
 	first := w.createUser(&a, 0)
-	w.until("the first failure is parked", `SELECT count(*) = 1 FROM relay.parked`)
+	w.until("the first failure is parked", `SELECT count(*) = 1 FROM relay.retry`)
 	p.command("deliveries", "skip", "1", "--webhook", "down") // so that nothing is parked to probe with
 	for i := range 5 {
 		w.createUser(&a, 1+i)
 	}
-	rests := value[int](t, w.db, w.inOutbox(`SELECT rests FROM relay.webhook`))
-	w.until("it has been asked a few times", `SELECT rests > $1 + 3 FROM relay.webhook`, rests)
-	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.parked`)); n > 0 {
+	pauses := value[int](t, w.db, w.inOutbox(`SELECT pauses FROM relay.webhook`))
+	w.until("it has been asked a few times", `SELECT pauses > $1 + 3 FROM relay.webhook`, pauses)
+	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.retry`)); n > 0 {
 		t.Errorf("%d deliveries are parked", n)
 	}
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
@@ -121,7 +121,7 @@ func TestRest_RetryAfterHoldsForTheEndpoint(t *testing.T) {
 	start(t, cfg)
 	var a account
 	w.createUser(&a, 0)
-	w.until("the endpoint is left alone", `SELECT rest_until > now() + interval '1 second' FROM relay.webhook`)
+	w.until("the endpoint is left alone", `SELECT paused_until > now() + interval '1 second' FROM relay.webhook`)
 	for i := range 30 {
 		w.createUser(&a, 1+i)
 	}
@@ -146,15 +146,15 @@ func TestRest_HopelessEndpointIsDisabled(t *testing.T) {
 	for i := range 20 {
 		w.createUser(&a, i)
 	}
-	w.until("it is disabled", `SELECT NOT enabled AND disabled_for LIKE 'nothing but failures since %http_5xx' AND lease IS NULL FROM relay.webhook WHERE name = 'hopeless'`)
+	w.until("it is disabled", `SELECT NOT enabled AND disabled_reason LIKE 'nothing but failures since %http_5xx' AND lease IS NULL FROM relay.webhook WHERE name = 'hopeless'`)
 	for i := range 20 {
 		w.createUser(&a, 100+i)
 	}
 	told(t, w.hook, "/ops", "endpoint.failing", "endpoint.disabled")
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
-	w.exec(w.inOutbox(`UPDATE relay.webhook SET enabled = true, disabled_for = '', rest_until = NULL, rests = 0, failing_since = NULL,
+	w.exec(w.inOutbox(`UPDATE relay.webhook SET enabled = true, disabled_reason = '', paused_until = NULL, pauses = 0, failing_since = NULL,
 		version = nextval('relay.webhook_version') WHERE name = 'hopeless'`))
-	w.exec(w.inOutbox(`UPDATE relay.parked SET due = now()`))
+	w.exec(w.inOutbox(`UPDATE relay.retry SET due = now()`))
 	a.arrives(t, w.hook, "/hopeless")
 }
 

@@ -47,7 +47,7 @@ func TestRestart_FastShutdown_RelayIdle(t *testing.T) {
 	var a account
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")
-	w.until("everything is done", `SELECT delivered = last_event FROM relay.progress, relay.position`)
+	w.until("everything is done", `SELECT delivered = last_event FROM relay.watermark, relay.position`)
 	stopFast(t, server)
 	w.restart(server)
 	w.createUser(&a, 2)

@@ -78,7 +78,7 @@ func TestShare_TakesOverFromAFrozenLeader(t *testing.T) {
 	var a account
 	w.createUser(&a, 0)
 	a.arrives(t, w.hook, "/all")
-	w.exec(w.inOutbox(`INSERT INTO relay.parked (event, webhook, attempts, due, class, status) SELECT e.id, 1, 1, now() + interval '2 seconds', 'http_5xx', 500 FROM relay.event e`))
+	w.exec(w.inOutbox(`INSERT INTO relay.retry (event, webhook, attempts, due, class, status) SELECT e.id, 1, 1, now() + interval '2 seconds', 'http_5xx', 500 FROM relay.event e`))
 	walsender := value[int](t, w.db, `SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1`, w.name)
 	frozen.signal(syscall.SIGSTOP)
 	began := time.Now()
@@ -90,7 +90,7 @@ func TestShare_TakesOverFromAFrozenLeader(t *testing.T) {
 	if took > 8*time.Second { // five, on a machine that is busy with other tests
 		t.Errorf("another relay has taken over after %s", took)
 	}
-	w.until("the parked delivery was sent", `SELECT count(*) = 0 FROM relay.parked`)
+	w.until("the parked delivery was sent", `SELECT count(*) = 0 FROM relay.retry`)
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")
 	frozen.signal(syscall.SIGCONT)

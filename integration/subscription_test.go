@@ -79,7 +79,7 @@ func TestSubscription_OutlivesItsRealmByOneEvent(t *testing.T) {
 	}
 	owed.add(expect("realm.deleted", w.acme.ID, w.acme.ID))
 	owed.arrives(t, w.hook, "/acme")
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.parked`)
+	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
 	p.stop()
 }
 
@@ -125,7 +125,7 @@ func (w *world) caughtUp() {
 	w.t.Helper()
 	user := ferriskey.NewID()
 	w.exec(`INSERT INTO users (id, realm_id, username, created_at, updated_at) VALUES ($1::uuid, $2, $1::text, now(), now())`, user, w.iam.Master.ID)
-	w.until("the relay has caught up", `SELECT count(*) = 1 AND (SELECT delivered = last_event FROM relay.progress, relay.position)
+	w.until("the relay has caught up", `SELECT count(*) = 1 AND (SELECT delivered = last_event FROM relay.watermark, relay.position)
 		AND (SELECT count(*) = 0 FROM relay.webhook WHERE cursor IS NOT NULL) FROM relay.event WHERE resource = $1`, user)
 }
 

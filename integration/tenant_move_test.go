@@ -40,7 +40,7 @@ func TestTenantMove_NothingOfTheFormerTenantIsSent(t *testing.T) {
 	var none account
 	eventually(t, "each webhook is owed an event of the first realm", func() (bool, error) {
 		w.createUser(&none, none.len())
-		return value[int](t, w.db, w.inOutbox(`SELECT count(DISTINCT webhook) FROM relay.parked`)) == len(paths), nil
+		return value[int](t, w.db, w.inOutbox(`SELECT count(DISTINCT webhook) FROM relay.retry`)) == len(paths), nil
 	})
 
 	p.command("webhooks", "update", "own", "--tenant", globex.ID)

@@ -42,7 +42,7 @@ func TestTenantMove_ThroughAParent(t *testing.T) {
 	start(t, cfg)
 	var former, second account
 	w.createUser(&former, 1)
-	w.until("the webhook is owed an event of its realm", `SELECT count(*) = 2 FROM relay.parked`)
+	w.until("the webhook is owed an event of its realm", `SELECT count(*) = 2 FROM relay.retry`)
 
 	w.exec(`UPDATE clients SET realm_id = $2 WHERE id = $1`, client, globex.ID)
 	user, err := w.iam.CreateUser(t.Context(), globex.ID, ferriskey.User{Username: "first of globex", Enabled: true})

@@ -269,10 +269,10 @@ func (tw *twins) agree() {
 	}
 	for what, sql := range map[string]string{
 		"events":               `SELECT concat_ws(' ', id, webhook_id, name, tenant, resource, occurred, lsn, ordinal, convert_from(body, 'UTF8'), (SELECT array_agg(w.origin || w.key ORDER BY w.id) FROM relay.webhook w WHERE w.id = ANY (e.webhooks))) FROM relay.event e ORDER BY id`,
-		"held events":          `SELECT concat_ws(' ', lsn, ordinal, webhook_id, name, tenant, resource, occurred, match, until, convert_from(body, 'UTF8'), (SELECT array_agg(w.origin || w.key ORDER BY w.id) FROM relay.webhook w WHERE w.id = ANY (h.webhooks))) FROM relay.held h ORDER BY lsn, ordinal`,
+		"held events":          `SELECT concat_ws(' ', lsn, ordinal, webhook_id, name, tenant, resource, occurred, cancel_key, due, convert_from(body, 'UTF8'), (SELECT array_agg(w.origin || w.key ORDER BY w.id) FROM relay.webhook w WHERE w.id = ANY (h.webhooks))) FROM relay.delayed_event h ORDER BY lsn, ordinal`,
 		"webhooks":             `SELECT concat_ws(' ', id, origin, key, tenant, url, events, enabled, removed_after) FROM relay.webhook ORDER BY id`,
-		"mirrors":              `SELECT concat_ws(' ', tbl, key, owner, fields) FROM relay.mirror ORDER BY tbl, key`,
-		"what should be empty": `SELECT key FROM relay.former`,
+		"mirrors":              `SELECT concat_ws(' ', table_name, key, parent, fields) FROM relay.mirror ORDER BY table_name, key`,
+		"what should be empty": `SELECT key FROM relay.mirror_before`,
 	} {
 		small, large := tw.read(tw.in(0, sql)), tw.read(tw.in(1, sql))
 		if diff := cmp.Diff(large, small, cmp.Transformer("lines", brief)); diff != "" {
@@ -322,7 +322,7 @@ func (tw *twins) likeTables() {
 			fields[i] = "'" + c + "', t." + c + "::text"
 		}
 		rows := tw.read(`SELECT jsonb_build_object(` + strings.Join(fields, ", ") + `)::text FROM ` + table + ` t`)
-		mirrored := tw.read(tw.in(0, `SELECT fields::jsonb::text FROM relay.mirror WHERE tbl = '`+table+`'`))
+		mirrored := tw.read(tw.in(0, `SELECT fields::jsonb::text FROM relay.mirror WHERE table_name = '`+table+`'`))
 		for i := range mirrored { // bool is written as PostgreSQL's text format has it
 			mirrored[i] = strings.NewReplacer(`"gone": "t"`, `"gone": "true"`, `"gone": "f"`, `"gone": "false"`).Replace(mirrored[i])
 		}

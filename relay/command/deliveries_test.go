@@ -14,8 +14,8 @@ func TestDeliveries(t *testing.T) {
 	s.fails.Store(true)
 	s.user("two")
 	s.user("three")
-	s.eventually(`SELECT FROM ` + s.name + `.parked HAVING count(*) = 2`)
-	s.exec(`UPDATE ` + s.name + `.parked SET due = 'infinity' WHERE event = 3`)
+	s.eventually(`SELECT FROM ` + s.name + `.retry HAVING count(*) = 2`)
+	s.exec(`UPDATE ` + s.name + `.retry SET due = 'infinity' WHERE event = 3`)
 	s.exec(`UPDATE ` + s.name + `.attempt SET dns = 11, connect = 22, first_byte = 44, error = 'the receiver answered with status 503' WHERE event = 2`)
 	relay.stop()
 	s.user("four") // nobody reads it
@@ -23,12 +23,12 @@ func TestDeliveries(t *testing.T) {
 	const (
 		header = "event  name  resource  occurred  webhook  state  attempts  last  due\n"
 		one    = "1  user.created  USER-one  TIME  crm#1  delivered  1  delivered (200)  -\n"
-		two    = "2  user.created  USER-two  TIME  crm#1  parked  1  http_5xx (503)  TIME\n"
+		two    = "2  user.created  USER-two  TIME  crm#1  retrying  1  http_5xx (503)  TIME\n"
 		three  = "3  user.created  USER-three  TIME  crm#1  dead  1  http_5xx (503)  -\n"
 	)
 	s.run("deliveries").goes(header + three + two + one)
 	s.run("deliveries", "list", "--limit", "1", "--state", "delivered").goes(header + one)
-	s.run("deliveries", "--webhook", "crm", "--state", "parked", "--since", "1h").goes(header + two)
+	s.run("deliveries", "--webhook", "crm", "--state", "retrying", "--since", "1h").goes(header + two)
 	s.run("deliveries", "--webhook", "1", "--state", "dead", "--event", "user.*").goes(header + three)
 	s.run("deliveries", "--event", "2").goes(header + two)
 	s.run("deliveries", "--event", "user.created", "--limit", "2", "--tenant", s.acme.ID).goes(header + three + two)
@@ -47,7 +47,7 @@ func TestDeliveries(t *testing.T) {
   "occurred": "TIME",
   "webhook": 1,
   "webhook_name": "crm",
-  "state": "parked",
+  "state": "retrying",
   "attempts": 1,
   "due": "TIME",
   "class": "http_5xx",
@@ -74,7 +74,7 @@ func TestDeliveries(t *testing.T) {
 	s.exec(`UPDATE ` + s.name + `.attempt SET micros = 1234 WHERE event = 2`)
 	s.run("deliveries", "show", "2", "--webhook", "crm").goes(`event 2, user.created, evt_X, of TIME
 
-crm#1  http://RECEIVER: parked, due TIME, 2 attempts left
+crm#1  http://RECEIVER: retrying, due TIME, 2 attempts left
   1  TIME  http_5xx (503)  1.234ms, dns 11µs, connect 22µs, first byte 44µs  the receiver answered with status 503
   it answered: "not now"
 `)
@@ -82,7 +82,7 @@ crm#1  http://RECEIVER: parked, due TIME, 2 attempts left
 	// By hand: one, all that are dead, and one that nobody wants any more.
 	version := `SELECT FROM ` + s.name + `.webhook WHERE version = $1`
 	s.run("deliveries", "retry", "2", "--webhook", "crm").goes("1 delivery is due now\n")
-	if !s.exists(`SELECT FROM `+s.name+`.parked WHERE event = 2 AND due <= now() AND attempts = 0`) || !s.exists(version, 1) {
+	if !s.exists(`SELECT FROM `+s.name+`.retry WHERE event = 2 AND due <= now() AND attempts = 0`) || !s.exists(version, 1) {
 		t.Error("it is not due, or no relay was told")
 	}
 	s.run("deliveries", "retry", "--all-dead", "--class", "timeout").goes("0 deliveries are due now\n")
@@ -99,7 +99,7 @@ crm#1  http://RECEIVER: parked, due TIME, 2 attempts left
 
 	s.fails.Store(false)
 	s.start()
-	s.eventually(`SELECT FROM ` + s.name + `.parked HAVING count(*) = 0`)
+	s.eventually(`SELECT FROM ` + s.name + `.retry HAVING count(*) = 0`)
 	s.run("deliveries", "--event", "2").goes(header + "2  user.created  USER-two  TIME  crm#1  delivered  1  delivered (200)  -\n")
 }
 
@@ -129,7 +129,7 @@ func TestDeliveries_WrongUsage(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, config: "unused.toml"}
 	for want, arguments := range map[string][]string{
-		"--state is one of pending, parked, dead, delivered, skipped, dropped":              {"--state", "lost"},
+		"--state is one of pending, retrying, dead, delivered, skipped, dropped":              {"--state", "lost"},
 		`event pattern "us*": a star stands for whole words, as in "user.*" or "*.deleted"`: {"--event", "us*"},
 		"iam-relay deliveries show needs EVENT":                                             {"show"},
 		`"one" names no event; write its number or its webhook-id, evt_…`:                   {"show", "one"},

@@ -208,8 +208,8 @@ func (d *demo) settled(ctx context.Context, conn *pgx.Conn) error {
 	defer tick.Stop()
 	for {
 		var done bool
-		err := conn.QueryRow(ctx, `SELECT lsn >= $1::text::pg_lsn AND delivered = last_event AND NOT EXISTS (SELECT FROM iam_relay.held)
-			FROM iam_relay.position, iam_relay.progress`, end).Scan(&done)
+		err := conn.QueryRow(ctx, `SELECT lsn >= $1::text::pg_lsn AND delivered = last_event AND NOT EXISTS (SELECT FROM iam_relay.delayed_event)
+			FROM iam_relay.position, iam_relay.watermark`, end).Scan(&done)
 		if err != nil {
 			return fmt.Errorf("ask how far the relay is: %w", err)
 		}

@@ -15,7 +15,7 @@ func TestErase(t *testing.T) {
 	s.fails.Store(true)
 	id := s.user("one")
 	s.user("two")
-	s.eventually(`SELECT FROM ` + s.name + `.parked HAVING count(*) = 2`)
+	s.eventually(`SELECT FROM ` + s.name + `.retry HAVING count(*) = 2`)
 	r := s.run("erase", "--resource", id)
 	r.out = dates.ReplaceAllString(r.out, "DAY  ")
 	r.prints("would erase the data of 1 events\n  DAY  1\n")

@@ -37,8 +37,8 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	if _, err := ferriskey.New(w.conn).Bootstrap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually(`SELECT FROM ` + w.name + `.parked WHERE due < 'infinity'`)
-	w.eventually(`SELECT FROM ` + w.name + `.progress, ` + w.name + `.position WHERE delivered = last_event AND last_event > 2`)
+	w.eventually(`SELECT FROM ` + w.name + `.retry WHERE due < 'infinity'`)
+	w.eventually(`SELECT FROM ` + w.name + `.watermark, ` + w.name + `.position WHERE delivered = last_event AND last_event > 2`)
 	r := w.run("status")
 	r.has("relay     one leads (session PID of the outbox's server)", "webhook  origin  tenant  state  behind  parked  dead",
 		"crm      config  *       live   0       1       0", "slot      NAME, in use, reserved; lag SIZE, SIZE of log kept for it")

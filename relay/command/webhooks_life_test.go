@@ -46,7 +46,7 @@ func TestWebhooks_GetWhatTheyAreOwed(t *testing.T) {
 	}
 	settled := func() {
 		t.Helper()
-		w.eventually(`SELECT FROM ` + w.name + `.position, ` + w.name + `.progress WHERE last_event > 0 AND delivered = last_event`)
+		w.eventually(`SELECT FROM ` + w.name + `.position, ` + w.name + `.watermark WHERE last_event > 0 AND delivered = last_event`)
 	}
 	w.start().stop()
 	w.webhooks("add", "--name", "erp", "--url", receiver.URL+"/erp", "--event", "realm.created")
@@ -60,7 +60,7 @@ func TestWebhooks_GetWhatTheyAreOwed(t *testing.T) {
 	sick.Store(true)
 	relay = w.start()
 	realm("two")
-	w.eventually(`SELECT FROM ` + w.name + `.parked`)
+	w.eventually(`SELECT FROM ` + w.name + `.retry`)
 	w.eventually(`SELECT FROM ` + w.name + `.webhook, ` + w.name + `.position WHERE name = 'crm' AND cursor < last_event`)
 	relay.stop()
 	w.webhooks("show", "crm").has("state          disabled (by hand: pager)", "deliveries     behind by 1, 0 parked, 0 dead")
@@ -69,7 +69,7 @@ func TestWebhooks_GetWhatTheyAreOwed(t *testing.T) {
 	w.webhooks("enable", "crm")
 	w.webhooks("remove", "erp")
 	sick.Store(false)
-	w.exec(`UPDATE ` + w.name + `.parked SET due = now()`)
+	w.exec(`UPDATE ` + w.name + `.retry SET due = now()`)
 	relay = w.start()
 	next("what they were owed", "/crm", "/erp")
 	realm("three")

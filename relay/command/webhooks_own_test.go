@@ -24,19 +24,19 @@ func TestWebhooks_MadeByCommandAreManagedLikeOthers(t *testing.T) {
 	s.fails.Store(true)
 	s.user("two")
 	s.user("three")
-	s.eventually(`SELECT FROM `+s.name+`.parked WHERE webhook = $1 HAVING count(*) = 2`, own.ID)
-	s.exec(`UPDATE `+s.name+`.parked SET due = 'infinity' WHERE webhook = $1 AND event = 3`, own.ID)
+	s.eventually(`SELECT FROM `+s.name+`.retry WHERE webhook = $1 HAVING count(*) = 2`, own.ID)
+	s.exec(`UPDATE `+s.name+`.retry SET due = 'infinity' WHERE webhook = $1 AND event = 3`, own.ID)
 	relay.stop()
 
 	const (
 		header = "event  name  resource  occurred  webhook  state  attempts  last  due\n"
 		one    = "1  user.created  USER-one  TIME  own#OWN  delivered  1  delivered (200)  -\n"
-		two    = "2  user.created  USER-two  TIME  own#OWN  parked  1  http_5xx (503)  TIME\n"
+		two    = "2  user.created  USER-two  TIME  own#OWN  retrying  1  http_5xx (503)  TIME\n"
 		three  = "3  user.created  USER-three  TIME  own#OWN  dead  1  http_5xx (503)  -\n"
 	)
 	for _, which := range []string{"own", number} {
 		s.run("deliveries", "--webhook", which).goes(header + three + two + one)
-		s.run("deliveries", "--webhook", which, "--state", "parked").goes(header + two)
+		s.run("deliveries", "--webhook", which, "--state", "retrying").goes(header + two)
 		s.run("deliveries", "--webhook", which, "--state", "dead").goes(header + three)
 		s.run("deliveries", "--webhook", which, "--event", "1").goes(header + one)
 	}

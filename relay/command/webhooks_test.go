@@ -287,7 +287,7 @@ func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
 	w.run("setup")
 	w.webhooks("add", "--name", "a", "--url", "https://a.example.com", "--unsigned")
 	stop := func(reason string) {
-		w.exec(fmt.Sprintf(`UPDATE %s.webhook SET enabled = false, disabled_for = '%s', cursor = 0, failing_since = '2026-11-25 12:00Z', rest_until = now() + interval '1 hour'`, w.name, reason))
+		w.exec(fmt.Sprintf(`UPDATE %s.webhook SET enabled = false, disabled_reason = '%s', cursor = 0, failing_since = '2026-11-25 12:00Z', paused_until = now() + interval '1 hour'`, w.name, reason))
 	}
 	stop("the endpoint answered 410 Gone")
 	r := w.webhooks("list", "--json")

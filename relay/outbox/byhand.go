@@ -23,7 +23,7 @@ type RetryFilter struct {
 func (s *Store) Retry(ctx context.Context, f RetryFilter) (int64, error) {
 	var n int64
 	err := s.pool.QueryRow(ctx, `WITH again AS (
-			UPDATE parked SET due = now(), attempts = 0, key = CASE due WHEN 'infinity' THEN `+revivedKey+` ELSE key END
+			UPDATE retry SET due = now(), attempts = 0, order_key = CASE due WHEN 'infinity' THEN `+revivedKey+` ELSE order_key END
 			WHERE ($1::bigint = 0 OR event = $1) AND ($2::bigint = 0 OR webhook = $2) AND ($3 = '' OR class = $3) AND (NOT $4 OR due = 'infinity')
 				AND event IN (SELECT id FROM event WHERE $1::bigint = 0 OR id = $1)
 			RETURNING webhook
@@ -44,7 +44,7 @@ func (s *Store) Skip(ctx context.Context, event, webhook int64) (bool, error) {
 	}
 	var number int
 	err := s.pool.QueryRow(ctx, `WITH gone AS (
-			DELETE FROM parked WHERE event = $1 AND webhook = $2 RETURNING attempts
+			DELETE FROM retry WHERE event = $1 AND webhook = $2 RETURNING attempts
 		), told AS (
 			UPDATE webhook SET version = nextval('webhook_version') WHERE id = $2 AND EXISTS (SELECT FROM gone)
 		)

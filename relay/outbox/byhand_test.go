@@ -14,7 +14,7 @@ func TestRetry_KeepsTheOrderThatIsLeft(t *testing.T) {
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*", Exclusive: true})
 	s.webhook(Webhook{ID: 2, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 5)...)
-	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status, key) VALUES
+	s.exec(`INSERT INTO retry (event, webhook, attempts, due, class, status, order_key) VALUES
 		(1, 1, 3, 'infinity', 'http_5xx', 500, 'r:a'), (2, 1, 3, 'infinity', 'http_5xx', 500, '*'), (3, 1, 3, 'infinity', 'timeout', 0, NULL),
 		(4, 1, 3, now() + interval '1 h', 'http_5xx', 500, 'r:a'), (5, 2, 3, 'infinity', 'http_5xx', 500, NULL), (99, 1, 3, 'infinity', 'http_5xx', 500, NULL)`)
 	retry := func(f RetryFilter, want int64) {
@@ -24,7 +24,7 @@ func TestRetry_KeepsTheOrderThatIsLeft(t *testing.T) {
 		}
 	}
 	due := func() map[int64]string {
-		rows, err := s.store.pool.Query(t.Context(), `SELECT event, coalesce(key, '') FROM parked WHERE due <= now() AND attempts = 0`)
+		rows, err := s.store.pool.Query(t.Context(), `SELECT event, coalesce(order_key, '') FROM retry WHERE due <= now() AND attempts = 0`)
 		s.must(err)
 		keys := map[int64]string{}
 		var id int64
@@ -52,7 +52,7 @@ func TestSkip(t *testing.T) {
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 2)...)
 	s.exec(`DROP TABLE attempt_` + testDay().Format(dayFormat))
-	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES (2, 1, 3, 'infinity', 'http_5xx', 500), (99, 1, 3, now(), 'http_5xx', 500)`)
+	s.exec(`INSERT INTO retry (event, webhook, attempts, due, class, status) VALUES (2, 1, 3, 'infinity', 'http_5xx', 500), (99, 1, 3, now(), 'http_5xx', 500)`)
 	for _, c := range []struct {
 		event, webhook int64
 		want           bool

@@ -22,7 +22,7 @@ func (c *WebhookChanges) Look(ctx context.Context, s *Store) ([]Webhook, error) 
 	rows, err := s.pool.Query(ctx, `WITH now AS (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon)
 		SELECT now.horizon::text, coalesce(w.id, 0), coalesce(w.version, 0) FROM now LEFT JOIN webhook w ON w.version > 0
 			-- A server whose transactions are numbered from the beginning again, as one that was restored is, is read from the beginning.
-			AND w.changed_in >= CASE WHEN now.horizon >= $1::text::xid8 THEN $1::text::xid8 ELSE '0' END`, orZeroXID(c.horizon))
+			AND w.changed_by >= CASE WHEN now.horizon >= $1::text::xid8 THEN $1::text::xid8 ELSE '0' END`, orZeroXID(c.horizon))
 	if err != nil {
 		return nil, fmt.Errorf("look for changed webhooks: %w", err)
 	}

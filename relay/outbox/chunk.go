@@ -113,19 +113,19 @@ func (c *Chunk) queue(batch *pgx.Batch, s *Store) {
 	c.queueAhead(batch, s.ServerTime(time.Now()))
 	eachPiece(len(c.Events), func(i int) int { return c.Events[i].bytes() }, func(from, to int) { queueEvents(batch, c.Events[from:to]) })
 	eachPiece(len(c.deleteKeys), func(i int) int { return len(c.deleteKeys[i]) }, func(from, to int) {
-		batch.Queue(`DELETE FROM mirror m USING unnest($1::text[], $2::text[]) AS w(tbl, key)
-			WHERE m.tbl = w.tbl COLLATE "C" AND m.key = w.key COLLATE "C"`, c.deleteTables[from:to], c.deleteKeys[from:to])
+		batch.Queue(`DELETE FROM mirror m USING unnest($1::text[], $2::text[]) AS w(table_name, key)
+			WHERE m.table_name = w.table_name COLLATE "C" AND m.key = w.key COLLATE "C"`, c.deleteTables[from:to], c.deleteKeys[from:to])
 	})
 	eachPiece(len(c.upsertKeys), func(i int) int { return len(c.upsertKeys[i]) + len(c.upsertRows[i]) }, func(from, to int) {
-		batch.Queue(`INSERT INTO mirror (tbl, key, owner, fields) SELECT tbl, key, owner, fields::json
-			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(tbl, key, owner, fields)
-			ON CONFLICT (tbl, key) DO UPDATE SET owner = excluded.owner, fields = excluded.fields`,
+		batch.Queue(`INSERT INTO mirror (table_name, key, parent, fields) SELECT table_name, key, parent, fields::json
+			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(table_name, key, parent, fields)
+			ON CONFLICT (table_name, key) DO UPDATE SET parent = excluded.parent, fields = excluded.fields`,
 			c.upsertTables[from:to], c.upsertKeys[from:to], c.upsertOwners[from:to], c.upsertRows[from:to])
 	})
 	c.former.queue(batch)
 	c.queueHeld(batch)
 	if len(c.Notices) > 0 {
-		batch.Queue(`DELETE FROM notice WHERE id = ANY ($1)`, c.Notices)
+		batch.Queue(`DELETE FROM operational_event WHERE id = ANY ($1)`, c.Notices)
 	}
 }
 
@@ -161,14 +161,14 @@ func (c *Chunk) queueAhead(batch *pgx.Batch, now time.Time) {
 		}
 	}
 	if newest.Sub(now) > clockSlack {
-		batch.Queue(`UPDATE position SET ahead = $1::timestamptz - now() WHERE ahead < $1::timestamptz - now()`, newest)
+		batch.Queue(`UPDATE position SET clock_ahead = $1::timestamptz - now() WHERE clock_ahead < $1::timestamptz - now()`, newest)
 	}
 }
 
 // storedSince begins a condition on the day of an event whose commit time is not before a parameter, which follows. The day is that at
 // the outbox's server when the event was stored: it may be as much earlier as the source's clock was ahead of that, and a day for
 // clockSlack and time zones.
-const storedSince = `day >= (-(SELECT ahead FROM position) - interval '1 day' + `
+const storedSince = `day >= (-(SELECT clock_ahead FROM position) - interval '1 day' + `
 
 // queueEvents appends to the log with one statement. The ragged webhook lists travel as array literals.
 func queueEvents(batch *pgx.Batch, events []Event) {

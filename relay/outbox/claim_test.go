@@ -26,7 +26,7 @@ func TestClaimDue_EachTenantAndWebhookHasItsTurn(t *testing.T) {
 			SELECT n, 'config', 'w' || n, $3, '', '', 'https://a.example.com', '{}', '{}', '{*}', true FROM generate_series($1::int, $2::int) AS n`, from, to, tenant)
 	}
 	parked := func(from, to, each int, ago string) {
-		exec(`INSERT INTO parked (event, webhook, attempts, due, class, status)
+		exec(`INSERT INTO retry (event, webhook, attempts, due, class, status)
 			SELECT e, w, 1, now() - $4::interval, 'http_5xx', 500 FROM generate_series($1::int, $2::int) AS w, generate_series(1, $3::int) AS e`, from, to, each, ago)
 	}
 	webhook(1, 1, "a") // one with thousands
@@ -36,7 +36,7 @@ func TestClaimDue_EachTenantAndWebhookHasItsTurn(t *testing.T) {
 	webhook(1001, 1001, "b")
 	parked(1001, 1001, 1, "0 seconds")
 	webhook(1002, 1002, "dead")
-	exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES (1, 1002, 1, 'infinity', 'http_5xx', 500), (2, 1002, 1, now() + interval '1 hour', 'http_5xx', 500)`)
+	exec(`INSERT INTO retry (event, webhook, attempts, due, class, status) VALUES (1, 1002, 1, 'infinity', 'http_5xx', 500), (2, 1002, 1, now() + interval '1 hour', 'http_5xx', 500)`)
 
 	claim := Claim{Leads: true, Limit: 64, PerWebhook: 8, Bytes: 1 << 20, Except: []int64{}}
 	due, err := member.ClaimDue(ctx, claim)
@@ -51,13 +51,13 @@ func TestClaimDue_EachTenantAndWebhookHasItsTurn(t *testing.T) {
 		t.Errorf("%d claimed of %d webhooks; of the one with a single delivery: %d", len(due), len(of), of[1001])
 	}
 	// Where few webhooks are due, one gets several at a time, but never more than its share.
-	exec(`DELETE FROM parked WHERE webhook > 1 AND webhook < 1001`)
-	exec(`UPDATE parked SET lease = NULL`)
+	exec(`DELETE FROM retry WHERE webhook > 1 AND webhook < 1001`)
+	exec(`UPDATE retry SET lease = NULL`)
 	if due, err = member.ClaimDue(ctx, claim); err != nil || len(due) != 9 {
 		t.Errorf("%d claimed, not 8 and 1: %v", len(due), err)
 	}
 	claim.Except = []int64{1}
-	exec(`UPDATE parked SET lease = NULL`)
+	exec(`UPDATE retry SET lease = NULL`)
 	if due, err = member.ClaimDue(ctx, claim); err != nil || len(due) != 1 || due[0].Webhook != 1001 {
 		t.Errorf("%d claimed of others than the one with thousands: %v", len(due), err)
 	}
@@ -78,7 +78,7 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 			VALUES (1, 'config', 'a', '*', '', '', 'https://a.example.com', '{}', '{}', '{*}', true)`,
 		`INSERT INTO event (id, day, webhook_id, name, resource, occurred, lsn, ordinal, body, webhooks)
 			SELECT n, current_date, 'evt_' || n, 'a', 'r', now(), '0/1', n, convert_to(repeat('x', 1000), 'UTF8'), '{1}' FROM generate_series(1, 8) AS n`,
-		`INSERT INTO parked (event, webhook, attempts, due, class, status) SELECT n, 1, 1, now(), 'http_5xx', 500 FROM generate_series(1, 8) AS n`,
+		`INSERT INTO retry (event, webhook, attempts, due, class, status) SELECT n, 1, 1, now(), 'http_5xx', 500 FROM generate_series(1, 8) AS n`,
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
@@ -89,7 +89,7 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 		if err != nil || len(due) != want {
 			t.Errorf("%d bytes: %d claimed, not %d: %v", bytes, len(due), want, err)
 		}
-		if _, err := conn.Exec(ctx, `UPDATE parked SET lease = NULL`); err != nil {
+		if _, err := conn.Exec(ctx, `UPDATE retry SET lease = NULL`); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -65,14 +65,14 @@ func (l *Leader) FollowClock(ctx context.Context) (time.Duration, error) {
 	}
 	batch := &pgx.Batch{}
 	if set < 0 {
-		batch.Queue(`UPDATE parked SET due = due + $1::interval WHERE due > clock_timestamp() AND due < 'infinity'`, set)
-		batch.Queue(`UPDATE webhook SET rest_until = rest_until + $1::interval WHERE rest_until > clock_timestamp()`, set)
+		batch.Queue(`UPDATE retry SET due = due + $1::interval WHERE due > clock_timestamp() AND due < 'infinity'`, set)
+		batch.Queue(`UPDATE webhook SET paused_until = paused_until + $1::interval WHERE paused_until > clock_timestamp()`, set)
 		batch.Queue(`UPDATE replay SET updated = clock_timestamp() WHERE updated > clock_timestamp()`)
 		// A replay counts its deliveries by when they were parked, and given up, since it was created.
 		batch.Queue(`UPDATE replay SET created = created + $1::interval WHERE created > clock_timestamp()`, set)
 		l.queueFence(batch)
 	}
-	batch.Queue(`UPDATE progress SET clock = clock_timestamp() WHERE epoch = $1`, l.epoch)
+	batch.Queue(`UPDATE watermark SET clock_checked = clock_timestamp() WHERE epoch = $1`, l.epoch)
 	if err := l.store.pool.SendBatch(ctx, batch).Close(); err != nil {
 		l.store.clock.set.Add(int64(set)) // the next call follows
 		return 0, fmt.Errorf("follow the outbox's clock: %w", fenced(err))
@@ -84,7 +84,7 @@ func (l *Leader) FollowClock(ctx context.Context) (time.Duration, error) {
 // setBackMeanwhile returns by how much, at least, the clock was set back since a leader stored it; 0 if it was not.
 func (l *Leader) setBackMeanwhile(ctx context.Context) (time.Duration, error) {
 	var seconds float64
-	if err := l.store.pool.QueryRow(ctx, `SELECT coalesce(extract(epoch FROM clock - clock_timestamp()), 0)::float8 FROM progress`).Scan(&seconds); err != nil {
+	if err := l.store.pool.QueryRow(ctx, `SELECT coalesce(extract(epoch FROM clock_checked - clock_timestamp()), 0)::float8 FROM watermark`).Scan(&seconds); err != nil {
 		return 0, fmt.Errorf("read when the outbox's clock was last looked at: %w", err)
 	}
 	if back := time.Duration(seconds * float64(time.Second)); back > clockStep {

@@ -27,7 +27,7 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 }
 
 // advanceMarked moves the position, and stores what is known of a mark.
-const advanceMarked = `SELECT advance($1, $2::text::pg_lsn, $3, $4::text::pg_lsn, $5::bigint, $6::timestamptz, $7::text::pg_lsn)`
+const advanceMarked = `SELECT advance_position($1, $2::text::pg_lsn, $3, $4::text::pg_lsn, $5::bigint, $6::timestamptz, $7::text::pg_lsn)`
 
 func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.Mark) []any {
 	arguments := []any{epoch, lsn.String(), lastEvent, nil, nil, nil, nil}

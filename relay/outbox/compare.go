@@ -16,7 +16,7 @@ func (t *Large) Copy(owners map[*cdc.Table]int) *Copy {
 
 // BeginFound forgets which rows the last comparison has found. Only one at a time can do so: others wait for its end.
 func (t *Large) BeginFound(ctx context.Context) error {
-	if _, err := t.tx.Exec(ctx, `TRUNCATE found`); err != nil {
+	if _, err := t.tx.Exec(ctx, `TRUNCATE snapshot_key`); err != nil {
 		return fmt.Errorf("begin to compare: %w", err)
 	}
 	return nil
@@ -28,7 +28,7 @@ func (t *Large) Found(ctx context.Context, keys []cdc.Key) error {
 	for i, k := range keys {
 		texts[i] = storedKey(k)
 	}
-	if _, err := t.tx.Exec(ctx, `INSERT INTO found (key) SELECT unnest($1::text[])`, texts); err != nil {
+	if _, err := t.tx.Exec(ctx, `INSERT INTO snapshot_key (key) SELECT unnest($1::text[])`, texts); err != nil {
 		return fmt.Errorf("note which rows are there: %w", err)
 	}
 	return nil
@@ -36,7 +36,7 @@ func (t *Large) Found(ctx context.Context, keys []cdc.Key) error {
 
 // Gone hands over the mirrored rows of a table that were not found, in key order. It must not use the transaction.
 func (t *Large) Gone(ctx context.Context, table *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
-	rows, err := t.tx.Query(ctx, `SELECT m.key, m.fields::text FROM mirror m WHERE m.tbl = $1 AND NOT EXISTS (SELECT FROM found f WHERE f.key = m.key) ORDER BY m.key`, table.Name)
+	rows, err := t.tx.Query(ctx, `SELECT m.key, m.fields::text FROM mirror m WHERE m.table_name = $1 AND NOT EXISTS (SELECT FROM snapshot_key f WHERE f.key = m.key) ORDER BY m.key`, table.Name)
 	if err != nil {
 		return fmt.Errorf("look for rows of %s that are gone: %w", table.Name, err)
 	}
@@ -90,7 +90,7 @@ func (s *Store) Rows(ctx context.Context, tables []*cdc.Table) (int64, error) {
 		names[i] = t.Name
 	}
 	var n int64
-	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM mirror WHERE tbl = ANY ($1)`, names).Scan(&n); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM mirror WHERE table_name = ANY ($1)`, names).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count the mirror's rows: %w", err)
 	}
 	return n, nil

@@ -35,7 +35,7 @@ func (l *Leader) BeginCopy(ctx context.Context, owners map[*cdc.Table]int) (*Cop
 // Table replaces what the mirror holds of t by the rows that read hands over. Only the columns that has reports are promised
 // to be held from then on. The fingerprint was taken before the rows were read.
 func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, column int) bool, fingerprint string, read func(each func(cdc.Row) error) error) (int, error) {
-	if _, err := c.tx.Exec(ctx, `DELETE FROM mirror WHERE tbl = $1`, t.Name); err != nil {
+	if _, err := c.tx.Exec(ctx, `DELETE FROM mirror WHERE table_name = $1`, t.Name); err != nil {
 		return 0, fmt.Errorf("clear the mirror of %s: %w", t.Name, err)
 	}
 	n := 0
@@ -91,7 +91,7 @@ func (c *Copy) Keep(ctx context.Context, tables []*cdc.Table) error {
 		names[i] = t.Name
 	}
 	for _, table := range []string{"mirror", "mirror_table"} {
-		if _, err := c.tx.Exec(ctx, `DELETE FROM `+table+` WHERE tbl <> ALL ($1)`, names); err != nil {
+		if _, err := c.tx.Exec(ctx, `DELETE FROM `+table+` WHERE table_name <> ALL ($1)`, names); err != nil {
 			return fmt.Errorf("drop unmapped tables from the mirror: %w", err)
 		}
 	}

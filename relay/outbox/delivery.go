@@ -121,7 +121,7 @@ func (m *Member) recording(leader *Leader, d *Delivery, lost *[]int64) *pgx.Batc
 	leads := leader != nil
 	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
 	if leads {
-		batch.Queue(`SELECT delivered_through($1, $2)`, leader.epoch, d.Delivered)
+		batch.Queue(`SELECT advance_watermark($1, $2)`, leader.epoch, d.Delivered)
 	}
 	d.queueAttempts(batch)
 	d.queueParked(batch, m.id, leads)
@@ -130,7 +130,7 @@ func (m *Member) recording(leader *Leader, d *Delivery, lost *[]int64) *pgx.Batc
 	}
 	for i := range d.Notices {
 		n := &d.Notices[i]
-		batch.Queue(`INSERT INTO notice (webhook, name, event, data) VALUES ($1, $2, nullif($3::bigint, 0), $4::text::json)`, n.Webhook, n.Name, n.Event, string(n.Data))
+		batch.Queue(`INSERT INTO operational_event (webhook, name, event, data) VALUES ($1, $2, nullif($3::bigint, 0), $4::text::json)`, n.Webhook, n.Name, n.Event, string(n.Data))
 	}
 	return batch
 }
@@ -171,15 +171,15 @@ func (d *Delivery) queueWebhook(batch *pgx.Batch, member int64, leads bool, id i
 		})
 	}
 	if h, ok := d.Health[id]; ok {
-		batch.Queue(`UPDATE webhook SET rest_until = $2, rests = $3, failing_since = $4, failing_spans = $5, failed_at = $6
-			WHERE id = $1 AND resumed <= $7`,
+		batch.Queue(`UPDATE webhook SET paused_until = $2, pauses = $3, failing_since = $4, failing_spans = $5, failed_at = $6
+			WHERE id = $1 AND resume_count <= $7`,
 			id, timeOrNull(h.RestUntil), h.Rests, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt), d.Resumed[id])
 	}
 	if to, ok := d.Agreed[id]; ok {
-		batch.Queue(`UPDATE webhook SET agreed = $2, version = nextval('webhook_version') WHERE id = $1`, id, to)
+		batch.Queue(`UPDATE webhook SET handshake = $2, version = nextval('webhook_version') WHERE id = $1`, id, to)
 	}
 	if stop, ok := d.Disable[id]; ok {
-		batch.Queue(`UPDATE webhook SET enabled = false, disabled_for = $2, version = nextval('webhook_version')
+		batch.Queue(`UPDATE webhook SET enabled = false, disabled_reason = $2, version = nextval('webhook_version')
 			WHERE id = $1 AND enabled AND version = $3`, id, stop.Reason, stop.Version)
 	}
 }
@@ -243,10 +243,10 @@ func (d *Delivery) queueParked(batch *pgx.Batch, member int64, leads bool) {
 		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
 	})
 	for i := range d.Unpark {
-		batch.Queue(`DELETE FROM parked WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unpark[i].Event, d.Unpark[i].Webhook, member)
+		batch.Queue(`DELETE FROM retry WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unpark[i].Event, d.Unpark[i].Webhook, member)
 	}
 	for i := range d.Unlease {
-		batch.Queue(`UPDATE parked SET lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unlease[i].Event, d.Unlease[i].Webhook, member)
+		batch.Queue(`UPDATE retry SET lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unlease[i].Event, d.Unlease[i].Webhook, member)
 	}
 	for i := range d.Park {
 		p := &d.Park[i]
@@ -256,14 +256,14 @@ func (d *Delivery) queueParked(batch *pgx.Batch, member int64, leads bool) {
 			wait = time.Until(p.Due) // the server counts from its own now
 		}
 		if p.Again {
-			batch.Queue(`UPDATE parked SET attempts = $4, due = CASE WHEN $5 THEN 'infinity' ELSE clock_timestamp() + $6::interval END,
+			batch.Queue(`UPDATE retry SET attempts = $4, due = CASE WHEN $5 THEN 'infinity' ELSE clock_timestamp() + $6::interval END,
 					class = $7, status = $8, lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`,
 				p.Event, p.Webhook, member, p.Attempts, dead, wait, p.Class, p.Status)
 			continue
 		}
-		batch.Queue(`INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT $4, $3, $5, CASE WHEN $6 THEN 'infinity' ELSE clock_timestamp() + $7::interval END, $8, $9, nullif($10, '')
+		batch.Queue(`INSERT INTO retry (event, webhook, attempts, due, class, status, order_key) SELECT $4, $3, $5, CASE WHEN $6 THEN 'infinity' ELSE clock_timestamp() + $7::interval END, $8, $9, nullif($10, '')
 			WHERE EXISTS (SELECT FROM webhook WHERE id = $3 AND `+mayServe+`)
-			ON CONFLICT (event, webhook) DO UPDATE SET attempts = greatest(parked.attempts, excluded.attempts), due = excluded.due,
+			ON CONFLICT (event, webhook) DO UPDATE SET attempts = greatest(retry.attempts, excluded.attempts), due = excluded.due,
 				class = excluded.class, status = excluded.status, lease = NULL`,
 			member, leads, p.Webhook, p.Event, p.Attempts, dead, wait, p.Class, p.Status, p.Key)
 	}
@@ -319,7 +319,7 @@ func (s *Store) ReadEvents(ctx context.Context, r Read) ([]Event, int64, error) 
 
 // Notices returns the oldest of what happened and was not yet made an event of.
 func (s *Store) Notices(ctx context.Context, limit int) ([]Notice, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, at, webhook, name, coalesce(event, 0), data::text FROM notice ORDER BY id LIMIT $1`, limit)
+	rows, err := s.pool.Query(ctx, `SELECT id, at, webhook, name, coalesce(event, 0), data::text FROM operational_event ORDER BY id LIMIT $1`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read notices: %w", err)
 	}

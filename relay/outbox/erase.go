@@ -73,7 +73,7 @@ func (s *Store) Erasable(ctx context.Context, e Erasure) (*Erased, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for events to erase: %w", err)
 	}
-	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM held e WHERE `+subjects+` AND `+payload, subject...).Scan(&found.Held); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM delayed_event e WHERE `+subjects+` AND `+payload, subject...).Scan(&found.Held); err != nil {
 		return nil, fmt.Errorf("look for held events to erase: %w", err)
 	}
 	return found, nil
@@ -106,7 +106,7 @@ func (s *Store) Erase(ctx context.Context, e Erasure) (*Erased, error) {
 			}
 		}
 	}
-	if _, err := s.pool.Exec(ctx, `UPDATE held e SET body = `+withoutPayload+` WHERE `+subjects+` AND `+payload, e.parameters()...); err != nil {
+	if _, err := s.pool.Exec(ctx, `UPDATE delayed_event e SET body = `+withoutPayload+` WHERE `+subjects+` AND `+payload, e.parameters()...); err != nil {
 		return nil, fmt.Errorf("erase held events: %w", err)
 	}
 	if _, err := s.pool.Exec(ctx, `UPDATE webhook SET version = nextval('webhook_version')`); err != nil {

@@ -81,7 +81,7 @@ func TestErase(t *testing.T) {
 	if diff := cmp.Diff(after, s.bodies(log)); diff != "" {
 		t.Errorf("bodies (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[int64]string{1: after[1], 2: before[3]}, s.bodies(`SELECT ordinal::bigint, convert_from(body, 'UTF8') FROM held`)); diff != "" {
+	if diff := cmp.Diff(map[int64]string{1: after[1], 2: before[3]}, s.bodies(`SELECT ordinal::bigint, convert_from(body, 'UTF8') FROM delayed_event`)); diff != "" {
 		t.Errorf("held bodies (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[int64]string{3: "your mail is 3refused", 4: "your mail is 4refused"},

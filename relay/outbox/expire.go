@@ -86,8 +86,8 @@ func (l *Leader) expire(ctx context.Context, name string, grace int) (*Expiry, e
 	e := &Expiry{Partition: name, Dropped: true}
 	if owes {
 		var calls int
-		if err := l.store.pool.QueryRow(ctx, `INSERT INTO expiring AS e (partition, calls) VALUES ($1, 0)
-			ON CONFLICT (partition) DO UPDATE SET calls = e.calls + 1 RETURNING calls`, name).Scan(&calls); err != nil {
+		if err := l.store.pool.QueryRow(ctx, `INSERT INTO expiring AS e (partition, checks) VALUES ($1, 0)
+			ON CONFLICT (partition) DO UPDATE SET checks = e.checks + 1 RETURNING checks`, name).Scan(&calls); err != nil {
 			return nil, err
 		}
 		e.Kept = max(grace-calls, 0)
@@ -114,20 +114,20 @@ func (l *Leader) owes(ctx context.Context, name string) (owes bool, err error) {
 		return false, nil
 	}
 	err = l.store.pool.QueryRow(ctx, `WITH ids AS (SELECT min(id) AS first, max(id) AS last FROM `+pgx.Identifier{name}.Sanitize()+`)
-		SELECT EXISTS (SELECT FROM ids, parked p WHERE p.event BETWEEN ids.first AND ids.last AND p.due < 'infinity')
-			OR EXISTS (SELECT FROM ids, progress, webhook w WHERE coalesce(w.cursor, progress.delivered) < ids.last
-				AND (w.enabled OR w.removed_after IS NULL AND w.disabled_for <> ''))`).Scan(&owes)
+		SELECT EXISTS (SELECT FROM ids, retry p WHERE p.event BETWEEN ids.first AND ids.last AND p.due < 'infinity')
+			OR EXISTS (SELECT FROM ids, watermark, webhook w WHERE coalesce(w.cursor, watermark.delivered) < ids.last
+				AND (w.enabled OR w.removed_after IS NULL AND w.disabled_reason <> ''))`).Scan(&owes)
 	return owes, err
 }
 
 // owed counts them.
 func (l *Leader) owed(ctx context.Context, name string) ([]Owed, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH ids AS (SELECT min(id) AS first, max(id) AS last FROM `+pgx.Identifier{name}.Sanitize()+`), owed AS (
-			SELECT p.webhook FROM ids, parked p WHERE p.event BETWEEN ids.first AND ids.last AND p.due < 'infinity'
+			SELECT p.webhook FROM ids, retry p WHERE p.event BETWEEN ids.first AND ids.last AND p.due < 'infinity'
 			UNION ALL
-			SELECT u.webhook FROM progress, `+pgx.Identifier{name}.Sanitize()+` e, unnest(e.webhooks) AS u(webhook), webhook w
-			WHERE w.id = u.webhook AND e.id > coalesce(w.cursor, progress.delivered) AND (w.removed_after IS NULL OR w.removed_after >= e.id)
-				AND NOT EXISTS (SELECT FROM parked p WHERE p.event = e.id AND p.webhook = u.webhook)
+			SELECT u.webhook FROM watermark, `+pgx.Identifier{name}.Sanitize()+` e, unnest(e.webhooks) AS u(webhook), webhook w
+			WHERE w.id = u.webhook AND e.id > coalesce(w.cursor, watermark.delivered) AND (w.removed_after IS NULL OR w.removed_after >= e.id)
+				AND NOT EXISTS (SELECT FROM retry p WHERE p.event = e.id AND p.webhook = u.webhook)
 		) SELECT w.id, coalesce(nullif(w.name, ''), w.origin || ':' || w.key), count(*)
 		FROM owed JOIN webhook w ON w.id = owed.webhook WHERE w.enabled OR w.removed_after IS NULL GROUP BY w.id ORDER BY w.id`)
 	if err != nil {

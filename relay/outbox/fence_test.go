@@ -94,9 +94,9 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 		}
 	}
 	var written int
-	if err := store.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM mirror) + (SELECT count(*) FROM parked)
+	if err := store.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM mirror) + (SELECT count(*) FROM retry)
 		+ (SELECT count(*) FROM webhook) + (SELECT count(*) FROM position WHERE lsn <> '0/0' OR last_event <> 0 OR state <> 'new')
-		+ (SELECT delivered FROM progress)`).Scan(&written); err != nil {
+		+ (SELECT delivered FROM watermark)`).Scan(&written); err != nil {
 		t.Fatal(err)
 	}
 	if written != 0 {

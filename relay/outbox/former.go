@@ -45,8 +45,8 @@ func (f *formerRows) queue(batch *pgx.Batch) {
 		return len(f.keys[i]) + len(*f.fields[i])
 	}
 	eachPiece(len(f.keys), size, func(from, to int) {
-		batch.Queue(`INSERT INTO former (tbl, key, owner, fields) SELECT tbl, key, owner, fields::json
-			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(tbl, key, owner, fields)`,
+		batch.Queue(`INSERT INTO mirror_before (table_name, key, parent, fields) SELECT table_name, key, parent, fields::json
+			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(table_name, key, parent, fields)`,
 			f.tables[from:to], f.keys[from:to], f.owners[from:to], f.fields[from:to])
 	})
 }
@@ -56,7 +56,7 @@ func (t *Large) forget(ctx context.Context) error {
 	if !t.former {
 		return nil
 	}
-	if _, err := t.tx.Exec(ctx, `DELETE FROM former`); err != nil {
+	if _, err := t.tx.Exec(ctx, `DELETE FROM mirror_before`); err != nil {
 		return fmt.Errorf("forget the rows as they were before a transaction: %w", err)
 	}
 	return nil
@@ -76,11 +76,11 @@ func (m *Mirror) queueFormer(batch *pgx.Batch) map[storedID]ownerID {
 	wanted, names, owners := distinct(m.wantFormer)
 	m.wantFormer = m.wantFormer[:0]
 	if len(wanted) > 0 {
-		batch.Queue(`WITH w AS (SELECT * FROM unnest($1::text[], $2::text[]) AS w(tbl, owner))
-			SELECT m.tbl, m.owner, m.fields::text, m.key FROM w JOIN mirror m ON m.tbl = w.tbl COLLATE "C" AND m.owner = w.owner COLLATE "C"
-			WHERE m.owner IS NOT NULL AND NOT EXISTS (SELECT FROM former f WHERE f.key = m.key AND f.tbl = m.tbl)
+		batch.Queue(`WITH w AS (SELECT * FROM unnest($1::text[], $2::text[]) AS w(table_name, parent))
+			SELECT m.table_name, m.parent, m.fields::text, m.key FROM w JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.parent = w.parent COLLATE "C"
+			WHERE m.parent IS NOT NULL AND NOT EXISTS (SELECT FROM mirror_before f WHERE f.key = m.key AND f.table_name = m.table_name)
 			UNION ALL
-			SELECT f.tbl, f.owner, f.fields::text, f.key FROM w JOIN former f ON f.owner = w.owner COLLATE "C" AND f.tbl = w.tbl COLLATE "C"
+			SELECT f.table_name, f.parent, f.fields::text, f.key FROM w JOIN mirror_before f ON f.parent = w.parent COLLATE "C" AND f.table_name = w.table_name COLLATE "C"
 			ORDER BY 1, 4`, names, owners)
 	}
 	return wanted

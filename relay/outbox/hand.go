@@ -162,7 +162,7 @@ func (s *Store) redefine(ctx context.Context, tx pgx.Tx, before, now *Webhook) e
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `UPDATE webhook SET removed_after = $2, enabled = false, disabled_for = '`+givenAway+`', changed = now(),
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET removed_after = $2, enabled = false, disabled_reason = '`+givenAway+`', changed = now(),
 		version = nextval('webhook_version') WHERE id = $1`, before.ID, last); err != nil {
 		return fmt.Errorf("end the webhook of the former tenant: %w", err)
 	}
@@ -215,7 +215,7 @@ func checkName(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 		return ErrNameTaken
 	}
 	// One that had the name before it was removed, of another tenant, may still be owed something, and have the same endpoint.
-	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = false, disabled_for = '`+givenAway+`', version = nextval('webhook_version')
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = false, disabled_reason = '`+givenAway+`', version = nextval('webhook_version')
 		WHERE origin = $1 AND name = $2 AND removed_after IS NOT NULL AND tenant <> $3 AND enabled`, w.Origin, w.Name, w.Tenant); err != nil {
 		return fmt.Errorf("end the webhook that had the name: %w", err)
 	}
@@ -239,11 +239,11 @@ func (s *Store) define(ctx context.Context, tx pgx.Tx, plain *Webhook) error {
 // settle writes whether a webhook is enabled. One that is enabled now and was not, or is resumed, starts with a clean record.
 // Relays learn of that by resumed: they may look only after it was disabled and enabled again.
 func settle(ctx context.Context, tx pgx.Tx, w *Webhook, resume bool) error {
-	if _, err := tx.Exec(ctx, `UPDATE webhook SET rest_until = NULL, rests = 0, failing_since = NULL, failing_spans = 0, failed_at = NULL,
-			resumed = resumed + 1 WHERE id = $1 AND ($3 OR $2 AND NOT enabled)`, w.ID, w.Enabled, resume); err != nil {
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET paused_until = NULL, pauses = 0, failing_since = NULL, failing_spans = 0, failed_at = NULL,
+			resume_count = resume_count + 1 WHERE id = $1 AND ($3 OR $2 AND NOT enabled)`, w.ID, w.Enabled, resume); err != nil {
 		return fmt.Errorf("store the webhook's state: %w", err)
 	}
-	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = $2, disabled_for = $3, changed = now(), version = nextval('webhook_version') WHERE id = $1`,
+	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = $2, disabled_reason = $3, changed = now(), version = nextval('webhook_version') WHERE id = $1`,
 		w.ID, w.Enabled, w.DisabledFor); err != nil {
 		return fmt.Errorf("store the webhook's state: %w", err)
 	}

@@ -195,7 +195,7 @@ func TestChangeWebhook_EnabledStartsAfresh(t *testing.T) {
 	if err := store.AddWebhook(ctx, &w); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.pool.Exec(ctx, `UPDATE webhook SET enabled = false, disabled_for = 'it failed for 120h', rest_until = now(), rests = 3,
+	if _, err := store.pool.Exec(ctx, `UPDATE webhook SET enabled = false, disabled_reason = 'it failed for 120h', paused_until = now(), pauses = 3,
 		failing_since = now(), failing_spans = 4, failed_at = now()`); err != nil {
 		t.Fatal(err)
 	}

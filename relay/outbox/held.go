@@ -29,7 +29,7 @@ type Cancellation struct {
 func (c *Chunk) queueHeld(batch *pgx.Batch) {
 	eachPiece(len(c.Hold), func(i int) int { return c.Hold[i].bytes() }, func(from, to int) { queueHold(batch, c.Hold[from:to]) })
 	for _, by := range c.Cancel {
-		batch.Queue(`DELETE FROM held WHERE match = ANY ($1) AND lsn < $2::text::pg_lsn AND until >= $3`, by.Matches, by.By.String(), by.At).
+		batch.Queue(`DELETE FROM delayed_event WHERE cancel_key = ANY ($1) AND lsn < $2::text::pg_lsn AND due >= $3`, by.Matches, by.By.String(), by.At).
 			Exec(func(tag pgconn.CommandTag) error {
 				c.Cancelled += int(tag.RowsAffected())
 				return nil
@@ -40,7 +40,7 @@ func (c *Chunk) queueHeld(batch *pgx.Batch) {
 		for i := range c.Unhold {
 			lsns[i], ordinals[i] = c.Unhold[i].LSN.String(), int32(c.Unhold[i].Ordinal)
 		}
-		batch.Queue(`DELETE FROM held h USING unnest($1::text[], $2::int[]) AS w(lsn, ordinal)
+		batch.Queue(`DELETE FROM delayed_event h USING unnest($1::text[], $2::int[]) AS w(lsn, ordinal)
 			WHERE h.lsn = w.lsn::pg_lsn AND h.ordinal = w.ordinal`, lsns, ordinals)
 	}
 }
@@ -56,10 +56,10 @@ func queueHold(batch *pgx.Batch, held []Held) {
 		tenants[i], resources[i], occurred[i], bodies[i] = h.Tenant, h.Resource, h.Occurred, h.Body
 		webhooks[i], matches[i], until[i], reconciled[i] = arrayLiteral(h.Webhooks), h.Match, h.Until, h.Reconciled
 	}
-	batch.Queue(`INSERT INTO held (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)
-		SELECT lsn::pg_lsn, ordinal, webhook_id, name, nullif(tenant, ''), resource, occurred, body, webhooks::bigint[], match, until, reconciled
+	batch.Queue(`INSERT INTO delayed_event (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, cancel_key, due, reconciled)
+		SELECT lsn::pg_lsn, ordinal, webhook_id, name, nullif(tenant, ''), resource, occurred, body, webhooks::bigint[], cancel_key, due, reconciled
 		FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[])
-		AS w(lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, match, until, reconciled)`,
+		AS w(lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, cancel_key, due, reconciled)`,
 		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until, reconciled)
 }
 
@@ -69,8 +69,8 @@ const dueBytes = 4 << 20
 // Due reads held events whose time had passed at now, the first due first: at most limit, and fewer where they are large. None
 // means that there are no more.
 func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, error) {
-	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, match, until, reconciled
-		FROM held WHERE until < $1 ORDER BY until, lsn, ordinal LIMIT $2`, now, limit)
+	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, cancel_key, due, reconciled
+		FROM delayed_event WHERE due < $1 ORDER BY due, lsn, ordinal LIMIT $2`, now, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read held events: %w", err)
 	}
@@ -100,7 +100,7 @@ func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, err
 // Holding is how many events are held, and when the first of them is due: the zero time if there is none.
 func (s *Store) Holding(ctx context.Context) (count int, due time.Time, err error) {
 	var first *time.Time
-	if err := s.pool.QueryRow(ctx, `SELECT count(*), min(until) FROM held`).Scan(&count, &first); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT count(*), min(due) FROM delayed_event`).Scan(&count, &first); err != nil {
 		return 0, due, fmt.Errorf("count held events: %w", err)
 	}
 	if first != nil {

@@ -14,7 +14,7 @@ type DeliveryState string
 // The states of a delivery.
 const (
 	DeliveryPending   DeliveryState = "pending"   // it was not tried yet
-	DeliveryParked    DeliveryState = "parked"    // it waits for its next attempt
+	DeliveryParked    DeliveryState = "retrying"  // it waits for its next attempt
 	DeliveryDead      DeliveryState = "dead"      // it was given up
 	DeliveryDelivered DeliveryState = "delivered" //
 	DeliverySkipped   DeliveryState = "skipped"   // it was given up by hand
@@ -69,7 +69,7 @@ func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]
 	}
 	if f.State == DeliveryPending { // there is none before
 		var done int64
-		if err := s.pool.QueryRow(ctx, `SELECT least(min(cursor), (SELECT delivered FROM progress)) FROM webhook`).Scan(&done); err != nil {
+		if err := s.pool.QueryRow(ctx, `SELECT least(min(cursor), (SELECT delivered FROM watermark)) FROM webhook`).Scan(&done); err != nil {
 			return nil, fmt.Errorf("read how far the webhooks are: %w", err)
 		}
 		first = max(first, done+1)
@@ -91,9 +91,9 @@ func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]
 // parkedDeliveries reads those that table parked has, which says all there is to say but the errors.
 func (s *Store) parkedDeliveries(ctx context.Context, f DeliveryFilter, limit int) ([]DeliveryStatus, error) {
 	rows, err := s.pool.Query(ctx, `SELECT p.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''), coalesce(e.tenant, ''), coalesce(e.resource, ''),
-			coalesce(e.occurred, '0001-01-01Z'), p.webhook, coalesce(nullif(w.name, ''), w.key, ''), CASE p.due WHEN 'infinity' THEN 'dead' ELSE 'parked' END,
+			coalesce(e.occurred, '0001-01-01Z'), p.webhook, coalesce(nullif(w.name, ''), w.key, ''), CASE p.due WHEN 'infinity' THEN 'dead' ELSE 'retrying' END,
 			p.attempts, coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), p.class, p.status, '', '0001-01-01Z'::timestamptz
-		FROM parked p LEFT JOIN event e ON e.id = p.event LEFT JOIN webhook w ON w.id = p.webhook
+		FROM retry p LEFT JOIN event e ON e.id = p.event LEFT JOIN webhook w ON w.id = p.webhook
 		WHERE (p.due = 'infinity') = ($8 = 'dead') AND ($9::bigint = 0 OR p.webhook = $9) AND (e.id IS NULL AND $10 OR `+eventFilter+`)
 		ORDER BY p.event DESC, p.webhook LIMIT $11`,
 		append(f.parameters(), string(f.State), f.Webhook, f.EventFilter.any(), limit)...)
@@ -142,16 +142,16 @@ const deliveriesOfSpan = `WITH e AS MATERIALIZED (
 			WHERE event > $8 AND event <= $9 AND ($10::bigint = 0 OR webhook = $10) ORDER BY event, webhook, at DESC, number DESC
 		), pair AS (
 			SELECT id AS event, unnest(webhooks) AS webhook FROM e UNION SELECT event, webhook FROM tried
-			UNION SELECT event, webhook FROM parked WHERE event > $8 AND event <= $9
+			UNION SELECT event, webhook FROM retry WHERE event > $8 AND event <= $9
 		), d AS (
 			SELECT e.id, e.webhook_id, e.name, coalesce(e.tenant, ''), e.resource, e.occurred, pair.webhook, coalesce(nullif(w.name, ''), w.key, ''),
-				CASE WHEN p.due = 'infinity' THEN 'dead' WHEN p.due IS NOT NULL THEN 'parked' WHEN t.class = 'delivered' THEN 'delivered'
-					WHEN t.class = 'canceled' THEN 'skipped' WHEN w.id IS NOT NULL AND e.id > coalesce(w.cursor, (SELECT delivered FROM progress)) THEN 'pending'
+				CASE WHEN p.due = 'infinity' THEN 'dead' WHEN p.due IS NOT NULL THEN 'retrying' WHEN t.class = 'delivered' THEN 'delivered'
+					WHEN t.class = 'canceled' THEN 'skipped' WHEN w.id IS NOT NULL AND e.id > coalesce(w.cursor, (SELECT delivered FROM watermark)) THEN 'pending'
 					ELSE 'dropped' END AS state,
 				coalesce(p.attempts, t.number, 0), coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), coalesce(t.class, p.class, ''),
 				coalesce(t.status, p.status, 0), coalesce(t.error, ''), coalesce(t.at, '0001-01-01Z')
 			FROM pair JOIN e ON e.id = pair.event LEFT JOIN webhook w ON w.id = pair.webhook
-				LEFT JOIN parked p ON p.event = pair.event AND p.webhook = pair.webhook
+				LEFT JOIN retry p ON p.event = pair.event AND p.webhook = pair.webhook
 				LEFT JOIN tried t ON t.event = pair.event AND t.webhook = pair.webhook
 			WHERE $10::bigint = 0 OR pair.webhook = $10
 		) SELECT * FROM d WHERE $11 = '' OR state = $11 ORDER BY id DESC, webhook LIMIT $12`

@@ -122,11 +122,11 @@ func TestIndexed_DeliveriesAreOrderedByResourcesOfAnyLength(t *testing.T) {
 	if len(due) != 1 || due[0].ID != 1 || due[0].Resource != resource || due[0].Key != ResourceKey(resource) {
 		t.Fatalf("%d deliveries are due at once, want the first alone", len(due))
 	}
-	s.exec(`DELETE FROM parked`)
+	s.exec(`DELETE FROM retry`)
 	s.replay(Replay{Webhook: 7})
 	s.advance()
 	var keys []string
-	s.must(s.store.pool.QueryRow(t.Context(), `SELECT array_agg(key) FROM parked`).Scan(&keys))
+	s.must(s.store.pool.QueryRow(t.Context(), `SELECT array_agg(order_key) FROM retry`).Scan(&keys))
 	want := "replay:" + indexed(resource)
 	if diff := cmp.Diff([]string{want, want}, keys); diff != "" {
 		t.Errorf("the keys of the replayed deliveries (-want +got):\n%s", diff)

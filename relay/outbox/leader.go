@@ -124,7 +124,7 @@ func (l *Leader) begin(ctx context.Context) error {
 		if err := tx.QueryRow(ctx, `UPDATE position SET epoch = epoch + 1, leader = $1 RETURNING epoch`, l.member.id).Scan(&l.epoch); err != nil {
 			return fmt.Errorf("begin an epoch: %w", err)
 		}
-		if _, err := tx.Exec(ctx, `UPDATE progress SET epoch = $1`, l.epoch); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE watermark SET epoch = $1`, l.epoch); err != nil {
 			return fmt.Errorf("begin an epoch: %w", err)
 		}
 		return nil
@@ -186,7 +186,7 @@ func (s *Store) Position(ctx context.Context) (Position, error) {
 	var lsns [3]string
 	var xid int64
 	err := s.pool.QueryRow(ctx, `SELECT state, system_id, timeline, database, slot, lsn::text, last_event, delivered, updated,
-		mark_commit::text, mark_xid, mark_time, mark_floor::text FROM position, progress`).Scan(&p.State, &p.SystemID, &p.Timeline, &p.Database, &p.Slot,
+		mark_commit::text, mark_xid, mark_time, mark_floor::text FROM position, watermark`).Scan(&p.State, &p.SystemID, &p.Timeline, &p.Database, &p.Slot,
 		&lsns[0], &p.LastEvent, &p.Delivered, &p.Updated, &lsns[1], &xid, &p.Mark.Time, &lsns[2])
 	if err != nil {
 		return p, fmt.Errorf("read the stored position: %w", err)
@@ -202,7 +202,7 @@ func (s *Store) Position(ctx context.Context) (Position, error) {
 
 // queueFence ends a batch that does not move the position: it fails if another relay has taken over.
 func (l *Leader) queueFence(batch *pgx.Batch) {
-	batch.Queue(`SELECT advance(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
+	batch.Queue(`SELECT advance_position(epoch, lsn, last_event) FROM (SELECT $1::bigint AS epoch, lsn, last_event FROM position) AS p`, l.epoch)
 }
 
 // StartCopy records, before the slot is made, that a first copy is under way: a slot of that name is then known to be ours.

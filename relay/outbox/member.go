@@ -196,7 +196,7 @@ func (m *Member) Lagging(ctx context.Context, minLag int64) (Lagging, error) {
 	var l Lagging
 	err := m.store.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM member), count(w.id), count(w.id) FILTER (WHERE w.lease = $1), p.last_event,
 			(SELECT count(*) FROM webhook WHERE cursor IS NOT NULL AND enabled AND lease IS DISTINCT FROM $1)
-		FROM position p LEFT JOIN webhook w ON w.cursor <= p.last_event - $2 AND w.enabled AND (w.rest_until IS NULL OR w.rest_until < now())
+		FROM position p LEFT JOIN webhook w ON w.cursor <= p.last_event - $2 AND w.enabled AND (w.paused_until IS NULL OR w.paused_until < now())
 		GROUP BY p.last_event`, m.id, minLag).Scan(&l.Members, &l.Webhooks, &l.Mine, &l.LastEvent, &l.Others)
 	if err != nil {
 		return l, fmt.Errorf("count the webhooks that are behind: %w", err)

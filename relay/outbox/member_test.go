@@ -48,7 +48,7 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 	exec(`UPDATE position SET last_event = 1000`)
 	exec(`INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled, cursor)
 		VALUES (1, 'config', 'a', '*', 'a', '', 'https://a.example.com', '{}', '{}', '{*}', true, 100)`)
-	exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) SELECT 50, 1, 1, now(), 'http_5xx', 500`)
+	exec(`INSERT INTO retry (event, webhook, attempts, due, class, status) SELECT 50, 1, 1, now(), 'http_5xx', 500`)
 
 	claim := func(m *Member) int {
 		t.Helper()
@@ -96,7 +96,7 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 	if lost := record(two, 700); len(lost) != 1 {
 		t.Errorf("the second member, which serves nothing, hears of %d lost webhooks", len(lost))
 	}
-	if n := count(`SELECT cursor * 10 + (SELECT count(*) FROM parked) FROM webhook`); n != 1001 {
+	if n := count(`SELECT cursor * 10 + (SELECT count(*) FROM retry) FROM webhook`); n != 1001 {
 		t.Errorf("the second member has written: %d", n)
 	}
 
@@ -136,7 +136,7 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 	if lost := record(one, 800); len(lost) != 1 {
 		t.Error("the first member does not hear that the webhook is another's")
 	}
-	if n := count(`SELECT cursor * 10 + (SELECT count(*) FROM parked) FROM webhook`); n != 1001 {
+	if n := count(`SELECT cursor * 10 + (SELECT count(*) FROM retry) FROM webhook`); n != 1001 {
 		t.Errorf("the first member has written after it was gone: %d", n)
 	}
 	if lost := record(two, 900); len(lost) != 0 || count(`SELECT cursor FROM webhook`) != 900 {

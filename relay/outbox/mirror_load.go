@@ -62,8 +62,8 @@ func (m *Mirror) queueRows(batch *pgx.Batch) map[storedID]rowID {
 	}
 	m.wantRows = m.wantRows[:0]
 	if len(wanted) > 0 {
-		batch.Queue(`SELECT m.tbl, m.key, m.fields::text FROM unnest($1::text[], $2::text[]) AS w(tbl, key)
-			JOIN mirror m ON m.tbl = w.tbl COLLATE "C" AND m.key = w.key COLLATE "C"`, names, keys)
+		batch.Queue(`SELECT m.table_name, m.key, m.fields::text FROM unnest($1::text[], $2::text[]) AS w(table_name, key)
+			JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.key = w.key COLLATE "C"`, names, keys)
 	}
 	return wanted
 }
@@ -72,8 +72,8 @@ func (m *Mirror) queueChildren(batch *pgx.Batch) map[storedID]ownerID {
 	wanted, names, owners := distinct(m.wantChildren)
 	m.wantChildren = m.wantChildren[:0]
 	if len(wanted) > 0 {
-		batch.Queue(`SELECT m.tbl, m.owner, m.fields::text, m.key FROM unnest($1::text[], $2::text[]) AS w(tbl, owner)
-			JOIN mirror m ON m.tbl = w.tbl COLLATE "C" AND m.owner = w.owner COLLATE "C" WHERE m.owner IS NOT NULL ORDER BY m.tbl, m.key`, names, owners)
+		batch.Queue(`SELECT m.table_name, m.parent, m.fields::text, m.key FROM unnest($1::text[], $2::text[]) AS w(table_name, parent)
+			JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.parent = w.parent COLLATE "C" WHERE m.parent IS NOT NULL ORDER BY m.table_name, m.key`, names, owners)
 	}
 	return wanted
 }

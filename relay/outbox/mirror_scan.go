@@ -57,7 +57,7 @@ type scanned struct {
 func (m *Mirror) scan(ctx context.Context, t *cdc.Table, fields string, each func(scanned) error) error {
 	limit := scanRows
 	for after, from := "", ">="; ; from = ">" {
-		page, size, more, err := m.page(ctx, `SELECT key, `+fields+` FROM mirror WHERE tbl = $1 AND key `+from+` $2 COLLATE "C" ORDER BY key LIMIT $3`, t.Name, after, limit)
+		page, size, more, err := m.page(ctx, `SELECT key, `+fields+` FROM mirror WHERE table_name = $1 AND key `+from+` $2 COLLATE "C" ORDER BY key LIMIT $3`, t.Name, after, limit)
 		if err != nil {
 			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
 		}

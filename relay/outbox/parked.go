@@ -26,10 +26,10 @@ type Due struct {
 // claimable is true of a parked delivery p that nobody is sending, and that no earlier one of its order holds up. A dead one
 // holds up those behind it only where all events are in order.
 const claimable = `(p.lease IS NULL OR NOT EXISTS (SELECT FROM member m WHERE m.id = p.lease))
-	AND (p.key IS NULL OR NOT EXISTS (SELECT FROM parked q WHERE q.webhook = p.webhook AND q.key = p.key AND q.event < p.event
-		AND (q.due < 'infinity' OR q.key = '` + StrictKey + `')))`
+	AND (p.order_key IS NULL OR NOT EXISTS (SELECT FROM retry q WHERE q.webhook = p.webhook AND q.order_key = p.order_key AND q.event < p.event
+		AND (q.due < 'infinity' OR q.order_key = '` + StrictKey + `')))`
 
-const dueColumns = `c.webhook, c.attempts, coalesce(c.key, ''), e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''),
+const dueColumns = `c.webhook, c.attempts, coalesce(c.order_key, ''), e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''),
 	coalesce(e.tenant, ''), coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, ''), coalesce(e.reconciled, false)`
 
 // Claim bounds what ClaimDue leases.
@@ -42,24 +42,24 @@ type Claim struct {
 	Except []int64
 }
 
-// claimDue walks over the webhooks that have parked deliveries by skipping from one to the next in parked_turn, whatever
+// claimDue walks over the webhooks that have parked deliveries by skipping from one to the next in retry_webhook_due, whatever
 // number each of them has. Tenants take turns, and so do the webhooks of a tenant; where more are due than may be claimed, chance
 // decides, so that none is passed over for long.
 const claimDue = `
 WITH RECURSIVE first AS (
-	(SELECT webhook, due FROM parked WHERE due < 'infinity' ORDER BY webhook, due LIMIT 1)
+	(SELECT webhook, due FROM retry WHERE due < 'infinity' ORDER BY webhook, due LIMIT 1)
 	UNION ALL
 	SELECT n.webhook, n.due FROM first CROSS JOIN LATERAL (
-		SELECT webhook, due FROM parked WHERE due < 'infinity' AND webhook > first.webhook ORDER BY webhook, due LIMIT 1
+		SELECT webhook, due FROM retry WHERE due < 'infinity' AND webhook > first.webhook ORDER BY webhook, due LIMIT 1
 	) AS n
 ), ranked AS (
 	SELECT w.id, row_number() OVER (PARTITION BY w.tenant ORDER BY random()) AS turn, count(*) OVER () AS webhooks
 	FROM first JOIN webhook w ON w.id = first.webhook
 	WHERE first.due <= now() AND w.id <> ALL ($4) AND w.enabled
-		AND (w.lease = $1 OR $5 AND w.cursor IS NULL OR NOT w.exclusive AND w.rest_until IS NULL)
+		AND (w.lease = $1 OR $5 AND w.cursor IS NULL OR NOT w.exclusive AND w.paused_until IS NULL)
 ), due AS (
 	SELECT p.event, p.webhook, p.due, r.turn FROM (SELECT * FROM ranked ORDER BY turn, random()) AS r CROSS JOIN LATERAL (
-		SELECT p.event, p.webhook, p.due FROM parked p WHERE p.webhook = r.id AND p.due <= now() AND ` + claimable + `
+		SELECT p.event, p.webhook, p.due FROM retry p WHERE p.webhook = r.id AND p.due <= now() AND ` + claimable + `
 		ORDER BY p.due LIMIT least($3::bigint, greatest(1, $2::bigint / r.webhooks)) FOR UPDATE OF p SKIP LOCKED
 	) AS p LIMIT $2
 ), sized AS (
@@ -67,8 +67,8 @@ WITH RECURSIVE first AS (
 		- coalesce(octet_length(e.body), 0) AS before
 	FROM due LEFT JOIN event e ON e.id = due.event
 ), c AS (
-	UPDATE parked p SET lease = $1 FROM sized WHERE sized.before < $6 AND p.event = sized.event AND p.webhook = sized.webhook
-	RETURNING p.event, p.webhook, p.attempts, p.due, p.key
+	UPDATE retry p SET lease = $1 FROM sized WHERE sized.before < $6 AND p.event = sized.event AND p.webhook = sized.webhook
+	RETURNING p.event, p.webhook, p.attempts, p.due, p.order_key
 )
 SELECT ` + dueColumns + ` FROM c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`
 
@@ -82,11 +82,11 @@ func (m *Member) ClaimDue(ctx context.Context, c Claim) ([]Due, error) {
 // ClaimOldest leases the oldest delivery of a webhook that waits, due or not; nil if none does.
 func (m *Member) ClaimOldest(ctx context.Context, webhook int64) (*Due, error) {
 	rows, err := m.store.pool.Query(ctx, `WITH oldest AS (
-			SELECT p.event, p.webhook FROM parked p WHERE p.webhook = $2 AND p.due < 'infinity' AND `+claimable+`
+			SELECT p.event, p.webhook FROM retry p WHERE p.webhook = $2 AND p.due < 'infinity' AND `+claimable+`
 			ORDER BY p.event LIMIT 1 FOR UPDATE OF p SKIP LOCKED
 		), c AS (
-			UPDATE parked p SET lease = $1 FROM oldest WHERE p.event = oldest.event AND p.webhook = oldest.webhook
-			RETURNING p.event, p.webhook, p.attempts, p.due, p.key
+			UPDATE retry p SET lease = $1 FROM oldest WHERE p.event = oldest.event AND p.webhook = oldest.webhook
+			RETURNING p.event, p.webhook, p.attempts, p.due, p.order_key
 		)
 		SELECT `+dueColumns+` FROM c LEFT JOIN event e ON e.id = c.event`, m.id, webhook)
 	due, err := collectDue(rows, err)
@@ -113,8 +113,8 @@ func collectDue(rows pgx.Rows, err error) ([]Due, error) {
 
 // Blocked returns, of webhooks that keep an order, how many deliveries hold up later ones, by webhook and key.
 func (s *Store) Blocked(ctx context.Context, webhooks []int64) (map[int64]map[string]int, error) {
-	rows, err := s.pool.Query(ctx, `SELECT webhook, key, count(*) FROM parked WHERE webhook = ANY ($1)
-		AND (key LIKE 'r:%' AND due < 'infinity' OR key = '`+StrictKey+`') GROUP BY webhook, key`, webhooks)
+	rows, err := s.pool.Query(ctx, `SELECT webhook, order_key, count(*) FROM retry WHERE webhook = ANY ($1)
+		AND (order_key LIKE 'r:%' AND due < 'infinity' OR order_key = '`+StrictKey+`') GROUP BY webhook, order_key`, webhooks)
 	if err != nil {
 		return nil, fmt.Errorf("look for deliveries that hold up others: %w", err)
 	}
@@ -140,7 +140,7 @@ type ParkedCount struct{ Waiting, Dead int }
 // ParkedCounts counts the parked deliveries by webhook.
 func (s *Store) ParkedCounts(ctx context.Context) (map[int64]ParkedCount, error) {
 	rows, err := s.pool.Query(ctx, `SELECT webhook, count(*) FILTER (WHERE due < 'infinity'), count(*) FILTER (WHERE due = 'infinity')
-		FROM parked GROUP BY webhook`)
+		FROM retry GROUP BY webhook`)
 	if err != nil {
 		return nil, fmt.Errorf("count parked deliveries: %w", err)
 	}

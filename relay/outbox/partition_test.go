@@ -162,7 +162,7 @@ func TestPartitions_UndeliveredEventsAreKeptForAWhile(t *testing.T) {
 			}
 		}
 	}
-	exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES (1, 1, 1, now() + interval '1 hour', 'http_5xx', 500)`)
+	exec(`INSERT INTO retry (event, webhook, attempts, due, class, status) VALUES (1, 1, 1, now() + interval '1 hour', 'http_5xx', 500)`)
 	look(2, Owed{1, "a", 1}, Owed{2, "b", 2})
 	look(-1)
 	exec(`UPDATE webhook SET cursor = 1 WHERE id = 2`)
@@ -175,9 +175,9 @@ func TestPartitions_UndeliveredEventsAreKeptForAWhile(t *testing.T) {
 	if err := leader.Commit(ctx, c, 2, 3); err != nil {
 		t.Fatal(err)
 	}
-	exec(`UPDATE progress SET delivered = 3`)
+	exec(`UPDATE watermark SET delivered = 3`)
 	exec(`UPDATE webhook SET cursor = NULL`)
-	exec(`DELETE FROM parked`)
+	exec(`DELETE FROM retry`)
 	look(0)
 }
 
@@ -200,7 +200,7 @@ func TestClock_IsTheServers(t *testing.T) {
 	if got := store.ServerTime(time.Time{}); !got.IsZero() {
 		t.Errorf("no time became %s", got)
 	}
-	if _, err := store.pool.Exec(ctx, `INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES
+	if _, err := store.pool.Exec(ctx, `INSERT INTO retry (event, webhook, attempts, due, class, status) VALUES
 		(1, 1, 1, now() + interval '40 days 1 hour', 'http_5xx', 500), (2, 1, 1, 'infinity', 'http_5xx', 500), (3, 1, 1, now() - interval '1 hour', 'http_5xx', 500)`); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestClock_IsTheServers(t *testing.T) {
 	}
 	var moved bool
 	if err := store.pool.QueryRow(ctx, `SELECT bool_and(CASE event WHEN 1 THEN due BETWEEN now() + interval '50 minutes' AND now() + interval '70 minutes'
-		WHEN 2 THEN due = 'infinity' ELSE due < now() END) FROM parked`).Scan(&moved); err != nil || !moved {
+		WHEN 2 THEN due = 'infinity' ELSE due < now() END) FROM retry`).Scan(&moved); err != nil || !moved {
 		t.Errorf("what waits has not moved along (%v)", err)
 	}
 	if again, err := leader.FollowClock(ctx); err != nil || again != 0 {
@@ -221,10 +221,10 @@ func TestClock_IsTheServers(t *testing.T) {
 	}
 
 	// It is set back by two days while no relay runs, which the next leader finds.
-	if _, err := store.pool.Exec(ctx, `UPDATE parked SET due = now() + interval '2 days 1 hour' WHERE event = 1`); err != nil {
+	if _, err := store.pool.Exec(ctx, `UPDATE retry SET due = now() + interval '2 days 1 hour' WHERE event = 1`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.pool.Exec(ctx, `UPDATE progress SET clock = clock + interval '2 days'`); err != nil {
+	if _, err := store.pool.Exec(ctx, `UPDATE watermark SET clock_checked = clock_checked + interval '2 days'`); err != nil {
 		t.Fatal(err)
 	}
 	next := &Leader{store: store, epoch: leader.epoch}
@@ -232,7 +232,7 @@ func TestClock_IsTheServers(t *testing.T) {
 	if err != nil || set > -48*time.Hour+time.Minute || set < -48*time.Hour-time.Minute {
 		t.Errorf("the clock was set by %s while no relay ran (%v)", set, err)
 	}
-	if err := store.pool.QueryRow(ctx, `SELECT due BETWEEN now() + interval '50 minutes' AND now() + interval '70 minutes' FROM parked WHERE event = 1`).Scan(&moved); err != nil || !moved {
+	if err := store.pool.QueryRow(ctx, `SELECT due BETWEEN now() + interval '50 minutes' AND now() + interval '70 minutes' FROM retry WHERE event = 1`).Scan(&moved); err != nil || !moved {
 		t.Errorf("what waits has not moved along (%v)", err)
 	}
 	if again, err := (&Leader{store: store, epoch: leader.epoch}).FollowClock(ctx); err != nil || again != 0 {

@@ -15,7 +15,7 @@ type ReconciliationState string
 
 // The states of a reconciliation.
 const (
-	ReconciliationAsked    ReconciliationState = "asked" // by hand; the leading relay will do it
+	ReconciliationAsked    ReconciliationState = "requested" // by hand; the leading relay will do it
 	ReconciliationRunning  ReconciliationState = "running"
 	ReconciliationDone     ReconciliationState = "done"
 	ReconciliationFailed   ReconciliationState = "failed"
@@ -71,7 +71,7 @@ type EventRef struct {
 // AskReconciliation asks the leading relay, or the next one, for a reconciliation.
 func (s *Store) AskReconciliation(ctx context.Context, dryRun, skipLog bool) (int64, error) {
 	var id int64
-	err := s.pool.QueryRow(ctx, `INSERT INTO reconciliation (by_hand, dry_run, skip_log, reason, state) VALUES (true, $1, $2, 'asked for by hand', 'asked') RETURNING id`,
+	err := s.pool.QueryRow(ctx, `INSERT INTO reconciliation (manual, dry_run, skip_wal, reason, state) VALUES (true, $1, $2, 'requested manually', 'requested') RETURNING id`,
 		dryRun, skipLog).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("ask for a reconciliation: %w", err)
@@ -81,14 +81,14 @@ func (s *Store) AskReconciliation(ctx context.Context, dryRun, skipLog bool) (in
 
 // CancelReconciliation withdraws one that has not begun.
 func (s *Store) CancelReconciliation(ctx context.Context, id int64) error {
-	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET state = 'canceled', ended = clock_timestamp() WHERE id = $1 AND state = 'asked'`, id); err != nil {
+	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET state = 'canceled', ended = clock_timestamp() WHERE id = $1 AND state = 'requested'`, id); err != nil {
 		return fmt.Errorf("withdraw reconciliation %d: %w", id, err)
 	}
 	return nil
 }
 
-const reconciliationColumns = `id, by_hand, dry_run, skip_log, reason, state, error, coalesce(lsn::text, ''), asked, coalesce(began, '0001-01-01Z'),
-	coalesce(ended, '0001-01-01Z'), tbl, rows, expected, result`
+const reconciliationColumns = `id, manual, dry_run, skip_wal, reason, state, error, coalesce(lsn::text, ''), requested, coalesce(started, '0001-01-01Z'),
+	coalesce(ended, '0001-01-01Z'), table_name, rows_compared, rows_expected, result`
 
 func scanReconciliation(row pgx.CollectableRow) (Reconciliation, error) {
 	var r Reconciliation
@@ -104,7 +104,7 @@ func scanReconciliation(row pgx.CollectableRow) (Reconciliation, error) {
 
 // AskedReconciliation returns the oldest one that was asked for and has not begun; nil if there is none.
 func (s *Store) AskedReconciliation(ctx context.Context) (*Reconciliation, error) {
-	return s.reconciliation(ctx, `state = 'asked' ORDER BY id LIMIT 1`)
+	return s.reconciliation(ctx, `state = 'requested' ORDER BY id LIMIT 1`)
 }
 
 // Reconciliation returns one by its number; nil if there is none.
@@ -131,7 +131,7 @@ func (s *Store) reconciliation(ctx context.Context, where string, arguments ...a
 // anew by what it was for.
 func (l *Leader) ResumeReconciliations(ctx context.Context) error {
 	batch := &pgx.Batch{}
-	batch.Queue(`UPDATE reconciliation SET state = 'asked', rows = 0 WHERE state = 'running' AND by_hand`)
+	batch.Queue(`UPDATE reconciliation SET state = 'requested', rows_compared = 0 WHERE state = 'running' AND manual`)
 	batch.Queue(`UPDATE reconciliation SET state = 'failed', error = 'interrupted', ended = clock_timestamp() WHERE state = 'running'`)
 	l.queueFence(batch)
 	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
@@ -144,10 +144,10 @@ func (l *Leader) ResumeReconciliations(ctx context.Context) error {
 func (s *Store) BeginReconciliation(ctx context.Context, r *Reconciliation) error {
 	var err error
 	if r.ID == 0 {
-		err = s.pool.QueryRow(ctx, `INSERT INTO reconciliation (by_hand, dry_run, reason, state, lsn, began, expected)
+		err = s.pool.QueryRow(ctx, `INSERT INTO reconciliation (manual, dry_run, reason, state, lsn, started, rows_expected)
 			VALUES (false, $1, $2, 'running', $3::text::pg_lsn, clock_timestamp(), $4) RETURNING id`, r.DryRun, r.Reason, r.LSN, r.Expected).Scan(&r.ID)
 	} else {
-		_, err = s.pool.Exec(ctx, `UPDATE reconciliation SET state = 'running', lsn = $2::text::pg_lsn, began = clock_timestamp(), expected = $3, reason = $4 WHERE id = $1`,
+		_, err = s.pool.Exec(ctx, `UPDATE reconciliation SET state = 'running', lsn = $2::text::pg_lsn, started = clock_timestamp(), rows_expected = $3, reason = $4 WHERE id = $1`,
 			r.ID, r.LSN, r.Expected, r.Reason)
 	}
 	if err != nil {
@@ -159,13 +159,13 @@ func (s *Store) BeginReconciliation(ctx context.Context, r *Reconciliation) erro
 
 // Progress records how far a reconciliation is.
 func (s *Store) Progress(ctx context.Context, r *Reconciliation) error {
-	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET tbl = $2, rows = $3 WHERE id = $1`, r.ID, r.Table, r.Rows); err != nil {
+	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET table_name = $2, rows_compared = $3 WHERE id = $1`, r.ID, r.Table, r.Rows); err != nil {
 		return fmt.Errorf("record the progress of reconciliation %d: %w", r.ID, err)
 	}
 	return nil
 }
 
-const endReconciliation = `UPDATE reconciliation SET state = $2, error = $3, tbl = $4, rows = $5, result = $6::text::json, ended = clock_timestamp() WHERE id = $1`
+const endReconciliation = `UPDATE reconciliation SET state = $2, error = $3, table_name = $4, rows_compared = $5, result = $6::text::json, ended = clock_timestamp() WHERE id = $1`
 
 func (r *Reconciliation) end() ([]any, error) {
 	var result *string

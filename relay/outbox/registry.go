@@ -57,14 +57,14 @@ func (l *Leader) Mirrored(ctx context.Context, tables []*cdc.Table, owners map[*
 		}
 		all[i] = m
 		if registered && (len(columns) < len(h.columns) || len(absent) > len(h.absent)) || !registered && len(absent) == len(t.Columns) {
-			batch.Queue(`INSERT INTO mirror_table (tbl, columns, absent) VALUES ($1, $2, $3)
-				ON CONFLICT (tbl) DO UPDATE SET columns = excluded.columns, absent = excluded.absent`, t.Name, columns, absent)
+			batch.Queue(`INSERT INTO mirror_table (table_name, columns, absent) VALUES ($1, $2, $3)
+				ON CONFLICT (table_name) DO UPDATE SET columns = excluded.columns, absent = excluded.absent`, t.Name, columns, absent)
 		}
 		delete(held, t.Name)
 	}
 	for name := range held { // no longer mapped
-		batch.Queue(`DELETE FROM mirror WHERE tbl = $1`, name)
-		batch.Queue(`DELETE FROM mirror_table WHERE tbl = $1`, name)
+		batch.Queue(`DELETE FROM mirror WHERE table_name = $1`, name)
+		batch.Queue(`DELETE FROM mirror_table WHERE table_name = $1`, name)
 	}
 	return all, l.register(ctx, batch)
 }
@@ -84,7 +84,7 @@ func (l *Leader) register(ctx context.Context, batch *pgx.Batch) error {
 func (l *Leader) Suspect(ctx context.Context, tables ...*cdc.Table) error {
 	batch := &pgx.Batch{}
 	for _, t := range tables {
-		batch.Queue(`UPDATE mirror_table SET suspect = true WHERE tbl = $1 AND NOT suspect`, t.Name)
+		batch.Queue(`UPDATE mirror_table SET suspect = true WHERE table_name = $1 AND NOT suspect`, t.Name)
 	}
 	return l.register(ctx, batch)
 }
@@ -93,11 +93,11 @@ func (l *Leader) Suspect(ctx context.Context, tables ...*cdc.Table) error {
 // schema.
 func (l *Leader) Rename(ctx context.Context, from string, to *cdc.Table) error {
 	batch := &pgx.Batch{}
-	batch.Queue(`UPDATE mirror SET tbl = $2 WHERE tbl = $1`, from, to.Name)
-	batch.Queue(`UPDATE mirror_table SET tbl = $2,
+	batch.Queue(`UPDATE mirror SET table_name = $2 WHERE table_name = $1`, from, to.Name)
+	batch.Queue(`UPDATE mirror_table SET table_name = $2,
 		columns = ARRAY(SELECT $3 || substr(tag, strpos(tag, '.')) FROM unnest(columns) AS tag),
 		absent = ARRAY(SELECT $3 || substr(tag, strpos(tag, '.')) FROM unnest(absent) AS tag)
-		WHERE tbl = $1`, from, to.Name, to.Schema)
+		WHERE table_name = $1`, from, to.Name, to.Schema)
 	return l.register(ctx, batch)
 }
 
@@ -122,7 +122,7 @@ type holding struct {
 }
 
 func (s *Store) mirrored(ctx context.Context) (map[string]holding, error) {
-	rows, err := s.pool.Query(ctx, `SELECT tbl, columns, absent, fingerprint, suspect FROM mirror_table`)
+	rows, err := s.pool.Query(ctx, `SELECT table_name, columns, absent, fingerprint, suspect FROM mirror_table`)
 	if err != nil {
 		return nil, fmt.Errorf("read what the mirror holds: %w", err)
 	}
@@ -165,8 +165,8 @@ func queueHeld(batch *pgx.Batch, t *cdc.Table, owners map[*cdc.Table]int, has fu
 			absent = append(absent, tag)
 		}
 	}
-	batch.Queue(`INSERT INTO mirror_table (tbl, columns, absent, fingerprint) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (tbl) DO UPDATE SET columns = excluded.columns, absent = excluded.absent, fingerprint = excluded.fingerprint, suspect = false`,
+	batch.Queue(`INSERT INTO mirror_table (table_name, columns, absent, fingerprint) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (table_name) DO UPDATE SET columns = excluded.columns, absent = excluded.absent, fingerprint = excluded.fingerprint, suspect = false`,
 		t.Name, columns, absent, fingerprint)
 }
 
@@ -174,14 +174,14 @@ func queueHeld(batch *pgx.Batch, t *cdc.Table, owners map[*cdc.Table]int, has fu
 func (l *Leader) SaveFingerprints(ctx context.Context, prints map[string]string) error {
 	batch := &pgx.Batch{}
 	for table, print := range prints {
-		batch.Queue(`UPDATE mirror_table SET fingerprint = $2 WHERE tbl = $1`, table, print)
+		batch.Queue(`UPDATE mirror_table SET fingerprint = $2 WHERE table_name = $1`, table, print)
 	}
 	return l.register(ctx, batch)
 }
 
 // MoveFingerprint records a fingerprint that is like the one before it, unless that is not the recorded one.
 func (s *Store) MoveFingerprint(ctx context.Context, table, before, now string) error {
-	if _, err := s.pool.Exec(ctx, `UPDATE mirror_table SET fingerprint = $3 WHERE tbl = $1 AND fingerprint = $2`, table, before, now); err != nil {
+	if _, err := s.pool.Exec(ctx, `UPDATE mirror_table SET fingerprint = $3 WHERE table_name = $1 AND fingerprint = $2`, table, before, now); err != nil {
 		return fmt.Errorf("record what the catalogue says of the mapped tables: %w", err)
 	}
 	return nil

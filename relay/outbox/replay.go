@@ -55,7 +55,7 @@ const replayKeys = `CASE $18 WHEN 'strict' THEN 'replay' WHEN 'resource' THEN 'r
 
 // revivedKey is the key of a dead delivery that is parked again. Where the order is kept by resource, later events have long
 // passed it: it holds none of them up any more.
-const revivedKey = `CASE WHEN parked.key LIKE 'r:%' THEN 'replay:' || substr(parked.key, 3) ELSE parked.key END`
+const revivedKey = `CASE WHEN retry.order_key LIKE 'r:%' THEN 'replay:' || substr(retry.order_key, 3) ELSE retry.order_key END`
 
 const (
 	// replayOutstanding is how many deliveries of one replay may wait at a time: a receiver that fails does not get the whole
@@ -71,11 +71,11 @@ const (
 // is parked and not dead. What befell webhooks themselves goes to those only that ask for it by more than a star.
 const replaySelect = `SELECT e.id, e.resource FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
 	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks) AND EXISTS (SELECT FROM mirror m
-		WHERE m.tbl = $14 COLLATE "C" AND m.key = indexed(e.tenant) COLLATE "C" AND m.fields->>$15 = $5))
+		WHERE m.table_name = $14 COLLATE "C" AND m.key = indexed(e.tenant) COLLATE "C" AND m.fields->>$15 = $5))
 	AND e.name LIKE ANY (CASE WHEN e.name LIKE ANY ('{endpoint.%,delivery.%}') THEN $16 ELSE $7::text[] END) AND ($8 = '' OR e.tenant = $8) AND ($9 = '' OR e.resource = $9)
 	AND ($10::timestamptz IS NULL OR e.occurred >= $10) AND ($11::timestamptz IS NULL OR e.occurred < $11)
 	AND NOT ($1 = ANY (e.webhooks) AND e.id > $12)
-	AND NOT EXISTS (SELECT FROM parked p WHERE p.event = e.id AND p.webhook = $1 AND p.due < 'infinity')
+	AND NOT EXISTS (SELECT FROM retry p WHERE p.event = e.id AND p.webhook = $1 AND p.due < 'infinity')
 	AND (NOT $13::boolean OR e.id NOT IN (SELECT a.event FROM attempt a
 		WHERE a.event > $2 AND a.event <= $3 AND a.webhook = $1 AND a.class = 'delivered'))`
 
@@ -88,7 +88,7 @@ type replayWebhook struct {
 	done             int64 // up to here, what it subscribed to was delivered, or parked
 }
 
-const replayWebhookColumns = `w.origin, w.tenant, w.events, w.enabled, w.removed_after IS NOT NULL, coalesce(w.options::json->>'ordering', ''), coalesce(w.cursor, progress.delivered)`
+const replayWebhookColumns = `w.origin, w.tenant, w.events, w.enabled, w.removed_after IS NOT NULL, coalesce(w.options::json->>'ordering', ''), coalesce(w.cursor, watermark.delivered)`
 
 func (w *replayWebhook) targets() []any {
 	return []any{&w.origin, &w.tenant, &w.events, &w.enabled, &w.removed, &w.ordering, &w.done}
@@ -102,7 +102,7 @@ type TenantNames struct{ Table, Column string }
 
 // TenantsNamed returns the keys of the tenants that have a name.
 func (s *Store) TenantsNamed(ctx context.Context, table, column, name string) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT key FROM mirror WHERE tbl = $1 COLLATE "C" AND fields->>$2 = $3 ORDER BY key`, table, column, name)
+	rows, err := s.pool.Query(ctx, `SELECT key FROM mirror WHERE table_name = $1 COLLATE "C" AND fields->>$2 = $3 ORDER BY key`, table, column, name)
 	if err != nil {
 		return nil, fmt.Errorf("look for the tenant's name: %w", err)
 	}
@@ -155,7 +155,7 @@ func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
 // CountReplay returns how many events a replay would queue if it began now.
 func (s *Store) CountReplay(ctx context.Context, r *Replay, names TenantNames) (int64, error) {
 	var w replayWebhook
-	err := s.pool.QueryRow(ctx, `SELECT `+replayWebhookColumns+` FROM webhook w, progress WHERE w.id = $1`, r.Webhook).Scan(w.targets()...)
+	err := s.pool.QueryRow(ctx, `SELECT `+replayWebhookColumns+` FROM webhook w, watermark WHERE w.id = $1`, r.Webhook).Scan(w.targets()...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrWebhookGone
 	}
@@ -202,7 +202,7 @@ const replayProgress = `SELECT r.id, r.webhook, r.state, r.cursor, r.through, r.
 		(SELECT count(DISTINCT a.event) FROM attempt a WHERE a.day >= r.created::date AND a.at >= r.created AND a.webhook = r.webhook
 			AND a.event <= r.cursor AND a.class = 'canceled' AND r.queued > 0)
 	FROM replay r, LATERAL (SELECT count(*) FILTER (WHERE due < 'infinity') AS waiting, count(*) FILTER (WHERE due = 'infinity') AS dead
-		FROM parked WHERE webhook = r.webhook AND event <= r.cursor AND since >= r.created) AS p
+		FROM retry WHERE webhook = r.webhook AND event <= r.cursor AND created >= r.created) AS p
 	WHERE $1::bigint = 0 OR r.id = $1 ORDER BY r.id DESC LIMIT $2`
 
 // Replays returns the newest replays with their progress, newest first; with an id other than 0 only that one.

@@ -43,7 +43,7 @@ func TestReplay_SinceFindsEventsOfASourceWhoseClockIsWrong(t *testing.T) {
 		if got := s.parked(1); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v are replayed, want %v", name, got, test.want)
 		}
-		s.exec(`DELETE FROM parked`)
+		s.exec(`DELETE FROM retry`)
 	}
 }
 

@@ -37,7 +37,7 @@ func (l *Leader) advanceReplay(ctx context.Context, id int64, names TenantNames)
 		var elapsed float64 // seconds that were not used yet
 		err := tx.QueryRow(ctx, `SELECT r.webhook, r.cursor, r.through, r.events, r.tenant, r.resource, coalesce(r.since, '0001-01-01Z'),
 				coalesce(r.until, '0001-01-01Z'), r.missed, r.rate, r.created, extract(epoch FROM clock_timestamp() - r.updated)::float8, `+replayWebhookColumns+`
-			FROM replay r JOIN webhook w ON w.id = r.webhook CROSS JOIN progress WHERE r.id = $1 AND r.state = 'running' FOR UPDATE OF r`, id).
+			FROM replay r JOIN webhook w ON w.id = r.webhook CROSS JOIN watermark WHERE r.id = $1 AND r.state = 'running' FOR UPDATE OF r`, id).
 			Scan(append([]any{
 				&r.Webhook, &r.Cursor, &r.Through, &r.Events, &r.Tenant, &r.Resource, &r.Since, &r.Until, &r.Missed, &r.Rate, &r.Created, &elapsed,
 			}, w.targets()...)...)
@@ -59,7 +59,7 @@ func (l *Leader) advanceReplay(ctx context.Context, id int64, names TenantNames)
 // confirm fails with ErrFenced unless this relay still leads. It comes last in a transaction: from here to the commit, a
 // successor waits to begin its epoch, and ingest, which has a row of its own for that, does not.
 func (l *Leader) confirm(ctx context.Context, tx pgx.Tx) error {
-	tag, err := tx.Exec(ctx, `SELECT FROM progress WHERE epoch = $1 FOR SHARE`, l.epoch)
+	tag, err := tx.Exec(ctx, `SELECT FROM watermark WHERE epoch = $1 FOR SHARE`, l.epoch)
 	if err != nil {
 		return fmt.Errorf("check the epoch: %w", err)
 	}
@@ -72,7 +72,7 @@ func (l *Leader) confirm(ctx context.Context, tx pgx.Tx) error {
 // step queues what the rate and the deliveries that still wait leave room for.
 func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, names TenantNames, elapsed float64) (more bool, err error) {
 	var waiting int
-	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM parked WHERE webhook = $1 AND event <= $2 AND since >= $3 AND due < 'infinity' LIMIT $4) AS p`,
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM retry WHERE webhook = $1 AND event <= $2 AND created >= $3 AND due < 'infinity' LIMIT $4) AS p`,
 		r.Webhook, r.Cursor, r.Created, replayOutstanding).Scan(&waiting); err != nil {
 		return false, fmt.Errorf("count what waits: %w", err)
 	}
@@ -84,9 +84,9 @@ func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, names Te
 	through := min(r.Cursor+readSpan, r.Through)
 	var chosen, queued, last int64
 	err = tx.QueryRow(ctx, `WITH slice AS MATERIALIZED (`+replaySelect+` ORDER BY e.id LIMIT $17), queued AS (
-			INSERT INTO parked (event, webhook, attempts, due, class, status, key) SELECT e.id, $1, 0, now(), '', 0, `+replayKeys+` FROM slice e ORDER BY e.id
-			ON CONFLICT (event, webhook) DO UPDATE SET attempts = 0, due = excluded.due, class = '', status = 0, key = `+revivedKey+`,
-				since = excluded.since WHERE parked.due = 'infinity'
+			INSERT INTO retry (event, webhook, attempts, due, class, status, order_key) SELECT e.id, $1, 0, now(), '', 0, `+replayKeys+` FROM slice e ORDER BY e.id
+			ON CONFLICT (event, webhook) DO UPDATE SET attempts = 0, due = excluded.due, class = '', status = 0, order_key = `+revivedKey+`,
+				created = excluded.created WHERE retry.due = 'infinity'
 			RETURNING event
 		) SELECT (SELECT count(*) FROM slice), (SELECT coalesce(max(id), 0) FROM slice), (SELECT count(*) FROM queued)`,
 		append(r.selection(w, names, r.Cursor, through), limit, w.ordering)...).Scan(&chosen, &last, &queued)

@@ -131,7 +131,7 @@ func (s *shelf) exec(sql string, arguments ...any) {
 // parked are the numbers of a webhook's parked events that are due.
 func (s *shelf) parked(webhook int64) []int64 {
 	s.Helper()
-	rows, err := s.store.pool.Query(s.Context(), `SELECT event FROM parked WHERE webhook = $1 AND due <= now() AND attempts = 0 ORDER BY event`, webhook)
+	rows, err := s.store.pool.Query(s.Context(), `SELECT event FROM retry WHERE webhook = $1 AND due <= now() AND attempts = 0 ORDER BY event`, webhook)
 	s.must(err)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	s.must(err)
@@ -175,7 +175,7 @@ func TestReplay_KeepsTenantsApart(t *testing.T) {
 	s.webhook(Webhook{ID: 5, Origin: OriginIAM, Tenant: "*"}) // the key of an odd tenant, and no star
 	s.webhook(Webhook{ID: 6, Origin: OriginIAM, Tenant: ""})
 	s.webhook(Webhook{ID: 7, Origin: OriginConfig, Tenant: "gone"}) // a name that no tenant has
-	s.exec(`INSERT INTO mirror (tbl, key, fields) VALUES ('realms', $1, '{"name":"acme"}'), ('realms', $2, '{"name":"bad"}'),
+	s.exec(`INSERT INTO mirror (table_name, key, fields) VALUES ('realms', $1, '{"name":"acme"}'), ('realms', $2, '{"name":"bad"}'),
 		('realms', '', '{"name":"acme"}'), ('roles', $2, '{"name":"acme"}')`, tenantA, tenantB)
 	s.log(
 		Event{Tenant: tenantA},
@@ -214,7 +214,7 @@ func TestReplay_Filters(t *testing.T) {
 		Event{Tenant: tenantA, Name: "user.bulkXdeleted", Resource: "r1", Occurred: noon.Add(4 * time.Minute)},
 		Event{Tenant: "*", Name: "endpoint.disabled", Resource: "w", Occurred: noon.Add(5 * time.Minute)},
 	)
-	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) VALUES (1, 1, 3, 'infinity', 'http_5xx', 500), (5, 1, 1, now() + interval '1 h', 'timeout', 0)`)
+	s.exec(`INSERT INTO retry (event, webhook, attempts, due, class, status) VALUES (1, 1, 3, 'infinity', 'http_5xx', 500), (5, 1, 1, now() + interval '1 h', 'timeout', 0)`)
 	s.exec(`DELETE FROM attempt WHERE event = 3`)
 	for name, c := range map[string]struct {
 		replay Replay
@@ -244,8 +244,8 @@ func TestReplay_Filters(t *testing.T) {
 		if got := tx.state(id); got.State != ReplayDone || got.Queued != int64(len(c.want)) {
 			t.Errorf("%s: it says %+v", name, got)
 		}
-		s.exec(`UPDATE parked SET due = 'infinity', attempts = 3 WHERE event = 1`) // dead as before
-		s.exec(`DELETE FROM parked WHERE event NOT IN (1, 5)`)
+		s.exec(`UPDATE retry SET due = 'infinity', attempts = 3 WHERE event = 1`) // dead as before
+		s.exec(`DELETE FROM retry WHERE event NOT IN (1, 5)`)
 	}
 }
 
@@ -258,9 +258,9 @@ func TestReplay_Keys(t *testing.T) {
 		s.replay(Replay{Webhook: id, Through: 3})
 	}
 	s.log(Event{Tenant: tenantA, Resource: "a"}, Event{Tenant: tenantA, Resource: "b"}, Event{Tenant: tenantA, Resource: "c"})
-	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status, key) VALUES (3, 3, 2, 'infinity', 'timeout', 0, 'r:c'), (3, 4, 2, 'infinity', 'timeout', 0, '*')`)
+	s.exec(`INSERT INTO retry (event, webhook, attempts, due, class, status, order_key) VALUES (3, 3, 2, 'infinity', 'timeout', 0, 'r:c'), (3, 4, 2, 'infinity', 'timeout', 0, '*')`)
 	s.advance()
-	rows, err := s.store.pool.Query(t.Context(), `SELECT concat_ws(' ', webhook, event, key) FROM parked WHERE due <= now() AND attempts = 0 ORDER BY webhook, event`)
+	rows, err := s.store.pool.Query(t.Context(), `SELECT concat_ws(' ', webhook, event, order_key) FROM retry WHERE due <= now() AND attempts = 0 ORDER BY webhook, event`)
 	s.must(err)
 	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	s.must(err)
@@ -282,7 +282,7 @@ func TestReplay_LeavesWhatComesAnyway(t *testing.T) {
 		events[i] = Event{Tenant: tenantA, Webhooks: []int64{1, 2}}
 	}
 	s.log(events...)
-	s.exec(`UPDATE progress SET delivered = 7`)
+	s.exec(`UPDATE watermark SET delivered = 7`)
 	s.exec(`UPDATE webhook SET cursor = 2 WHERE id = 2`)
 	s.replay(Replay{Webhook: 1})
 	s.replay(Replay{Webhook: 2})
@@ -307,8 +307,8 @@ func TestReplay_OutlivesItsRelay(t *testing.T) {
 		now := s.parked(1)
 		sent = append(sent, now...)
 		s.exec(`INSERT INTO attempt (day, event, webhook, number, at, micros, class, status)
-			SELECT $1, event, webhook, 1, now(), 1, 'delivered', 204 FROM parked`, testDay())
-		s.exec(`DELETE FROM parked`)
+			SELECT $1, event, webhook, 1, now(), 1, 'delivered', 204 FROM retry`, testDay())
+		s.exec(`DELETE FROM retry`)
 	}
 	s.advance()
 	if got := s.state(id); got.Queued != replayOutstanding || got.Waiting != replayOutstanding || got.State != ReplayRunning {
@@ -320,14 +320,14 @@ func TestReplay_OutlivesItsRelay(t *testing.T) {
 	}
 	former := s.leader
 	s.lead()
-	s.exec(`DELETE FROM parked WHERE event > 500`) // room for the former leader, who may not take it
+	s.exec(`DELETE FROM retry WHERE event > 500`) // room for the former leader, who may not take it
 	if _, err := former.AdvanceReplays(t.Context(), realms); !errors.Is(err, ErrFenced) {
 		t.Errorf("the former leader: %v, want ErrFenced", err)
 	}
 	if got := s.state(id); got.Cursor != replayOutstanding || got.Queued != replayOutstanding {
 		t.Errorf("the former leader has left %+v", got)
 	}
-	s.exec(`INSERT INTO parked (event, webhook, attempts, due, class, status) SELECT n, 1, 0, now(), '', 0 FROM generate_series(501, 1000) AS n`)
+	s.exec(`INSERT INTO retry (event, webhook, attempts, due, class, status) SELECT n, 1, 0, now(), '', 0 FROM generate_series(501, 1000) AS n`)
 	for range 3 {
 		deliver()
 		s.lead()

@@ -82,7 +82,7 @@ func (s *Store) resealMirror(ctx context.Context, t *cdc.Table) (int, error) {
 	n := 0
 	for after, more := "", true; more; {
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, `SELECT key, fields::text FROM mirror WHERE tbl = $1 AND key > $2 COLLATE "C" ORDER BY key LIMIT $3 FOR UPDATE`,
+			rows, err := tx.Query(ctx, `SELECT key, fields::text FROM mirror WHERE table_name = $1 AND key > $2 COLLATE "C" ORDER BY key LIMIT $3 FOR UPDATE`,
 				t.Name, after, resealPage)
 			if err != nil {
 				return err
@@ -102,7 +102,7 @@ func (s *Store) resealMirror(ctx context.Context, t *cdc.Table) (int, error) {
 			}
 			n, more = n+len(keys), read == resealPage
 			_, err = tx.Exec(ctx, `UPDATE mirror m SET fields = w.fields::json FROM unnest($2::text[], $3::text[]) AS w(key, fields)
-				WHERE m.tbl = $1 AND m.key = w.key COLLATE "C"`, t.Name, keys, fields)
+				WHERE m.table_name = $1 AND m.key = w.key COLLATE "C"`, t.Name, keys, fields)
 			return err
 		})
 		if err != nil {

@@ -92,7 +92,7 @@ type webhookRecord struct {
 	Secrets      []string        `json:"secrets"`
 	Events       []string        `json:"events"`
 	Enabled      bool            `json:"enabled"`
-	DisabledFor  string          `json:"disabled_for"`
+	DisabledFor  string          `json:"disabled_reason"`
 	RemovedAfter *int64          `json:"removed_after"`
 	Options      string          `json:"options"`
 	Credentials  string          `json:"credentials"`
@@ -100,11 +100,11 @@ type webhookRecord struct {
 }
 
 const saveWebhooks = `INSERT INTO webhook AS w (id, origin, key, tenant, tenant_keys, name, description, url, headers, secrets, events, enabled,
-		disabled_for, removed_after, options, credentials, exclusive)
-	SELECT id, origin, key, tenant, tenant_keys, name, description, url, headers, secrets, events, enabled, disabled_for, removed_after, options,
+		disabled_reason, removed_after, options, credentials, exclusive)
+	SELECT id, origin, key, tenant, tenant_keys, name, description, url, headers, secrets, events, enabled, disabled_reason, removed_after, options,
 		credentials, exclusive
 	FROM json_to_recordset($1::text::json) AS r(id bigint, origin text, key text, tenant text, tenant_keys text[], name text, description text,
-		url text, headers json, secrets text[], events text[], enabled boolean, disabled_for text, removed_after bigint, options text,
+		url text, headers json, secrets text[], events text[], enabled boolean, disabled_reason text, removed_after bigint, options text,
 		credentials text, exclusive boolean)
 	ORDER BY id
 	ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, tenant_keys = excluded.tenant_keys, name = excluded.name,
@@ -112,12 +112,12 @@ const saveWebhooks = `INSERT INTO webhook AS w (id, origin, key, tenant, tenant_
 		options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
 		removed_after = excluded.removed_after, changed = now(), version = nextval('webhook_version'),
 		-- What is owed to a removed one is delivered, or not, as before, unless its endpoint is another tenant's.
-		enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled AND excluded.disabled_for <> '` + givenAway + `'
-			WHEN starts_with(w.disabled_for, '` + byHand + `') THEN false
-			ELSE excluded.enabled OR excluded.disabled_for <> '' END,
-		disabled_for = CASE WHEN excluded.removed_after IS NOT NULL AND excluded.disabled_for = '` + givenAway + `' THEN excluded.disabled_for
+		enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled AND excluded.disabled_reason <> '` + givenAway + `'
+			WHEN starts_with(w.disabled_reason, '` + byHand + `') THEN false
+			ELSE excluded.enabled OR excluded.disabled_reason <> '' END,
+		disabled_reason = CASE WHEN excluded.removed_after IS NOT NULL AND excluded.disabled_reason = '` + givenAway + `' THEN excluded.disabled_reason
 			WHEN excluded.removed_after IS NOT NULL
-				OR starts_with(w.disabled_for, '` + byHand + `') AND (excluded.enabled OR excluded.disabled_for <> '') THEN w.disabled_for
+				OR starts_with(w.disabled_reason, '` + byHand + `') AND (excluded.enabled OR excluded.disabled_reason <> '') THEN w.disabled_reason
 			ELSE '' END`
 
 func queueWebhookPage(batch *pgx.Batch, webhooks []*Webhook, k *keys) {

@@ -74,8 +74,8 @@ type Health struct {
 
 // webhookColumns are what scanWebhook reads.
 const webhookColumns = `w.id, w.origin, w.key, w.tenant, w.name, w.description, w.url, w.headers::text, w.secrets, w.secrets_created, w.secrets_expire,
-	w.events, w.enabled, w.cursor, w.disabled_for, w.removed_after, w.options, w.credentials, w.exclusive, w.agreed, w.tenant_keys, w.version, w.resumed, coalesce(w.lease, 0),
-	w.created, w.changed, coalesce(w.rest_until, '0001-01-01Z'), w.rests, coalesce(w.failing_since, '0001-01-01Z'), w.failing_spans,
+	w.events, w.enabled, w.cursor, w.disabled_reason, w.removed_after, w.options, w.credentials, w.exclusive, w.handshake, w.tenant_keys, w.version, w.resume_count, coalesce(w.lease, 0),
+	w.created, w.changed, coalesce(w.paused_until, '0001-01-01Z'), w.pauses, coalesce(w.failing_since, '0001-01-01Z'), w.failing_spans,
 	coalesce(w.failed_at, '0001-01-01Z')`
 
 // scanWebhook reads a webhook and opens what is sealed of it.
@@ -150,16 +150,16 @@ func orEmpty(texts []string) []string {
 // another, which would get what is still held for it.
 func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH gone AS (
-			DELETE FROM webhook w USING progress
-			WHERE w.removed_after <= progress.delivered
+			DELETE FROM webhook w USING watermark
+			WHERE w.removed_after <= watermark.delivered
 				-- One that was disabled keeps its place, which nobody serves any more.
 				AND (w.cursor IS NULL OR NOT w.enabled AND NOT EXISTS (SELECT FROM member m WHERE m.id = w.lease))
 				AND (w.origin = 'relay' OR w.id < (SELECT max(id) FROM webhook WHERE origin <> 'relay'))
-				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM parked p WHERE p.webhook = w.id AND p.due < 'infinity')
-					AND NOT EXISTS (SELECT FROM held h WHERE w.id = ANY (h.webhooks)))
+				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM retry p WHERE p.webhook = w.id AND p.due < 'infinity')
+					AND NOT EXISTS (SELECT FROM delayed_event h WHERE w.id = ANY (h.webhooks)))
 			RETURNING w.id
 		), theirs AS (
-			DELETE FROM parked p USING gone WHERE p.webhook = gone.id
+			DELETE FROM retry p USING gone WHERE p.webhook = gone.id
 		) SELECT id FROM gone`)
 	if err != nil {
 		return nil, fmt.Errorf("forget removed webhooks: %w", err)
