@@ -1,7 +1,7 @@
 package outbox
 
 import (
-	"errors"
+	"context"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -9,179 +9,127 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Load fetches everything wanted in one round trip and hands each row that it found to found. It returns ErrFull if not all of
-// it fits into memory.
-func (m *Mirror) Load(found func(*cdc.Table, cdc.Row)) error { return m.load(mirrorBatch, found) }
+// Copy fills the mirror with whole tables, in one transaction.
+type Copy struct {
+	leader *Leader
+	tx     pgx.Tx
+	owners map[*cdc.Table]int
+	chunk  Chunk
+}
 
-// storedID is a row as the store knows it.
-type storedID struct{ table, key string }
+const (
+	// copyRows and copyBytes bound what is written at a time, but for one row that is larger.
+	copyRows  = 1000
+	copyBytes = 2 << 20
+)
 
-func (m *Mirror) load(limit int, found func(*cdc.Table, cdc.Row)) (err error) {
-	if m.bytes > limit {
-		m.wantRows, m.wantChildren, m.wantFormer = m.wantRows[:0], m.wantChildren[:0], m.wantFormer[:0]
-		return ErrFull
+// BeginCopy starts one.
+func (l *Leader) BeginCopy(ctx context.Context, owners map[*cdc.Table]int) (*Copy, error) {
+	tx, err := l.write.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("begin the copy: %w", err)
 	}
-	if !m.Wanting() {
-		return nil
+	return &Copy{leader: l, tx: tx, owners: owners}, nil
+}
+
+// Table replaces what the mirror holds of t by the rows that read hands over. Only the columns that has reports are promised
+// to be held from then on. The fingerprint was taken before the rows were read.
+func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, column int) bool, fingerprint string, read func(each func(cdc.Row) error) error) (int, error) {
+	if _, err := c.tx.Exec(ctx, `DELETE FROM mirror WHERE table_name = $1`, t.Name); err != nil {
+		return 0, fmt.Errorf("clear the mirror of %s: %w", t.Name, err)
+	}
+	n := 0
+	err := read(func(row cdc.Row) error {
+		key, err := t.KeyOf(row)
+		if err != nil {
+			return err
+		}
+		c.chunk.upsert(t, key, row, c.owners, c.leader.store.keys)
+		if n++; len(c.chunk.upsertKeys) < copyRows && c.chunk.Bytes < copyBytes {
+			return nil
+		}
+		return c.flush(ctx)
+	})
+	if err == nil {
+		err = c.flush(ctx)
+	}
+	if err != nil {
+		return n, fmt.Errorf("copy %s: %w", t.Name, err)
 	}
 	batch := &pgx.Batch{}
-	rows, children, former := m.queueRows(batch), m.queueChildren(batch), m.queueFormer(batch)
-	results := m.query.SendBatch(m.ctx, batch)
-	defer func() { err = errors.Join(err, results.Close()) }()
-	l := loading{Mirror: m, limit: limit, found: found}
-	if len(rows) > 0 {
-		if err := l.readRows(results, rows); err != nil {
-			return err
-		}
+	queueHeld(batch, t, c.owners, has, fingerprint)
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return n, fmt.Errorf("record what the mirror holds of %s: %w", t.Name, err)
 	}
-	if len(children) > 0 {
-		if err := l.readChildren(results, children, m.children); err != nil {
-			return err
-		}
+	return n, nil
+}
+
+func (c *Copy) flush(ctx context.Context) error {
+	batch := &pgx.Batch{}
+	c.chunk.queue(batch, c.leader.store)
+	c.chunk = Chunk{}
+	if batch.Len() == 0 {
+		return nil
 	}
-	if len(former) > 0 {
-		if err := l.readChildren(results, former, m.former); err != nil {
-			return err
-		}
-	}
-	if l.full {
-		return ErrFull
+	return c.tx.SendBatch(ctx, batch).Close()
+}
+
+// Absent registers a mapped table that the database does not have: when it appears, its rows are news.
+func (c *Copy) Absent(ctx context.Context, t *cdc.Table) error {
+	batch := &pgx.Batch{}
+	queueHeld(batch, t, c.owners, func(*cdc.Table, int) bool { return false }, "")
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("register the absent table %s: %w", t.Name, err)
 	}
 	return nil
 }
 
-func (m *Mirror) queueRows(batch *pgx.Batch) map[storedID]rowID {
-	wanted := make(map[storedID]rowID, len(m.wantRows))
-	var names, keys []string
-	for _, id := range m.wantRows {
-		stored := storedID{id.table.Name, storedKey(id.key)}
-		if _, twice := wanted[stored]; !twice {
-			wanted[stored] = id
-			names, keys = append(names, stored.table), append(keys, stored.key)
+// Keep drops what the mirror holds of tables that are no longer mapped.
+func (c *Copy) Keep(ctx context.Context, tables []*cdc.Table) error {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.Name
+	}
+	for _, table := range []string{"mirror", "mirror_table"} {
+		if _, err := c.tx.Exec(ctx, `DELETE FROM `+table+` WHERE table_name <> ALL ($1)`, names); err != nil {
+			return fmt.Errorf("drop unmapped tables from the mirror: %w", err)
 		}
-	}
-	m.wantRows = m.wantRows[:0]
-	if len(wanted) > 0 {
-		batch.Queue(`SELECT m.table_name, m.key, m.fields::text FROM unnest($1::text[], $2::text[]) AS w(table_name, key)
-			JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.key = w.key COLLATE "C"`, names, keys)
-	}
-	return wanted
-}
-
-func (m *Mirror) queueChildren(batch *pgx.Batch) map[storedID]ownerID {
-	wanted, names, owners := distinct(m.wantChildren)
-	m.wantChildren = m.wantChildren[:0]
-	if len(wanted) > 0 {
-		batch.Queue(`SELECT m.table_name, m.parent, m.fields::text, m.key FROM unnest($1::text[], $2::text[]) AS w(table_name, parent)
-			JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.parent = w.parent COLLATE "C" WHERE m.parent IS NOT NULL ORDER BY m.table_name, m.key`, names, owners)
-	}
-	return wanted
-}
-
-// distinct leaves out what is wanted twice.
-func distinct(ids []ownerID) (wanted map[storedID]ownerID, names, owners []string) {
-	wanted = make(map[storedID]ownerID, len(ids))
-	for _, id := range ids {
-		stored := storedID{id.table.Name, storedKey(id.parent)}
-		if _, twice := wanted[stored]; !twice {
-			wanted[stored] = id
-			names, owners = append(names, stored.table), append(owners, stored.key)
-		}
-	}
-	return wanted, names, owners
-}
-
-// loading is one load. Once it is full, it reads what still comes without keeping it.
-type loading struct {
-	*Mirror
-	limit int
-	full  bool
-	found func(*cdc.Table, cdc.Row)
-}
-
-// fits reports whether a row whose stored text has so many bytes may still be kept.
-func (l *loading) fits(text int) bool {
-	l.full = l.full || l.bytes > 0 && l.bytes+text > l.limit
-	return !l.full
-}
-
-func (l *loading) keep(table *cdc.Table, row cdc.Row) {
-	if l.found != nil {
-		l.found(table, row)
-	}
-}
-
-func (l *loading) readRows(results pgx.BatchResults, wanted map[storedID]rowID) error {
-	rows, err := results.Query()
-	if err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		raw := rows.RawValues()
-		if !l.fits(len(raw[2])) {
-			continue
-		}
-		stored := storedID{string(raw[0]), string(raw[1])}
-		id := wanted[stored]
-		row, err := parseRow(id.table, stored.key, raw[2], l.Mirror.keys)
-		if err != nil {
-			return err
-		}
-		delete(wanted, stored)
-		l.hot.put(id, row)
-		l.pin(id, row)
-		l.keep(id.table, row)
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
-	}
-	if l.full {
-		return nil
-	}
-	for _, id := range wanted {
-		l.absent[id] = struct{}{}
-		l.bytes += entryBytes(id.key, nil)
 	}
 	return nil
 }
 
-// readChildren puts the rows of each owner into known, in the order in which they come.
-func (l *loading) readChildren(results pgx.BatchResults, wanted map[storedID]ownerID, known map[ownerID][]cdc.Row) error {
-	rows, err := results.Query()
+// Start commits a first copy together with the position that it is consistent with.
+func (c *Copy) Start(ctx context.Context, p cdc.Position) error {
+	tag, err := c.tx.Exec(ctx, `UPDATE position SET state = 'streaming', system_id = $2, timeline = $3, database = $4, slot = $5,
+		lsn = $6::text::pg_lsn, mark_commit = '0/0', mark_xid = 0, mark_time = 'epoch', mark_floor = $6::text::pg_lsn, updated = now() WHERE epoch = $1`, c.leader.epoch, p.SystemID, p.Timeline, p.Database, p.Slot, p.LSN.String())
 	if err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
+		return fmt.Errorf("store the position: %w", err)
 	}
-	defer rows.Close()
-	before, children := l.bytes, make(map[ownerID][]cdc.Row, len(wanted))
-	for _, id := range wanted {
-		children[id] = nil
+	if tag.RowsAffected() == 0 {
+		return ErrFenced
 	}
-	for rows.Next() {
-		raw := rows.RawValues()
-		if !l.fits(len(raw[2])) {
-			clear(children)
-			continue
-		}
-		id := wanted[storedID{string(raw[0]), string(raw[1])}]
-		row, err := parseRow(id.table, string(raw[3]), raw[2], l.Mirror.keys)
-		if err != nil {
-			return err
-		}
-		children[id] = append(children[id], row)
-		l.bytes += entryBytes("", row)
-		l.keep(id.table, row)
+	return c.Commit(ctx)
+}
+
+// Commit ends a copy that does not move the position.
+func (c *Copy) Commit(ctx context.Context) error {
+	var epoch int64
+	if err := c.tx.QueryRow(ctx, `SELECT epoch FROM position FOR SHARE`).Scan(&epoch); err != nil {
+		return fmt.Errorf("check the epoch: %w", err)
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read the mirror: %w", err)
+	if epoch != c.leader.epoch {
+		return ErrFenced
 	}
-	if l.full { // of none it is known whether all rows have come
-		l.bytes = before
-		return nil
+	if err := c.tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit the copy: %w", err)
 	}
-	for id, rows := range children {
-		known[id] = rows
-		l.bytes += entryBytes(id.parent, nil)
+	return nil
+}
+
+// Rollback gives a copy up; after Commit it does nothing.
+func (c *Copy) Rollback(ctx context.Context) error {
+	if err := c.tx.Rollback(ctx); err != nil && err != pgx.ErrTxClosed { //nolint:errorlint // pgx returns it bare
+		return fmt.Errorf("undo the copy: %w", err)
 	}
 	return nil
 }
