@@ -69,7 +69,7 @@ func TestFailure_BadConfiguration(t *testing.T) {
 	w := newWorld(t)
 	w.configure(w.url, "[delivery]", "timeout = 5", "retries = 3")
 	const (
-		first  = `CONFIG:11: delivery.timeout: must be a duration in quotes with its unit, as in "5s", not a number`
+		first  = `CONFIG:11: delivery.timeout: must be a duration with its unit in quotes, such as "5s", not a number`
 		second = "CONFIG:12: delivery.retries: there is no such option"
 	)
 	for _, command := range []string{"run", "setup", "status", "teardown"} {

@@ -1,6 +1,5 @@
-// Package config reads the relay's configuration: one TOML file, overridden option by option by environment variables
-// named IAM_RELAY__SECTION__KEY. Everything is checked in one go, so that an operator sees all mistakes at once, each with
-// its file, line and key.
+// Package config loads the relay's configuration: one TOML file, whose options environment variables named
+// IAM_RELAY__SECTION__KEY override. Load reports all mistakes at once, each with its file, line and option.
 package config
 
 import (
@@ -10,7 +9,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// Config is the whole configuration. What each option means is said in Example.
+// Config is the whole configuration. Example documents each option.
 type Config struct {
 	Source   Source    `toml:"source"`
 	Mapping  Mapping   `toml:"mapping"`
@@ -20,13 +19,13 @@ type Config struct {
 	Admin    Admin     `toml:"admin"`
 	Log      Log       `toml:"log"`
 
-	// places says where each option was set; nil for a Config that was not loaded.
+	// places holds the place at which each option was set; nil for a Config that Load did not return.
 	places places
 }
 
-// Source is the IAM's database.
+// Source configures the IAM's database and how it is read.
 type Source struct {
-	// URL holds the file's content where URLFile is set.
+	// URL is the content of URLFile if that is set.
 	URL               DSN      `toml:"url"`
 	URLFile           string   `toml:"url_file"`
 	Slot              string   `toml:"slot"`
@@ -39,13 +38,13 @@ type Source struct {
 	RetainedWarning   Size     `toml:"retained_warning"`
 }
 
-// The values of Source.Reconcile: what to do when the log no longer tells everything.
+// The values of Source.Reconcile: what to do when the WAL no longer contains every change since the stored position.
 const (
 	ReconcileAuto = "auto"
 	ReconcileStop = "stop"
 )
 
-// Mapping chooses the rules that make events of rows.
+// Mapping selects the rules that turn row changes into events.
 type Mapping struct {
 	Preset     string   `toml:"preset"`
 	File       string   `toml:"file"`
@@ -60,14 +59,13 @@ const (
 	ResourceIDTenant = "tenant"
 )
 
-// Outbox is where events and the relay's state are kept.
+// Outbox configures the database that stores events and the relay's state.
 type Outbox struct {
-	// URL is empty where the source's database is meant; see Config.OutboxURL. It holds the file's content where URLFile is
-	// set.
+	// URL is empty if the outbox is in the source's database; see Config.OutboxURL. It is the content of URLFile if that is set.
 	URL     DSN    `toml:"url"`
 	URLFile string `toml:"url_file"`
 	Schema  string `toml:"schema"`
-	// KeyFile names the file with Keys.
+	// KeyFile is the path of the file that holds Keys.
 	KeyFile   string   `toml:"key_file"`
 	Keys      []Key    `toml:"-"`
 	Retention Duration `toml:"retention"`
@@ -75,7 +73,7 @@ type Outbox struct {
 	MaxBody   Size     `toml:"max_body"`
 }
 
-// Delivery says how webhooks are called.
+// Delivery configures how webhooks are called.
 type Delivery struct {
 	Timeout        Duration       `toml:"timeout"`
 	ConnectTimeout Duration       `toml:"connect_timeout"`
@@ -92,57 +90,56 @@ type Delivery struct {
 	RestMax        Duration       `toml:"pause_max"`
 	DisableAfter   Duration       `toml:"disable_after"`
 	DisableSpread  Duration       `toml:"disable_spread"`
-	// MaxPayload is 0 where bodies of any size are sent.
+	// MaxPayload is 0 for no limit.
 	MaxPayload Size `toml:"max_payload"`
-	// Proxy holds the file's content where ProxyFile is set.
+	// Proxy is the content of ProxyFile if that is set.
 	Proxy     URL    `toml:"proxy"`
 	ProxyFile string `toml:"proxy_file"`
-	// Origin is empty where the host's name is meant.
+	// Origin is empty for the host's name.
 	Origin            string `toml:"origin"`
 	CloudEventsSource string `toml:"cloudevents_source"`
 }
 
-// Webhook is a subscription in the configuration.
+// Webhook is one [[webhook]]: a subscription of the configuration.
 type Webhook struct {
 	Name        string `toml:"name"`
 	Description string `toml:"description"`
-	// URL holds the file's content where URLFile is set.
+	// URL is the content of URLFile if that is set.
 	URL     URL    `toml:"url"`
 	URLFile string `toml:"url_file"`
-	// Headers holds those of HeadersFile too. Values are taken for secrets, since some are.
+	// Headers includes those of HeadersFile. All values are treated as secrets, since some are.
 	Headers     map[string]webhook.Secret `toml:"headers"`
 	HeadersFile string                    `toml:"headers_file"`
 	Events      []string                  `toml:"events"`
 	Tenant      string                    `toml:"tenant"`
-	// Secret is the first line of the file where SecretFile is set.
+	// Secret is the first line of SecretFile if that is set.
 	Secret     webhook.Secret `toml:"secret"`
 	SecretFile string         `toml:"secret_file"`
-	// Previous are the other lines of that file.
+	// Previous holds the other lines of SecretFile.
 	Previous []webhook.Secret `toml:"-"`
 	Unsigned bool             `toml:"unsigned"`
 	Enabled  bool             `toml:"enabled"`
 	Ordering string           `toml:"ordering"`
-	// Schedule is delivery.schedule where it is not given.
+	// Schedule is nil for delivery.schedule.
 	Schedule []Duration `toml:"schedule"`
 	InFlight int        `toml:"in_flight"`
 	Rate     float64    `toml:"rate"`
 
 	CAFile string         `toml:"ca_file"`
-	CA     webhook.Secret `toml:"-"` // the file's content
-	// ClientCertFile and ClientKeyFile are shown to the receiver.
+	CA     webhook.Secret `toml:"-"` // content of CAFile; the same holds for the files below
+	// ClientCertFile and ClientKeyFile authenticate the relay to the receiver (mTLS).
 	ClientCertFile string         `toml:"client_cert_file"`
 	ClientCert     webhook.Secret `toml:"-"`
 	ClientKeyFile  string         `toml:"client_key_file"`
 	ClientKey      webhook.Secret `toml:"-"`
-	// TokenFile holds a bearer token.
-	TokenFile   string         `toml:"token_file"`
-	Token       webhook.Secret `toml:"-"`
-	OAuth2      OAuth2         `toml:"oauth2"`
-	CloudEvents bool           `toml:"cloudevents"`
-	Handshake   bool           `toml:"handshake"`
+	TokenFile      string         `toml:"token_file"`
+	Token          webhook.Secret `toml:"-"`
+	OAuth2         OAuth2         `toml:"oauth2"`
+	CloudEvents    bool           `toml:"cloudevents"`
+	Handshake      bool           `toml:"handshake"`
 }
 
-// OAuth2 says where tokens for a webhook come from; nowhere if it is empty.
+// OAuth2 configures the client-credentials grant of a webhook. The zero value is none.
 type OAuth2 struct {
 	TokenURL         URL            `toml:"token_url"`
 	ClientID         string         `toml:"client_id"`
@@ -151,19 +148,19 @@ type OAuth2 struct {
 	Scopes           []string       `toml:"scopes"`
 }
 
-// Admin is the HTTP interface for operators.
+// Admin configures the HTTP server for health checks and metrics.
 type Admin struct {
-	// Listen is empty where there is to be none.
+	// Listen is empty to disable the server.
 	Listen string `toml:"listen"`
 }
 
-// Log says what is logged, and how.
+// Log configures the relay's own log.
 type Log struct {
 	Level  string `toml:"level"`
 	Format string `toml:"format"`
 }
 
-// Default returns the configuration with nothing set. It lacks a source, and so does not validate.
+// Default returns the configuration with no option set. It does not validate, because source.url has no default.
 func Default() *Config {
 	schedule := webhook.DefaultSchedule()
 	delays := make([]Duration, len(schedule.Delays))
@@ -206,7 +203,7 @@ func Default() *Config {
 	}
 }
 
-// defaultWebhook is a [[webhook]] with nothing set.
+// defaultWebhook is a [[webhook]] with no option set.
 func defaultWebhook() Webhook {
 	return Webhook{Events: []string{"*"}, Tenant: webhook.AllTenants, Enabled: true, Ordering: string(webhook.OrderingNone)}
 }

@@ -7,28 +7,29 @@ import (
 	"reflect"
 )
 
-// decode is called for every value on its way from TOML into the struct. It alone decides what fits: left to themselves the
-// decoders cut 5.9 down to 5, and take 5 for five nanoseconds.
+// decode converts each TOML value to the type of its option, and is strict: the decoders alone would truncate 5.9 to 5 and
+// read 5 as five nanoseconds.
 func decode(from, to reflect.Value) (any, error) {
 	t := to.Type()
 	if !fits(from.Kind(), t) {
-		return nil, fmt.Errorf("must be %s, not %s", wanted(t), found(from))
+		return nil, fmt.Errorf("must be %s, not %s", wanted(t), describe(from))
 	}
-	if !readsText(t) {
+	if !isText(t) {
 		return from.Interface(), nil
 	}
 	value := reflect.New(t)
 	if err := value.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(from.String())); err != nil {
 		if t == reflect.TypeFor[netip.Prefix]() {
-			return nil, fmt.Errorf(`%q is not a network; write one as in "10.0.0.0/8" or "192.0.2.7/32"`, from)
+			return nil, fmt.Errorf(`%q is not a network; write it with its prefix length, such as "10.0.0.0/8" or "192.0.2.7/32"`, from)
 		}
 		return nil, err
 	}
 	return value.Elem().Interface(), nil
 }
 
+// fits reports whether a TOML value of that kind can be stored in an option of type to.
 func fits(from reflect.Kind, to reflect.Type) bool {
-	if readsText(to) {
+	if isText(to) {
 		return from == reflect.String
 	}
 	switch to.Kind() {
@@ -43,16 +44,17 @@ func fits(from reflect.Kind, to reflect.Type) bool {
 	}
 }
 
+// wanted describes the values that an option of type t accepts.
 func wanted(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[Duration]():
-		return `a duration in quotes with its unit, as in "5s"`
+		return `a duration with its unit in quotes, such as "5s"`
 	case reflect.TypeFor[Size]():
-		return `a size in quotes with its unit, as in "4MiB"`
+		return `a size with its unit in quotes, such as "4MiB"`
 	case reflect.TypeFor[[]Webhook]():
-		return "a list of tables: write [[webhook]] in double brackets"
+		return "a list of tables, written [[webhook]] in double brackets"
 	}
-	if readsText(t) {
+	if isText(t) {
 		return "text in quotes"
 	}
 	switch t.Kind() {
@@ -70,8 +72,8 @@ func wanted(t reflect.Type) string {
 	return "a table"
 }
 
-// found never repeats a number or a text: it may be a secret.
-func found(v reflect.Value) string {
+// describe names the kind of a value without repeating it: it may be a secret.
+func describe(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.String:
 		return "text"

@@ -9,12 +9,12 @@ import (
 	"github.com/knadh/koanf/v2"
 )
 
-// Prefix begins the names of environment variables. Its double underscore keeps out what Kubernetes sets for a Service
-// named iam-relay, as IAM_RELAY_PORT.
+// Prefix is the prefix of environment variables. Its double underscore excludes the variables that Kubernetes sets for a
+// Service named iam-relay, such as IAM_RELAY_PORT.
 const Prefix = "IAM_RELAY__"
 
-// loadEnvironment lets variables override the file. A variable also replaces the option's twin: IAM_RELAY__SOURCE__URL wins
-// over a url_file in the file.
+// loadEnvironment lets variables override the file. A variable also overrides the option's *_file variant, and the reverse:
+// IAM_RELAY__SOURCE__URL takes precedence over url_file in the file.
 func loadEnvironment(k *koanf.Koanf, environ []string, ps *problems) error {
 	return k.Load(env.Provider(".", env.Opt{
 		Prefix:      Prefix,
@@ -25,10 +25,10 @@ func loadEnvironment(k *koanf.Koanf, environ []string, ps *problems) error {
 			o, ok := find(path)
 			switch {
 			case path == "webhook" || strings.HasPrefix(path, "webhook."):
-				ps.list = append(ps.list, Problem{Place: place, Text: "webhooks are set in the file only; its options that end in _file keep secrets out of it"})
+				ps.list = append(ps.list, Problem{Place: place, Text: "webhooks can only be set in the file; use its *_file options to keep secrets out of it"})
 				return "", nil
 			case !ok:
-				text := "there is no such option"
+				text := "unknown option"
 				if near := nearest(path); near != "" {
 					text += "; did you mean " + Variable(near) + "?"
 				}
@@ -36,8 +36,8 @@ func loadEnvironment(k *koanf.Koanf, environ []string, ps *problems) error {
 				return "", nil
 			}
 			ps.places[path] = place
-			if twin, ok := strings.CutSuffix(path, "_file"); ok {
-				k.Delete(twin)
+			if plain, ok := strings.CutSuffix(path, "_file"); ok {
+				k.Delete(plain)
 			} else {
 				k.Delete(path + "_file")
 			}
@@ -51,15 +51,14 @@ func loadEnvironment(k *koanf.Koanf, environ []string, ps *problems) error {
 	}), nil)
 }
 
-// Variable returns the name of the environment variable that sets the option, as IAM_RELAY__DELIVERY__TIMEOUT for
-// delivery.timeout.
+// Variable returns the environment variable that sets the option: IAM_RELAY__DELIVERY__TIMEOUT for delivery.timeout.
 func Variable(option string) string {
 	return Prefix + strings.ToUpper(strings.ReplaceAll(option, ".", "__"))
 }
 
-// parse makes of a variable's text what TOML would have made of the option. Lists are separated by commas.
+// parse converts the text of a variable to the value that the TOML decoder would return. Lists are separated by commas.
 func parse(text string, t reflect.Type) (any, bool) {
-	if readsText(t) {
+	if isText(t) {
 		return text, true
 	}
 	var value any

@@ -2,8 +2,8 @@ package config
 
 import _ "embed"
 
-// Example is a configuration file with every option, its default and what it means. It is the same as
-// config.example.toml in the repository's root.
+// Example is a configuration file with every option, its default and its description. It equals config.example.toml in the
+// repository's root.
 //
 //go:embed example.toml
 var Example string

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// FuzzLoad: no configuration makes Load panic. It gives a configuration or an *Error, and the second time the same.
+// FuzzLoad checks that Load never panics and returns either a configuration or an *Error, the same on every call.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/invalid/*.toml", "testdata/valid/*.toml"} {
 		files, err := filepath.Glob(pattern)
@@ -40,7 +40,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("Load = %v, %v", first, err)
 		}
 		if (err == nil) != (secondErr == nil) || (err != nil && err.Error() != secondErr.Error()) {
-			t.Errorf("the second time, %v; the first time, %v", secondErr, err)
+			t.Errorf("second call: %v; first call: %v", secondErr, err)
 		}
 		if diff := cmp.Diff(first, second, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable()); diff != "" {
 			t.Errorf("(-first +second):\n%s", diff)

@@ -17,9 +17,9 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-var update = flag.Bool("update", false, "write the expected problems of testdata/invalid anew")
+var update = flag.Bool("update", false, "rewrite the .want files in testdata/invalid")
 
-// Each file of testdata/invalid has a twin that ends in .want with its problems, all of them.
+// Each file in testdata/invalid has a .want file that lists all its problems.
 func TestLoad_Invalid(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/invalid/*.toml")
@@ -36,7 +36,7 @@ func TestLoad_Invalid(t *testing.T) {
 			}
 			got := strings.ReplaceAll(invalid.Error(), filepath.Dir(file)+"/", "") + "\n"
 			if strings.Contains(got, "sesame") {
-				t.Errorf("a secret shows:\n%s", got)
+				t.Errorf("the error contains a secret:\n%s", got)
 			}
 			golden := strings.TrimSuffix(file, ".toml") + ".want"
 			if *update {
@@ -64,7 +64,7 @@ func TestLoad_MissingFile(t *testing.T) {
 	}
 }
 
-func TestLoad_KeysOfTheOutbox(t *testing.T) {
+func TestLoad_OutboxKeys(t *testing.T) {
 	t.Parallel()
 	c, err := Load("example.toml", []string{"IAM_RELAY__OUTBOX__KEY_FILE=testdata/secrets/keys"})
 	if err != nil {
@@ -72,14 +72,14 @@ func TestLoad_KeysOfTheOutbox(t *testing.T) {
 	}
 	keys := c.Outbox.SealingKeys()
 	if len(keys) != 2 || !strings.HasPrefix(string(keys[0]), "sesame11") || !strings.HasPrefix(string(keys[1]), "sesame22") {
-		t.Errorf("%d keys, or not in their order", len(keys))
+		t.Errorf("%d keys, or in the wrong order", len(keys))
 	}
 	if text := fmt.Sprintf("%v %+v %#v %v", c.Outbox.Keys, c.Outbox, c.Outbox.Keys, c.Redacted()); strings.Contains(text, "115 101 115") || strings.Contains(text, "0x73, 0x65") || !strings.Contains(text, "[redacted]") {
-		t.Errorf("a key shows: %s", text)
+		t.Errorf("a key is printed: %s", text)
 	}
 }
 
-func TestLoad_FileOfTheMapping(t *testing.T) {
+func TestLoad_MappingFilePath(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for given, want := range map[string]string{"mine.toml": filepath.Join(dir, "mine.toml"), "/etc/mine.toml": "/etc/mine.toml"} {
@@ -89,7 +89,7 @@ func TestLoad_FileOfTheMapping(t *testing.T) {
 			t.Fatal(err)
 		}
 		if c, err := Load(file, nil); err != nil || c.Mapping.File != want {
-			t.Errorf("%s became %s, %v; want %s", given, c.Mapping.File, err, want)
+			t.Errorf("%s resolves to %s, %v; want %s", given, c.Mapping.File, err, want)
 		}
 	}
 }
@@ -102,7 +102,7 @@ func TestLoad_UnreadableFile(t *testing.T) {
 	}
 }
 
-func TestLoad_FilesOfSecrets(t *testing.T) {
+func TestLoad_SecretFiles(t *testing.T) {
 	t.Parallel()
 	c, err := Load("testdata/valid/files.toml", nil)
 	if err != nil {
@@ -148,7 +148,7 @@ func TestLoad_FilesOfSecrets(t *testing.T) {
 	} {
 		for _, secret := range []string{"sesame", "s3same", "MfKQ9r8", "0123456789abcdef"} {
 			if strings.Contains(text, secret) {
-				t.Errorf("%s shows %s: %s", name, secret, text)
+				t.Errorf("%s contains %s: %s", name, secret, text)
 			}
 		}
 	}
@@ -174,9 +174,9 @@ func TestLoad_Environment(t *testing.T) {
 		"IAM_RELAY__DELIVERY__SCHEDULE=1s,1m",
 		"IAM_RELAY__DELIVERY__ALLOW_NETWORKS=10.0.0.0/8,fd00::/8",
 		"IAM_RELAY__ADMIN__LISTEN=",
-		"IAM_RELAY__DELIVERY__PROXY=http://proxy:3128", // instead of the file's proxy_file
+		"IAM_RELAY__DELIVERY__PROXY=http://proxy:3128", // overrides the file's proxy_file
 		"IAM_RELAY__DELIVERY__MAX_PAYLOAD=0B",
-		// What Kubernetes sets for a Service of that name.
+		// Kubernetes sets these for a Service of that name.
 		"IAM_RELAY_PORT=tcp://10.0.0.1:80", "IAM_RELAY_SERVICE_HOST=10.0.0.1",
 		"HOME=/",
 	})
@@ -204,7 +204,7 @@ func TestLoad_Environment(t *testing.T) {
 
 func same[T comparable](a, b T) bool { return a == b }
 
-func TestLoad_EnvironmentAlone(t *testing.T) {
+func TestLoad_EnvironmentWithoutFile(t *testing.T) {
 	t.Parallel()
 	if _, err := Load("", []string{"IAM_RELAY__SOURCE__URL=postgres://other/iam"}); err != nil {
 		t.Error(err)
@@ -215,7 +215,7 @@ func TestLoad_EnvironmentAlone(t *testing.T) {
 	}
 }
 
-func TestLoad_EnvironmentInvalid(t *testing.T) {
+func TestLoad_InvalidEnvironment(t *testing.T) {
 	t.Parallel()
 	_, err := Load("", []string{
 		"IAM_RELAY__SOURCE__URL=postgres://other/iam",
@@ -228,16 +228,16 @@ func TestLoad_EnvironmentInvalid(t *testing.T) {
 		"IAM_RELAY__ZEBRA=1",
 	})
 	want := []string{
-		"environment variable IAM_RELAY__SOURCE__SLOTS: there is no such option; did you mean IAM_RELAY__SOURCE__SLOT?",
+		"environment variable IAM_RELAY__SOURCE__SLOTS: unknown option; did you mean IAM_RELAY__SOURCE__SLOT?",
 		"environment variable IAM_RELAY__DELIVERY__QUEUE: delivery.queue: must be a whole number",
-		"environment variable IAM_RELAY__WEBHOOK__URL: webhooks are set in the file only; its options that end in _file keep secrets out of it",
-		"environment variable IAM_RELAY__ZEBRA: there is no such option",
-		`environment variable IAM_RELAY__DELIVERY__TIMEOUT: delivery.timeout: "5" is not a duration; write a number with its unit, as in "5s", "10m" or "24h"`,
-		`environment variable IAM_RELAY__DELIVERY__ALLOW_NETWORKS: delivery.allow_networks[0]: "intern" is not a network; write one as in "10.0.0.0/8" or "192.0.2.7/32"`,
-		"environment variable IAM_RELAY__DELIVERY__IN_FLIGHT: delivery.in_flight: must be from 1 to 10000",
+		"environment variable IAM_RELAY__WEBHOOK__URL: webhooks can only be set in the file; use its *_file options to keep secrets out of it",
+		"environment variable IAM_RELAY__ZEBRA: unknown option",
+		`environment variable IAM_RELAY__DELIVERY__TIMEOUT: delivery.timeout: "5" is not a duration; write a number with its unit, such as "5s", "10m" or "24h"`,
+		`environment variable IAM_RELAY__DELIVERY__ALLOW_NETWORKS: delivery.allow_networks[0]: "intern" is not a network; write it with its prefix length, such as "10.0.0.0/8" or "192.0.2.7/32"`,
+		"environment variable IAM_RELAY__DELIVERY__IN_FLIGHT: delivery.in_flight: must be between 1 and 10000",
 	}
 	if err == nil {
-		t.Fatal("accepted")
+		t.Fatal("no error")
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)

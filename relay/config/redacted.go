@@ -6,8 +6,8 @@ import (
 	"reflect"
 )
 
-// Redacted returns every option by its full name, as delivery.timeout or webhook[0].url, with its value as text. It is fit
-// for logs: secrets, connection strings, header values and what follows a URL's host are left out.
+// Redacted returns the value of every option as text, keyed by its full name, such as delivery.timeout or webhook[0].url. The
+// result may be logged: secrets, connection strings, header values and the paths of URLs are redacted.
 func (c *Config) Redacted() map[string]string {
 	all := map[string]string{}
 	redact(all, reflect.ValueOf(*c), "")
@@ -28,7 +28,7 @@ func redact(all map[string]string, v reflect.Value, path string) {
 		for tag, field := range fieldsOf(v.Type()) {
 			redact(all, v.FieldByIndex(field.Index), join(path, tag))
 		}
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && !readsText(v.Type().Elem()):
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct && !isText(v.Type().Elem()):
 		for i := range v.Len() {
 			redact(all, v.Index(i), element(path, i))
 		}

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// Duration is a time.Duration that is written with its unit, as "5s". It is a struct so that no decoder takes a bare number
-// for nanoseconds.
+// Duration is a time.Duration that is written with its unit, such as "5s". It is a struct so that no decoder reads a bare
+// number as nanoseconds.
 type Duration struct{ time.Duration }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf(`%q is not a duration; write a number with its unit, as in "5s", "10m" or "24h"`, text)
+		return fmt.Errorf(`%q is not a duration; write a number with its unit, such as "5s", "10m" or "24h"`, text)
 	}
 	d.Duration = parsed
 	return nil
 }
 
-// String is the shortest form that UnmarshalText reads: "24h", not "24h0m0s".
+// String returns the shortest form that UnmarshalText accepts: "24h" rather than "24h0m0s".
 func (d Duration) String() string {
 	text := d.Duration.String()
 	if short, ok := strings.CutSuffix(text, "m0s"); ok {
@@ -39,7 +39,7 @@ func (d Duration) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// Size is a number of bytes, written with its unit, as "4MiB".
+// Size is a number of bytes that is written with its unit, such as "4MiB".
 type Size struct{ Bytes int64 }
 
 var sizeUnits = []struct {
@@ -66,7 +66,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 		s.Bytes = n * unit.bytes
 		return nil
 	}
-	return fmt.Errorf(`%q is not a size; write a whole number with its unit, as in "512KiB", "4MiB" or "1GiB"`, text)
+	return fmt.Errorf(`%q is not a size; write a whole number with its unit, such as "512KiB", "4MiB" or "1GiB"`, text)
 }
 
 // MarshalText implements encoding.TextMarshaler.
@@ -81,7 +81,7 @@ func (s Size) String() string {
 	return "0B"
 }
 
-// Key is a key that seals what the outbox keeps secret. It prints, marshals and logs as "[redacted]".
+// Key encrypts secrets in the outbox. It prints, marshals and logs as "[redacted]".
 type Key [32]byte
 
 // String redacts.
@@ -96,11 +96,11 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 // LogValue implements slog.LogValuer: it redacts.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
-// DSN is a PostgreSQL connection string, as a URL or as keywords and values. It prints, marshals and logs as "[redacted]",
-// because either form may hold a password anywhere; string(d) is the text.
+// DSN is a PostgreSQL connection string, either a URL or keywords and values. It prints, marshals and logs as "[redacted]",
+// because a password may be anywhere in it; string(d) is the text.
 type DSN string
 
-// String redacts. An empty DSN prints as nothing, so that its absence shows.
+// String redacts. An empty DSN prints as an empty string, so that its absence is visible.
 func (d DSN) String() string {
 	if d == "" {
 		return ""
@@ -117,11 +117,11 @@ func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // LogValue implements slog.LogValuer: it redacts.
 func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }
 
-// URL is a webhook's URL. It prints, marshals and logs without what follows the host, where receivers' keys tend to be;
-// string(u) is the text.
+// URL is the URL of a webhook, a token server or a proxy. It prints, marshals and logs as scheme and host only, because paths
+// and queries often contain keys; string(u) is the text.
 type URL string
 
-// String returns scheme and host.
+// String returns scheme and host only.
 func (u URL) String() string {
 	if u == "" {
 		return ""

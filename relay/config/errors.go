@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Error is a configuration that cannot be used: every problem that was found. The program ends with exit code 2.
+// Error holds all problems of an invalid configuration.
 type Error struct{ Problems []Problem }
 
 // Error returns one line for each problem.
@@ -19,12 +19,12 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Problem is one thing that is wrong. It never contains a secret.
+// Problem is one mistake in the configuration. It never contains a secret.
 type Problem struct {
 	Place Place
-	// Key is the option's full name, as delivery.timeout or webhook[0].url; empty where the file as a whole is meant.
+	// Key is the option's full name, such as delivery.timeout or webhook[0].url; empty for a problem of the whole file.
 	Key string
-	// Text says what is wrong and what to do.
+	// Text states what is wrong and what to do.
 	Text string
 }
 
@@ -33,18 +33,18 @@ func (p Problem) String() string {
 	return strings.Join(parts, ": ")
 }
 
-// Problem is one with an option, for those who find it only when they use the option.
+// Problem returns a problem with an option, for callers that detect it only when they use the option.
 func (c *Config) Problem(key, text string) Problem {
 	return Problem{Place: c.places.of(key), Key: key, Text: text}
 }
 
 // Place is where an option was set.
 type Place struct {
-	// File is the configuration file, or empty.
+	// File is the configuration file; empty if there is none.
 	File string
-	// Line counts from 1; 0 where the option is missing from the file.
+	// Line counts from 1; 0 if the option is not in the file.
 	Line int
-	// Variable is the environment variable, or empty.
+	// Variable is the environment variable; empty if none sets the option.
 	Variable string
 }
 
@@ -58,21 +58,22 @@ func (p Place) String() string {
 	return p.File
 }
 
-// problems collects Problems, at most one for each key and its *_file twin: what follows from a first one is noise.
+// problems collects at most one Problem for each option and its *_file variant, because the others usually follow from the
+// first.
 type problems struct {
 	places places
 	list   []Problem
 }
 
 func (ps *problems) add(key, format string, args ...any) {
-	twin := strings.TrimSuffix(key, "_file")
-	if key != "" && slices.ContainsFunc(ps.list, func(p Problem) bool { return strings.TrimSuffix(p.Key, "_file") == twin }) {
+	base := strings.TrimSuffix(key, "_file")
+	if key != "" && slices.ContainsFunc(ps.list, func(p Problem) bool { return strings.TrimSuffix(p.Key, "_file") == base }) {
 		return
 	}
 	ps.list = append(ps.list, Problem{Place: ps.places.of(key), Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
-// err returns an *Error, in the order of the file, or nil.
+// err returns an *Error with the problems in the order of the file, or nil if there are none.
 func (ps *problems) err() error {
 	if len(ps.list) == 0 {
 		return nil

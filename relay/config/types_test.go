@@ -12,14 +12,14 @@ func TestDuration_RoundTrip(t *testing.T) {
 	for text, want := range map[string]time.Duration{"5s": 5 * time.Second, "24h": 24 * time.Hour, "1h30m": 90 * time.Minute, "0s": 0, "10m": 10 * time.Minute} {
 		var d Duration
 		if err := d.UnmarshalText([]byte(text)); err != nil || d.Duration != want || d.String() != text {
-			t.Errorf("%s is read as %s (%v)", text, d, err)
+			t.Errorf("%s parses as %s (%v)", text, d, err)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		d := Duration{time.Duration(rapid.Int64().Draw(t, "d"))}
 		var back Duration
 		if err := back.UnmarshalText([]byte(d.String())); err != nil || back != d {
-			t.Fatalf("%s comes back as %s (%v)", d.Duration, back, err)
+			t.Fatalf("%s round-trips to %s (%v)", d.Duration, back, err)
 		}
 	})
 }
@@ -29,13 +29,13 @@ func TestSize(t *testing.T) {
 	for text, want := range map[string]int64{"0B": 0, "17B": 17, "512KiB": 512 << 10, "4MiB": 4 << 20, "1GiB": 1 << 30} {
 		var s Size
 		if err := s.UnmarshalText([]byte(text)); err != nil || s.Bytes != want || s.String() != text {
-			t.Errorf("%s is read as %s (%v)", text, s, err)
+			t.Errorf("%s parses as %s (%v)", text, s, err)
 		}
 	}
 	for _, text := range []string{"", "4", "4MB", "-1B", "1.5MiB", "MiB", "99999999999GiB"} {
 		var s Size
 		if err := s.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q is read as %s", text, s)
+			t.Errorf("%q parses as %s", text, s)
 		}
 	}
 }

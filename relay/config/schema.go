@@ -9,14 +9,14 @@ import (
 	"sync"
 )
 
-// option is one thing that can be set.
+// option is one option of the configuration, as derived from the structs.
 type option struct {
-	// path is its full name, without an index for a webhook: webhook.url.
+	// path is the full name, without the index of a webhook: webhook.url.
 	path string
 	typ  reflect.Type
 }
 
-// options are all of them, in the order of the structs.
+// options returns all options, in the order of the structs.
 var options = sync.OnceValue(func() []option { return optionsOf(reflect.TypeFor[Config](), "") })
 
 func optionsOf(t reflect.Type, prefix string) []option {
@@ -26,7 +26,7 @@ func optionsOf(t reflect.Type, prefix string) []option {
 		if elem.Kind() == reflect.Slice {
 			elem = elem.Elem()
 		}
-		if elem.Kind() == reflect.Struct && !readsText(elem) {
+		if elem.Kind() == reflect.Struct && !isText(elem) {
 			all = append(all, optionsOf(elem, path)...)
 		} else {
 			all = append(all, option{path, field.Type})
@@ -35,7 +35,7 @@ func optionsOf(t reflect.Type, prefix string) []option {
 	return all
 }
 
-// fieldsOf yields the struct's options with their names in TOML.
+// fieldsOf yields the fields that are options, with their TOML names.
 func fieldsOf(t reflect.Type) iter.Seq2[string, reflect.StructField] {
 	return func(yield func(string, reflect.StructField) bool) {
 		for field := range t.Fields() {
@@ -46,7 +46,8 @@ func fieldsOf(t reflect.Type) iter.Seq2[string, reflect.StructField] {
 	}
 }
 
-func readsText(t reflect.Type) bool {
+// isText reports whether values of the type are written as text, such as durations.
+func isText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
@@ -59,8 +60,8 @@ func join(prefix, name string) string {
 
 var index = regexp.MustCompile(`\[\d+\]`)
 
-// find returns the option of that path, with or without an index; false if there is none. A key inside of a table that the
-// user fills, as webhook.headers, belongs to that option.
+// find returns the option with that path; an index, as in webhook[0].url, is ignored. A key inside a table with user-defined
+// keys, such as webhook.headers, belongs to that option.
 func find(path string) (option, bool) {
 	path = index.ReplaceAllString(path, "")
 	for _, o := range options() {
@@ -71,7 +72,7 @@ func find(path string) (option, bool) {
 	return option{}, false
 }
 
-// isTable reports whether options lie below the path.
+// isTable reports whether the path is that of a table which contains options.
 func isTable(path string) bool {
 	path = index.ReplaceAllString(path, "") + "."
 	for _, o := range options() {
