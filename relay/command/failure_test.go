@@ -70,7 +70,7 @@ func TestFailure_BadConfiguration(t *testing.T) {
 	w.configure(w.url, "[delivery]", "timeout = 5", "retries = 3")
 	const (
 		first  = `CONFIG:11: delivery.timeout: must be a duration with its unit in quotes, such as "5s", not a number`
-		second = "CONFIG:12: delivery.retries: there is no such option"
+		second = "CONFIG:12: delivery.retries: unknown option; remove it"
 	)
 	for _, command := range []string{"run", "setup", "status", "teardown"} {
 		w.run(command).fails(2, first+"\n"+second)
@@ -101,7 +101,7 @@ func TestFailure_Mapping(t *testing.T) {
 
 func TestFailure_NoConfiguration(t *testing.T) {
 	t.Parallel()
-	run(t, "run", "--config", "nowhere.toml").fails(2, "nowhere.toml: cannot be read: no such file or directory; iam-relay init writes a new one")
+	run(t, "run", "--config", "nowhere.toml").fails(2, "nowhere.toml: cannot be read: no such file or directory; run iam-relay init to create it")
 }
 
 func TestFailure_CommandLine(t *testing.T) {

@@ -28,9 +28,9 @@ func loadEnvironment(k *koanf.Koanf, environ []string, ps *problems) error {
 				ps.list = append(ps.list, Problem{Place: place, Text: "webhooks can only be set in the file; use its *_file options to keep secrets out of it"})
 				return "", nil
 			case !ok:
-				text := "unknown option"
+				text := "unknown option; unset it"
 				if near := nearest(path); near != "" {
-					text += "; did you mean " + Variable(near) + "?"
+					text = "unknown option; did you mean " + Variable(near) + "?"
 				}
 				ps.list = append(ps.list, Problem{Place: place, Text: text})
 				return "", nil

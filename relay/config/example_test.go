@@ -13,17 +13,17 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// commentedOption is an option that the example shows in a comment.
+// commentedOption matches an option that is commented out in the example.
 var commentedOption = regexp.MustCompile(`(?m)^# (\[\[webhook\]\]|[a-z0-9_]+ = .*)$`)
 
-func TestExample_IsInTheRoot(t *testing.T) {
+func TestExample_EqualsTheFileInTheRoot(t *testing.T) {
 	t.Parallel()
 	root, err := os.ReadFile("../../config.example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(root) != Example {
-		t.Error("config.example.toml and relay/config/example.toml differ: copy one over the other")
+		t.Error("config.example.toml and relay/config/example.toml differ; copy one over the other")
 	}
 }
 
@@ -45,7 +45,7 @@ func TestExample_HasEveryOption(t *testing.T) {
 	all := commentedOption.ReplaceAllString(Example, "$1")
 	root, _, err := tomlpos.Parse("example.toml", []byte(all))
 	if err != nil {
-		t.Fatalf("with its comments taken away: %v", err)
+		t.Fatalf("uncommented: %v", err)
 	}
 	d := readDocument(root)
 	ps := &problems{places: d.places}
@@ -65,7 +65,7 @@ func TestExample_HasEveryOption(t *testing.T) {
 	}
 }
 
-// The webhook in the comments shows the defaults too, but for those that have none.
+// The commented webhook also shows the defaults, where there are any.
 func TestExample_WebhookHoldsTheDefaults(t *testing.T) {
 	t.Parallel()
 	var lines []string

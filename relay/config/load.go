@@ -12,19 +12,19 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// Load reads the file at path, lets environ (as os.Environ returns it) override single options, reads the files that hold
-// secrets, and validates. An empty path means no file. Every error is an *Error.
+// Load reads the file at path, applies the variables in environ, which has the form of os.Environ, reads the *_file options, and
+// validates the result. An empty path is no file. Every error is an *Error.
 func Load(path string, environ []string) (*Config, error) {
 	ps := &problems{places: places{"": {File: path}}}
 	tree := map[string]any{}
 	if path != "" {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			advice := ""
+			remedy := "check the path and its permissions"
 			if errors.Is(err, fs.ErrNotExist) {
-				advice = "; iam-relay init writes a new one"
+				remedy = "run iam-relay init to create it"
 			}
-			ps.add("", "%s%s", readReason(err), advice)
+			ps.add("", "%s; %s", readReason(err), remedy)
 			return nil, ps.err()
 		}
 		root, values, err := tomlpos.Parse(path, data)
@@ -76,7 +76,7 @@ func addSyntax(ps *problems, err error) {
 
 // addDecoding adds a problem for each value of the wrong type.
 func addDecoding(ps *problems, err error) {
-	switch e := err.(type) { //nolint:errorlint // The tree of joined errors is walked by hand.
+	switch e := err.(type) { //nolint:errorlint // walks the tree of joined errors
 	case *mapstructure.DecodeError:
 		ps.add(e.Name(), "%s", e.Unwrap().Error())
 	case interface{ Unwrap() []error }:
@@ -90,7 +90,7 @@ func addDecoding(ps *problems, err error) {
 	}
 }
 
-// readReason says why a file cannot be read, without its path.
+// readReason returns why a file cannot be read, without its path.
 func readReason(err error) string {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return "cannot be read: " + pathErr.Err.Error()

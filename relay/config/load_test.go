@@ -58,7 +58,7 @@ func TestLoad_Invalid(t *testing.T) {
 func TestLoad_MissingFile(t *testing.T) {
 	t.Parallel()
 	_, err := Load("testdata/none.toml", nil)
-	want := "testdata/none.toml: cannot be read: no such file or directory; iam-relay init writes a new one"
+	want := "testdata/none.toml: cannot be read: no such file or directory; run iam-relay init to create it"
 	if err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}
@@ -97,7 +97,7 @@ func TestLoad_MappingFilePath(t *testing.T) {
 func TestLoad_UnreadableFile(t *testing.T) {
 	t.Parallel()
 	_, err := Load("testdata", nil)
-	if want := "testdata: cannot be read: is a directory"; err == nil || err.Error() != want {
+	if want := "testdata: cannot be read: is a directory; check the path and its permissions"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}
 }
@@ -231,7 +231,7 @@ func TestLoad_InvalidEnvironment(t *testing.T) {
 		"environment variable IAM_RELAY__SOURCE__SLOTS: unknown option; did you mean IAM_RELAY__SOURCE__SLOT?",
 		"environment variable IAM_RELAY__DELIVERY__QUEUE: delivery.queue: must be a whole number",
 		"environment variable IAM_RELAY__WEBHOOK__URL: webhooks can only be set in the file; use its *_file options to keep secrets out of it",
-		"environment variable IAM_RELAY__ZEBRA: unknown option",
+		"environment variable IAM_RELAY__ZEBRA: unknown option; unset it",
 		`environment variable IAM_RELAY__DELIVERY__TIMEOUT: delivery.timeout: "5" is not a duration; write a number with its unit, such as "5s", "10m" or "24h"`,
 		`environment variable IAM_RELAY__DELIVERY__ALLOW_NETWORKS: delivery.allow_networks[0]: "intern" is not a network; write it with its prefix length, such as "10.0.0.0/8" or "192.0.2.7/32"`,
 		"environment variable IAM_RELAY__DELIVERY__IN_FLIGHT: delivery.in_flight: must be between 1 and 10000",

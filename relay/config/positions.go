@@ -8,11 +8,11 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// places maps the full name of a key or table, as delivery.timeout or webhook[0], to where it was set. The empty name
-// stands for the file.
+// places maps the full name of an option or table, such as delivery.timeout or webhook[0], to the place where it was set. The
+// empty name maps to the file.
 type places map[string]Place
 
-// of returns where the key was set, or, for a missing one, the place of the table that it is missing from.
+// of returns the place where the option was set or, if it is missing, that of the table it would be in.
 func (p places) of(key string) Place {
 	for key != "" {
 		if place, ok := p[key]; ok {
@@ -23,10 +23,10 @@ func (p places) of(key string) Place {
 	return Place{File: p[""].File}
 }
 
-// document holds the keys that a file sets.
+// document holds the keys that are set in a file, and their places.
 type document struct {
 	places places
-	keys   []string // the keys of places except elements of an array; a table comes before what it contains
+	keys   []string // in the order of the file; without elements of arrays
 }
 
 func readDocument(root *tomlpos.Node) *document {
@@ -35,7 +35,7 @@ func readDocument(root *tomlpos.Node) *document {
 	return d
 }
 
-// table notes the position of every key of a table and of the tables in it.
+// table records the place of every key in a table and in the tables below it.
 func (d *document) table(path string, table *tomlpos.Node) {
 	for _, e := range table.Entries {
 		key := join(path, e.Key)
@@ -60,25 +60,25 @@ func placeOf(at tomlpos.Position) Place { return Place{File: at.File, Line: at.L
 // element is the full name of one table of an array of tables.
 func element(key string, n int) string { return fmt.Sprintf("%s[%d]", key, n) }
 
-// checkKeys adds a problem for each key that is no option, with the one that was probably meant.
+// checkKeys adds a problem for each key that is not an option, and suggests the most similar one.
 func (d *document) checkKeys(ps *problems) {
 	for _, key := range d.keys {
 		if _, ok := find(key); ok || isTable(key) {
 			continue
 		}
 		if parent := key[:max(strings.LastIndex(key, "."), 0)]; parent != "" && !isTable(parent) {
-			continue // Its table is unknown already.
+			continue // already reported for its table
 		}
 		if near := nearest(key); near != "" {
-			ps.add(key, "there is no such option; did you mean %s?", near)
+			ps.add(key, "unknown option; did you mean %s?", near)
 		} else {
-			ps.add(key, "there is no such option")
+			ps.add(key, "unknown option; remove it")
 		}
 	}
 }
 
-// nearest returns the option or table that is meant by an unknown key: one of its own table with a similar name, or one of
-// that very name in another.
+// nearest returns the option or table that an unknown key probably stands for: one with a similar name in the same table, or one
+// with the same name in another table; "" if there is none.
 func nearest(key string) string {
 	key = index.ReplaceAllString(key, "")
 	table, name := "", key
@@ -88,8 +88,8 @@ func nearest(key string) string {
 	var siblings []string
 	elsewhere := ""
 	for _, o := range options() {
-		if rest, ok := strings.CutPrefix(o.path, table); ok {
-			sibling, _, _ := strings.Cut(rest, ".")
+		if below, ok := strings.CutPrefix(o.path, table); ok {
+			sibling, _, _ := strings.Cut(below, ".")
 			siblings = append(siblings, sibling)
 		}
 		if strings.HasSuffix(o.path, "."+name) && elsewhere == "" {
