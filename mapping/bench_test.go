@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// BenchmarkMap is the whole mapping of a transaction of one change: fold, resolve, refs, observe, map.
+// BenchmarkMap measures everything that mapping does for a transaction of one change: fold, resolve, refs, observe, map.
 func BenchmarkMap(b *testing.B) {
 	w := &world{t: b, schema: defaultSchema(b)}
 	w.mirrorRow("realms id=@a1 name=acme")

@@ -1,60 +1,14 @@
 package mapping
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Mapper maps the transactions of one database. It is for one goroutine at a time.
-type Mapper struct {
-	rules  *Rules
-	tables []*boundTable
-	byCDC  map[*cdc.Table]*boundTable
-	eval   evaluator
-	// followers are, by table, the rules with unless_followed whose cancelling change is of that table.
-	followers [][]*rule
-	// Reused from change to change:
-	differs []bool
-	matched []*rule
-	body    []byte
-	item    []byte
-	maxBody int
-}
-
-// DefaultMaxBody is how many bytes the body of an event may have unless MaxBody says otherwise.
-const DefaultMaxBody = 16 << 20
-
-// MaxBody sets how many bytes the body of an event may have. A few small rows can make a very large body, by their children and
-// by the parents that many of them share. An event whose body would be larger has none.
-func (m *Mapper) MaxBody(bytes int) { m.maxBody = bytes }
-
-// finished ends a body in the mapper's buffer. The buffer of a large one is given away rather than kept.
-func (m *Mapper) finished(body []byte) []byte {
-	if len(body) <= keptBuffer {
-		m.body = body
-		return bytes.Clone(body)
-	}
-	m.body = nil
-	return body
-}
-
-const keptBuffer = 64 << 10
-
-// boundTable is a table with the types that the database gives its columns.
-type boundTable struct {
-	table    *table
-	relation *cdc.Relation // as last seen; nil for an optional table that the database lacks
-	oids     []uint32
-	formats  []format
-	// broken is why the relation cannot be mapped: its types changed so that a condition makes no sense any more.
-	broken error
-}
-
-// Bind checks the rules against the tables that the database really has: that columns exist (optional ones may be missing),
-// that conditions compare like with like, and that a resource_id is an identifier. The error is an *[Error] with everything
-// that does not fit.
+// Bind checks the rules against the tables of a database: that the columns exist (optional ones may be missing), that
+// conditions compare values of the same type, that formats fit the column types, and that no secret is read into a payload
+// or used as a resource_id. The error is an *[Error] with all problems.
 func (r *Rules) Bind(relations []*cdc.Relation) (*Mapper, error) {
 	m := &Mapper{rules: r, maxBody: DefaultMaxBody, byCDC: make(map[*cdc.Table]*boundTable, len(r.tables))}
 	var p problems
@@ -67,16 +21,16 @@ func (r *Rules) Bind(relations []*cdc.Relation) (*Mapper, error) {
 		})
 		if i < 0 {
 			if !t.cdc.Optional {
-				p.add(t.at, "the database has no table %s.%s", t.cdc.Schema, t.name())
+				p.add(t.at, "the database has no table %s.%s; if some versions of the IAM lack it, set optional = true", t.cdc.Schema, t.name())
 			}
 			b.setTypes(nil)
-			b.guardSecrets(&p) // it may come later
+			b.checkSecrets(&p) // The table may be created later.
 			continue
 		}
 		b.relation = relations[i]
 		b.setTypes(relations[i].Types)
 		b.checkColumns(&p)
-		b.guardSecrets(&p)
+		b.checkSecrets(&p)
 	}
 	for _, t := range r.tables {
 		m.checkConditions(t, &p)
@@ -85,8 +39,9 @@ func (r *Rules) Bind(relations []*cdc.Relation) (*Mapper, error) {
 	m.followers = make([][]*rule, len(r.tables))
 	for _, e := range r.events {
 		for _, rule := range e.rules {
-			if rule.hold != nil {
-				m.followers[rule.hold.follower.index] = append(m.followers[rule.hold.follower.index], rule)
+			if rule.unlessFollowed != nil {
+				follower := rule.unlessFollowed.follower.index
+				m.followers[follower] = append(m.followers[follower], rule)
 			}
 		}
 	}
@@ -96,22 +51,11 @@ func (r *Rules) Bind(relations []*cdc.Relation) (*Mapper, error) {
 	return m, nil
 }
 
-// setTypes takes the OIDs of the table's columns; those that are missing are 0.
-func (b *boundTable) setTypes(oids []uint32) {
-	clear(b.oids)
-	copy(b.oids, oids)
-	for i := range b.formats {
-		b.formats[i] = format{columnType: kindOfOID[b.oids[i]], spec: b.table.formats[i]}
-		if b.table.cdc.Columns[i].Hash {
-			b.formats[i].columnType = columnType{kind: textKind}
-		}
-	}
-}
-
+// checkColumns reports columns that the database does not have, and formats that do not fit a column's type.
 func (b *boundTable) checkColumns(p *problems) {
 	for i, oid := range b.oids {
 		if oid == 0 && !b.table.optional[i] {
-			p.add(b.table.at, "the table %s.%s has no column %q: if this version of the IAM has none, name it under optional_columns",
+			p.add(b.table.at, "table %s.%s has no column %q; if some versions of the IAM lack it, list it under optional_columns",
 				b.table.cdc.Schema, b.table.name(), b.table.cdc.Columns[i].Name)
 		}
 		if spec := b.table.formats[i]; spec != nil && oid != 0 {
@@ -122,21 +66,21 @@ func (b *boundTable) checkColumns(p *problems) {
 	}
 }
 
-// mismatch says what a format asks for that no value of the column's type could ever be, or nothing.
+// mismatch reports why no value of the column's type could satisfy the format, or "".
 func (s *formatSpec) mismatch(column columnType) string {
 	integer := columnType{kind: intKind}
 	switch {
 	case s.bits != nil && column != integer:
-		return "names bits, but the column is no integer"
+		return "has bits, but the column is not an integer"
 	case s.min != nil && column != integer:
-		return "has a min, but the column is no integer"
+		return "has min, but the column is not an integer"
 	case len(s.oneOf) > 0 && column.kind != textKind && column.kind != intKind:
 		return "has one_of, but the column is neither text nor integer"
 	}
 	return ""
 }
 
-// checkConditions type-checks every condition on the table.
+// checkConditions type-checks every condition on a table.
 func (m *Mapper) checkConditions(t *table, p *problems) {
 	check := func(c *condition) {
 		if c == nil || m.tables[c.table.index].relation == nil {
@@ -150,13 +94,13 @@ func (m *Mapper) checkConditions(t *table, p *problems) {
 	if t == m.rules.tenant {
 		check(m.rules.rootTenant)
 	}
-	seen := map[*rule]bool{}
+	checked := map[*rule]bool{}
 	for _, rules := range t.rules {
 		for _, r := range rules {
-			if !seen[r] {
-				seen[r] = true
+			if !checked[r] {
+				checked[r] = true
 				check(r.when)
-				check(r.holdCondition())
+				check(r.delayCondition())
 			}
 		}
 	}
@@ -171,47 +115,9 @@ func (m *Mapper) checkResources(p *problems) {
 				continue
 			}
 			if !identifierOIDs[b.oids[r.resource]] {
-				p.add(e.at, "event %s: resource_id would be %s.%s, which is no uuid: name the column that identifies the resource",
+				p.add(e.at, "event %s: resource_id would be %s.%s, which is neither a uuid nor text; set resource_id to the column that identifies the resource",
 					e.name, r.table.name(), r.table.cdc.Columns[r.resource].Name)
 			}
 		}
 	}
-}
-
-// bound implements lookup.
-func (m *Mapper) bound(t *table) *boundTable { return m.tables[t.index] }
-
-// parentRow implements lookup for checks, which look at types only.
-func (m *Mapper) parentRow(*table, cdc.Key) cdc.Row { return nil }
-
-// tableOf finds the table of a change, nil if it is not mapped, and follows a change of its column types in the middle of the
-// stream.
-func (m *Mapper) tableOf(relation *cdc.Relation) (*boundTable, error) {
-	b := m.byCDC[relation.Table]
-	if b == nil {
-		t := m.rules.byName[relation.Name]
-		if t == nil || t.cdc.Schema != relation.Schema {
-			return nil, nil //nolint:nilnil // no table is no error
-		}
-		b = m.tables[t.index]
-		m.byCDC[relation.Table] = b
-	}
-	if b.relation == relation {
-		return b, b.broken
-	}
-	same := b.relation != nil && slices.Equal(relation.Types, b.oids)
-	b.relation = relation
-	if same {
-		return b, b.broken
-	}
-	b.setTypes(relation.Types)
-	var p problems
-	b.guardSecrets(&p)
-	for _, t := range m.rules.tables {
-		if t == b.table || slices.ContainsFunc(t.parents, func(p parent) bool { return p.table == b.table }) {
-			m.checkConditions(t, &p)
-		}
-	}
-	b.broken = p.err()
-	return b, b.broken
 }

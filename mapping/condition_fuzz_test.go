@@ -9,7 +9,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// fuzzedRow takes each column's value from a byte: of every kind, of the column's type and of none.
+// fuzzedRow derives the value of each column from a byte: of any kind, with or without the syntax of the column's type.
 func fuzzedRow(r *cdc.Relation, data []byte) cdc.Row {
 	row := make(cdc.Row, len(r.Columns))
 	texts := []string{"", "0", "1", "-1", "t", "f", "alice", "9223372036854775807", "99999999999999999999", "NaN", "1e999", "\xff", "{a}", long("@a1"), strings.Repeat("x", 1000)}
@@ -25,8 +25,8 @@ func fuzzedRow(r *cdc.Relation, data []byte) cdc.Row {
 	return row
 }
 
-// FuzzCondition: an expression is refused, or it has a value in every row whatever is null, absent or unknown in it, at once, and
-// the same each time.
+// FuzzCondition checks that an expression is either refused or can be evaluated quickly for every row, with null, absent and
+// unknown values, and always with the same result.
 func FuzzCondition(f *testing.F) {
 	for _, condition := range []string{
 		"row.username == 'alice'", "not row.enabled", "old != nil and old.username != row.username", "changed('email', 'username')",
@@ -42,10 +42,10 @@ func FuzzCondition(f *testing.F) {
 	}
 	w := &world{t: f, schema: defaultSchema(f)}
 	w.start()
-	// What has no value: division by zero, numbers out of range, long texts. Anything else is a fault of the check.
-	hasNone := regexp.MustCompile(`division by zero|out of range|longer than`)
+	// Evaluation may fail for these reasons only. conditionCheck must refuse anything else.
+	expected := regexp.MustCompile(`division by zero|out of range|longer than`)
 	w.mapper.OnConditionFailure(func(failure ConditionFailure) {
-		if !hasNone.MatchString(failure.Reason) {
+		if !expected.MatchString(failure.Reason) {
 			panic(failure.String())
 		}
 	})
@@ -62,21 +62,21 @@ func FuzzCondition(f *testing.F) {
 				continue
 			}
 			row, old := fuzzedRow(r, now), fuzzedRow(r, before)
-			for _, seen := range []rowChange{{op: cdc.Insert, row: row}, {op: cdc.Update, row: row, old: old}, {op: cdc.Delete, row: row, old: row}} {
-				seen.bound = w.mapper.byCDC[r.Table]
+			for _, change := range []rowChange{{op: cdc.Insert, row: row}, {op: cdc.Update, row: row, old: old}, {op: cdc.Delete, row: row, old: row}} {
+				change.bound = w.mapper.byCDC[r.Table]
 				tx := w.mapper.Begin(Commit{}, anyRows{w.mirror})
-				if seen.op == cdc.Update {
-					w.mapper.compare(seen)
+				if change.op == cdc.Update {
+					w.mapper.findDifferences(change)
 				}
-				w.mapper.eval.scope = tx.scope(seen)
+				w.mapper.eval.scope = tx.scope(change)
 				first := w.mapper.eval.holds(c)
 				if second := w.mapper.eval.holds(c); second != first {
-					t.Errorf("%s: %t, and the second time %t", seen.op, first, second)
+					t.Errorf("%s: first %t, then %t", change.op, first, second)
 				}
 			}
 		}
 		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("it took %s", took)
+			t.Errorf("evaluation took %s", took)
 		}
 	})
 }

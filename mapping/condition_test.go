@@ -6,7 +6,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// TestCondition_Values covers what a condition sees, nulls above all: a null in a row must never stop the stream.
+// TestCondition_Values covers the values of conditions, above all with nulls: a null in a row must not make evaluation fail.
 func TestCondition_Values(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
@@ -69,11 +69,11 @@ func TestCondition_Values(t *testing.T) {
 				t.Fatal(err)
 			}
 			tx := w.mapper.Begin(Commit{}, &fetched{w: w, mirror: w.mirror, anything: true})
-			seen := rowChange{bound: w.mapper.byCDC[r.Table], op: cdc.Update, row: row, old: old}
-			w.mapper.compare(seen)
+			change := rowChange{bound: w.mapper.byCDC[r.Table], op: cdc.Update, row: row, old: old}
+			w.mapper.findDifferences(change)
 			var failed []ConditionFailure
 			w.mapper.OnConditionFailure(func(f ConditionFailure) { failed = append(failed, f) })
-			w.mapper.eval.scope = tx.scope(seen)
+			w.mapper.eval.scope = tx.scope(change)
 			if got := w.mapper.eval.holds(c); got != test.want || failed != nil {
 				t.Errorf("got %t, %v; want %t", got, failed, test.want)
 			}

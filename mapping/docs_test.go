@@ -10,7 +10,7 @@ import (
 
 var tomlBlock = regexp.MustCompile("(?ms)^```toml\n(.*?)^```$")
 
-// Every TOML block of the documentation of the language is a mapping that loads.
+// Every TOML block in docs/mapping.md must be a valid mapping.
 func TestLoad_Documentation(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/mapping.md")
@@ -19,7 +19,7 @@ func TestLoad_Documentation(t *testing.T) {
 	}
 	blocks := tomlBlock.FindAllSubmatch(page, -1)
 	if len(blocks) == 0 {
-		t.Fatal("docs/mapping.md has no TOML block")
+		t.Fatal("docs/mapping.md contains no TOML block")
 	}
 	for i, block := range blocks {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

@@ -6,65 +6,66 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Event is one documented event, made of the row changes of one transaction.
+// Event is a documented event that a transaction caused.
 type Event struct {
-	// Index numbers the events of a transaction from 0, in the order of the changes that made them; a grouped one has the place of
-	// its first row, and is emitted later than that. With the commit LSN the index makes the event's identity, so it depends on
-	// nothing but the transaction and the rules.
+	// Index numbers the events of a transaction from 0, in the order of the changes that caused them. A grouped event has the
+	// index of its first row and is emitted later. The event's identity is made of the commit LSN and the index, so the index
+	// depends only on the transaction and the rules.
 	Index int
 	Name  string
-	// Tenant is the key of the tenant row (the realm's id). Empty where it could not be resolved: such an event is kept and
-	// shown, never delivered.
+	// Tenant is the key of the tenant's row (the id of the realm). It is empty if the tenant could not be found: such an
+	// event is stored and shown, but never delivered.
 	Tenant cdc.Key
-	// TenantName is what people call the tenant: the column that the mapping's tenant_name names. Empty where unknown.
+	// TenantName is the value of the column that the mapping's tenant_name names, or empty.
 	TenantName string
-	// Resource is what the payload calls resource_id.
+	// Resource is the resource_id of the payload.
 	Resource string
-	// ToRoot: the root tenant's webhooks hear it too (a tenant created or deleted).
+	// ToRoot is set if the event also goes to the webhooks of root tenants (a tenant was created or deleted).
 	ToRoot bool
-	// Body is the payload exactly as it is sent and signed; nil if it would be larger than [Mapper.MaxBody] allows.
+	// Body is the payload exactly as it is sent and signed, or nil if it would exceed [Mapper.MaxBody].
 	Body []byte
 	// Hold is set on an event that a later change may cancel (unless_followed), else nil.
 	Hold *Hold
 }
 
-// Hold says for how long an event waits, and for what.
+// Hold describes how long an event is delayed, and which change cancels it.
 type Hold struct {
-	// Match is what a cancelling change carries; compare with Transaction.Follows.
+	// Match is compared with the result of Transaction.Follows.
 	Match string
-	// Within is counted from the commit time of the held event's transaction to that of the cancelling one.
+	// Within is the time from the commit of the delayed event's transaction to the commit of the cancelling one.
 	Within time.Duration
 }
 
-// Rows gives the rows that are not in the transaction itself: the mirror as of just before it.
+// Rows provides rows that are not part of the transaction: the mirror as it was just before the transaction.
 type Rows interface {
 	// Row returns the mirrored row, or nil.
 	Row(table *cdc.Table, key cdc.Key) cdc.Row
-	// Children returns the rows of table whose column by (an index into its Columns) holds the parent's key, in key order.
+	// Children returns the rows of the table whose column by (an index into its Columns) holds the parent's key, in key order.
 	Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
-	// Former returns them as they were before the transaction.
+	// Former returns the children as they were before the transaction.
 	Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
 }
 
-// PartialRows is implemented by Rows that do not return children which take too much memory. Partly reports whether the last
-// Children left some out: an event that collects them has no body.
+// PartialRows is implemented by Rows that may omit children to limit memory. Partly reports whether the last call of
+// Children omitted some; an event that collects them has no body.
 type PartialRows interface{ Partly() bool }
 
-// Ref names a row of the mirror that mapping needs.
+// Ref refers to rows of the mirror that mapping needs.
 type Ref struct {
 	Table *cdc.Table
 	Key   cdc.Key
-	// By is 0 for the row with that key; else the rows of Table whose column By (an index into its Columns, never 0) holds Key.
+	// By is 0 for the row with that key. Otherwise the Ref stands for the rows of Table whose column By (an index into its
+	// Columns, never 0) holds Key.
 	By int
-	// Before: as they were before the transaction.
+	// Before asks for the rows as they were before the transaction.
 	Before bool
 }
 
-// Commit is the transaction that changes belong to.
+// Commit identifies the transaction that changes belong to.
 type Commit struct {
 	LSN  cdc.LSN
 	Time time.Time
-	// Reconciled: the changes are net differences of a span of time, not one transaction. What may not have been done together
-	// has its single events, not the grouped one that stands for them.
+	// Reconciled is set if the changes are the net differences of a period and not of one transaction. Rows that were perhaps
+	// not changed together cause single events instead of a grouped one.
 	Reconciled bool
 }

@@ -2,15 +2,15 @@ package mapping
 
 import "github.com/iam-relay/iam-relay/cdc"
 
-// Fold reduces the changes of a transaction to at most one net change per row, at the place of the row's first change, so that a
-// parent inserted before its child stays before it. A row inserted and deleted again is no change at all; a row deleted and
-// inserted again is an update.
+// Fold reduces the changes of a transaction to at most one net change per row, at the position of the row's first change, so
+// that a parent that was inserted before its child stays before it. A row that was inserted and deleted again leaves no
+// change; a row that was deleted and inserted again is an update.
 //
-// Values that a later change left out as Unchanged are taken from the earlier one, also across a change of the key. Those that
-// remain Unchanged are older than the transaction: [Resolve] finds them.
+// A value that a later change left out as Unchanged is taken from the earlier one, also if the key changed in between.
+// Values that remain Unchanged are older than the transaction; [Resolve] fills them.
 //
-// A Truncate ends the rows of its table that came before it, and is dropped; expand it into deletes of the mirrored rows before
-// folding. The result reuses the given slice.
+// A Truncate deletes the rows of its table that were changed before it, and is dropped. The caller must expand it into
+// deletes of the mirrored rows before folding. The result reuses the given slice.
 func Fold(changes []cdc.Change) ([]cdc.Change, error) {
 	lineage := NewLineage(cdc.NewRowStore("", 0))
 	for i := range changes {
@@ -23,17 +23,18 @@ func Fold(changes []cdc.Change) ([]cdc.Change, error) {
 			}
 		}
 	}
-	f := Folding{net: changes[:0]} // which never overtakes what is read
+	f := Folding{net: changes[:0]} // It never overtakes the changes that Add reads.
 	f.Add(changes)
 	kept := f.Net()
 	clear(changes[len(kept):])
 	return kept, nil
 }
 
-// Folding is a Fold of changes that come piece by piece, in their order, after a [Lineage]. It holds what it keeps of each row,
-// however often the row changes, and looks at each key on its own, so the changes of some keys can be folded without the others.
+// Folding does the work of Fold for changes that arrive in parts, in their order and after a [Lineage]. Its memory depends on
+// the number of rows, not on the number of changes. Each key is folded on its own, so the changes of some keys can be folded
+// without the others.
 type Folding struct {
-	states map[rowID]*folded
+	states map[rowID]*foldState
 	net    []cdc.Change
 }
 
@@ -42,16 +43,16 @@ type rowID struct {
 	key   cdc.Key
 }
 
-// folded is what a Folding knows of a row.
-type folded struct {
-	existed bool
-	out     int // The row's place in the result.
+// foldState is the state of a row in a Folding.
+type foldState struct {
+	existed bool // before the transaction
+	index   int  // of the net change
 }
 
-// Add takes the next changes. It fills values in their rows; the slice itself is not kept.
+// Add adds the next changes. It fills values in their rows but does not keep the slice.
 func (f *Folding) Add(changes []cdc.Change) {
 	if f.states == nil {
-		f.states = make(map[rowID]*folded, len(changes))
+		f.states = make(map[rowID]*foldState, len(changes))
 	}
 	for _, c := range changes {
 		if c.Op == cdc.Truncate {
@@ -65,7 +66,7 @@ func (f *Folding) Add(changes []cdc.Change) {
 func (f *Folding) truncate(table *cdc.Table) {
 	for id, s := range f.states {
 		if id.table == table {
-			f.net[s.out].Op, f.net[s.out].New = cdc.Delete, nil
+			f.net[s.index].Op, f.net[s.index].New = cdc.Delete, nil
 		}
 	}
 }
@@ -74,11 +75,11 @@ func (f *Folding) add(c cdc.Change) {
 	id := rowID{c.Relation.Table, c.Key}
 	s := f.states[id]
 	if s == nil {
-		f.states[id] = &folded{existed: c.Op != cdc.Insert, out: len(f.net)}
+		f.states[id] = &foldState{existed: c.Op != cdc.Insert, index: len(f.net)}
 		f.net = append(f.net, c)
 		return
 	}
-	net := &f.net[s.out]
+	net := &f.net[s.index]
 	net.Relation = c.Relation
 	switch c.Op {
 	case cdc.Delete:
@@ -97,13 +98,12 @@ func (f *Folding) add(c cdc.Change) {
 
 // Net ends the folding and returns the net changes.
 func (f *Folding) Net() []cdc.Change {
-	// Rows that neither were there before nor are after leave nothing.
 	kept := f.net[:0]
 	for i := range f.net {
 		c := &f.net[i]
 		if c.Op == cdc.Delete {
 			if s := f.states[rowID{c.Relation.Table, c.Key}]; !s.existed {
-				continue
+				continue // The row was inserted and deleted in this transaction.
 			}
 			c.Moved, c.From = false, ""
 		}
@@ -112,7 +112,7 @@ func (f *Folding) Net() []cdc.Change {
 	return kept
 }
 
-// fillUnchanged puts the known values of older where row says Unchanged.
+// fillUnchanged replaces the Unchanged values of row by the known values of older.
 func fillUnchanged(row, older cdc.Row) {
 	for i := range row {
 		if row[i].Kind == cdc.Unchanged && i < len(older) && older[i].Kind != cdc.Absent {

@@ -19,15 +19,15 @@ var foldTable = &cdc.Table{
 
 var foldRelation = &cdc.Relation{Table: foldTable, Types: []uint32{25, 25, 25}}
 
-// database applies changes one after the other, as PostgreSQL does, and records what the log would say.
+// database applies changes one after the other, as PostgreSQL does, and records what the WAL would contain.
 type database struct {
 	rows mirror
-	log  []cdc.Change
+	wal  []cdc.Change
 }
 
 func (d *database) record(c cdc.Change) {
-	c.Seq, c.Relation = len(d.log), foldRelation
-	d.log = append(d.log, c)
+	c.Seq, c.Relation = len(d.wal), foldRelation
+	d.wal = append(d.wal, c)
 }
 
 func (d *database) step(t *rapid.T) {
@@ -72,9 +72,9 @@ func (d *database) step(t *rapid.T) {
 	d.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: logged, Moved: true, From: key})
 }
 
-// TestFold_EqualsAllChanges: the folded and resolved changes lead from the rows before to the rows after, with one change
-// per row, none of them idle.
-func TestFold_EqualsAllChanges(t *testing.T) {
+// The folded and resolved changes must lead from the rows before to the rows after, with one change per row and no change that
+// changes nothing.
+func TestFold_HasSameEffectAsAllChanges(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		d := &database{rows: mirror{foldTable: {}}}
@@ -85,28 +85,28 @@ func TestFold_EqualsAllChanges(t *testing.T) {
 		for key, row := range d.rows[foldTable] {
 			before[foldTable][key] = slices.Clone(row)
 		}
-		d.log = nil
+		d.wal = nil
 		for range rapid.IntRange(0, 12).Draw(t, "steps") {
 			d.step(t)
 		}
-		seen, place := map[cdc.Key]bool{}, -1
+		seen, seq := map[cdc.Key]bool{}, -1
 		after := mirror{foldTable: {}}
 		maps.Copy(after[foldTable], before[foldTable])
-		for _, c := range foldParts(t, d.log) {
-			if seen[c.Key] || c.Seq <= place {
+		for _, c := range foldParts(t, d.wal) {
+			if seen[c.Key] || c.Seq <= seq {
 				t.Fatalf("a second change of row %s, or out of order", c.Key)
 			}
-			seen[c.Key], place = true, c.Seq
+			seen[c.Key], seq = true, c.Seq
 			old := before.row(foldTable, c.Key)
 			if c.Moved {
 				ResolveFrom(&c, before.row(foldTable, c.From))
 			}
 			changed := Resolve(&c, old)
 			if (c.Op == cdc.Insert) != (old == nil) {
-				t.Fatalf("%s of row %s, which was %v before", c.Op, c.Key, old)
+				t.Fatalf("%s of row %s, whose old row is %v", c.Op, c.Key, old)
 			}
 			if !changed && !slices.Equal(c.New, old) {
-				t.Fatalf("row %s counts as unchanged: %v, was %v", c.Key, c.New, old)
+				t.Fatalf("row %s is reported as unchanged: %v, was %v", c.Key, c.New, old)
 			}
 			after.apply([]cdc.Change{c})
 		}
@@ -116,7 +116,7 @@ func TestFold_EqualsAllChanges(t *testing.T) {
 	})
 }
 
-func TestFold_TruncateEndsEarlierRows(t *testing.T) {
+func TestFold_TruncateDeletesEarlierRows(t *testing.T) {
 	t.Parallel()
 	row := cdc.Row{cdc.TextValue("1"), cdc.NullValue, cdc.NullValue}
 	got := fold(t, []cdc.Change{
@@ -134,13 +134,13 @@ func TestFold_TruncateEndsEarlierRows(t *testing.T) {
 	}
 }
 
-func TestResolve_RowThatTheMirrorLacks(t *testing.T) {
+func TestResolve_RowNotInMirror(t *testing.T) {
 	t.Parallel()
 	table := &cdc.Table{Name: "t", KeyColumns: 2, Columns: []cdc.Column{{Name: "a"}, {Name: "b"}, {Name: "c"}}}
 	relation := &cdc.Relation{Table: table, Types: []uint32{25, 25, 25}}
 	c := cdc.Change{Op: cdc.Delete, Relation: relation, Key: cdc.MakeKey(`x\`, "y\x1fz")}
 	if !Resolve(&c, nil) {
-		t.Fatal("a delete is no idle change")
+		t.Fatal("a delete is reported as unchanged")
 	}
 	want := cdc.Row{cdc.TextValue(`x\`), cdc.TextValue("y\x1fz"), {}}
 	if diff := cmp.Diff(want, c.Old); diff != "" {
@@ -148,8 +148,8 @@ func TestResolve_RowThatTheMirrorLacks(t *testing.T) {
 	}
 }
 
-// A row whose key changes twice left its large value under the first key.
-func TestFold_KeyThatChangesTwice(t *testing.T) {
+// The large value of a row whose key changes twice is found under the first key.
+func TestFold_KeyChangesTwice(t *testing.T) {
 	t.Parallel()
 	row := func(id string) cdc.Row { return cdc.Row{cdc.TextValue(id), cdc.NullValue, {Kind: cdc.Unchanged}} }
 	got := fold(t, []cdc.Change{
@@ -176,17 +176,17 @@ func fold(t testing.TB, changes []cdc.Change) []cdc.Change {
 	return net
 }
 
-// foldParts folds as it is done with a transaction that is too large to keep: after a lineage, the keys one by one, in any pieces,
-// with rows that are kept in a file.
-func foldParts(t *rapid.T, log []cdc.Change) []cdc.Change {
+// foldParts folds in the way of a transaction that is too large for memory: after a lineage, key by key, in parts of any size,
+// with rows in a file.
+func foldParts(t *rapid.T, wal []cdc.Change) []cdc.Change {
 	rows := cdc.NewRowStore("", rapid.IntRange(0, 1).Draw(t, "row limit"))
 	defer rows.Close()
 	lineage := NewLineage(rows)
-	for i := range log {
-		lineage.Expect(&log[i])
+	for i := range wal {
+		lineage.Expect(&wal[i])
 	}
 	parts := map[cdc.Key][]cdc.Change{}
-	for _, c := range log {
+	for _, c := range wal {
 		if err := lineage.Follow(&c); err != nil {
 			t.Fatal(err)
 		}

@@ -8,36 +8,36 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// formatSpec is what a [tables.X.format] entry asks for. The zero value follows the column's type.
+// formatSpec is an entry of [tables.NAME.format].
 type formatSpec struct {
-	// bits are the names of an integer's bits, lowest first, as JSON strings. Bit n without a name is unknown_n.
+	// bits holds the names of an integer's bits as JSON strings, lowest bit first. Bit n without a name is "unknown_n".
 	bits []string
-	// null is the JSON written in place of null.
+	// null is the JSON to write instead of null, or empty.
 	null string
-	// oneOf are the values that are passed on; any other becomes the JSON in other. Of an array they are the elements, others
-	// are dropped.
+	// oneOf lists the values to write as they are; any other value is written as other. In an array, other elements are
+	// dropped.
 	oneOf []string
-	// min is the least integer that is passed on, nil for any; one below becomes other.
-	min   *int64
+	// min is the smallest integer to write as it is, or nil; a smaller one is written as other.
+	min *int64
+	// other is JSON.
 	other string
 }
 
-// format writes one column's values.
+// format writes the values of one column.
 type format struct {
 	columnType
 	spec *formatSpec
 }
 
-// appendValue appends a value as JSON. A value that is not what its type promises is written as a string, so that the body
-// is valid JSON whatever the database holds.
+// appendValue appends a value as JSON. A value that does not have the syntax of its type is written as a string, so that the
+// body is always valid JSON.
 func (f *format) appendValue(dst []byte, v cdc.Value) []byte {
 	if f.spec != nil {
-		return f.appendSpecial(dst, v)
+		return f.appendFormatted(dst, v)
 	}
 	if v.Kind != cdc.Text {
 		return append(dst, "null"...)
@@ -45,7 +45,7 @@ func (f *format) appendValue(dst []byte, v cdc.Value) []byte {
 	return f.appendText(dst, v.Text)
 }
 
-func (f *format) appendSpecial(dst []byte, v cdc.Value) []byte {
+func (f *format) appendFormatted(dst []byte, v cdc.Value) []byte {
 	s := f.spec
 	switch {
 	case v.Kind != cdc.Text && s.null != "":
@@ -61,16 +61,16 @@ func (f *format) appendSpecial(dst []byte, v cdc.Value) []byte {
 			return append(dst, s.other...)
 		}
 	case len(s.oneOf) > 0 && f.array:
-		return f.appendSome(dst, v.Text)
+		return f.appendAllowedElements(dst, v.Text)
 	case len(s.oneOf) > 0 && !slices.Contains(s.oneOf, v.Text):
 		return append(dst, s.other...)
 	}
 	return f.appendText(dst, v.Text)
 }
 
-// appendSome writes those elements of an array that one_of names. An array in which one stands twice, or of which none is
-// left, becomes other.
-func (f *format) appendSome(dst []byte, text string) []byte {
+// appendAllowedElements writes the elements of an array that one_of lists. An array in which one of them occurs twice, or in
+// which none occurs, is written as other.
+func (f *format) appendAllowedElements(dst []byte, text string) []byte {
 	list, ok := appendArray(nil, text, textKind)
 	var elements []*string
 	if !ok || json.Unmarshal(list, &elements) != nil {
@@ -140,13 +140,13 @@ func appendScalar(dst []byte, text string, kind valueKind) []byte {
 	return appendString(dst, text)
 }
 
-// appendBits writes the names of the set bits as an array. A bit without a name is shown by its number: leaving it out would
-// tell a receiver that it is not set.
+// appendBits writes the names of the set bits as an array. A set bit without a name is written with its number: a receiver
+// would take a missing bit as not set.
 func appendBits(dst []byte, text string, names []string) []byte {
 	dst = append(dst, '[')
 	set, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		set = 0 // Null, or no number: no bit is set.
+		set = 0 // null, or not a number
 	}
 	first := true
 	for i := range 64 {
@@ -166,73 +166,8 @@ func appendBits(dst []byte, text string, names []string) []byte {
 	return append(dst, ']')
 }
 
-// appendTimestamp turns "2026-08-20 13:54:00.12" or "2026-08-20 13:54:00.12+00" into RFC 3339 with Z and 0, 3 or 6 digits
-// of a second, the shortest that is exact, as chrono's serde and FerrisKey write it. What RFC 3339 cannot say (infinity,
-// years before 1 or after 9999) stays PostgreSQL's text.
-func appendTimestamp(dst []byte, text string) []byte {
-	const seconds = len("2026-08-20 13:54:00")
-	body, zone := text, ""
-	if len(text) > seconds {
-		if i := strings.IndexAny(text[seconds:], "+- "); i >= 0 {
-			body, zone = text[:seconds+i], text[seconds+i:]
-		}
-	}
-	if !isTimestamp(body) {
-		return appendString(dst, text)
-	}
-	if zone != "" && zone != "+00" {
-		t, err := time.Parse("2006-01-02 15:04:05.999999Z07", text)
-		if err != nil {
-			t, err = time.Parse("2006-01-02 15:04:05.999999Z07:00", text)
-		}
-		if err != nil {
-			return appendString(dst, text)
-		}
-		dst = append(dst, '"')
-		dst = appendTime(dst, t)
-		return append(dst, '"')
-	}
-	dst = append(dst, '"')
-	dst = append(dst, body[:10]...)
-	dst = append(dst, 'T')
-	dst = append(dst, body[11:]...)
-	if fraction := len(body) - seconds - 1; fraction > 0 && fraction != 3 && fraction != 6 {
-		for range 3 - (fraction % 3) {
-			dst = append(dst, '0')
-		}
-	}
-	return append(dst, 'Z', '"')
-}
-
-// isTimestamp reports whether text is "2026-08-20 13:54:00", with or without up to six digits of a second.
-func isTimestamp(text string) bool {
-	const shape = "dddd-dd-dd dd:dd:dd.dddddd"
-	if len(text) < len("dddd-dd-dd dd:dd:dd") || len(text) > len(shape) || text[len(text)-1] == '.' {
-		return false
-	}
-	for i := range len(text) {
-		if c := text[i]; c != shape[i] && (shape[i] != 'd' || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
-}
-
-// appendTime writes t in the same form. PostgreSQL's times have microseconds.
-func appendTime(dst []byte, t time.Time) []byte {
-	t = t.UTC().Truncate(time.Microsecond)
-	layout := "2006-01-02T15:04:05Z"
-	switch {
-	case t.Nanosecond()%int(time.Millisecond) != 0:
-		layout = "2006-01-02T15:04:05.000000Z"
-	case t.Nanosecond() != 0:
-		layout = "2006-01-02T15:04:05.000Z"
-	}
-	return t.AppendFormat(dst, layout)
-}
-
-// appendUUID writes the first 128 bits of a hash (64 hexadecimal digits) in the form of a uuid, for receivers whose type
-// for the field is one.
+// appendUUID writes the first 128 bits of a hash of 64 hexadecimal digits in the form of a uuid, for receivers that expect a
+// uuid in the field.
 func appendUUID(dst []byte, v cdc.Value) []byte {
 	if v.Kind != cdc.Text {
 		return append(dst, "null"...)

@@ -10,24 +10,22 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/iam-relay/iam-relay/cdc"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected events in testdata")
 
-// TestGolden runs every testdata/golden/*.txt: the mirror as it is, then transactions, each followed by the events that it must
-// make, bodies to the byte. Sections begin with "== name"; `go test -update` rewrites the events.
+// TestGolden runs every testdata/golden/*.txt: rows of the mirror, then transactions, each followed by its expected events with
+// the exact bodies. Sections begin with "== name"; `go test -update` rewrites the events.
 //
 //	== options     preset=… resource_id=… drop=…        (default: preset=ferriskey)
 //	== mapping     a mapping file in TOML
 //	== schema      tables as in ferriskey.schema        (default: that file)
-//	== mirror      table column=value …                 columns that are not given get their type's plain value
+//	== mirror      table column=value …                 other columns have the default value of their type
 //	== transaction insert|update|delete table column=value …
-//	== reconciled  the same, as what a comparison has found
+//	== reconciled  the same, as differences found by a reconciliation
 //	== events
 //
-// @xy is a uuid that ends in xy; ~ is a value that the log leaves out as unchanged.
+// @xy is a uuid that ends in xy; ~ is an unchanged large value, which the WAL does not contain.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/golden/*.txt")
@@ -55,14 +53,14 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// runGolden returns the case's source with the events that the mapping really makes.
+// runGolden returns the source of the case with the events that the mapping makes.
 func runGolden(t *testing.T, source string) string {
 	t.Helper()
 	var out strings.Builder
 	w := &world{t: t, options: Options{}, schema: defaultSchema(t)}
 	for _, s := range sections(source) {
 		if s.name == "events" {
-			continue // They follow each transaction anew.
+			continue // Written after each transaction.
 		}
 		out.WriteString(strings.TrimRight(s.raw, "\n"))
 		out.WriteString(strings.Repeat("\n", min(len(s.raw), 2)))
@@ -133,7 +131,7 @@ func (w *world) describe(e Event) string {
 		w.t.Errorf("body of %s is not compact: %v", e.Name, err)
 	}
 	if body.ResourceID != nil && *body.ResourceID != e.Resource {
-		w.t.Errorf("resource_id %q in the body, %q beside it", *body.ResourceID, e.Resource)
+		w.t.Errorf("resource_id is %q in the body and %q in the event", *body.ResourceID, e.Resource)
 	}
 	var s strings.Builder
 	s.WriteString(e.Name + " tenant=" + short(string(e.Tenant)) + " (" + e.TenantName + ") resource=" + short(e.Resource))
@@ -141,7 +139,7 @@ func (w *world) describe(e Event) string {
 		s.WriteString(" to-root")
 	}
 	if e.Hold != nil {
-		s.WriteString(" held=" + e.Hold.Within.String() + " match=" + w.matchName(e.Hold.Match))
+		s.WriteString(" delayed=" + e.Hold.Within.String() + " match=" + w.matchName(e.Hold.Match))
 	}
 	s.WriteString("\n")
 	s.Write(e.Body)
@@ -149,7 +147,7 @@ func (w *world) describe(e Event) string {
 	return s.String()
 }
 
-// matchName numbers match keys by first appearance: their text is a hash.
+// matchName names match keys A, B, … in the order of their first appearance.
 func (w *world) matchName(match string) string {
 	for i, m := range w.matches {
 		if m == match {
@@ -158,43 +156,4 @@ func (w *world) matchName(match string) string {
 	}
 	w.matches = append(w.matches, match)
 	return string(rune('A' + len(w.matches) - 1))
-}
-
-var _ Rows = (*fetched)(nil)
-
-// fetched are the rows that Refs and RefsOf named. Asking for any other is a fault: the relay would not have it.
-type fetched struct {
-	w        *world
-	mirror   mirror
-	allowed  map[Ref]bool
-	former   mirror // as before the transaction, where the mirror is as after it
-	anything bool
-}
-
-func (f *fetched) Row(table *cdc.Table, key cdc.Key) cdc.Row {
-	if !f.anything && !f.allowed[Ref{Table: table, Key: key}] {
-		f.w.t.Errorf("mapping asked for %s %s, which Refs had not named", table.Name, key)
-	}
-	return f.mirror.row(table, key)
-}
-
-func (f *fetched) Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
-	if !f.anything && !f.allowed[Ref{Table: table, Key: parent, By: by}] && !f.allowed[Ref{Table: table, Key: parent, By: by, Before: true}] {
-		f.w.t.Errorf("mapping asked for the former children of %s in %s, which Refs had not named", parent, table.Name)
-	}
-	return f.before().children(table, by, parent)
-}
-
-func (f *fetched) before() mirror {
-	if f.former != nil {
-		return f.former
-	}
-	return f.mirror
-}
-
-func (f *fetched) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
-	if !f.anything && !f.allowed[Ref{Table: table, Key: parent, By: by}] {
-		f.w.t.Errorf("mapping asked for the children of %s in %s, which Refs had not named", parent, table.Name)
-	}
-	return f.mirror.children(table, by, parent)
 }

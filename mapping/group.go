@@ -7,15 +7,16 @@ import (
 )
 
 const (
-	// maxGroup and maxGroupBytes bound a grouped event: more rows, or more data, make several of them. Data is cut so that the
-	// default limit of what is sent, 256 KiB, is kept.
+	// maxGroup and maxGroupBytes limit a grouped event; more rows or more data make several events. The byte limit keeps an
+	// event below 256 KiB, the default limit of a delivery.
 	maxGroup      = 10_000
 	maxGroupBytes = 240 << 10
-	// maxGroupsBytes bounds the data of all grouped events in the making. Beyond it, each is emitted as its next row comes.
+	// maxGroupsBytes limits the data of all unfinished grouped events of a transaction. Beyond it, the next row of a group
+	// completes its event.
 	maxGroupsBytes = 4 << 20
 )
 
-// groupKey names the rows that may become one event.
+// groupKey identifies the rows that may become one event.
 type groupKey struct {
 	event  *event
 	tenant cdc.Key
@@ -23,18 +24,19 @@ type groupKey struct {
 
 // groupedRows are the rows of one tenant that may become one event.
 type groupedRows struct {
-	// count is how many there are in the transaction, mapped how many of them have passed through Map.
+	// count is the number of rows in the transaction, mapped the number of those that Map has seen.
 	count, mapped int
-	// items are the data, comma-separated, of the event in the making, inItems how many. index is reserved at the first of them.
+	// items holds the data of the unfinished event, separated by commas; inItems is the number of its rows. index is reserved
+	// for the event when its first row is added.
 	items    []byte
 	inItems  int
 	index    int
-	tooLarge bool // items is one row's data that is larger than a body may be, and not kept
+	tooLarge bool // The data of the only row exceeds the limit of a body and was dropped.
 }
 
-// Group counts the rows that grouped events are made of. All changes pass through it between Observe and Map, in the same chunks,
-// where Grouping says so: Map must know at the first row of a group whether it becomes one event, which then has the position of
-// that row.
+// Group counts the rows of grouped events. If Grouping returns true, all changes must pass through Group after Observe and
+// before Map, in the same chunks: Map must know at the first row of a group whether the rows become one event, because the
+// event has the index of that row.
 func (t *Transaction) Group(changes []cdc.Change) error {
 	for i := range changes {
 		c := &changes[i]
@@ -45,7 +47,7 @@ func (t *Transaction) Group(changes []cdc.Change) error {
 	return nil
 }
 
-// Grouping reports whether the changes observed may make a grouped event.
+// Grouping reports whether the observed changes may make a grouped event.
 func (t *Transaction) Grouping() bool {
 	for index, n := range t.candidates {
 		if n >= t.m.rules.events[index].group {
@@ -56,11 +58,11 @@ func (t *Transaction) Grouping() bool {
 }
 
 func (t *Transaction) groupChange(c *cdc.Change) error {
-	seen, ok, err := t.m.see(c)
-	if err != nil || !ok || !t.mayGroup(seen) {
+	change, ok, err := t.m.rowChangeOf(c)
+	if err != nil || !ok || !t.mayGroup(change) {
 		return err
 	}
-	matched := t.match(seen)
+	matched := t.matchingRules(change)
 	if len(matched) == 0 {
 		return nil
 	}
@@ -70,8 +72,8 @@ func (t *Transaction) groupChange(c *cdc.Change) error {
 			continue
 		}
 		if tenant == nil {
-			of := t.m.tenantOf(t, seen.bound.table, seen.row)
-			tenant = &of
+			key := t.m.tenantOf(t, change.bound.table, change.row)
+			tenant = &key
 		}
 		key := groupKey{r.event, *tenant}
 		if t.groups == nil {
@@ -85,8 +87,8 @@ func (t *Transaction) groupChange(c *cdc.Change) error {
 	return nil
 }
 
-func (t *Transaction) mayGroup(seen rowChange) bool {
-	for _, r := range seen.bound.table.rules[seen.op] {
+func (t *Transaction) mayGroup(change rowChange) bool {
+	for _, r := range change.bound.table.rules[change.op] {
 		if r.event.group > 0 && t.candidates[r.event.index] >= r.event.group {
 			return true
 		}
@@ -94,25 +96,31 @@ func (t *Transaction) mayGroup(seen rowChange) bool {
 	return false
 }
 
-// grouped returns the rows that the change belongs to as one of a grouped event, or nil if they are too few.
-func (t *Transaction) grouped(r *rule, tenant cdc.Key) *groupedRows {
+// groupsBy reports whether the rule groups the rows of this transaction. The differences that a reconciliation found were
+// perhaps not made together, so a grouped event does not replace their single events.
+func (t *Transaction) groupsBy(r *rule) bool {
+	return r.event.group > 0 && !(t.commit.Reconciled && len(r.event.insteadOf) > 0)
+}
+
+// groupOf returns the group of rows that the rule makes one event of, or nil if there are too few rows.
+func (t *Transaction) groupOf(r *rule, tenant cdc.Key) *groupedRows {
 	if g := t.groups[groupKey{r.event, tenant}]; g != nil && g.count >= r.event.group {
 		return g
 	}
 	return nil
 }
 
-// addToGroup adds a row, and emits the events that it completes.
-func (t *Transaction) addToGroup(g *groupedRows, r *rule, tenant cdc.Key, seen rowChange, emit func(Event) error) error {
+// addToGroup adds a row to its group, and emits the events that are complete.
+func (t *Transaction) addToGroup(g *groupedRows, r *rule, tenant cdc.Key, change rowChange, emit func(Event) error) error {
 	render := renderer{t: t}
-	item := render.data(t.m.item[:0], r.data, seen.bound, seen.row, seen.op == cdc.Delete)
-	if t.m.item = item; cap(item) > keptBuffer {
+	item := render.data(t.m.item[:0], r.data, change.bound, change.row, change.op == cdc.Delete)
+	if t.m.item = item; cap(item) > maxKeptBuffer {
 		t.m.item = nil
 	}
 	if render.err != nil {
 		return render.err
 	}
-	// Where events are cut does not depend on how large a body may be, so that their identities do not either.
+	// The boundaries between events must not depend on the limit of a body, because event ids depend on the boundaries.
 	alone := len(item) >= maxGroupBytes
 	if g.inItems > 0 && len(g.items)+len(item) >= maxGroupBytes {
 		if err := t.emitGroup(g, r, tenant, emit); err != nil {
@@ -121,34 +129,35 @@ func (t *Transaction) addToGroup(g *groupedRows, r *rule, tenant cdc.Key, seen r
 	}
 	before := len(g.items)
 	if g.inItems == 0 {
-		g.index = t.reserve()
+		g.index = t.nextIndex()
 	} else {
 		g.items = append(g.items, ',')
 	}
 	g.inItems++
 	g.mapped++
-	if g.tooLarge = render.over(item); !g.tooLarge {
+	if g.tooLarge = render.exceeds(item); !g.tooLarge {
 		g.items = append(g.items, item...)
 	}
-	if t.inGroups += len(g.items) - before; !alone && g.inItems < maxGroup && g.mapped < g.count && t.inGroups < maxGroupsBytes {
+	t.groupBytes += len(g.items) - before
+	if !alone && g.inItems < maxGroup && g.mapped < g.count && t.groupBytes < maxGroupsBytes {
 		return nil
 	}
 	return t.emitGroup(g, r, tenant, emit)
 }
 
 func (t *Transaction) emitGroup(g *groupedRows, r *rule, tenant cdc.Key, emit func(Event) error) error {
-	e := t.event(r, tenant)
+	e := t.newEvent(r, tenant)
 	e.Index = g.index
-	body := t.head(r, e.Resource)
+	body := t.beginBody(r, e.Resource)
 	body = append(body, '[')
 	body = append(body, g.items...)
 	body = append(body, ']', '}')
-	if render := (renderer{t: t}); !g.tooLarge && !render.over(body) {
-		e.Body = t.m.finished(body)
+	if render := (renderer{t: t}); !g.tooLarge && !render.exceeds(body) {
+		e.Body = t.m.takeBody(body)
 	}
-	t.inGroups -= len(g.items)
+	t.groupBytes -= len(g.items)
 	g.items, g.inItems, g.tooLarge = g.items[:0], 0, false
-	if g.mapped == g.count || cap(g.items) > keptBuffer {
+	if g.mapped == g.count || cap(g.items) > maxKeptBuffer {
 		g.items = nil
 	}
 	return emit(e)

@@ -4,8 +4,8 @@ import "unicode/utf8"
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string, as encoding/json does without HTML escaping: invalid UTF-8 becomes U+FFFD, and
-// U+2028 and U+2029 are escaped for the sake of JavaScript.
+// appendString appends s as a JSON string in the same way as encoding/json without HTML escaping: invalid UTF-8 becomes
+// U+FFFD, and U+2028 and U+2029 are escaped, which JavaScript needs.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -58,7 +58,7 @@ func appendEscaped(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
 }
 
-// appendCompact appends valid JSON without the white space between its tokens; keys keep their order.
+// appendCompact appends valid JSON without the white space between its tokens. Keys keep their order.
 func appendCompact(dst []byte, s string) []byte {
 	inString, start := false, 0
 	for i := 0; i < len(s); i++ {
@@ -75,7 +75,7 @@ func appendCompact(dst []byte, s string) []byte {
 	return append(dst, s[start:]...)
 }
 
-// isNumber reports whether s is a JSON number: PostgreSQL's NaN, Infinity and ".5" are not.
+// isNumber reports whether s is a JSON number. NaN, Infinity and ".5" are not.
 func isNumber(s string) bool {
 	i := 0
 	digits := func() bool {

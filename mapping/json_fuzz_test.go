@@ -10,7 +10,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// FuzzAppendString compares with encoding/json.
+// FuzzAppendString compares appendString with encoding/json.
 func FuzzAppendString(f *testing.F) {
 	for _, s := range []string{"", "plain", "\x00\x1f\x7f\b\f\n\r\t\"\\/", "é\u2028\u2029\U0001F600", "\xff\xc3\x28a\xe2\x80", "<>&"} {
 		f.Add(s)
@@ -28,7 +28,7 @@ func FuzzAppendString(f *testing.F) {
 	})
 }
 
-// FuzzAppendValue: whatever a column holds, what is written is one JSON value.
+// FuzzAppendValue checks that any text in a column is written as one JSON value.
 func FuzzAppendValue(f *testing.F) {
 	for _, s := range []string{
 		"t", "-1", "1.5e3", "NaN", "2026-08-20 13:54:00.12+00", "infinity", `{"a": [1]}`, `\xdead`, `{a,"b,\"",{NULL}}`, "[0:1]={1}", "01", "-",
@@ -52,7 +52,7 @@ func FuzzAppendValue(f *testing.F) {
 	})
 }
 
-// quotedArray writes what appendArray made as PostgreSQL would, with every element in quotes.
+// quotedArray converts a result of appendArray back to an array literal, with every element in quotes.
 func quotedArray(v any) string {
 	list, ok := v.([]any)
 	if !ok {
@@ -68,7 +68,7 @@ func quotedArray(v any) string {
 	return "{" + strings.Join(parts, ",") + "}"
 }
 
-// FuzzArray: an array literal that is read is, written in PostgreSQL's plainest way, read alike.
+// FuzzArray checks that an array has the same value after it is converted back to a literal and read again.
 func FuzzArray(f *testing.F) {
 	for _, s := range []string{`{}`, `{a,b}`, `{"a b",NULL,"NULL","\"\\"}`, `[0:1]={1,2}`, `{{a},{b}}`, `{{{{{{a}}}}}}`, `{{{{{{{a}}}}}}}`, `{a`, `{"a`, `{a,}`, `{a}b`, `[`, `{\xff}`, `{a\b}`} {
 		f.Add(s)
@@ -85,7 +85,7 @@ func FuzzArray(f *testing.F) {
 		again, ok := appendArray(nil, quotedArray(value), textKind)
 		var second any
 		if err := json.Unmarshal(again, &second); !ok || err != nil || !reflect.DeepEqual(value, second) {
-			t.Errorf("%q: %s, and %s of %s (%v)", s, got, again, quotedArray(value), err)
+			t.Errorf("%q: read as %s, then as %s from %s (%v)", s, got, again, quotedArray(value), err)
 		}
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// A transaction may move any number of rows, and change large values of them before: neither takes much memory.
-func TestLineage_HoldsLittleOfMovedRows(t *testing.T) {
+// Neither the number of moved rows nor the size of their values may determine the memory that a lineage needs.
+func TestLineage_MemoryOfMovedRows(t *testing.T) {
 	const moved, limit = 20_000, 64 << 10
 	rows := cdc.NewRowStore(t.TempDir(), limit)
 	defer rows.Close()
@@ -38,20 +38,20 @@ func TestLineage_HoldsLittleOfMovedRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c.New[2].Text != value || c.From != key("a", i) || !c.Moved {
-				t.Fatalf("row %d came to %s from %q with %.20s", i, c.Key, c.From, c.New[2].Text)
+				t.Fatalf("row %d moved to %s from %q with %.20s", i, c.Key, c.From, c.New[2].Text)
 			}
 		}
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	if held := int(after.HeapAlloc) - int(before.HeapAlloc); held > moved*300 {
-		t.Errorf("%d bytes are held for each of %d moved rows", held/moved, moved)
+		t.Errorf("the lineage needs %d bytes for each of %d moved rows", held/moved, moved)
 	}
 	runtime.KeepAlive(lineage)
 }
 
-// A row that was made in the transaction, or is back where it was, has not moved; the empty string is a key like any other.
-func TestLineage_WhereRowsComeFrom(t *testing.T) {
+// A row that the transaction inserted, or that returned to its key, has not moved. The empty string is a valid key.
+func TestLineage_OriginOfRows(t *testing.T) {
 	t.Parallel()
 	row := func(id string) cdc.Row { return cdc.Row{cdc.TextValue(id), cdc.NullValue, {Kind: cdc.Unchanged}} }
 	insert := func(id string) cdc.Change {
@@ -65,14 +65,14 @@ func TestLineage_WhereRowsComeFrom(t *testing.T) {
 		moved   bool
 		from    cdc.Key
 	}{
-		"once":                    {[]cdc.Change{move("a", "b")}, true, "a"},
-		"twice":                   {[]cdc.Change{move("a", "b"), move("b", "c")}, true, "a"},
-		"from the empty key":      {[]cdc.Change{move("", "b"), move("b", "c")}, true, ""},
-		"over the empty key":      {[]cdc.Change{move("a", ""), move("", "c")}, true, "a"},
-		"away and back":           {[]cdc.Change{move("a", "b"), move("b", "a")}, false, ""},
-		"made before":             {[]cdc.Change{insert("a"), move("a", "b")}, false, ""},
-		"in the place of another": {[]cdc.Change{move("a", "t"), move("b", "a"), move("t", "b")}, true, "a"},
-		"after another left":      {[]cdc.Change{move("a", "t"), move("b", "a")}, true, "b"},
+		"once":                           {[]cdc.Change{move("a", "b")}, true, "a"},
+		"twice":                          {[]cdc.Change{move("a", "b"), move("b", "c")}, true, "a"},
+		"from the empty key":             {[]cdc.Change{move("", "b"), move("b", "c")}, true, ""},
+		"through the empty key":          {[]cdc.Change{move("a", ""), move("", "c")}, true, "a"},
+		"away and back":                  {[]cdc.Change{move("a", "b"), move("b", "a")}, false, ""},
+		"inserted before":                {[]cdc.Change{insert("a"), move("a", "b")}, false, ""},
+		"two rows swap keys":             {[]cdc.Change{move("a", "t"), move("b", "a"), move("t", "b")}, true, "a"},
+		"to a key that another row left": {[]cdc.Change{move("a", "t"), move("b", "a")}, true, "b"},
 	} {
 		lineage := NewLineage(cdc.NewRowStore("", 0))
 		for i := range c.changes {

@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// Rules are a loaded mapping: checked in itself, and not yet against a database. They are immutable.
+// Rules are a loaded mapping. They are checked in themselves but not yet against a database. Rules are immutable.
 type Rules struct {
 	schema     string
 	tables     []*table
@@ -17,7 +17,7 @@ type Rules struct {
 	tenantName int // a column of tenant, or -1
 	rootTenant *condition
 	webhooks   *webhookSource
-	// resourceTenant: every resource_id is the tenant's key.
+	// resourceTenant is set if the resource_id of every event is the tenant's key.
 	resourceTenant bool
 }
 
@@ -27,18 +27,17 @@ type loader struct {
 	decoder  decoder
 }
 
-// decoderQuiet reads again what newTable has read and judged already.
-func (l *loader) decoderQuiet() decoder { return decoder{&problems{}} }
+// silentDecoder reads values again whose problems were already reported.
+func (l *loader) silentDecoder() decoder { return decoder{&problems{}} }
 
 var documentKeys = []string{
 	"extends", "schema", "tenant", "tenant_name", "root_tenant", "drop", "tables", "events", "webhooks",
 }
 
-// Load reads a mapping and checks everything that can be checked without the database. The error, if it is about the
-// mapping's content, is an *[Error] with all problems at once, each with file, line and, where something is misspelt, the
-// nearest right name.
+// Load reads a mapping and checks everything that can be checked without the database. If the content of the mapping is not
+// valid, the error is an *[Error] with all problems, each with file, line and, for a misspelt name, the nearest known one.
 func Load(o Options) (*Rules, error) {
-	document, err := readLayers(o)
+	document, err := readDocument(o)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +50,7 @@ func load(document *tomlpos.Node, o Options) (*Rules, error) {
 		rules:    &Rules{schema: "public", byName: map[string]*table{}, tenantName: -1},
 		problems: &p, decoder: decoder{&p},
 	}
-	l.decoder.known(document, "the mapping", documentKeys...)
+	l.decoder.checkKeys(document, "the mapping", documentKeys...)
 	if w := l.decoder.word(document, "schema"); w.given() {
 		l.rules.schema = w.text
 	}
@@ -63,7 +62,7 @@ func load(document *tomlpos.Node, o Options) (*Rules, error) {
 	case "tenant":
 		l.rules.resourceTenant = true
 	default:
-		p.add(position{File: optionsFile}, "resource_id %q: it is \"row\" or \"tenant\"%s", o.ResourceID, suggest(o.ResourceID, []string{"row", "tenant"}))
+		p.add(position{File: optionsFile}, "resource_id = %q must be \"row\" or \"tenant\"", o.ResourceID)
 	}
 	l.loadTables(document)
 	l.loadTenant(document)
@@ -79,7 +78,7 @@ func load(document *tomlpos.Node, o Options) (*Rules, error) {
 func (l *loader) loadTables(document *tomlpos.Node) {
 	tables := document.Get("tables")
 	if tables == nil || len(tables.Entries) == 0 {
-		l.problems.add(document.At, "the mapping has no [tables.…]")
+		l.problems.add(document.At, "the mapping needs a [tables.NAME] section")
 		return
 	}
 	if !l.decoder.table(tables, "tables") {
@@ -96,90 +95,20 @@ func (l *loader) loadTables(document *tomlpos.Node) {
 	}
 	for _, t := range usable {
 		l.loadFormats(t)
-		l.objectOf(t)
+		l.loadObject(t)
 	}
 	if l.refuseCycles() {
 		return
 	}
 	for _, t := range usable {
-		l.uniqueNames(t, t.object, t.at)
+		l.checkUniqueNames(t, t.object, t.at)
 		t.deleted = l.condition(l.decoder.word(t.source, "deleted"), t, true)
 		markEmbedded(t.object, t)
 	}
 }
 
-// maxEmbedding bounds the depth of objects within objects.
-const maxEmbedding = 8
-
-// refuseCycles reports objects that would contain themselves.
-func (l *loader) refuseCycles() bool {
-	found := false
-	for _, t := range l.rules.tables {
-		if reaches(t, t, 0) {
-			found = true
-			l.problems.add(t.at, "the data of %s contains itself through include, collect or \"….*\"", t.name())
-		}
-	}
-	return found
-}
-
-func reaches(from, goal *table, depth int) bool {
-	if depth > maxEmbedding {
-		return true
-	}
-	for _, f := range from.object {
-		next := f.embeds(from)
-		if next != nil && (next == goal || reaches(next, goal, depth+1)) {
-			return true
-		}
-	}
-	return false
-}
-
-// embeds gives the table whose object the field contains, or nil.
-func (f field) embeds(t *table) *table {
-	switch {
-	case f.kind == spliceField || f.kind == includeField:
-		return t.parents[f.parent].table
-	case f.kind == collectField && f.collect.column < 0:
-		return f.collect.table
-	}
-	return nil
-}
-
-func markEmbedded(fields []field, t *table) {
-	for _, f := range fields {
-		if next := f.embeds(t); next != nil {
-			next.embedded = true
-		}
-	}
-}
-
-func (l *loader) loadTenant(document *tomlpos.Node) {
-	w := l.decoder.word(document, "tenant")
-	if !w.given() {
-		l.problems.add(document.At, "tenant is missing: name the table whose key scopes events and webhooks, for example tenant = \"realms\"")
-		return
-	}
-	t := l.table(w)
-	if t == nil {
-		return
-	}
-	if t.cdc.KeyColumns != 1 {
-		l.problems.add(w.at, "the tenant table %s must have a key of one column", t.name())
-		return
-	}
-	l.rules.tenant = t
-	l.rules.findTenants()
-	if name := l.decoder.word(document, "tenant_name"); name.given() {
-		if i, ok := l.visible(t, name); ok {
-			l.rules.tenantName = i
-		}
-	}
-	l.rules.rootTenant = l.condition(l.decoder.word(document, "root_tenant"), t, true)
-}
-
-// dropEvents removes the events that are not wanted.
+// dropEvents removes the events that the mapping or the configuration drops, and registers the rules of the others with
+// their tables.
 func (l *loader) dropEvents(document *tomlpos.Node, more []string) {
 	drop := l.decoder.words(document, "drop", true)
 	for _, name := range more {
@@ -188,7 +117,7 @@ func (l *loader) dropEvents(document *tomlpos.Node, more []string) {
 	known := l.rules.EventNames()
 	for _, w := range drop {
 		if !slices.Contains(known, w.text) {
-			l.problems.add(w.at, "drop names the unknown event %q%s", w.text, suggest(w.text, known))
+			l.problems.add(w.at, "drop lists the unknown event %q%s", w.text, suggest(w.text, known))
 		}
 	}
 	l.rules.events = slices.DeleteFunc(l.rules.events, func(e *event) bool {
@@ -206,7 +135,7 @@ func (l *loader) dropEvents(document *tomlpos.Node, more []string) {
 	}
 }
 
-// Tables are what must be read of the database, in the order of the mapping. The key columns come first.
+// Tables returns the tables and columns to read from the database, in the order of the mapping. The key columns come first.
 func (r *Rules) Tables() []*cdc.Table {
 	out := make([]*cdc.Table, len(r.tables))
 	for i, t := range r.tables {
@@ -215,15 +144,7 @@ func (r *Rules) Tables() []*cdc.Table {
 	return out
 }
 
-// TenantName returns the table of the tenants and the column with what people call them; empty if the mapping names none.
-func (r *Rules) TenantName() (table *cdc.Table, column string) {
-	if r.tenantName < 0 {
-		return r.tenant.cdc, ""
-	}
-	return r.tenant.cdc, r.tenant.cdc.Columns[r.tenantName].Name
-}
-
-// RootEvents are the names of the events that root tenants hear of other tenants.
+// RootEvents returns the names of the events of other tenants that go to root tenants too.
 func (r *Rules) RootEvents() []string {
 	var out []string
 	for _, e := range r.events {
@@ -234,7 +155,7 @@ func (r *Rules) RootEvents() []string {
 	return out
 }
 
-// EventNames are the names of all events that can occur, in the order of the mapping.
+// EventNames returns the names of all events, in the order of the mapping, without dropped ones.
 func (r *Rules) EventNames() []string {
 	out := make([]string, len(r.events))
 	for i, e := range r.events {

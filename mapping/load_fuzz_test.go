@@ -15,7 +15,7 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// loadText loads a document as if it were a file, laid over the preset that it extends.
+// loadText loads a document as if it were a file, merged over the preset that it extends.
 func loadText(source []byte) (*Rules, error) {
 	document, err := parse("fuzz.toml", source)
 	if err != nil {
@@ -30,7 +30,7 @@ func loadText(source []byte) (*Rules, error) {
 		if err != nil {
 			return nil, err
 		}
-		overlay(base, document)
+		mergeDocument(base, document)
 		document = base
 	}
 	return load(document, Options{})
@@ -45,14 +45,14 @@ func extendedPreset(document *tomlpos.Node) (string, bool) {
 	return name, ok
 }
 
-// oids are what a fuzzed column may be.
+// oids lists the types of fuzzed columns.
 var oids = []uint32{25, 2950, 16, 23, 1700, 114, 1114, 1184, 17, 1009, 1007}
 
-// plain values of the types in oids.
+// plain holds a value of each type in oids.
 var plain = []string{"a", "0198c0de-0000-7000-8000-000000000001", "t", "1", "1.5", "{}", "2026-08-20 10:00:00", "2026-08-20 10:00:00+00", `\x00`, "{a}", "{1}"}
 
-// guessed gives the tables types: identifiers are uuids or text, the others what their names' sum says, so that every type has its turn.
-func guessed(tables []*cdc.Table, shift int) []*cdc.Relation {
+// typed gives the tables column types: uuid for identifiers, and for other columns a type that depends on the bytes of the name.
+func typed(tables []*cdc.Table, shift int) []*cdc.Relation {
 	var out []*cdc.Relation
 	for _, table := range tables {
 		r := &cdc.Relation{Table: table, Types: make([]uint32, len(table.Columns))}
@@ -73,7 +73,7 @@ func guessed(tables []*cdc.Table, shift int) []*cdc.Relation {
 	return out
 }
 
-// everything that the rules can say: a row of each table comes, changes and goes, in one transaction each.
+// exercise inserts, updates and deletes a row of each table, in three transactions, and returns the events.
 func exercise(t *testing.T, m *Mapper, relations []*cdc.Relation) []Event {
 	t.Helper()
 	var events []Event
@@ -112,13 +112,13 @@ func exercise(t *testing.T, m *Mapper, relations []*cdc.Relation) []Event {
 		}
 		emit := func(e Event) error {
 			if !json.Valid(e.Body) {
-				t.Errorf("event %s has the body %s", e.Name, e.Body)
+				t.Errorf("event %s has the invalid body %s", e.Name, e.Body)
 			}
 			events = append(events, e)
 			return nil
 		}
 		if err := tx.Map(changes, emit); err != nil {
-			return events // A condition may fail, as by a division by zero; then the relay stops and says so.
+			return events
 		}
 		for i := range changes {
 			m.Refs(&changes[i], func(Ref) {})
@@ -128,7 +128,7 @@ func exercise(t *testing.T, m *Mapper, relations []*cdc.Relation) []Event {
 	return events
 }
 
-// anyRows is a mirror that may be asked for anything.
+// anyRows is a mirror without checks of what is asked for.
 type anyRows struct{ mirror }
 
 func (a anyRows) Row(table *cdc.Table, key cdc.Key) cdc.Row { return a.row(table, key) }
@@ -141,8 +141,8 @@ func (a anyRows) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	return a.children(table, by, parent)
 }
 
-// FuzzLoad: no mapping file makes Load panic. What it accepts, it accepts again, with the same meaning; Bind either refuses the
-// tables or makes a mapper that works.
+// FuzzLoad checks that no mapping file makes Load panic, that loading a file twice has the same result, and that Bind either
+// refuses the tables or returns a working mapper.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/load/*.toml", "presets/*.toml"} {
 		files, err := filepath.Glob(pattern)
@@ -172,15 +172,15 @@ func FuzzLoad(f *testing.F) {
 		second, secondErr := loadText(source)
 		if err != nil {
 			if secondErr == nil || err.Error() != secondErr.Error() {
-				t.Errorf("the second time, %v; the first time, %v", secondErr, err)
+				t.Errorf("first error: %v\nsecond error: %v", err, secondErr)
 			}
 			return
 		}
 		if secondErr != nil {
-			t.Fatalf("the second time: %v", secondErr)
+			t.Fatalf("loading it again: %v", secondErr)
 		}
 		if len(rules.Tables()) == 0 {
-			t.Fatal("accepted without tables")
+			t.Fatal("a mapping without tables was accepted")
 		}
 		if diff := cmp.Diff([]any{rules.EventNames(), rules.Tables()}, []any{second.EventNames(), second.Tables()}); diff != "" {
 			t.Fatalf("(-first +second):\n%s", diff)
@@ -188,7 +188,7 @@ func FuzzLoad(f *testing.F) {
 		var events [2][]Event
 		var failed [2]string
 		for i, r := range []*Rules{rules, second} {
-			relations := guessed(r.Tables(), shift&0xffff)
+			relations := typed(r.Tables(), shift&0xffff)
 			m, err := r.Bind(relations)
 			if err != nil {
 				failed[i] = err.Error()

@@ -10,14 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestLoad_Problems runs every testdata/load/*.toml. Each ends with comment lines "#! message" for what Load or, for the
-// database of ferriskey.schema, Bind must say; FILE stands for the file's name. "#!option name=value" sets an option.
+// TestLoad_Problems runs every testdata/load/*.toml. Each ends with comment lines "#! message": the problems that Load reports
+// or, for the database of ferriskey.schema, Bind. FILE stands for the name of the file. "#!option name=value" sets an option.
 // `go test -update` rewrites the messages.
 func TestLoad_Problems(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/load/*.toml")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
+		t.Fatalf("no test cases: %v", err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".toml"), func(t *testing.T) {
@@ -59,10 +59,10 @@ func TestLoad_Problems(t *testing.T) {
 	}
 }
 
-func TestLoad_NothingChosen(t *testing.T) {
+func TestLoad_NoMapping(t *testing.T) {
 	t.Parallel()
 	if _, err := Load(Options{}); err == nil || !strings.Contains(err.Error(), "no mapping") {
-		t.Errorf("got %v, want that no mapping is chosen", err)
+		t.Errorf("got %v, want that no mapping is configured", err)
 	}
 	if _, err := Load(Options{Preset: "feriskey"}); err == nil || !strings.Contains(err.Error(), `did you mean "ferriskey"?`) {
 		t.Errorf("got %v, want the nearest preset", err)
@@ -85,7 +85,7 @@ schema = "iam"
 [tables.users]
 omit_null = []
 [tables.users.format]
-username = { null = "nobody" }
+username = { null = "unnamed" }
 
 [[events]]
 name = "user.created"
@@ -127,7 +127,7 @@ changed = ["locked_until"]
 	}
 }
 
-// The file's schema counts unless an option names another.
+// The schema of the file applies unless an option overrides it.
 func TestLoad_Schema(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "own.toml")
@@ -144,7 +144,7 @@ func TestLoad_Schema(t *testing.T) {
 		}
 		for _, table := range rules.Tables() {
 			if table.Schema != test.want {
-				t.Errorf("table %s is looked for in schema %q, want %q", table.Name, table.Schema, test.want)
+				t.Errorf("table %s is in schema %q, want %q", table.Name, table.Schema, test.want)
 			}
 		}
 	}

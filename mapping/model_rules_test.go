@@ -7,21 +7,21 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// modelRow is a row by the names of its columns; a null is not there.
+// modelRow is a row by column name, without nulls.
 type modelRow map[string]string
 
-// modelState is a database: rows by table and id.
+// modelState is the content of a database by table and id.
 type modelState map[string]map[string]modelRow
 
 func (s modelState) clone() modelState {
 	out := modelState{}
 	for table, rows := range s {
-		out[table] = maps.Clone(rows) // Rows are never changed.
+		out[table] = maps.Clone(rows) // Rows are never modified.
 	}
 	return out
 }
 
-// modelOrigins says, by table and id, under which id a row was before the transaction, where it was another or none ("").
+// modelOrigins holds, by table and id, the id that a row had before the transaction, if it was another or none ("").
 type modelOrigins map[string]map[string]string
 
 func (o modelOrigins) of(table, id string) string {
@@ -38,7 +38,7 @@ func (o modelOrigins) put(table, id, origin string) {
 	o[table][id] = origin
 }
 
-// moved reports whether the row that was under the id is there under another one.
+// moved reports whether the row that had the id exists under another id.
 func (o modelOrigins) moved(table, id string, after modelState) bool {
 	for now, origin := range o[table] {
 		if _, exists := after[table][now]; exists && origin == id {
@@ -48,32 +48,32 @@ func (o modelOrigins) moved(table, id string, after modelState) bool {
 	return false
 }
 
-// modelled is what must come of a transaction. Detail is the name in its data, where there is one.
+// modelled is an event in the model. Detail is the name in its data, if there is one.
 type modelled struct {
 	Name     string
 	Tenant   cdc.Key
 	Resource string
 	Detail   string
-	Held     bool
+	Delayed  bool
 }
 
-// modelParents are the foreign keys, all of them ON DELETE CASCADE.
+// modelParents holds the foreign keys by table and column. All of them are ON DELETE CASCADE.
 var modelParents = map[string]map[string]string{
 	"realms": {}, "clients": {"realm_id": "realms"}, "users": {"realm_id": "realms", "client_id": "clients"},
 	"roles": {"realm_id": "realms", "client_id": "clients"}, "user_role": {"user_id": "users", "role_id": "roles"},
 	"redirect_uris": {"client_id": "clients"}, "credentials": {"user_id": "users"},
 }
 
-// expectation restates docs/events.md for the net differences between two states.
+// expectation computes the events of docs/events.md from the differences between two states.
 type expectation struct {
 	before, after modelState
 	origins       modelOrigins
 	events        []modelled
-	usersGone     map[string][]string // by realm
+	deletedUsers  map[string][]string // by realm
 }
 
 func expected(before, after modelState, origins modelOrigins) []modelled {
-	e := &expectation{before: before, after: after, origins: origins, usersGone: map[string][]string{}}
+	e := &expectation{before: before, after: after, origins: origins, deletedUsers: map[string][]string{}}
 	for table := range modelParents {
 		for id, row := range after[table] {
 			if old, existed := before[table][id]; !existed {
@@ -83,12 +83,12 @@ func expected(before, after modelState, origins modelOrigins) []modelled {
 			}
 		}
 		for id, row := range before[table] {
-			if _, exists := after[table][id]; !exists && !e.wentWithParent(table, row) {
+			if _, exists := after[table][id]; !exists && !e.deletedWithParent(table, row) {
 				e.deleted(table, id, row)
 			}
 		}
 	}
-	for realm, ids := range e.usersGone {
+	for realm, ids := range e.deletedUsers {
 		if len(ids) == 1 {
 			e.add("user.deleted", realm, ids[0], before["users"][ids[0]]["username"])
 		} else {
@@ -102,23 +102,23 @@ func (e *expectation) add(name, tenant, resource, detail string) {
 	e.events = append(e.events, modelled{Name: name, Tenant: cdc.Key(tenant), Resource: resource, Detail: detail})
 }
 
-func (e *expectation) gone(table, id string) bool {
+func (e *expectation) wasDeleted(table, id string) bool {
 	_, existed := e.before[table][id]
 	_, exists := e.after[table][id]
 	return existed && !exists
 }
 
-func (e *expectation) wentWithParent(table string, row modelRow) bool {
+func (e *expectation) deletedWithParent(table string, row modelRow) bool {
 	for column, parent := range modelParents[table] {
-		if id, ok := row[column]; ok && e.gone(parent, id) && !e.origins.moved(parent, id, e.after) {
+		if id, ok := row[column]; ok && e.wasDeleted(parent, id) && !e.origins.moved(parent, id, e.after) {
 			return true
 		}
 	}
 	return false
 }
 
-// now is a row as it is, or was if it has gone.
-func (e *expectation) now(table, id string) modelRow {
+// latest returns a row as it is now, or was before it was deleted.
+func (e *expectation) latest(table, id string) modelRow {
 	if row, ok := e.after[table][id]; ok {
 		return row
 	}
@@ -143,9 +143,9 @@ func (e *expectation) inserted(table, id string, row modelRow) {
 		}
 		e.add(name, row["realm_id"], id, row["name"])
 	case "user_role":
-		e.add("user.role.assigned", e.now("users", row["user_id"])["realm_id"], row["user_id"], e.now("roles", row["role_id"])["name"])
+		e.add("user.role.assigned", e.latest("users", row["user_id"])["realm_id"], row["user_id"], e.latest("roles", row["role_id"])["name"])
 	case "redirect_uris":
-		e.add("redirect_uri.created", e.now("clients", row["client_id"])["realm_id"], id, row["value"])
+		e.add("redirect_uri.created", e.latest("clients", row["client_id"])["realm_id"], id, row["value"])
 	}
 }
 
@@ -196,7 +196,7 @@ func (e *expectation) updated(table, id string, old, row modelRow) {
 		}
 	case "redirect_uris":
 		if differs("value", "enabled") {
-			e.add("redirect_uri.updated", e.now("clients", row["client_id"])["realm_id"], id, row["value"])
+			e.add("redirect_uri.updated", e.latest("clients", row["client_id"])["realm_id"], id, row["value"])
 		}
 	}
 }
@@ -209,26 +209,26 @@ func (e *expectation) deleted(table, id string, row modelRow) {
 		e.add("client.deleted", row["realm_id"], id, "")
 	case "users":
 		if _, ofClient := row["client_id"]; !ofClient {
-			e.usersGone[row["realm_id"]] = append(e.usersGone[row["realm_id"]], id)
+			e.deletedUsers[row["realm_id"]] = append(e.deletedUsers[row["realm_id"]], id)
 		}
 	case "roles":
 		e.add("role.deleted", row["realm_id"], id, row["name"])
 	case "user_role":
-		e.add("user.role.unassigned", e.now("users", row["user_id"])["realm_id"], row["user_id"], e.now("roles", row["role_id"])["name"])
+		e.add("user.role.unassigned", e.latest("users", row["user_id"])["realm_id"], row["user_id"], e.latest("roles", row["role_id"])["name"])
 	case "redirect_uris":
-		e.add("redirect_uri.deleted", e.now("clients", row["client_id"])["realm_id"], id, "")
+		e.add("redirect_uri.deleted", e.latest("clients", row["client_id"])["realm_id"], id, "")
 	case "credentials":
 		kind := row["credential_type"]
 		replaceable := kind == "password" || kind == "otp"
 		if kind == "recovery-code" || (replaceable && e.replaced(row)) {
 			return
 		}
-		e.add("user.credentials.deleted", e.now("users", row["user_id"])["realm_id"], row["user_id"], "")
-		e.events[len(e.events)-1].Held = replaceable
+		e.add("user.credentials.deleted", e.latest("users", row["user_id"])["realm_id"], row["user_id"], "")
+		e.events[len(e.events)-1].Delayed = replaceable
 	}
 }
 
-// replaced reports whether a credential of the same user and kind has come.
+// replaced reports whether a credential of the same user and kind was inserted.
 func (e *expectation) replaced(row modelRow) bool {
 	for id, other := range e.after["credentials"] {
 		if _, existed := e.before["credentials"][id]; !existed && maps.Equal(row, other) {

@@ -17,7 +17,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// trial lets what is written for tests fail one run of the model.
+// trial directs failures of test helpers to one run of the model.
 type trial struct {
 	testing.TB
 	run *rapid.T
@@ -27,7 +27,7 @@ func (t trial) Errorf(format string, a ...any) { t.run.Errorf(format, a...) }
 func (t trial) Fatalf(format string, a ...any) { t.run.Fatalf(format, a...) }
 func (t trial) Fatal(a ...any)                 { t.run.Fatal(a...) }
 
-// modelColumns are the columns that change, with what they may hold; "" is null.
+// modelColumns holds the columns that change, with their possible values; "" is null.
 var modelColumns = map[string]map[string][]string{
 	"realms":        {"name": {"a", "b"}, "display_name": {"", "a"}},
 	"clients":       {"name": {"a", "b"}, "enabled": {"t", "f"}, "maintenance_enabled": {"t", "f"}},
@@ -43,23 +43,23 @@ var optionalParents = map[string]string{"users": "client_id", "roles": "client_i
 
 var modelTables = slices.Sorted(maps.Keys(modelParents))
 
-// modelWorld executes statements on the model and records what the log says of them.
+// modelWorld executes statements on the model and records what the WAL would contain.
 type modelWorld struct {
 	*world
 	t     trial
 	state modelState
-	log   []cdc.Change
-	// origins are those of the rows since the transaction began.
+	wal   []cdc.Change
+	// origins of the rows since the beginning of the transaction.
 	origins modelOrigins
-	plain   map[string]cdc.Row // by table: what a row holds where nothing is said
+	plain   map[string]cdc.Row // by table: the default values of a row
 }
 
 func (m *modelWorld) record(c cdc.Change, table string) {
-	c.Seq, c.Relation = len(m.log), m.rels[table]
-	m.log = append(m.log, c)
+	c.Seq, c.Relation = len(m.wal), m.rels[table]
+	m.wal = append(m.wal, c)
 }
 
-// asRow is the row as PostgreSQL would send it.
+// asRow returns the row as PostgreSQL would send it.
 func (m *modelWorld) asRow(table, id string, row modelRow) cdc.Row {
 	r := m.rels[table]
 	if m.plain[table] == nil {
@@ -76,7 +76,7 @@ func (m *modelWorld) asRow(table, id string, row modelRow) cdc.Row {
 	return out
 }
 
-// statement is one INSERT, UPDATE or DELETE. Ids are few, so that rows come back under ids that were used before.
+// statement executes an INSERT, UPDATE or DELETE. There are few ids, so that ids are used again.
 func (m *modelWorld) statement() {
 	t := m.t.run
 	table := rapid.SampledFrom(modelTables).Draw(t, "table")
@@ -116,7 +116,7 @@ func (m *modelWorld) drawID(table string) string {
 	return long(fmt.Sprintf("@%c%d", "abcdefg"[slices.Index(modelTables, table)], n))
 }
 
-// change gives some columns other values, perhaps those that they have.
+// change sets some columns, perhaps to the values that they have.
 func (m *modelWorld) change(table string, row modelRow) (changed []string) {
 	for _, column := range slices.Sorted(maps.Keys(modelColumns[table])) {
 		if _, given := row[column]; given && rapid.Bool().Draw(m.t.run, "keep "+column) {
@@ -139,7 +139,7 @@ func (m *modelWorld) put(table, id string, row modelRow) {
 	m.state[table][id] = row
 }
 
-// remove deletes the row, and then what depends on it, in the log's order.
+// remove deletes the row and then the rows that refer to it, in the order of the WAL.
 func (m *modelWorld) remove(table, id string) {
 	delete(m.state[table], id)
 	m.record(cdc.Change{Op: cdc.Delete, Key: cdc.Key(id)}, table)
@@ -154,7 +154,7 @@ func (m *modelWorld) remove(table, id string) {
 	}
 }
 
-// update changes a row, or its key if nothing depends on it. Large values that are not touched are not sent.
+// update changes a row, and perhaps its key if no row refers to it. The WAL does not contain large values that are not changed.
 func (m *modelWorld) update(table, id string, old modelRow) {
 	row := maps.Clone(old)
 	changed := m.change(table, row)
@@ -195,10 +195,10 @@ func (m *modelWorld) hasChildren(table, id string) bool {
 	return false
 }
 
-// net folds and resolves the log.
+// net folds and resolves the recorded changes.
 func (m *modelWorld) net() []cdc.Change {
 	var out []cdc.Change
-	net, err := Fold(m.log)
+	net, err := Fold(m.wal)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -210,11 +210,11 @@ func (m *modelWorld) net() []cdc.Change {
 			out = append(out, c)
 		}
 	}
-	m.log = nil
+	m.wal = nil
 	return out
 }
 
-// mapped takes the changes through a transaction, in chunks of random sizes.
+// mapped maps the changes, in chunks of random sizes if chunked.
 func (m *modelWorld) mapped(tx *Transaction, changes []cdc.Change, chunked bool) []Event {
 	var events []Event
 	emit := func(e Event) error { events = append(events, e); return nil }
@@ -252,14 +252,14 @@ func (m *modelWorld) modelled(e Event) modelled {
 			m.t.Fatalf("%s: %v", e.Body, err)
 		}
 	}
-	return modelled{Name: e.Name, Tenant: e.Tenant, Resource: e.Resource, Detail: row.Username + row.Name + row.Value, Held: e.Hold != nil}
+	return modelled{Name: e.Name, Tenant: e.Tenant, Resource: e.Resource, Detail: row.Username + row.Name + row.Value, Delayed: e.Hold != nil}
 }
 
-// commit maps what was logged and compares with what the model expects.
+// commit maps the recorded changes and compares the events with the model.
 func (m *modelWorld) commit(before modelState) {
 	changes := m.net()
 	rows := &fetched{w: m.world, mirror: m.mirror, allowed: map[Ref]bool{}}
-	for i := range changes { // Who resolves a change has its row.
+	for i := range changes { // Resolve has fetched the changed rows.
 		rows.allowed[Ref{Table: changes[i].Relation.Table, Key: changes[i].Key}] = true
 	}
 	m.fetch(rows, changes)
@@ -276,7 +276,7 @@ func (m *modelWorld) commit(before modelState) {
 	}
 
 	former := m.mirrorCopy()
-	// As for a transaction that is too large to keep: written first, mapped in chunks, deleted last.
+	// The order for a transaction that is too large for memory: write, map in chunks, then delete.
 	for _, c := range changes {
 		if c.Op != cdc.Delete {
 			m.mirror.put(c.Relation.Table, c.New)
@@ -287,11 +287,11 @@ func (m *modelWorld) commit(before modelState) {
 		m.t.Fatalf("events (-small +large):\n%s", cmp.Diff(events, large))
 	}
 	m.mirror.apply(changes)
-	m.sameAsMirror()
+	m.checkMirror()
 }
 
-// sameAsMirror: the changes have led the mirror to where the statements led the model.
-func (m *modelWorld) sameAsMirror() {
+// checkMirror compares the mirror with the model.
+func (m *modelWorld) checkMirror() {
 	for _, table := range modelTables {
 		want := map[cdc.Key]cdc.Row{}
 		for id, row := range m.state[table] {
@@ -303,8 +303,8 @@ func (m *modelWorld) sameAsMirror() {
 	}
 }
 
-// Whatever transactions do, mapping makes the events that the model expects of the states before and after, with what Refs has
-// fetched and no more, and the same ones however large the transaction seems.
+// For random transactions, mapping makes the events that the model expects from the states before and after. It uses only rows
+// that Refs reported, and makes the same events for transactions that are too large for memory.
 func TestModel_EventsOfRandomTransactions(t *testing.T) {
 	t.Parallel()
 	bound := &world{t: t, schema: defaultSchema(t)}

@@ -10,20 +10,20 @@ import (
 //go:embed presets/*.toml
 var presetFiles embed.FS
 
-// PresetInfo describes a mapping that comes with the program.
+// PresetInfo describes a built-in mapping.
 type PresetInfo struct {
 	Name string
 	// Title is the first comment line of the preset.
 	Title string
 }
 
-// Presets lists the built-in mappings by name.
+// Presets returns the built-in mappings, ordered by name.
 func Presets() []PresetInfo {
 	var out []PresetInfo
 	for _, name := range presetNames() {
 		source, err := Preset(name)
 		if err != nil {
-			continue // It is embedded: it can always be read.
+			continue // Reading an embedded file cannot fail.
 		}
 		first, _, _ := strings.Cut(string(source), "\n")
 		out = append(out, PresetInfo{Name: name, Title: strings.TrimSpace(strings.TrimPrefix(first, "#"))})
@@ -31,7 +31,7 @@ func Presets() []PresetInfo {
 	return out
 }
 
-// Preset returns the source of a built-in mapping: an example to copy.
+// Preset returns the TOML source of a built-in mapping.
 func Preset(name string) ([]byte, error) {
 	source, err := presetFiles.ReadFile(path.Join("presets", name+".toml"))
 	if err != nil || strings.ContainsAny(name, "/\\") {
@@ -43,7 +43,7 @@ func Preset(name string) ([]byte, error) {
 func presetNames() []string {
 	entries, err := presetFiles.ReadDir("presets")
 	if err != nil {
-		return nil // As above.
+		return nil // Reading an embedded directory cannot fail.
 	}
 	names := make([]string, len(entries))
 	for i, e := range entries {

@@ -12,26 +12,23 @@ import (
 
 type position = tomlpos.Position
 
-// Problem is one mistake in a mapping, or one thing that the database lacks.
+// Problem is one mistake in a mapping, or one mismatch between the mapping and the database.
 type Problem struct {
 	File string
-	Line int
+	Line int // 0 for the file as a whole
 	Text string
 }
 
 func (p Problem) String() string {
-	if p.Line == 0 {
-		return p.File + ": " + p.Text
-	}
-	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
+	return position{File: p.File, Line: p.Line}.String() + ": " + p.Text
 }
 
-// Error holds every problem that was found at once, in the order of the files.
+// Error holds all problems of a mapping, ordered by file and line.
 type Error struct {
 	Problems []Problem
 }
 
-// Error gives one problem per line.
+// Error returns one line for each problem.
 func (e *Error) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
@@ -40,25 +37,14 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// problems collects what is wrong, so that all of it can be said at once.
+// problems collects problems, so that all of them can be reported at once.
 type problems []Problem
 
 func (p *problems) add(at position, format string, args ...any) {
 	*p = append(*p, Problem{File: at.File, Line: at.Line, Text: fmt.Sprintf(format, args...)})
 }
 
-// parse reads a TOML document.
-func parse(file string, source []byte) (*tomlpos.Node, error) {
-	root, _, err := tomlpos.Parse(file, source)
-	if syntax, ok := errors.AsType[*tomlpos.SyntaxError](err); ok {
-		var p problems
-		p.add(syntax.At, "%s", syntax.Text())
-		return nil, p.err()
-	}
-	return root, err
-}
-
-// err returns nil or an *Error. Files keep the order in which they were first mentioned.
+// err returns an *Error, or nil if there are no problems. Files are ordered by their first problem.
 func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
@@ -79,7 +65,18 @@ func (p problems) err() error {
 	return &Error{Problems: slices.Compact(sorted)}
 }
 
-// suggest returns the end of a message: the candidate that was probably meant, or else all of them if they are few.
+// parse reads a TOML document. An error is an *Error.
+func parse(file string, source []byte) (*tomlpos.Node, error) {
+	root, _, err := tomlpos.Parse(file, source)
+	if syntax, ok := errors.AsType[*tomlpos.SyntaxError](err); ok {
+		var p problems
+		p.add(syntax.At, "%s", syntax.Text())
+		return nil, p.err()
+	}
+	return root, err
+}
+
+// suggest returns the end of a message: the candidate that was probably meant, or else all candidates if they are few.
 func suggest(name string, candidates []string) string {
 	if near := spelling.Nearest(name, candidates); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)

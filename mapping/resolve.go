@@ -7,13 +7,15 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Resolve completes a folded change from mirrored, the mirror's row of c.Key as of before the transaction, or nil. It fills
-// Old and the Unchanged values of New, and corrects the operation: an insert of a row that the mirror has is an update. An
-// update or delete of a row that it does not have gets an Old of Absent values around the key, unless the log carried one.
+// Resolve completes a folded change. mirrored is the mirror's row of c.Key as it was before the transaction, or nil. Resolve
+// sets Old, fills the Unchanged values of New, and corrects the operation: an insert of a row that the mirror has is an
+// update. If the mirror does not have the row of an update or delete, Old holds the key and otherwise Absent values, unless
+// the WAL contained the old row.
 //
-// It returns false when nothing changed, which PostgreSQL logs for every UPDATE that writes equal values.
+// Resolve returns false if nothing changed: PostgreSQL logs an UPDATE also if it writes equal values.
 //
-// A Moved change needs [ResolveFrom] first: its Unchanged values are those of the row that it was, not of the one whose key it took.
+// A Moved change needs [ResolveFrom] first, because its Unchanged values are those of the row that moved and not of the row
+// that had its new key before.
 func Resolve(c *cdc.Change, mirrored cdc.Row) bool {
 	switch c.Op {
 	case cdc.Insert:
@@ -36,12 +38,13 @@ func Resolve(c *cdc.Change, mirrored cdc.Row) bool {
 	return !slices.Equal(c.Old, c.New)
 }
 
-// ResolveFrom fills the Unchanged values of a Moved row from the mirror's row of c.From, as of before the transaction.
+// ResolveFrom fills the Unchanged values of a Moved row from the mirror's row of c.From, as it was before the transaction.
 func ResolveFrom(c *cdc.Change, from cdc.Row) {
 	fillUnchanged(c.New, from)
 }
 
-// oldRow prefers the mirror and takes from the log what the mirror lacks, such as a column that is newly mapped.
+// oldRow prefers the mirror, and takes values that the mirror does not have, such as those of a newly mapped column, from
+// the WAL.
 func oldRow(c *cdc.Change, mirrored cdc.Row) cdc.Row {
 	switch {
 	case mirrored == nil && c.Old != nil:
@@ -67,7 +70,7 @@ func oldRow(c *cdc.Change, mirrored cdc.Row) cdc.Row {
 
 func isAbsent(v cdc.Value) bool { return v.Kind == cdc.Absent }
 
-// keyTexts takes a Key apart again into the texts of the key columns.
+// keyTexts splits a Key into the texts of the key columns.
 func keyTexts(t *cdc.Table, key cdc.Key) []string {
 	if t.KeyColumns == 1 {
 		return []string{string(key)}

@@ -39,14 +39,11 @@ func TestSubscription(t *testing.T) {
 	moved := w.changes([]string{"update webhook_subscribers id=@71 webhook_id=@62"})[0]
 	Resolve(&moved, w.mirror.row(events, moved.Key))
 	if diff := cmp.Diff([]cdc.Key{key, cdc.Key(long("@62"))}, w.mapper.SubscriptionOf(&moved)); diff != "" {
-		t.Errorf("a subscriber that moved (-want +got):\n%s", diff)
+		t.Errorf("subscriber of another webhook (-want +got):\n%s", diff)
 	}
 	gone := w.changes([]string{"delete webhooks id=@61"})[0]
 	if diff := cmp.Diff([]cdc.Key{key}, w.mapper.SubscriptionOf(&gone)); diff != "" {
-		t.Errorf("a webhook that went (-want +got):\n%s", diff)
-	}
-	if events.Columns[w.mapper.WebhookBy()].Name != "webhook_id" {
-		t.Errorf("by is column %d", w.mapper.WebhookBy())
+		t.Errorf("deleted webhook (-want +got):\n%s", diff)
 	}
 	realms := w.relation("realms").Table
 	for name, root := range map[string]bool{"@a0": true, "@a1": false} {
@@ -56,7 +53,7 @@ func TestSubscription(t *testing.T) {
 	}
 }
 
-func TestSubscription_ErrorsTellNoValue(t *testing.T) {
+func TestSubscription_ErrorsContainNoValues(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	for name, row := range map[string]string{
@@ -71,14 +68,14 @@ func TestSubscription_ErrorsTellNoValue(t *testing.T) {
 	}
 }
 
-// TestSubscription_DeletedSoftly: a webhook that is gone for the IAM hears nothing, nor does it hear what it no longer subscribes to.
-func TestSubscription_DeletedSoftly(t *testing.T) {
+// A webhook or a subscribed event that is marked as deleted does not count.
+func TestSubscription_SoftDeleted(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "own.toml")
 	own := `
 extends = "ferriskey"
 [tables.webhooks]
-deleted = "name == 'gone'"
+deleted = "name == 'deleted'"
 [tables.webhook_subscribers]
 deleted = "name startsWith 'old.'"
 `
@@ -86,14 +83,14 @@ deleted = "name startsWith 'old.'"
 		t.Fatal(err)
 	}
 	w := &world{t: t, options: Options{File: file}, schema: defaultSchema(t)}
-	w.mirrorRow("webhooks id=@61 realm_id=@a1 endpoint=https://h.example.com/1 name=gone")
-	w.mirrorRow("webhooks id=@62 realm_id=@a1 endpoint=https://h.example.com/2 name=there")
+	w.mirrorRow("webhooks id=@61 realm_id=@a1 endpoint=https://h.example.com/1 name=deleted")
+	w.mirrorRow("webhooks id=@62 realm_id=@a1 endpoint=https://h.example.com/2 name=active")
 	w.mirrorRow("webhook_subscribers id=@71 webhook_id=@62 name=old.created")
 	w.mirrorRow("webhook_subscribers id=@72 webhook_id=@62 name=user.created")
 	hooks, _ := w.mapper.WebhookTables()
 	rows := &fetched{w: w, mirror: w.mirror, anything: true}
 	if _, err := w.mapper.Subscription(w.mirror.row(hooks, cdc.Key(long("@61"))), rows); !errors.Is(err, ErrDeleted) {
-		t.Errorf("a webhook that is gone: %v", err)
+		t.Errorf("webhook that is marked as deleted: %v", err)
 	}
 	got, err := w.mapper.Subscription(w.mirror.row(hooks, cdc.Key(long("@62"))), rows)
 	if err != nil {

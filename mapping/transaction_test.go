@@ -13,7 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// TestBeginLarge_SameEvents: without an overlay, with rows as of after the transaction, every golden case makes the same events.
+// A transaction that is too large for memory makes the same events.
 func TestBeginLarge_SameEvents(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"user_lifecycle", "user_bulk_deleted", "user_role", "credentials", "clients", "roles", "realms", "device_flow"} {
@@ -42,21 +42,21 @@ func TestBeginLarge_SameEvents(t *testing.T) {
 	}
 }
 
-// TestBeginLarge_CollectsWhatRemains: a row that is deleted in the transaction is not among those that another event collects.
-func TestBeginLarge_CollectsWhatRemains(t *testing.T) {
+// An event does not collect rows that the same transaction deletes.
+func TestBeginLarge_CollectsNoDeletedRows(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	w.mirrorRow("realms id=@a1 name=acme")
 	w.mirrorRow("clients id=@c1 realm_id=@a1 name=app client_type=public maintenance_enabled=f")
-	w.mirrorRow("redirect_uris id=@d1 client_id=@c1 value=gone")
-	w.mirrorRow("redirect_uris id=@d2 client_id=@c1 value=there")
+	w.mirrorRow("redirect_uris id=@d1 client_id=@c1 value=deleted")
+	w.mirrorRow("redirect_uris id=@d2 client_id=@c1 value=kept")
 	got := strings.Join(w.transaction([]string{"update clients id=@c1 maintenance_enabled=t", "delete redirect_uris id=@d1"}, false), "")
-	if strings.Contains(got, `"value":"gone"`) || !strings.Contains(got, `"value":"there"`) {
+	if strings.Contains(got, `"value":"deleted"`) || !strings.Contains(got, `"value":"kept"`) {
 		t.Errorf("got\n%s", got)
 	}
 }
 
-// TestPreset_EveryEventHasAGoldenCase keeps the goldens complete.
+// Every event of the preset occurs in a golden file.
 func TestPreset_EveryEventHasAGoldenCase(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/golden/*.txt")
@@ -77,12 +77,12 @@ func TestPreset_EveryEventHasAGoldenCase(t *testing.T) {
 	}
 	for _, name := range rules.EventNames() {
 		if !strings.Contains(all.String(), `{"event":"`+name+`",`) {
-			t.Errorf("no golden case makes %s", name)
+			t.Errorf("no golden file contains %s", name)
 		}
 	}
 }
 
-// TestPreset_OldSchema: the preset binds to a FerrisKey that lacks the newer tables and columns.
+// The preset works with a FerrisKey that does not have the newer tables and columns.
 func TestPreset_OldSchema(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
@@ -114,7 +114,7 @@ func TestPreset_OldSchema(t *testing.T) {
 	}
 }
 
-// mapOne maps one resolved change over the world's mirror.
+// mapOne maps one resolved change.
 func (w *world) mapOne(c cdc.Change) ([]Event, error) {
 	rows := &fetched{w: w, mirror: w.mirror, anything: true}
 	tx := w.mapper.Begin(Commit{LSN: 1, Time: time.Unix(0, 0)}, rows)
@@ -125,14 +125,14 @@ func (w *world) mapOne(c cdc.Change) ([]Event, error) {
 	return events, err
 }
 
-// TestMap_UnmirroredUpdate: what an update of an unknown row changed cannot be told, so it is an update.
-func TestMap_UnmirroredUpdate(t *testing.T) {
+// If the mirror does not have the old row, any column may have changed, so the event is emitted.
+func TestMap_UpdateOfRowNotInMirror(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	r := w.relation("users")
 	c := cdc.Change{Op: cdc.Update, Relation: r, Key: cdc.Key(long("@e1")), New: w.row(r, "id=@e1 realm_id=@a1 username=alice", nil)}
 	if !Resolve(&c, nil) {
-		t.Fatal("no change")
+		t.Fatal("the update is reported as unchanged")
 	}
 	events, err := w.mapOne(c)
 	if err != nil || len(events) != 1 || events[0].Name != "user.updated" {
@@ -140,8 +140,8 @@ func TestMap_UnmirroredUpdate(t *testing.T) {
 	}
 }
 
-// TestMap_NewlyKnownColumn: a column that the mirror has not had so far is no change of the row.
-func TestMap_NewlyKnownColumn(t *testing.T) {
+// A value that the mirror did not have before, because the column is newly mapped, is not a change of the row.
+func TestMap_NewlyMappedColumn(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	w.mirrorRow("users id=@e1 realm_id=@a1 username=alice")
@@ -150,14 +150,14 @@ func TestMap_NewlyKnownColumn(t *testing.T) {
 	c := cdc.Change{Op: cdc.Update, Relation: r, Key: key, New: slices.Clone(w.mirror.row(r.Table, key))}
 	w.mirror.row(r.Table, key)[r.Index("email")] = cdc.Value{}
 	if !Resolve(&c, w.mirror.row(r.Table, key)) {
-		t.Fatal("the mirror would not learn of the column")
+		t.Fatal("the change is reported as unchanged, so the mirror would not store the column")
 	}
 	if events, err := w.mapOne(c); err != nil || len(events) != 0 {
 		t.Errorf("got %v, %v; want no event", events, err)
 	}
 }
 
-// TestMap_UnknownValueIsAnError: a value that neither the log nor the mirror has never becomes null.
+// A value that is neither in the WAL nor in the mirror must not be sent as null.
 func TestMap_UnknownValueIsAnError(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "own.toml")
@@ -168,14 +168,15 @@ func TestMap_UnknownValueIsAnError(t *testing.T) {
 	for table, column := range map[string]string{"roles": "description", "clients": "maintenance_reason"} {
 		r := w.relation(table)
 		c := cdc.Change{Op: cdc.Insert, Relation: r, Key: cdc.Key(long("@d1")), New: w.row(r, "id=@d1 realm_id=@a1 "+column+"=~", nil)}
-		if _, err := w.mapOne(c); err == nil || !strings.Contains(err.Error(), "value of "+table+"."+column+" is not in the log") {
+		if _, err := w.mapOne(c); err == nil || !strings.Contains(err.Error(), "value of "+table+"."+column+" is neither in the WAL nor in the mirror") {
 			t.Errorf("%s: %v", table, err)
 		}
 	}
 }
 
-// TestMap_TypesChangeInTheStream: formats follow the log's types, and a condition that makes no sense any more is an error.
-func TestMap_TypesChangeInTheStream(t *testing.T) {
+// If column types change while streaming, values are written by their new types, and a condition that no longer type-checks is
+// an error.
+func TestMap_TypesChangeWhileStreaming(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	r := w.relation("users")
@@ -191,7 +192,7 @@ func TestMap_TypesChangeInTheStream(t *testing.T) {
 	c.Relation = broken
 	for range 2 {
 		if _, err = w.mapOne(c); err == nil || !strings.Contains(err.Error(), "on table users") {
-			t.Errorf("got %v, want that a condition on users does not fit", err)
+			t.Errorf("got %v, want a type error of a condition on users", err)
 		}
 	}
 	c.Relation = r

@@ -1,12 +1,8 @@
 package mapping
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +10,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// world is a database in small: it does with the mapping what the relay does, so that tests read like what happens there.
+// world is a small database with a mapping. It uses the mapping in the same way as the relay.
 type world struct {
 	t          testing.TB
 	options    Options
@@ -25,78 +21,7 @@ type world struct {
 	mirror     mirror
 	matches    []string
 	commits    int
-	reconciled bool // the transaction is what a comparison has found
-}
-
-type schema map[string][]schemaColumn
-
-type schemaColumn struct {
-	name, kind string
-	nullable   bool
-}
-
-var testTypes = map[string]struct {
-	oid   uint32
-	plain string
-}{
-	"uuid": {2950, ""}, "varchar": {1043, ""}, "text": {25, ""}, "bool": {16, "f"}, "int4": {23, "0"}, "int8": {20, "0"},
-	"timestamp": {1114, "2026-08-20 10:00:00"}, "timestamptz": {1184, "2026-08-20 10:00:00+00"}, "text[]": {1009, "{username}"},
-	"jsonb": {3802, "{}"}, "json": {114, "{}"}, "numeric": {1700, "0"}, "float8": {701, "0"}, "bytea": {17, `\x`}, "date": {1082, "2026-08-20"},
-	"int4[]": {1007, "{}"}, "timestamptz[]": {1185, "{}"},
-}
-
-func defaultSchema(t testing.TB) schema {
-	t.Helper()
-	source, err := os.ReadFile("testdata/ferriskey.schema")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parseSchema(t, strings.Split(string(source), "\n"))
-}
-
-func parseSchema(t testing.TB, lines []string) schema {
-	t.Helper()
-	s := schema{}
-	for _, line := range lines {
-		table, columns, ok := strings.Cut(line, " ")
-		if !ok || strings.HasPrefix(line, "#") {
-			continue
-		}
-		for column := range strings.SplitSeq(columns, ", ") {
-			name, kind, _ := strings.Cut(column, " ")
-			kind, nullable := strings.CutSuffix(kind, "?")
-			if _, ok := testTypes[kind]; !ok {
-				t.Fatalf("unknown type %q in the schema", kind)
-			}
-			s[table] = append(s[table], schemaColumn{name, kind, nullable})
-		}
-	}
-	return s
-}
-
-// relations are those of the mapped tables that the schema has.
-func (s schema) relations(rules *Rules) []*cdc.Relation {
-	var out []*cdc.Relation
-	for _, table := range rules.Tables() {
-		if r := s.relation(table); r != nil {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-func (s schema) relation(table *cdc.Table) *cdc.Relation {
-	columns, ok := s[table.Name]
-	if !ok {
-		return nil
-	}
-	r := &cdc.Relation{Table: table, Types: make([]uint32, len(table.Columns))}
-	for i, c := range table.Columns {
-		if at := slices.IndexFunc(columns, func(s schemaColumn) bool { return s.name == c.Name }); at >= 0 {
-			r.Types[i] = testTypes[columns[at].kind].oid
-		}
-	}
-	return r
+	reconciled bool // The changes come from a reconciliation.
 }
 
 func (w *world) setOptions(lines []string) {
@@ -115,7 +40,7 @@ func (w *world) setOptions(lines []string) {
 	}
 }
 
-// start loads and binds the mapping when it is first needed.
+// start loads and binds the mapping at its first call.
 func (w *world) start() {
 	if w.mapper != nil {
 		return
@@ -152,93 +77,7 @@ func (w *world) mirrorRow(line string) {
 	w.mirror.put(r.Table, w.row(r, rest, nil))
 }
 
-// row makes a row of "column=value …", over base or over plain values.
-func (w *world) row(r *cdc.Relation, text string, base cdc.Row) cdc.Row {
-	row := slices.Clone(base)
-	if row == nil {
-		row = make(cdc.Row, len(r.Columns))
-		for i, c := range r.Columns {
-			at := slices.IndexFunc(w.schema[r.Name], func(s schemaColumn) bool { return s.name == c.Name })
-			switch {
-			case at < 0: // The database lacks it.
-			case w.schema[r.Name][at].nullable:
-				row[i] = cdc.NullValue
-			default:
-				row[i] = cdc.TextValue(testTypes[w.schema[r.Name][at].kind].plain)
-			}
-		}
-	}
-	for name, value := range w.values(text) {
-		i := r.Index(name)
-		if i < 0 {
-			w.t.Fatalf("%s has no mapped column %q", r.Name, name)
-		}
-		if r.Columns[i].Hash && value.Kind == cdc.Text {
-			value.Text = hashed(value.Text)
-		}
-		row[i] = value
-	}
-	return row
-}
-
-func hashed(uuid string) string {
-	raw, err := hex.DecodeString(strings.ReplaceAll(uuid, "-", ""))
-	if err != nil {
-		raw = []byte(uuid)
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:])
-}
-
-func (w *world) values(text string) map[string]cdc.Value {
-	out := map[string]cdc.Value{}
-	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
-		name, rest, ok := strings.Cut(text, "=")
-		if !ok {
-			w.t.Fatalf("column=value expected at %q", text)
-		}
-		value, rest := firstValue(rest)
-		text = rest
-		switch {
-		case value == "null":
-			out[name] = cdc.NullValue
-		case value == "~":
-			out[name] = cdc.Value{Kind: cdc.Unchanged}
-		case strings.HasPrefix(value, `"`):
-			unquoted, err := strconv.Unquote(value)
-			if err != nil {
-				w.t.Fatalf("value %s: %v", value, err)
-			}
-			out[name] = cdc.TextValue(unquoted)
-		default:
-			out[name] = cdc.TextValue(long(value))
-		}
-	}
-	return out
-}
-
-func firstValue(text string) (first, rest string) {
-	if strings.HasPrefix(text, `"`) {
-		if quoted, err := strconv.QuotedPrefix(text); err == nil {
-			return quoted, text[len(quoted):]
-		}
-	}
-	first, rest, _ = strings.Cut(text, " ")
-	return first, rest
-}
-
-const uuidStart = "0198c0de-0000-7000-8000-0000000000"
-
-func long(value string) string {
-	if digits, ok := strings.CutPrefix(value, "@"); ok {
-		return uuidStart + digits
-	}
-	return value
-}
-
-func short(value string) string { return strings.Replace(value, uuidStart, "@", 1) }
-
-// changes parses a transaction's lines. Updates and deletes see what the lines before them did.
+// changes parses the lines of a transaction. Updates and deletes apply to the rows as the lines before them left them.
 func (w *world) changes(lines []string) []cdc.Change {
 	now := w.mirrorCopy()
 	var out []cdc.Change
@@ -283,7 +122,7 @@ func (w *world) mirrorCopy() mirror {
 	return out
 }
 
-// transaction maps lines as one commit, describes its events and brings the mirror up to date.
+// transaction maps the lines as one commit, describes its events and updates the mirror.
 func (w *world) transaction(lines []string, overlay bool) []string {
 	w.t.Helper()
 	changes := w.resolve(w.changes(lines))
@@ -294,7 +133,7 @@ func (w *world) transaction(lines []string, overlay bool) []string {
 	tx := w.mapper.Begin(commit, rows)
 	if !overlay {
 		rows.former = w.mirrorCopy()
-		// What a relay does with a transaction that it cannot keep: write first, map, then delete.
+		// The order for a transaction that is too large for memory: write, map, then delete.
 		for _, c := range changes {
 			if c.Op != cdc.Delete {
 				w.mirror.put(c.Relation.Table, c.New)
@@ -346,7 +185,7 @@ func (w *world) resolve(changes []cdc.Change) []cdc.Change {
 	return out
 }
 
-// fetch notes what Refs names, to a fixpoint.
+// fetch allows the rows that Refs and RefsOf report, until they report nothing new.
 func (w *world) fetch(rows *fetched, changes []cdc.Change) {
 	var queue []Ref
 	need := func(r Ref) {
@@ -367,43 +206,6 @@ func (w *world) fetch(rows *fetched, changes []cdc.Change) {
 		}
 		for _, row := range w.mirror.children(ref.Table, ref.By, ref.Key) {
 			w.mapper.RefsOf(ref.Table, row, need)
-		}
-	}
-}
-
-// mirror is the relay's copy of the mapped columns.
-type mirror map[*cdc.Table]map[cdc.Key]cdc.Row
-
-func (m mirror) row(table *cdc.Table, key cdc.Key) cdc.Row { return m[table][key] }
-
-func (m mirror) put(table *cdc.Table, row cdc.Row) cdc.Key {
-	key, err := table.KeyOf(row)
-	if err != nil {
-		panic(err)
-	}
-	if m[table] == nil {
-		m[table] = map[cdc.Key]cdc.Row{}
-	}
-	m[table][key] = row
-	return key
-}
-
-func (m mirror) children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
-	var out []cdc.Row
-	for _, key := range slices.Sorted(maps.Keys(m[table])) {
-		if row := m[table][key]; row[by].Text == string(parent) {
-			out = append(out, row)
-		}
-	}
-	return out
-}
-
-func (m mirror) apply(changes []cdc.Change) {
-	for _, c := range changes {
-		if c.Op == cdc.Delete {
-			delete(m[c.Relation.Table], c.Key)
-		} else {
-			m.put(c.Relation.Table, c.New)
 		}
 	}
 }

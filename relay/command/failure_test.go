@@ -91,7 +91,7 @@ func TestFailure_Mapping(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.configure(w.url, "[mapping]", `preset = "keycloak"`)
-	w.run("run").fails(2, `mapping: unknown preset "keycloak"; there is ferriskey`)
+	w.run("run").fails(2, `mapping: unknown preset "keycloak"; known: ferriskey`)
 	w.configure(w.url, "[mapping]", `drop = ["user.craeted"]`)
 	w.run("run").fails(2, `mapping: drop names the unknown event "user.craeted"; did you mean "user.created"?`)
 	w.configure(w.url, "[mapping]", `file = "/nowhere/mine.toml"`)

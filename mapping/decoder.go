@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// word is a string of a mapping file and where it stands.
+// word is a string of a mapping file with its position.
 type word struct {
 	text string
 	at   position
@@ -15,20 +15,20 @@ type word struct {
 
 func (w word) given() bool { return w.text != "" }
 
-// pair is a named word, as in parents = { realm_id = "realms" }.
+// pair is an entry of a table of strings, such as realm_id in parents = { realm_id = "realms" }.
 type pair struct {
 	name string
-	at   position
+	at   position // of the name
 	word word
 }
 
-// decoder reads typed values out of nodes and notes what does not fit.
+// decoder reads typed values from nodes and reports values of the wrong type.
 type decoder struct {
 	problems *problems
 }
 
-// known reports keys of a table that have no meaning there.
-func (d decoder) known(n *tomlpos.Node, where string, keys ...string) {
+// checkKeys reports keys that have no meaning in a table.
+func (d decoder) checkKeys(n *tomlpos.Node, where string, keys ...string) {
 	if n == nil || !d.table(n, where) {
 		return
 	}
@@ -47,6 +47,7 @@ func (d decoder) table(n *tomlpos.Node, what string) bool {
 	return true
 }
 
+// word reads a string. The word is not given if the key is missing or has a wrong value.
 func (d decoder) word(n *tomlpos.Node, key string) word {
 	v := n.Get(key)
 	if v == nil {
@@ -58,7 +59,7 @@ func (d decoder) word(n *tomlpos.Node, key string) word {
 func (d decoder) asWord(v *tomlpos.Node, key string) word {
 	s, ok := v.Scalar.(string)
 	if !ok || s == "" {
-		d.problems.add(v.At, "%s must be a string that is not empty", key)
+		d.problems.add(v.At, "%s must be a non-empty string", key)
 		return word{at: v.At}
 	}
 	return word{text: s, at: v.At}
@@ -88,7 +89,7 @@ func (d decoder) int(n *tomlpos.Node, key string) (int, position) {
 	return int(i), v.At
 }
 
-// words reads a list of strings; oneAllowed takes a single string for a list of one.
+// words reads a list of strings. If oneAllowed, a single string counts as a list of one.
 func (d decoder) words(n *tomlpos.Node, key string, oneAllowed bool) []word {
 	v := n.Get(key)
 	if v == nil {
@@ -106,12 +107,12 @@ func (d decoder) words(n *tomlpos.Node, key string, oneAllowed bool) []word {
 	}
 	out := make([]word, 0, len(v.Items))
 	for _, item := range v.Items {
-		w := d.asWord(item, "each of "+key)
+		w := d.asWord(item, "each element of "+key)
 		if !w.given() {
 			continue
 		}
 		if slices.ContainsFunc(out, func(o word) bool { return o.text == w.text }) {
-			d.problems.add(w.at, "%q stands twice in %s", w.text, key)
+			d.problems.add(w.at, "%s lists %q twice", key, w.text)
 			continue
 		}
 		out = append(out, w)
@@ -138,13 +139,13 @@ func (d decoder) duration(n *tomlpos.Node, key string) time.Duration {
 	w := d.word(n, key)
 	if !w.given() {
 		if n.Get(key) == nil {
-			d.problems.add(n.At, "%s is missing; for example %s = \"5s\"", key, key)
+			d.problems.add(n.At, "%s is required, for example %s = \"5s\"", key, key)
 		}
 		return 0
 	}
 	v, err := time.ParseDuration(w.text)
 	if err != nil || v <= 0 || v > 24*time.Hour {
-		d.problems.add(w.at, "%s %q must be a duration of at most 24h, for example \"5s\"", key, w.text)
+		d.problems.add(w.at, "%s = %q must be a duration of at most 24h, for example \"5s\"", key, w.text)
 		return 0
 	}
 	return v

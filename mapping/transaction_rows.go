@@ -2,60 +2,50 @@ package mapping
 
 import (
 	"cmp"
-	"hash/maphash"
 	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// keySet holds keys of tables as 128-bit hashes: a transaction that deletes a million rows must not keep a million strings.
+// keySet is a set of row keys, stored as 128-bit hashes: a transaction may delete millions of rows.
 type keySet map[[2]uint64]struct{}
-
-var keySeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
-
-func hashKey(t *table, key cdc.Key) [2]uint64 {
-	return [2]uint64{
-		maphash.String(keySeeds[0], string(key)) + uint64(t.index)*0x9e3779b97f4a7c15,
-		maphash.String(keySeeds[1], string(key)),
-	}
-}
 
 func (s *keySet) add(t *table, key cdc.Key) {
 	if *s == nil {
 		*s = keySet{}
 	}
-	(*s)[hashKey(t, key)] = struct{}{}
+	(*s)[hashRow(t.cdc, key)] = struct{}{}
 }
 
 func (s keySet) has(t *table, key cdc.Key) bool {
 	if len(s) == 0 {
 		return false
 	}
-	_, ok := s[hashKey(t, key)]
+	_, ok := s[hashRow(t.cdc, key)]
 	return ok
 }
 
-// written holds what the transaction did to the rows of one table: the row as it is after, nil if it was deleted.
-type written struct {
+// writtenRows holds the rows of one table that the transaction wrote: the row after the transaction, or nil if it was deleted.
+type writtenRows struct {
 	rows map[cdc.Key]cdc.Row
-	// by indexes the rows that are there by a column, on demand.
+	// by indexes the existing rows by a column. An index is built when it is first needed.
 	by map[int]map[cdc.Key][]cdc.Key
 }
 
-func (w *written) add(key cdc.Key, row cdc.Row) {
+func (w *writtenRows) add(key cdc.Key, row cdc.Row) {
 	if w.rows == nil {
 		w.rows = map[cdc.Key]cdc.Row{}
 	}
 	w.rows[key], w.by = row, nil
 }
 
-func (w *written) childrenOf(by int, parent cdc.Key) []cdc.Key {
+func (w *writtenRows) childrenOf(by int, parent cdc.Key) []cdc.Key {
 	if index, ok := w.by[by]; ok {
 		return index[parent]
 	}
 	index := map[cdc.Key][]cdc.Key{}
 	for key, row := range w.rows {
-		if v := at(row, by); v.Kind == cdc.Text {
+		if v := valueAt(row, by); v.Kind == cdc.Text {
 			index[cdc.Key(v.Text)] = append(index[cdc.Key(v.Text)], key)
 		}
 	}
@@ -66,7 +56,17 @@ func (w *written) childrenOf(by int, parent cdc.Key) []cdc.Key {
 	return index[parent]
 }
 
-// parentRow implements lookup: the row as it is after the transaction, or as it was before if the transaction deleted it.
+func (t *Transaction) recordWritten(table *table, c *cdc.Change) {
+	if c.Op == cdc.Truncate {
+		return
+	}
+	if t.written == nil {
+		t.written = make([]writtenRows, len(t.m.tables))
+	}
+	t.written[table.index].add(c.Key, c.New)
+}
+
+// parentRow implements lookup. It returns the row after the transaction, or before it if the transaction deleted the row.
 func (t *Transaction) parentRow(table *table, key cdc.Key) cdc.Row {
 	if t.written != nil {
 		if row := t.written[table.index].rows[key]; row != nil {
@@ -82,7 +82,7 @@ func (t *Transaction) parentRow(table *table, key cdc.Key) cdc.Row {
 // bound implements lookup.
 func (t *Transaction) bound(table *table) *boundTable { return t.m.tables[table.index] }
 
-// children are the rows that refer to a row, in key order: as they are after the transaction, or were before it.
+// children returns the rows that refer to a row, in key order, as they are after the transaction or were before it.
 func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Row {
 	if t.m.tables[c.table.index].relation == nil {
 		return nil
@@ -92,7 +92,7 @@ func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Ro
 	}
 	mirrored := t.rows.Children(c.table.cdc, c.by, parent)
 	if !t.overlay {
-		return t.remaining(c.table, mirrored)
+		return t.withoutRemoved(c.table, mirrored)
 	}
 	if t.written == nil || len(t.written[c.table.index].rows) == 0 {
 		return mirrored
@@ -106,9 +106,9 @@ func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Ro
 	for _, row := range mirrored {
 		key, err := c.table.cdc.KeyOf(row)
 		if err != nil {
-			continue // A mirrored row has its key.
+			continue // A mirrored row always has its key.
 		}
-		if _, touched := w.rows[key]; !touched {
+		if _, written := w.rows[key]; !written {
 			all = append(all, child{key, row})
 		}
 	}
@@ -123,8 +123,8 @@ func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Ro
 	return rows
 }
 
-// remaining leaves out rows that the transaction deleted.
-func (t *Transaction) remaining(table *table, rows []cdc.Row) []cdc.Row {
+// withoutRemoved returns the rows without those that the transaction deleted.
+func (t *Transaction) withoutRemoved(table *table, rows []cdc.Row) []cdc.Row {
 	if len(t.removed) == 0 {
 		return rows
 	}

@@ -2,7 +2,7 @@ package mapping
 
 import "github.com/expr-lang/expr/ast"
 
-// envName is what expr calls the environment, which is the scope.
+// envName is the name of the environment in an expression. The environment is the scope.
 const envName = "$env"
 
 func call(function string, arguments ...int) *ast.CallNode {
@@ -14,7 +14,7 @@ func call(function string, arguments ...int) *ast.CallNode {
 	return n
 }
 
-// columnPatch turns row.x, old.x, parent("y").x and changed(…) into calls with positions.
+// columnPatch replaces row.x, old.x, parent("y").x and changed(…) by calls with column indexes.
 type columnPatch struct{ condition *condition }
 
 // Visit implements ast.Visitor.
@@ -28,9 +28,9 @@ func (p *columnPatch) Visit(node *ast.Node) {
 		}
 		switch base := unchain(n.Node).(type) {
 		case *ast.IdentifierNode:
-			which := rowItself
+			which := whichRow
 			if base.Value == "old" {
-				which = rowOld
+				which = whichOld
 			}
 			ast.Patch(node, call(valueFunction, which, t.columns[property.Value]))
 		case *ast.CallNode:
@@ -52,7 +52,7 @@ func (p *columnPatch) Visit(node *ast.Node) {
 	}
 }
 
-// rowPatch turns what is left of old and parent(…), which can only be compared with nil, and the names of a bare condition.
+// rowPatch replaces old and parent("y") as a whole, which can only be compared with nil, and the column names of a bare condition.
 type rowPatch struct{ condition *condition }
 
 // Visit implements ast.Visitor.
@@ -60,9 +60,9 @@ func (p *rowPatch) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
 		if column, ok := p.condition.table.columns[n.Value]; ok && p.condition.bare && n.Value != envName {
-			ast.Patch(node, call(valueFunction, rowItself, column))
+			ast.Patch(node, call(valueFunction, whichRow, column))
 		} else if n.Value == "old" {
-			ast.Patch(node, call(existsFunction, rowOld))
+			ast.Patch(node, call(existsFunction, whichOld))
 		}
 	case *ast.CallNode:
 		if i, ok := parentCall(p.condition, n); ok {

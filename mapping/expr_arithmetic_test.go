@@ -8,8 +8,8 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// What a condition cannot compute makes it not hold, and is reported, whatever it is.
-func TestCondition_WithoutAValue(t *testing.T) {
+// A condition that cannot be evaluated is false and is reported.
+func TestCondition_EvaluationFails(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	r := w.relation("users")
@@ -51,25 +51,25 @@ func TestCondition_WithoutAValue(t *testing.T) {
 			var failures []ConditionFailure
 			w.mapper.OnConditionFailure(func(f ConditionFailure) { failures = append(failures, f) })
 			tx := w.mapper.Begin(Commit{}, &fetched{w: w, mirror: w.mirror, anything: true})
-			seen := rowChange{bound: w.mapper.byCDC[r.Table], op: cdc.Update, row: row, old: old}
-			w.mapper.compare(seen)
-			w.mapper.eval.scope = tx.scope(seen)
+			change := rowChange{bound: w.mapper.byCDC[r.Table], op: cdc.Update, row: row, old: old}
+			w.mapper.findDifferences(change)
+			w.mapper.eval.scope = tx.scope(change)
 			began := time.Now()
 			if w.mapper.eval.holds(c) {
-				t.Error("it holds")
+				t.Error("the condition is true")
 			}
 			if len(failures) != 1 || !strings.Contains(failures[0].Reason, reason) || failures[0].Table != "users" || failures[0].Line != 7 || failures[0].Condition != condition {
 				t.Errorf("reported: %v, want one with %q", failures, reason)
 			}
 			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("it took %s", took)
+				t.Errorf("evaluation took %s", took)
 			}
 		})
 	}
 }
 
-// What can be found when the mapping is loaded is found there.
-func TestLoad_ConditionsThatCannotBeComputed(t *testing.T) {
+// Operations that can never be evaluated are refused when the mapping is loaded.
+func TestLoad_ConditionsThatCannotBeEvaluated(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	w.start()
@@ -77,15 +77,15 @@ func TestLoad_ConditionsThatCannotBeComputed(t *testing.T) {
 		"row.failed_login_attempts % 0 == 1":           "division by zero",
 		"row.failed_login_attempts / 0.0 > 1":          "division by zero",
 		"row.failed_login_attempts / -0 > 1":           "division by zero",
-		"row.failed_login_attempts in 1..1000000000":   "a range is of two whole numbers",
-		"1 in 1..row.failed_login_attempts":            "a range is of two whole numbers",
-		"row.failed_login_attempts in 5..1":            "a range is of two whole numbers",
+		"row.failed_login_attempts in 1..1000000000":   "a range needs two whole numbers",
+		"1 in 1..row.failed_login_attempts":            "a range needs two whole numbers",
+		"row.failed_login_attempts in 5..1":            "a range needs two whole numbers",
 		"row.username matches '('":                     "missing closing )",
 		"row.username matches '(a{1000}){1000}'":       "repeat count",
 		"row.username matches row.email":               "must be a string",
 		"repeat(row.username, 1000000000) == 'x'":      "unknown function",
-		"row.username[99] == 'x'":                      "a column is named as in",
-		"[1, 2][row.failed_login_attempts] == 1":       "a column is named as in",
+		"row.username[99] == 'x'":                      "write a column as row.NAME",
+		"[1, 2][row.failed_login_attempts] == 1":       "write a column as row.NAME",
 		"int(row.username) == 1":                       "unknown function",
 		"fromJSON(row.username) == 1":                  "unknown function",
 		"all(1..10, # > row.failed_login_attempts)":    "unknown function",

@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// loadFormats reads [tables.X.format].
+// loadFormats reads [tables.NAME.format].
 func (l *loader) loadFormats(t *table) {
 	formats := t.source.Get("format")
 	if formats == nil || !l.decoder.table(formats, "format") {
@@ -19,7 +19,7 @@ func (l *loader) loadFormats(t *table) {
 			continue
 		}
 		where := "format." + e.Key
-		l.decoder.known(e.Value, where, "bits", "null", "one_of", "min", "else")
+		l.decoder.checkKeys(e.Value, where, "bits", "null", "one_of", "min", "else")
 		if e.Value.Kind == tomlpos.Table {
 			t.formats[i] = l.format(e.Value, where)
 		}
@@ -43,15 +43,15 @@ func (l *loader) format(source *tomlpos.Node, where string) *formatSpec {
 	}
 	switch {
 	case len(spec.bits) > 64:
-		l.problems.add(source.At, "%s names more than 64 bits", where)
+		l.problems.add(source.At, "%s lists %d bits; an integer has at most 64", where, len(spec.bits))
 	case spec.bits != nil && (len(spec.oneOf) > 0 || spec.min != nil || spec.null != ""):
-		l.problems.add(source.At, "%s: bits stands alone", where)
+		l.problems.add(source.At, "%s: bits cannot be combined with null, one_of or min", where)
 	case len(spec.oneOf) > 0 && spec.min != nil:
-		l.problems.add(source.At, "%s: one_of and min exclude each other", where)
+		l.problems.add(source.At, "%s: one_of cannot be combined with min", where)
 	case len(spec.oneOf) > 0 && spec.other == "":
-		l.problems.add(source.At, "%s: one_of needs else, the value that stands for any other", where)
+		l.problems.add(source.At, "%s: one_of needs else, the value to write instead of any other", where)
 	case spec.min != nil && spec.other == "":
-		l.problems.add(source.At, "%s: min needs else, the value that stands for any that is less", where)
+		l.problems.add(source.At, "%s: min needs else, the value to write instead of a smaller one", where)
 	case spec.other != "" && len(spec.oneOf) == 0 && spec.min == nil:
 		l.problems.add(source.At, "%s: else needs one_of or min", where)
 	case spec.bits == nil && len(spec.oneOf) == 0 && spec.min == nil && spec.null == "":
@@ -60,7 +60,7 @@ func (l *loader) format(source *tomlpos.Node, where string) *formatSpec {
 	return spec
 }
 
-// literal turns a TOML scalar, or a list of them, into JSON.
+// literal converts a TOML scalar or a list of scalars to JSON.
 func (l *loader) literal(n *tomlpos.Node, what string) string {
 	if n.Kind != tomlpos.List {
 		text, ok := scalarJSON(n)
@@ -73,7 +73,7 @@ func (l *loader) literal(n *tomlpos.Node, what string) string {
 	for i, item := range n.Items {
 		var ok bool
 		if texts[i], ok = scalarJSON(item); !ok {
-			l.problems.add(item.At, "each of %s must be a string, a number, true or false", what)
+			l.problems.add(item.At, "each element of %s must be a string, a number, true or false", what)
 		}
 	}
 	return "[" + strings.Join(texts, ",") + "]"

@@ -2,8 +2,8 @@ package mapping
 
 import "github.com/expr-lang/expr/ast"
 
-// nullPatch gives null its meaning: a comparison other than == and != with a null is false, and a null is false as a truth
-// value. Without it expr would fail at run time, and a null in one row would stop the stream.
+// nullPatch defines the meaning of null in a condition: every comparison with null except == and != is false, and a null
+// used as a boolean is false. expr alone would fail at run time.
 type nullPatch struct{}
 
 // Visit implements ast.Visitor.
@@ -11,14 +11,14 @@ func (nullPatch) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.UnaryNode:
 		if n.Operator == "not" || n.Operator == "!" {
-			n.Node = truth(n.Node)
+			n.Node = isTrue(n.Node)
 		}
 	case *ast.ConditionalNode:
-		n.Cond = truth(n.Cond)
+		n.Cond = isTrue(n.Cond)
 	case *ast.BinaryNode:
 		switch {
 		case isLogical(n.Operator):
-			n.Left, n.Right = truth(n.Left), truth(n.Right)
+			n.Left, n.Right = isTrue(n.Left), isTrue(n.Right)
 		case isComparison(n.Operator):
 			guardNulls(node, n)
 		}
@@ -37,25 +37,25 @@ func isComparison(operator string) bool {
 	return false
 }
 
-// truth makes a bare column usable as a truth value.
-func truth(n ast.Node) ast.Node {
-	if !isValue(n) {
+// isTrue makes a column usable as a boolean.
+func isTrue(n ast.Node) ast.Node {
+	if !isColumnValue(n) {
 		return n
 	}
 	return &ast.BinaryNode{Operator: "==", Left: n, Right: &ast.BoolNode{Value: true}}
 }
 
-func isValue(n ast.Node) bool {
+func isColumnValue(n ast.Node) bool {
 	c, ok := n.(*ast.CallNode)
 	return ok && calleeName(c) == valueFunction
 }
 
-// guardNulls turns "a < b" into "a != nil and b != nil and a < b", for the columns in a and b.
+// guardNulls rewrites "a < b" as "a != nil and b != nil and a < b", for the columns in a and b.
 func guardNulls(node *ast.Node, n *ast.BinaryNode) {
 	var guard ast.Node
 	for _, side := range []ast.Node{n.Left, n.Right} {
-		if equality := n.Operator == "==" || n.Operator == "!="; !equality || !isValue(side) {
-			guard = both(guard, known(side))
+		if equality := n.Operator == "==" || n.Operator == "!="; !equality || !isColumnValue(side) {
+			guard = both(guard, notNull(side))
 		}
 	}
 	if guard != nil {
@@ -63,33 +63,33 @@ func guardNulls(node *ast.Node, n *ast.BinaryNode) {
 	}
 }
 
-// known tests that no column in an operand is null, of those that its value depends on; nil if there are none. Columns in a
-// comparison of their own are guarded there.
-func known(n ast.Node) ast.Node {
+// notNull returns a test that no column on which the operand's value depends is null, or nil if it depends on none. Columns
+// inside a nested comparison are guarded by that comparison.
+func notNull(n ast.Node) ast.Node {
 	switch n := n.(type) {
 	case *ast.CallNode:
-		if isValue(n) {
-			again := *n
-			return &ast.BinaryNode{Operator: "!=", Left: &again, Right: &ast.NilNode{}}
+		if isColumnValue(n) {
+			value := *n
+			return &ast.BinaryNode{Operator: "!=", Left: &value, Right: &ast.NilNode{}}
 		}
 	case *ast.UnaryNode:
-		return known(n.Node)
+		return notNull(n.Node)
 	case *ast.BinaryNode:
 		switch {
 		case isLogical(n.Operator) || isComparison(n.Operator):
-		case n.Operator == "??" && isValue(n.Left):
-			if instead := known(n.Right); instead != nil {
-				return &ast.BinaryNode{Operator: "or", Left: known(n.Left), Right: instead}
+		case n.Operator == "??" && isColumnValue(n.Left):
+			if fallback := notNull(n.Right); fallback != nil {
+				return &ast.BinaryNode{Operator: "or", Left: notNull(n.Left), Right: fallback}
 			}
 		default:
-			return both(known(n.Left), known(n.Right))
+			return both(notNull(n.Left), notNull(n.Right))
 		}
 	case *ast.BuiltinNode:
-		return allKnown(n.Arguments)
+		return allNotNull(n.Arguments)
 	case *ast.ArrayNode:
-		return allKnown(n.Nodes)
+		return allNotNull(n.Nodes)
 	case *ast.ConditionalNode:
-		yes, no := known(n.Exp1), known(n.Exp2)
+		yes, no := notNull(n.Exp1), notNull(n.Exp2)
 		if yes == nil && no == nil {
 			return nil
 		}
@@ -98,14 +98,14 @@ func known(n ast.Node) ast.Node {
 	return nil
 }
 
-func allKnown(nodes []ast.Node) (all ast.Node) {
+func allNotNull(nodes []ast.Node) (all ast.Node) {
 	for _, n := range nodes {
-		all = both(all, known(n))
+		all = both(all, notNull(n))
 	}
 	return all
 }
 
-// both joins two tests, either of which may be nil.
+// both combines two tests with and. Either may be nil.
 func both(a, b ast.Node) ast.Node {
 	switch {
 	case a == nil:

@@ -12,7 +12,7 @@ func TestPresets_Load(t *testing.T) {
 				t.Fatal(err)
 			}
 			if p.Title == "" || len(rules.EventNames()) == 0 {
-				t.Errorf("preset %+v has no title or no events", p)
+				t.Errorf("preset %+v needs a title and events", p)
 			}
 		})
 	}

@@ -1,24 +1,24 @@
 package mapping
 
 import (
-	"fmt"
+	"errors"
 	"strconv"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// scope is what a condition sees: the environment of the compiled program, in which row.x has become a call with x's
-// position, so that no map is built for a row.
+// scope is the environment of a compiled condition. The compiler replaces row.x by a call with the index of x, so that no
+// map has to be built for a row.
 type scope struct {
 	bound *boundTable
 	look  lookup
 	row   cdc.Row
 	old   cdc.Row // nil on an insert
-	// differs tells of each column whether it changed; nil on an insert or a delete, where every column counts as changed.
+	// differs holds, for each column, whether it changed; nil on an insert or a delete, where every column counts as changed.
 	differs []bool
 }
 
-// lookup finds rows that are not the one at hand.
+// lookup finds rows other than the changed one.
 type lookup interface {
 	parentRow(t *table, key cdc.Key) cdc.Row
 	bound(t *table) *boundTable
@@ -28,20 +28,22 @@ const (
 	valueFunction   = "__value"
 	existsFunction  = "__exists"
 	changedFunction = "__changed"
-	// The first argument of value and exists: which row. From 0 on it is a parent.
-	rowItself = -1
-	rowOld    = -2
+	// The first argument of value and exists selects a row: the index of a parent, or one of these.
+	whichRow = -1
+	whichOld = -2
 )
 
-func (s *scope) which(i int) (*boundTable, cdc.Row) {
-	switch i {
-	case rowItself:
+var errNoScope = errors.New("condition evaluated without a row")
+
+func (s *scope) rowOf(which int) (*boundTable, cdc.Row) {
+	switch which {
+	case whichRow:
 		return s.bound, s.row
-	case rowOld:
+	case whichOld:
 		return s.bound, s.old
 	}
-	p := s.bound.table.parents[i]
-	v := at(s.row, p.column)
+	p := s.bound.table.parents[which]
+	v := valueAt(s.row, p.column)
 	if v.Kind != cdc.Text {
 		return nil, nil
 	}
@@ -51,22 +53,22 @@ func (s *scope) which(i int) (*boundTable, cdc.Row) {
 func scopeValue(params ...any) (any, error) {
 	s, ok := params[0].(*scope)
 	if !ok {
-		return nil, fmt.Errorf("condition evaluated without a row")
+		return nil, errNoScope
 	}
-	bound, row := s.which(params[1].(int))
+	bound, row := s.rowOf(params[1].(int))
 	if row == nil || bound == nil {
 		return nil, nil
 	}
 	column := params[2].(int)
-	return native(at(row, column), bound.formats[column].columnType), nil
+	return exprValue(valueAt(row, column), bound.formats[column].columnType), nil
 }
 
 func scopeExists(params ...any) (any, error) {
 	s, ok := params[0].(*scope)
 	if !ok {
-		return nil, fmt.Errorf("condition evaluated without a row")
+		return nil, errNoScope
 	}
-	if _, row := s.which(params[1].(int)); row == nil {
+	if _, row := s.rowOf(params[1].(int)); row == nil {
 		return nil, nil
 	}
 	return true, nil
@@ -75,7 +77,7 @@ func scopeExists(params ...any) (any, error) {
 func scopeChanged(params ...any) (any, error) {
 	s, ok := params[0].(*scope)
 	if !ok {
-		return nil, fmt.Errorf("condition evaluated without a row")
+		return nil, errNoScope
 	}
 	if s.differs == nil {
 		return true, nil
@@ -88,16 +90,16 @@ func scopeChanged(params ...any) (any, error) {
 	return false, nil
 }
 
-// at reads a row that may be shorter than its table, as one mirrored under an older mapping is.
-func at(row cdc.Row, column int) cdc.Value {
+// valueAt reads a column of a row that may be shorter than its table, as a row that was mirrored under an older mapping is.
+func valueAt(row cdc.Row, column int) cdc.Value {
 	if column < len(row) {
 		return row[column]
 	}
 	return cdc.Value{}
 }
 
-// native gives expr a value of the type that it was checked with, or nil.
-func native(v cdc.Value, t columnType) any {
+// exprValue converts a value to the type that typeCheck declared for its column, or to nil.
+func exprValue(v cdc.Value, t columnType) any {
 	if v.Kind != cdc.Text {
 		return nil
 	}

@@ -6,30 +6,29 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// ConditionFailure is a condition that could not be computed for a row.
+// ConditionFailure reports a condition that could not be evaluated for a row.
 type ConditionFailure struct {
-	// File, Line and Condition are where it stands and what it says.
 	File      string
 	Line      int
-	Condition string
+	Condition string // the expression
 	Table     string
-	// Reason names no value of the row.
-	Reason string
+	Reason    string // without values of the row
 }
 
 func (f ConditionFailure) String() string {
 	return fmt.Sprintf("%s:%d: condition %q on table %s: %s", f.File, f.Line, f.Condition, f.Table, f.Reason)
 }
 
-// evaluator runs conditions. Its stack is reused.
+// evaluator runs conditions. It reuses the stack of the virtual machine.
 type evaluator struct {
 	machine vm.VM
 	scope   scope
 	failed  func(ConditionFailure) // may be nil
 }
 
-// holds reports whether the condition is true in the evaluator's scope; a nil condition is. One that cannot be computed for the
-// row, such as a remainder by zero, does not hold: what somebody writes into a row must not stop the stream.
+// holds reports whether the condition is true in the evaluator's scope. A nil condition is always true. A condition that
+// cannot be evaluated for the row, for example because of a division by zero, is false: the content of a row must not be
+// able to stop replication.
 func (e *evaluator) holds(c *condition) bool {
 	if c == nil {
 		return true
@@ -45,5 +44,6 @@ func (e *evaluator) holds(c *condition) bool {
 	return ok && yes
 }
 
-// OnConditionFailure sets what is called when a condition cannot be computed for a row; it may be called several times for one row.
+// OnConditionFailure sets a function to call when a condition cannot be evaluated for a row. It may be called several times
+// for one row.
 func (m *Mapper) OnConditionFailure(report func(ConditionFailure)) { m.eval.failed = report }

@@ -1,28 +1,28 @@
 package mapping
 
-// valueKind is how a column's text is read: one kind for every PostgreSQL type that looks the same in JSON.
+// valueKind groups the PostgreSQL types that are written to JSON in the same way.
 type valueKind uint8
 
 const (
 	textKind valueKind = iota
 	boolKind
 	intKind
-	numberKind // numeric and the floats: NaN and Infinity exist
+	numberKind // numeric and floats, with NaN and Infinity
 	jsonKind
-	timestampKind   // without time zone: holds UTC
-	timestamptzKind // written by a session whose time zone is UTC
+	timestampKind   // without time zone; taken as UTC
+	timestamptzKind // the session that reads it has the time zone UTC
 	byteaKind
 )
 
-// columnType is a column's kind, and whether it is an array of it.
+// columnType is the kind of a column, or of the elements of an array column.
 type columnType struct {
 	kind  valueKind
 	array bool
 }
 
-// Type OIDs of PostgreSQL's catalogue: https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat.
-// They never change. A type that is not listed is text.
-var kindOfOID = map[uint32]columnType{
+// typeOfOID holds the built-in types by their OIDs, which never change:
+// https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat. Any other type is text.
+var typeOfOID = map[uint32]columnType{
 	16: {kind: boolKind}, 1000: {boolKind, true},
 	17: {kind: byteaKind}, 1001: {byteaKind, true},
 	20: {kind: intKind}, 1016: {intKind, true},
@@ -47,6 +47,5 @@ var kindOfOID = map[uint32]columnType{
 	1041: {textKind, true}, // inet[]
 }
 
-// identifierOIDs are the types of columns that can be a resource_id: uuid, and the character types, in which other IAMs keep
-// their uuids. A sequence number is none.
+// identifierOIDs holds the types that a resource_id may have: uuid, and the character types, in which some IAMs store uuids.
 var identifierOIDs = map[uint32]bool{2950: true, 25: true, 1043: true, 1042: true, 19: true}

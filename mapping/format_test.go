@@ -2,7 +2,7 @@ package mapping
 
 import "testing"
 
-// A bit without a name is shown: a list without it would tell a receiver that it is not set.
+// A set bit without a name must be written, or a receiver would take it as not set.
 func TestAppendBits(t *testing.T) {
 	t.Parallel()
 	names := []string{`"read"`, `"write"`}

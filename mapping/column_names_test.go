@@ -11,13 +11,13 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// oddNames are columns that look like parts of the language, or that must be quoted in SQL.
+// oddNames lists column names that look like parts of the mapping language, or that need quotes in SQL.
 var oddNames = []string{
 	"a.b", "x as y", "null", "true", "row", "old", "tenant", "7", "'quoted'", "[]", "{}", `double"quote`, "uuid(id)", "fk.*", "ünïcode", "Upper Case", " spaced ",
 	"select", "$env", "nil", "changed", "é.ü as ö", "name as", "-1", "*", strings.Repeat("n", 63),
 }
 
-// A column may have any name that PostgreSQL allows, wherever a mapping names it.
+// A column may have any name that PostgreSQL allows, wherever the mapping refers to it.
 func TestLoad_ColumnsWithAnyName(t *testing.T) {
 	t.Parallel()
 	for _, name := range oddNames {
@@ -47,13 +47,13 @@ data = ["id", %[1]s, %[2]s, %[3]s]
 [tables.notes.format]
 %[1]s = { null = "none" }
 [[events]]
-name = "note.changed"
+name = "note.saved"
 table = "notes"
 on = ["insert", "update"]
 when = '''row[%[1]s] == "yes" and old == nil or changed(%[1]s) and parent("the.org")[%[1]s] == "yes"'''
 resource_id = %[1]s
 [[events]]
-name = "person.came"
+name = "person.created"
 table = "people"
 on = "insert"
 resource_id = %[1]s
@@ -90,7 +90,7 @@ data = %[1]s
 				t.Errorf("events %q, want %s", bodies, want)
 			}
 			if !w.mapper.IsRootTenant(w.mirror.row(orgs.Table, "o1")) {
-				t.Error("root_tenant does not hold")
+				t.Error("root_tenant is false")
 			}
 		})
 	}

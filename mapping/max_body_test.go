@@ -13,7 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// events maps lines as one commit.
+// events maps the lines as one commit.
 func (w *world) events(lines []string, rows Rows) []Event {
 	w.t.Helper()
 	changes := w.resolve(w.changes(lines))
@@ -37,8 +37,8 @@ func (w *world) anything() *fetched {
 	return &fetched{w: w, mirror: w.mirror, anything: true}
 }
 
-// An event whose body would be larger than bodies may be is made all the same, without a body. Whatever makes the body large,
-// little more is rendered than is allowed, and the other events are as ever.
+// An event whose body would exceed the limit is emitted without a body. The renderer stops soon after the limit, whatever makes
+// the body large, and other events are not affected.
 func TestMaxBody_EventWithoutBody(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("x", 6000)
@@ -65,16 +65,16 @@ func TestMaxBody_EventWithoutBody(t *testing.T) {
 			w.mapper.MaxBody(4096)
 			got := w.events(lines, w.anything())
 			if len(want[0].Body) <= 4096 {
-				t.Fatal("the body is small anyway")
+				t.Fatal("the body does not exceed the limit")
 			}
 			if want[0].Body = nil; len(want) < 2 {
-				t.Fatalf("there are %d events", len(want))
+				t.Fatalf("got %d events, want 2 or more", len(want))
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("events (-without a limit +with one):\n%s", diff)
 			}
 			if n := cap(w.mapper.body) + cap(w.mapper.item); n > 6*4096 {
-				t.Errorf("%d bytes were rendered", n)
+				t.Errorf("the renderer used %d bytes", n)
 			}
 		})
 	}
@@ -95,14 +95,14 @@ func TestMaxBody_Limit(t *testing.T) {
 	}
 }
 
-// partial leaves children out.
+// partial omits children.
 type partial struct{ *fetched }
 
 func (p partial) Children(*cdc.Table, int, cdc.Key) []cdc.Row { return nil }
 func (p partial) Partly() bool                                { return true }
 
-// Children that take too much memory are never taken for none.
-func TestMaxBody_ChildrenLeftOut(t *testing.T) {
+// An event must not be sent with an empty list if its children were omitted to limit memory.
+func TestMaxBody_ChildrenOmitted(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, schema: defaultSchema(t)}
 	w.mirrorRow("realms id=@a1 name=acme")
@@ -113,9 +113,9 @@ func TestMaxBody_ChildrenLeftOut(t *testing.T) {
 	}
 }
 
-// A grouped event is cut so that the default limit of what is sent is kept, however many rows and tenants there are, and every
-// row is in exactly one.
-func TestGroup_IsCutByBytes(t *testing.T) {
+// Grouped events stay below the default limit of a delivery, for any number of rows and tenants, and every row is in exactly one
+// event.
+func TestGroup_SplitsByBytes(t *testing.T) {
 	t.Parallel()
 	const perRealm, realms = 7000, 3
 	w := &world{t: t, schema: defaultSchema(t)}

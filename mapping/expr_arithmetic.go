@@ -8,27 +8,26 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// What expr computes with an operator can fail in the middle of a stream, overflow unnoticed, or take memory without a bound,
-// depending on the values of a row. Operators with such values are therefore calls of the functions below, whose errors make a
-// condition not hold; see evaluator.holds.
+// Depending on the values of a row, an operator of expr can fail, overflow silently, or use unbounded memory. Conditions
+// therefore call the functions below instead of the operators. Their errors make a condition false; see evaluator.holds.
 const (
 	arithmeticFunction = "__arithmetic"
 	matchesFunction    = "__matches"
 
-	// maxConcatenation and maxMatched bound the text, in bytes, that + makes and that matches searches: the largest pattern takes
-	// seconds for the latter.
+	// maxConcatenation limits the result of +, and maxMatched the text that matches searches, in bytes. Longer texts could
+	// take a large pattern many seconds.
 	maxConcatenation = 1 << 20
 	maxMatched       = 64 << 10
-	// maxRange bounds the elements of a range such as 1..5.
+	// maxRange limits the number of elements of a range such as 1..5.
 	maxRange = 10_000
 )
 
 var (
-	errZero     = errors.New("division by zero")
-	errOverflow = errors.New("the number is out of range")
+	errDivisionByZero = errors.New("division by zero")
+	errOverflow       = errors.New("the number is out of range")
 )
 
-// arithmeticPatch makes calls of operators. It comes after nullPatch, which looks for the operators.
+// arithmeticPatch replaces operators by calls. It must run after nullPatch, which looks for the operators.
 type arithmeticPatch struct{}
 
 // Visit implements ast.Visitor.
@@ -97,7 +96,7 @@ func integerArithmetic(operator string, i, j int) (any, error) {
 		}
 	default:
 		if j == 0 {
-			return nil, errZero
+			return nil, errDivisionByZero
 		}
 		return i % j, nil
 	}
@@ -115,13 +114,13 @@ func floatArithmetic(operator string, x, y float64) (any, error) {
 		z = x * y
 	case "/":
 		if y == 0 {
-			return nil, errZero
+			return nil, errDivisionByZero
 		}
 		z = x / y
 	default:
 		z = math.Pow(x, y)
 	}
-	// A number of the database may be infinite; one that is computed of finite numbers is out of range.
+	// A number in the database may be infinite, but an infinite result of finite numbers is an overflow.
 	if isFinite(x) && isFinite(y) && !isFinite(z) {
 		return nil, errOverflow
 	}
@@ -140,7 +139,7 @@ func asFloat(v any) (float64, bool) {
 	return 0, false
 }
 
-// matches is a function for compileProgram. The patterns are constants, compiled by the check before.
+// matches implements the operator matches. conditionCheck has compiled the patterns, which are constants.
 func (c *condition) matches(params ...any) (any, error) {
 	text, isText := params[0].(string)
 	pattern, _ := params[1].(string)
@@ -148,7 +147,7 @@ func (c *condition) matches(params ...any) (any, error) {
 	case !isText:
 		return nil, fmt.Errorf("cannot match a pattern with %T", params[0])
 	case len(text) > maxMatched:
-		return nil, fmt.Errorf("the text is longer than the %d bytes that a pattern is matched with", maxMatched)
+		return nil, fmt.Errorf("the text is longer than %d bytes, the limit of matches", maxMatched)
 	}
 	return c.patterns[pattern].MatchString(text), nil
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/expr-lang/expr/types"
 )
 
-// typeCheck compiles the condition once more, now with the types that the columns really have, and returns what expr says of
-// it. The result is thrown away: evaluation works on untyped values, which may be null.
+// typeCheck compiles the condition with the types of the columns in the database and returns the compiler's error. It
+// discards the program: evaluation uses untyped values, because any of them may be null.
 func (c *condition) typeCheck(look lookup) error {
 	own := look.bound(c.table).types()
 	env := own
-	if c.bare && c.usesRow { // for names that cannot be written without quotes: row["a.b"]
+	if c.bare && c.usesRow { // row["a.b"], for names that are not identifiers
 		env = maps.Clone(own)
 		env["row"] = own
 	}
@@ -31,7 +31,7 @@ func (c *condition) typeCheck(look lookup) error {
 	return err
 }
 
-// parentPatch turns parent("x") into a name that the typed environment knows.
+// parentPatch replaces parent("x") by a name of the typed environment.
 type parentPatch struct{ condition *condition }
 
 // Visit implements ast.Visitor.
@@ -45,11 +45,12 @@ func (p *parentPatch) Visit(node *ast.Node) {
 	}
 }
 
+// parentName contains a space, so that no expression can use it.
 func parentName(t *table, i int) string {
-	return "parent " + t.cdc.Columns[t.parents[i].column].Name // No expression can spell the blank.
+	return "parent " + t.cdc.Columns[t.parents[i].column].Name
 }
 
-// types describes the row to expr's checker.
+// types describes the row to the type checker of expr.
 func (b *boundTable) types() types.Map {
 	out := types.Map{}
 	for name, i := range b.table.columns {
@@ -62,7 +63,7 @@ func (b *boundTable) typeOf(column int) types.Type {
 	f := b.formats[column]
 	switch {
 	case b.oids[column] == 0:
-		return types.Any // The database lacks the column: it is always null.
+		return types.Any // The database does not have the column: it is always null.
 	case f.array:
 		return types.String
 	}

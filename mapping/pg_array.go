@@ -2,10 +2,10 @@ package mapping
 
 import "strings"
 
-// appendArray turns an array literal such as {a,"b c",NULL,{d}} into a JSON array.
+// appendArray converts an array literal such as {a,"b c",NULL,{d}} to a JSON array. It returns false if the text is not one.
 // https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
 func appendArray(dst []byte, text string, kind valueKind) ([]byte, bool) {
-	if strings.HasPrefix(text, "[") { // Bounds that do not begin at 1: [0:2]={…}
+	if strings.HasPrefix(text, "[") { // Bounds that do not begin at 1, as in [0:2]={…}.
 		_, rest, ok := strings.Cut(text, "=")
 		if !ok {
 			return dst, false
@@ -26,8 +26,7 @@ type arrayParser struct {
 	dst  []byte
 }
 
-// PostgreSQL allows 6 dimensions.
-const maxDimensions = 6
+const maxDimensions = 6 // PostgreSQL's MAXDIM
 
 func (p *arrayParser) array(depth int) bool {
 	if depth >= maxDimensions || !p.take('{') {

@@ -13,7 +13,7 @@ var guardOIDs = map[string]uint32{
 	"jsonb": 3802, "json": 114, "json[]": 199, "xml": 142, "bytea": 17, "text[]": 1009, "enum": 99999, "unknown": 0,
 }
 
-// What IAMs call their secrets, in the styles in which they name columns.
+// Column names of secrets in IAMs, in all naming styles.
 func TestSecretReason_Secrets(t *testing.T) {
 	t.Parallel()
 	for kind, names := range map[string]string{
@@ -36,14 +36,14 @@ func TestSecretReason_Secrets(t *testing.T) {
 	} {
 		for name := range strings.FieldsSeq(names) {
 			if secretReason(name, guardOIDs[kind]) == "" {
-				t.Errorf("%s %s is taken for no secret", kind, name)
+				t.Errorf("%s %s is not recognized as a secret", kind, name)
 			}
 		}
 	}
 }
 
-// What is about a secret and is none, and what only sounds like one.
-func TestSecretReason_Innocents(t *testing.T) {
+// Columns that describe a secret, or whose names only resemble one.
+func TestSecretReason_Harmless(t *testing.T) {
 	t.Parallel()
 	for kind, names := range map[string]string{
 		"bool": `enable_password enablePassword password_set has_secret token otp revoke_refresh_token store_token secret password`,
@@ -80,8 +80,8 @@ func TestNameWords(t *testing.T) {
 	}
 }
 
-// The guard judges the column, wherever it is named and whatever a payload calls it, and has one way out, in the open.
-func TestBind_GuardsSecrets(t *testing.T) {
+// Bind refuses a column that looks like a secret wherever the mapping names it, whatever the field is called, unless it is public.
+func TestBind_RefusesSecrets(t *testing.T) {
 	t.Parallel()
 	const own = `
 tenant = "orgs"
@@ -130,11 +130,11 @@ on = "insert"
 	}
 	_, err := bind("", "")
 	if err == nil {
-		t.Fatal("secrets are accepted")
+		t.Fatal("secrets were accepted")
 	}
-	for _, column := range []string{`:9: "hashedPassword" of people looks like a secret`, `:9: "meta" of people is a whole document`, `:9: "inviteCode" of people`, `:16: "accessToken" of notes`, `"clientSecret" of later`} {
+	for _, column := range []string{`:9: "hashedPassword" of people looks like a secret`, `:9: "meta" of people is a document`, `:9: "inviteCode" of people`, `:16: "accessToken" of notes`, `"clientSecret" of later`} {
 		if !strings.Contains(err.Error(), column) || !strings.Contains(err.Error(), "under public") {
-			t.Errorf("the error has no %s:\n%v", column, err)
+			t.Errorf("the error does not contain %s:\n%v", column, err)
 		}
 	}
 	if n := strings.Count(err.Error(), "\n"); n != 4 {
@@ -142,7 +142,7 @@ on = "insert"
 	}
 	_, err = bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`)
 	if err == nil || !strings.Contains(err.Error(), "clientSecret") {
-		t.Fatalf("a column of an optional table that may come later: %v", err)
+		t.Fatalf("column of an optional table that does not exist yet: %v", err)
 	}
 	lines = append(lines, "later id uuid, person uuid, clientSecret bool, deviceCode uuid, secret text")
 	m, err := bind(`public = ["hashedPassword", "meta", "inviteCode", "enablePassword"]`, `public = ["accessToken"]`)
@@ -154,7 +154,7 @@ on = "insert"
 	}
 }
 
-// No preset needs the way out.
+// No preset declares a column public.
 func TestPresets_NeedNoPublicColumns(t *testing.T) {
 	t.Parallel()
 	for _, preset := range Presets() {
