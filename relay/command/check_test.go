@@ -266,8 +266,8 @@ func TestCheck_Secrets(t *testing.T) {
 	w.replaces = append(w.replaces, file, "MAPPING")
 	r := check()
 	r.fails(1, "2 preconditions are not met")
-	r.has(`✗ tables       MAPPING:3: "inviteCode" of users looks like a secret and would leave the database: leave it out, name it under hash (only its SHA-256 leaves), or, if it is none, under public`,
-		`✗ tables       MAPPING:3: "preferences" of users is a whole document, which may hold secrets and would leave the database: leave it out, name it under hash (only its SHA-256 leaves), or, if it is none, under public`)
+	r.has(`✗ tables       MAPPING:3: "inviteCode" of users looks like a secret; remove it, list it under hash to read only its SHA-256, or list it under public if it is not a secret`,
+		`✗ tables       MAPPING:3: "preferences" of users is a document that may contain secrets; remove it, list it under hash to read only its SHA-256, or list it under public if it is not a secret`)
 	own += "public = [\"inviteCode\", \"preferences\"]\n"
 	check().has("! secrets      declared public in the mapping although they look like secrets: users.inviteCode, users.preferences; they are stored in the outbox and may be sent")
 }
