@@ -1,5 +1,5 @@
-# The relay alone, in about 20 MB: one static binary on an image that holds certificates, time zones and a /tmp, and
-# neither a shell nor a package manager.
+# The relay alone, in about 20 MB: one static binary on an image with certificates, time zones and a /tmp, but no shell and no
+# package manager.
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -14,12 +14,12 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /iam-relay /iam-relay
 COPY LICENSE /LICENSE
-# Health and metrics must be reachable from outside the container, whose loopback is its own. Publish the port only where it
-# is private: it asks for no password.
+# Health and metrics must be reachable from outside the container. Publish the port only on private networks: there is no
+# authentication.
 ENV IAM_RELAY__ADMIN__LISTEN=:9464
 EXPOSE 9464
 USER 65532:65532
-# Asks /readyz, with the configuration of CMD: unhealthy is a relay that cannot read the log or write the outbox.
+# Queries /readyz, with the configuration of CMD: a relay that cannot read the WAL or write the outbox is unhealthy.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s \
     CMD ["/iam-relay", "status", "--ready", "--config", "/etc/iam-relay/config.toml"]
 ENTRYPOINT ["/iam-relay"]
