@@ -7,6 +7,7 @@ import (
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/integration/cluster"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
 // A relay must not hold up its server's shutdown, whatever it waits for itself.
@@ -28,15 +29,7 @@ func TestStream_LetsTheServerShutDown(t *testing.T) {
 	} {
 		// One after another: a machine that runs eight servers at once stops none of them quickly.
 		t.Run(name, func(t *testing.T) {
-			c, err := cluster.Start(t.Context(), cluster.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := c.Close(); err != nil {
-					t.Error(err)
-				}
-			})
+			c := clustertest.Server(t, cluster.Options{})
 			s := newSourceAt(t, c.URL("postgres"), schema, mapped)
 			r := s.stream(s.start, test.size)
 			until(t, "the slot is in use", func() bool { return s.slot().Active })
@@ -60,7 +53,7 @@ func TestStream_LetsTheServerShutDown(t *testing.T) {
 				t.Fatal(err)
 			}
 			took := time.Since(begin)
-			err = r.ended()
+			err := r.ended()
 			t.Logf("stopped after %v, the stream ended with: %v", took.Round(time.Millisecond), err)
 			if took > 2*time.Second {
 				t.Errorf("the server took %v to stop, want at most 2 s", took)

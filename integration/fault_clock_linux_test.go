@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/iam-relay/iam-relay/integration/cluster"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
 // clock is the time of day as a server sees it.
@@ -60,16 +61,7 @@ func newServerWithClock(t *testing.T) (*cluster.Cluster, *clock) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	server, err := cluster.Start(within(t), cluster.Options{BinDir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server, c
+	return clustertest.Server(t, cluster.Options{BinDir: dir}), c
 }
 
 // The clock of the IAM and of the outbox is set: commits are older than those before them, or an hour or weeks younger. The order is

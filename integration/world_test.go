@@ -66,16 +66,7 @@ func newWorld(t *testing.T) *world {
 // newServer starts a server that the test may stop, and kill.
 func newServer(t testing.TB) *cluster.Cluster {
 	t.Helper()
-	c, err := cluster.Start(within(t), cluster.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
+	return clustertest.Server(t, cluster.Options{})
 }
 
 // inhabit makes FerrisKey's tables and a realm in a database.

@@ -33,6 +33,8 @@ type Options struct {
 	HBA []string
 	// BinDir holds the initdb and postgres to use. Empty means FindBinaries.
 	BinDir string
+	// Template is copied instead of running initdb.
+	Template *Template
 	// Log is told in a line each what is being done. The server's own log is the file LogFile.
 	Log io.Writer
 }
@@ -60,6 +62,36 @@ type Cluster struct {
 
 // Start makes a cluster, starts its server and returns when that accepts connections. ctx bounds only the start.
 func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
+	c, err := newCluster(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if err := c.makeDirectories(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(c.dataPath("PG_VERSION")); errors.Is(err, os.ErrNotExist) {
+		makeData := c.initialise
+		if o.Template != nil {
+			makeData = func(ctx context.Context) error { return o.Template.copyTo(ctx, c) }
+		}
+		if err := makeData(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.startOnFreePort(ctx, o); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(c.log, "PostgreSQL %s accepts connections on 127.0.0.1:%d\n", c.Version, c.port)
+	return c, nil
+}
+
+// newCluster finds out with which programs and as whom the server runs, and touches nothing.
+func newCluster(ctx context.Context, o Options) (_ *Cluster, err error) {
 	c := &Cluster{binDir: o.BinDir, dir: o.Dir, log: o.Log, settings: o.Settings, hba: o.HBA}
 	if c.log == nil {
 		c.log = io.Discard
@@ -75,23 +107,6 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if c.account, err = serverAccount(); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.Close())
-		}
-	}()
-	if err := c.makeDirectories(); err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(c.dataPath("PG_VERSION")); errors.Is(err, os.ErrNotExist) {
-		if err := c.initialise(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.startOnFreePort(ctx, o); err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(c.log, "PostgreSQL %s accepts connections on 127.0.0.1:%d\n", c.Version, c.port)
 	return c, nil
 }
 

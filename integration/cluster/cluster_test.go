@@ -3,10 +3,12 @@ package cluster_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,13 +30,24 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if t, err := template(); err != nil || t.Close() != nil {
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
 }
+
+var template = sync.OnceValues(func() (*cluster.Template, error) { return cluster.NewTemplate(context.Background(), "") })
 
 func start(t *testing.T, o cluster.Options) *cluster.Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	var err error
+	if o.Template, err = template(); err != nil {
+		t.Fatal(err)
+	}
 	c, err := cluster.Start(ctx, o)
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +111,26 @@ func TestStart_ServesOverBothSocketsWithItsSettings(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), c.Version) {
 		t.Errorf("the log does not tell the version:\n%s", log.String())
+	}
+}
+
+func TestTemplate_EachCopyIsAServerOfItsOwn(t *testing.T) {
+	t.Parallel()
+	const identifier = "SELECT system_identifier FROM pg_control_system()"
+	first, second := start(t, cluster.Options{}), start(t, cluster.Options{})
+	id := query[int64](t, first.URL("postgres"), identifier)
+	if id == query[int64](t, second.URL("postgres"), identifier) {
+		t.Error("two servers have the same system identifier")
+	}
+	exec(t, first.URL("postgres"), "CREATE TABLE kept AS SELECT 42 AS answer")
+	if err := errors.Join(first.Kill(), first.Restart(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if got := query[int64](t, first.URL("postgres"), identifier); got != id {
+		t.Errorf("after a crash the system identifier is %d, and was %d", got, id)
+	}
+	if got := query[int](t, first.URL("postgres"), "SELECT answer FROM kept"); got != 42 {
+		t.Errorf("after a crash the answer is %d", got)
 	}
 }
 

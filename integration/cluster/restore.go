@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
 )
 
 const savedData = "saved"
@@ -16,13 +14,7 @@ func (c *Cluster) Save(ctx context.Context) error {
 	if err := c.Stop("fast"); err != nil {
 		return err
 	}
-	// As the server's own user: it owns what it copies.
-	cmd := exec.CommandContext(ctx, "cp", "-a", c.dataPath(), c.dataPath()+savedData)
-	cmd.Dir, cmd.SysProcAttr = c.dir, c.account.attributes()
-	output, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("copy the data directory: %w: %s", err, strings.TrimSpace(string(output)))
-	}
+	err := c.account.copyDir(ctx, c.dataPath(), c.dataPath()+savedData)
 	return errors.Join(err, c.Restart(ctx))
 }
 

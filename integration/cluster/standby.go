@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // Standby makes a hot standby that streams from this server by a physical slot of its own, and returns when it accepts
@@ -69,13 +67,7 @@ func (c *Cluster) copyData(ctx context.Context, to *Cluster) error {
 	if err := c.Stop("fast"); err != nil {
 		return err
 	}
-	// As the server's own user: it owns what it copies.
-	cmd := exec.CommandContext(ctx, "cp", "-a", c.dataPath(), to.dataPath())
-	cmd.Dir, cmd.SysProcAttr = to.dir, c.account.attributes()
-	output, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("copy the data directory: %w: %s", err, strings.TrimSpace(string(output)))
-	}
+	err := c.account.copyDir(ctx, c.dataPath(), to.dataPath())
 	if err := errors.Join(err, c.Restart(ctx)); err != nil {
 		return err
 	}

@@ -186,15 +186,7 @@ func TestFailure_ReadOnlyOutbox(t *testing.T) {
 // startCluster starts a server with settings of its own.
 func startCluster(t *testing.T, o cluster.Options) (*cluster.Cluster, string) {
 	t.Helper()
-	c, err := cluster.Start(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	c := clustertest.Server(t, o)
 	if err := c.CreateDatabase(t.Context(), "ferriskey_db"); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package clustertest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -20,39 +21,95 @@ import (
 const timeout = 60 * time.Second
 
 var (
-	once    sync.Once
-	shared  *cluster.Cluster
-	failure error
-	made    atomic.Int64
+	databases atomic.Int64
+	template  = sync.OnceValues(func() (*cluster.Template, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		t, err := cluster.NewTemplate(ctx, "")
+		if err == nil {
+			atEnd(t.Close)
+		}
+		return t, err
+	})
+	shared = sync.OnceValues(func() (*cluster.Cluster, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		c, err := start(ctx, cluster.Options{Settings: map[string]string{
+			"max_connections": "400", "max_replication_slots": "80", "max_wal_senders": "80",
+		}})
+		if err == nil {
+			atEnd(c.Close)
+		}
+		return c, err
+	})
 )
 
-// Run is the body of TestMain: it runs the tests and then removes the cluster, if one was started.
+// closers end what this process has made.
+var closers struct {
+	sync.Mutex
+	all []func() error
+}
+
+func atEnd(f func() error) {
+	closers.Lock()
+	defer closers.Unlock()
+	closers.all = append(closers.all, f)
+}
+
+// Run is the body of TestMain: it runs the tests and then removes the clusters, if any were started.
 //
 //	func TestMain(m *testing.M) { os.Exit(clustertest.Run(m)) }
 func Run(m interface{ Run() int }) int {
 	code := m.Run()
-	if shared == nil {
-		return code
-	}
-	if err := shared.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return max(code, 1)
+	for _, end := range closers.all {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
 	}
 	return code
 }
 
-// Cluster returns the test process's cluster. Tests that stop, kill or reconfigure a server start one of their own.
+// Cluster returns the test process's cluster. Tests that stop, kill or reconfigure a server start one with Server.
 func Cluster(t testing.TB) *cluster.Cluster {
 	t.Helper()
-	once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		shared, failure = cluster.Start(ctx, cluster.Options{})
-	})
-	if failure != nil {
-		t.Fatal(failure)
+	c, err := shared()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return shared
+	return c
+}
+
+// Server starts a cluster for this test only, which ends with the test.
+func Server(t testing.TB, o cluster.Options) *cluster.Cluster {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	c, err := start(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// start starts a cluster quickly: initdb runs once for all, and nothing waits for the disk, which matters only when the
+// machine itself crashes.
+func start(ctx context.Context, o cluster.Options) (*cluster.Cluster, error) {
+	settings := map[string]string{"fsync": "off"}
+	maps.Copy(settings, o.Settings)
+	o.Settings = settings
+	if o.BinDir == "" {
+		var err error
+		if o.Template, err = template(); err != nil {
+			return nil, err
+		}
+	}
+	return cluster.Start(ctx, o)
 }
 
 var unwanted = regexp.MustCompile(`[^a-z0-9]+`)
@@ -67,7 +124,7 @@ func Database(t testing.TB) string {
 func database(t testing.TB, create func(context.Context, string) error) string {
 	t.Helper()
 	c := Cluster(t)
-	name := fmt.Sprintf("%.40s_%d", unwanted.ReplaceAllString(strings.ToLower(t.Name()), "_"), made.Add(1))
+	name := fmt.Sprintf("%.40s_%d", unwanted.ReplaceAllString(strings.ToLower(t.Name()), "_"), databases.Add(1))
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	if err := create(ctx, name); err != nil {
