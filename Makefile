@@ -1,6 +1,5 @@
 # make demo   the relay at work, on a PostgreSQL and a receiver of its own
-# make test   everything that must be green: all of it on the PostgreSQL of this machine, and what talks to PostgreSQL on the
-#             oldest and the newest version as well
+# make test   what must be green before a change is merged: all tests, on the PostgreSQL of this machine, each fault once or twice
 # make help   the rest
 #
 # Options for the program go into ARGS: make demo ARGS=--keep
@@ -29,7 +28,7 @@ STEPS        ?= 5000
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build demo test unit ends test-matrix check lint fmt bench reliability model oracle fuzz image clean
+.PHONY: help build demo test test-full unit ends test-matrix check lint fmt bench reliability model oracle fuzz image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -40,7 +39,10 @@ build: ## bin/iam-relay, one static file
 demo: build ## every documented event, from a committed row to a verified webhook
 	@needs=$$(.ci/prepare postgres); eval "$$needs"; exec bin/iam-relay demo $(ARGS)
 
-test: check lint unit ends ## vet, format, lint, and all tests with the race detector
+test: check lint unit ## vet, format, lint, and all tests with the race detector
+
+test-full: export IAM_RELAY_TEST_FULL = 1
+test-full: test ends ## test with each fault more often, and the oldest and the newest version of PostgreSQL as well
 
 check:
 	$(GO) mod verify
@@ -52,22 +54,13 @@ lint: ## format and lint
 	$(LINT) run $(PACKAGES)
 
 unit:
-	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
-	$(GO) test $$RACE -timeout $(TEST_TIMEOUT) $(PACKAGES)
+	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/test $(PACKAGES)
 
 test-matrix: ## the tests that talk to PostgreSQL on every supported version; MAJORS="14 18" for some
-	@$(matrix)
+	@needs=$$(.ci/prepare cc); eval "$$needs"; MAJORS='$(MAJORS)' TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/matrix .ci/test $(MATRIX_PACKAGES)
 
-# The oldest and the newest version, whatever the machine has, with less load, and without what hangs on the load more than
-# on the version: test-matrix has that too. MAJORS= leaves this out.
-ends: MAJORS = 14 18
-ends: SHORT = -short -skip '^Test(Fault|Model|Oracle|Share|Rest|Endpoint|Bench)_'
 ends:
-	@$(matrix)
-
-define matrix
-needs=$$(.ci/prepare cc); eval "$$needs"; MAJORS='$(MAJORS)' .ci/matrix $(GO) test $$RACE $(SHORT) -timeout $(TEST_TIMEOUT) $(MATRIX_PACKAGES)
-endef
+	@$(MAKE) test-matrix MAJORS='14 18' IAM_RELAY_TEST_FULL=
 
 fmt: ## write the formatting, and what the linters can mend
 	$(LINT) fmt

@@ -55,7 +55,7 @@ func (a *account) arrives(t testing.TB, r *receiver.Receiver, path string) []rec
 			if s.Distinct < a.len() {
 				return false // a quick look: all paths together
 			}
-			return len(arrived(s, path)) >= a.len()
+			return s.DistinctOn(path) >= a.len()
 		})
 		if err == nil || s.Distinct <= before {
 			break

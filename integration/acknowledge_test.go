@@ -25,7 +25,7 @@ func (w *world) watchAcknowledged(outbox *pgxpool.Pool) (end func()) {
 	done := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
-		tick := time.NewTicker(3 * time.Millisecond)
+		tick := time.NewTicker(strength(3*time.Millisecond, 10*time.Millisecond, 20*time.Millisecond))
 		defer tick.Stop()
 		looks := 0
 		for {

@@ -14,8 +14,11 @@ import (
 	"github.com/iam-relay/iam-relay/relay/command"
 )
 
-// binary is the relay, built once, with the race detector where the tests have it.
+// binary is the relay, built once.
 var binary string
+
+// raceDetector says whether the relay is built with the race detector: where the tests are, and where the variable is set.
+var raceDetector = raceBuild || os.Getenv("IAM_RELAY_TEST_RACE") != ""
 
 // program is never called. It is linked in, so that go test knows the code that a cached result depends on.
 var program = command.Main

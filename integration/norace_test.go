@@ -2,4 +2,4 @@
 
 package integration_test
 
-const raceDetector = false
+const raceBuild = false

@@ -42,6 +42,16 @@ func (s *Snapshot) add(d *Delivery, accepted, keep bool) {
 	}
 }
 
+// DistinctOn counts the webhook-ids that a path has accepted.
+func (s *Snapshot) DistinctOn(path string) (n int) {
+	for i := range s.Deliveries {
+		if d := &s.Deliveries[i]; d.Path == path && d.Status/100 == 2 && !d.Duplicate {
+			n++
+		}
+	}
+	return n
+}
+
 // Snapshot returns the state of this moment. Its Deliveries are shared: read them only.
 func (r *Receiver) Snapshot() Snapshot {
 	r.mu.Lock()
