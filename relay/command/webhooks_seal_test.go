@@ -51,7 +51,7 @@ func key(text string) string {
 
 var keyIDs = regexp.MustCompile(`key [0-9a-f]{8}`)
 
-func TestWebhooks_SecretsAreSealedInTheOutbox(t *testing.T) {
+func TestWebhooks_SecretsAreEncryptedInTheOutbox(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	requests := make(chan func(secret string) error, 100)
@@ -114,11 +114,11 @@ func TestWebhooks_SecretsAreSealedInTheOutbox(t *testing.T) {
 				}
 			}
 		}
-		if strings.Count(text, "sealed:v1:") < 9 {
-			t.Errorf("%s: what is sealed in the tables?\n%s", when, text)
+		if strings.Count(text, "encrypted:v1:") < 9 {
+			t.Errorf("%s: the tables hold too little that is encrypted\n%s", when, text)
 		}
 	}
-	holdsNone("sealed")
+	holdsNone("with a key")
 	for _, one := range []string{secret, rotated} {
 		if r := w.webhooks("test", "own"); r.code != 0 {
 			t.Errorf("test: %s%s", r.out, r.err)
@@ -131,7 +131,7 @@ func TestWebhooks_SecretsAreSealedInTheOutbox(t *testing.T) {
 
 	// The next key, with the former one, and alone.
 	restart(key("second"), key("first")).stop()
-	holdsNone("sealed anew")
+	holdsNone("after a key rotation")
 	restart(key("second")).stop()
 	if r := w.webhooks("test", "own"); r.code != 0 {
 		t.Fatalf("test: %s%s", r.out, r.err)
@@ -146,7 +146,7 @@ func TestWebhooks_SecretsAreSealedInTheOutbox(t *testing.T) {
 	for _, command := range []string{"run", "status"} {
 		r := w.run(command)
 		r.err = keyIDs.ReplaceAllString(r.err, "key ID")
-		if !strings.HasSuffix(r.err, "is sealed with key ID, which the file of outbox.key_file does not have: put it there again, below the first line\n") || r.code != 1 {
+		if !strings.HasSuffix(r.err, "is encrypted with key ID, which the file of outbox.key_file does not have: add that key again, below the first line\n") || r.code != 1 {
 			t.Errorf("%s: exit code %d, stderr %q", command, r.code, r.err)
 		}
 	}
@@ -154,13 +154,13 @@ func TestWebhooks_SecretsAreSealedInTheOutbox(t *testing.T) {
 	w.configure(w.url, settings...)
 	r := w.webhooks("list")
 	r.err = keyIDs.ReplaceAllString(r.err, "key ID")
-	if !strings.HasSuffix(r.err, "is sealed with key ID, and outbox.key_file is not set: set it to the file that has this key\n") || r.code != 1 {
+	if !strings.HasSuffix(r.err, "is encrypted with key ID, and outbox.key_file is not set: set it to the file with this key\n") || r.code != 1 {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 
 	// If it is lost for good, docs/security.md says this:
 	w.dropSlot()
-	w.exec(`DELETE FROM ` + w.name + `.webhook WHERE url LIKE 'sealed:%'`)
+	w.exec(`DELETE FROM ` + w.name + `.webhook WHERE url LIKE 'encrypted:%'`)
 	w.exec(`UPDATE ` + w.name + `.position SET state = 'new'`)
 	restart(key("third")).stop()
 	r = w.webhooks("list")
@@ -169,7 +169,7 @@ func TestWebhooks_SecretsAreSealedInTheOutbox(t *testing.T) {
 	holdsNone("begun anew")
 }
 
-func TestWebhooks_WhatWasPlainIsSealedOnceThereIsAKey(t *testing.T) {
+func TestWebhooks_PlainSecretsAreEncryptedOnceThereIsAKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	iam := ferriskey.New(w.conn)

@@ -13,32 +13,32 @@ import (
 	"strings"
 )
 
-// A sealed text is "sealed:v1:", the key's id, ":", and the base64 of a nonce and what AES-256-GCM has made of the text. Where no
-// key is configured texts are stored as they are, except that one that only looks sealed is marked as not being so: whoever may
-// write a webhook's URL must not be able to make the relay stumble over it.
+// An encrypted text is stored as "encrypted:v1:KEYID:" and the base64 of the nonce and the AES-256-GCM ciphertext. Without a key, texts
+// are stored as plain text. A plain text that begins like an encrypted one gets the prefix "encrypted:plain:", so that nobody who may
+// write a webhook's URL can make it unreadable.
 const (
-	sealPrefix  = "sealed:"
-	sealedV1    = sealPrefix + "v1:"
-	sealedPlain = sealPrefix + "plain:"
+	encryptedPrefix = "encrypted:"
+	encryptedV1     = encryptedPrefix + "v1:"
+	encryptedPlain  = encryptedPrefix + "plain:"
 )
 
-// KeyBytes is the length of a key that seals.
+// KeyBytes is the length of an encryption key.
 const KeyBytes = 32
 
-// place is where a text is stored. A sealed text opens nowhere else: one webhook's secret cannot be put in another's place.
-type place struct{ origin, key, field string }
+// location is where a text is stored. It is authenticated with the text, so that one webhook's secret cannot be moved to another.
+type location struct{ origin, key, field string }
 
-func (p place) String() string { return p.origin + "\x00" + p.key + "\x00" + p.field }
+func (l location) String() string { return l.origin + "\x00" + l.key + "\x00" + l.field }
 
-// keys seal texts with the first of them, and open with all. A nil one seals nothing.
-type keys struct{ list []sealKey }
+// keys encrypts with the first key and decrypts with any. A nil *keys does not encrypt.
+type keys struct{ list []encryptionKey }
 
-type sealKey struct {
+type encryptionKey struct {
 	id   string
 	aead cipher.AEAD
 }
 
-// newKeys returns nil for none.
+// newKeys returns nil if there are no keys.
 func newKeys(texts [][]byte) (*keys, error) {
 	if len(texts) == 0 {
 		return nil, nil
@@ -46,70 +46,70 @@ func newKeys(texts [][]byte) (*keys, error) {
 	k := &keys{}
 	for _, text := range texts {
 		if len(text) != KeyBytes {
-			return nil, fmt.Errorf("a key of the outbox has %d bytes instead of %d", len(text), KeyBytes)
+			return nil, fmt.Errorf("an encryption key of the outbox has %d bytes, not %d", len(text), KeyBytes)
 		}
 		block, err := aes.NewCipher(text)
 		if err != nil {
-			return nil, fmt.Errorf("use a key of the outbox: %w", err)
+			return nil, fmt.Errorf("use an encryption key of the outbox: %w", err)
 		}
 		aead, err := cipher.NewGCM(block)
 		if err != nil {
-			return nil, fmt.Errorf("use a key of the outbox: %w", err)
+			return nil, fmt.Errorf("use an encryption key of the outbox: %w", err)
 		}
 		sum := sha256.Sum256(append([]byte("iam-relay key id\x00"), text...))
-		k.list = append(k.list, sealKey{hex.EncodeToString(sum[:4]), aead})
+		k.list = append(k.list, encryptionKey{hex.EncodeToString(sum[:4]), aead})
 	}
 	return k, nil
 }
 
-// seal returns what is stored. That there is nothing is no secret.
-func (k *keys) seal(text string, at place) string {
+// encrypt returns a text as it is stored. An empty text stays empty.
+func (k *keys) encrypt(text string, at location) string {
 	switch {
 	case text == "":
 		return ""
-	case k == nil && strings.HasPrefix(text, sealPrefix):
-		return sealedPlain + text
+	case k == nil && strings.HasPrefix(text, encryptedPrefix):
+		return encryptedPlain + text
 	case k == nil:
 		return text
 	}
 	first := &k.list[0]
 	nonce := make([]byte, first.aead.NonceSize(), first.aead.NonceSize()+len(text)+first.aead.Overhead())
 	_, _ = rand.Read(nonce) // It never fails (crypto/rand).
-	return sealedV1 + first.id + ":" + base64.StdEncoding.EncodeToString(first.aead.Seal(nonce, nonce, []byte(text), []byte(at.String())))
+	return encryptedV1 + first.id + ":" + base64.StdEncoding.EncodeToString(first.aead.Seal(nonce, nonce, []byte(text), []byte(at.String())))
 }
 
-// open returns the text of what is stored. The error says what to do, and repeats nothing of the text.
-func (k *keys) open(stored string, at place) (string, error) {
-	if !strings.HasPrefix(stored, sealPrefix) {
+// decrypt returns the text of what encrypt stored. The error says what to do and contains nothing of the text.
+func (k *keys) decrypt(stored string, at location) (string, error) {
+	if !strings.HasPrefix(stored, encryptedPrefix) {
 		return stored, nil
 	}
-	if plain, ok := strings.CutPrefix(stored, sealedPlain); ok {
+	if plain, ok := strings.CutPrefix(stored, encryptedPlain); ok {
 		return plain, nil
 	}
-	id, encoded, _ := strings.Cut(strings.TrimPrefix(stored, sealedV1), ":")
-	sealed, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil || !strings.HasPrefix(stored, sealedV1) {
-		return "", errors.New("is sealed in a form that this version does not know")
+	id, encoded, _ := strings.Cut(strings.TrimPrefix(stored, encryptedV1), ":")
+	ciphertext, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || !strings.HasPrefix(stored, encryptedV1) {
+		return "", errors.New("is encrypted in a format that this version does not know: run the version that wrote it")
 	}
 	if k == nil {
-		return "", fmt.Errorf("is sealed with key %s, and outbox.key_file is not set: set it to the file that has this key", id)
+		return "", fmt.Errorf("is encrypted with key %s, and outbox.key_file is not set: set it to the file with this key", id)
 	}
-	i := slices.IndexFunc(k.list, func(one sealKey) bool { return one.id == id })
+	i := slices.IndexFunc(k.list, func(one encryptionKey) bool { return one.id == id })
 	if i < 0 {
-		return "", fmt.Errorf("is sealed with key %s, which the file of outbox.key_file does not have: put it there again, below the first line", id)
+		return "", fmt.Errorf("is encrypted with key %s, which the file of outbox.key_file does not have: add that key again, below the first line", id)
 	}
 	aead := k.list[i].aead
-	if len(sealed) < aead.NonceSize() {
-		return "", errors.New("is sealed and cut short")
+	if len(ciphertext) < aead.NonceSize() {
+		return "", errors.New("is encrypted and truncated: restore it from a backup, or set it again")
 	}
-	text, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(at.String()))
+	text, err := aead.Open(nil, ciphertext[:aead.NonceSize()], ciphertext[aead.NonceSize():], []byte(at.String()))
 	if err != nil {
-		return "", fmt.Errorf("is sealed with key %s and does not open with it: it was changed, or belongs elsewhere", id)
+		return "", fmt.Errorf("is encrypted with key %s and fails its integrity check: it was changed or moved; restore it from a backup, or set it again", id)
 	}
 	return string(text), nil
 }
 
-// current reports whether what is stored is as seal would store it now.
+// current reports whether a stored text uses the first key, so that rotation can skip it.
 func (k *keys) current(stored string) bool {
-	return stored == "" || k == nil || strings.HasPrefix(stored, sealedV1+k.list[0].id+":")
+	return stored == "" || k == nil || strings.HasPrefix(stored, encryptedV1+k.list[0].id+":")
 }

@@ -28,26 +28,26 @@ func keysOf(t interface{ Fatal(args ...any) }, texts ...[]byte) *keys {
 	return k
 }
 
-// Whatever somebody writes into a secret column comes back, with keys and without, also what looks sealed.
-func TestSeal_ComesBack(t *testing.T) {
+// Any text of a secret column survives storage, with keys and without, also one that looks encrypted.
+func TestEncrypt_RoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var k *keys
-		if rapid.Bool().Draw(t, "sealed") {
+		if rapid.Bool().Draw(t, "encrypted") {
 			k = keysOf(t, keyOf(1))
 		}
-		text := rapid.SampledFrom([]string{"", sealedV1, sealedPlain, sealPrefix, "x"}).Draw(t, "prefix") + rapid.String().Draw(t, "text")
-		at := place{"o", "k", "f"}
-		stored := k.seal(text, at)
-		got, err := k.open(stored, at)
+		text := rapid.SampledFrom([]string{"", encryptedV1, encryptedPlain, encryptedPrefix, "x"}).Draw(t, "prefix") + rapid.String().Draw(t, "text")
+		at := location{"o", "k", "f"}
+		stored := k.encrypt(text, at)
+		got, err := k.decrypt(stored, at)
 		if err != nil || got != text {
 			t.Fatalf("%q came back as %q (%v)", text, got, err)
 		}
-		if k != nil && text != "" && !strings.HasPrefix(stored, sealedV1+k.list[0].id+":") {
+		if k != nil && text != "" && !strings.HasPrefix(stored, encryptedV1+k.list[0].id+":") {
 			t.Fatalf("stored as %q", stored)
 		}
-		// A key that comes later opens it, too.
-		if got, err := keysOf(t, keyOf(2), keyOf(1)).open(stored, at); err != nil || got != text {
+		// After a rotation the old key still decrypts.
+		if got, err := keysOf(t, keyOf(2), keyOf(1)).decrypt(stored, at); err != nil || got != text {
 			t.Fatalf("with more keys %q came back as %q (%v)", text, got, err)
 		}
 		row := cdc.Row{cdc.TextValue("7"), cdc.TextValue(text), cdc.NullValue}
@@ -61,37 +61,37 @@ func TestSeal_ComesBack(t *testing.T) {
 	})
 }
 
-func TestSeal_OpensNowhereElse(t *testing.T) {
+func TestDecrypt_RefusesWhatWasMovedOrChanged(t *testing.T) {
 	t.Parallel()
-	k, at := keysOf(t, keyOf(1)), place{"iam", "7", "secret"}
-	stored := k.seal("sesame", at)
-	if stored == k.seal("sesame", at) {
-		t.Error("the same text is sealed to the same twice: equal secrets show")
+	k, at := keysOf(t, keyOf(1)), location{"iam", "7", "secret"}
+	stored := k.encrypt("sesame", at)
+	if stored == k.encrypt("sesame", at) {
+		t.Error("a text encrypts to the same ciphertext twice, so equal secrets are visible")
 	}
 	id := k.list[0].id
 	for name, test := range map[string]struct {
 		keys   *keys
 		stored string
-		at     place
+		at     location
 		want   string
 	}{
-		"no key":               {nil, stored, at, "is sealed with key " + id + ", and outbox.key_file is not set: set it to the file that has this key"},
-		"another key":          {keysOf(t, keyOf(2)), stored, at, "is sealed with key " + id + ", which the file of outbox.key_file does not have: put it there again, below the first line"},
-		"of another webhook":   {k, stored, place{"iam", "8", "secret"}, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
-		"of another field":     {k, stored, place{"iam", "7", "url"}, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
-		"of another origin":    {k, stored, place{"relay", "7", "secret"}, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
-		"changed":              {k, stored[:len(stored)-8] + "AAAAAAA=", at, "is sealed with key " + id + " and does not open with it: it was changed, or belongs elsewhere"},
-		"cut short":            {k, sealedV1 + id + ":AAAA", at, "is sealed and cut short"},
-		"of a later version":   {k, "sealed:v2:x", at, "is sealed in a form that this version does not know"},
-		"no base64":            {k, sealedV1 + id + ":?", at, "is sealed in a form that this version does not know"},
-		"nothing after sealed": {k, sealPrefix, at, "is sealed in a form that this version does not know"},
+		"no key":                   {nil, stored, at, "is encrypted with key " + id + ", and outbox.key_file is not set: set it to the file with this key"},
+		"another key":              {keysOf(t, keyOf(2)), stored, at, "is encrypted with key " + id + ", which the file of outbox.key_file does not have: add that key again, below the first line"},
+		"of another webhook":       {k, stored, location{"iam", "8", "secret"}, "is encrypted with key " + id + " and fails its integrity check: it was changed or moved; restore it from a backup, or set it again"},
+		"of another field":         {k, stored, location{"iam", "7", "url"}, "is encrypted with key " + id + " and fails its integrity check: it was changed or moved; restore it from a backup, or set it again"},
+		"of another origin":        {k, stored, location{"relay", "7", "secret"}, "is encrypted with key " + id + " and fails its integrity check: it was changed or moved; restore it from a backup, or set it again"},
+		"changed":                  {k, stored[:len(stored)-8] + "AAAAAAA=", at, "is encrypted with key " + id + " and fails its integrity check: it was changed or moved; restore it from a backup, or set it again"},
+		"truncated":                {k, encryptedV1 + id + ":AAAA", at, "is encrypted and truncated: restore it from a backup, or set it again"},
+		"of a later version":       {k, "encrypted:v2:x", at, "is encrypted in a format that this version does not know: run the version that wrote it"},
+		"no base64":                {k, encryptedV1 + id + ":?", at, "is encrypted in a format that this version does not know: run the version that wrote it"},
+		"nothing after the prefix": {k, encryptedPrefix, at, "is encrypted in a format that this version does not know: run the version that wrote it"},
 	} {
-		if _, err := test.keys.open(test.stored, test.at); err == nil || err.Error() != test.want {
+		if _, err := test.keys.decrypt(test.stored, test.at); err == nil || err.Error() != test.want {
 			t.Errorf("%s: %v, want %s", name, err, test.want)
 		}
 	}
 	if _, err := newKeys([][]byte{[]byte("short")}); err == nil {
-		t.Error("a short key was taken")
+		t.Error("a short key was accepted")
 	}
 }
 
@@ -139,12 +139,12 @@ func dump(ctx context.Context, t *testing.T, s *Store) string {
 	return all.String()
 }
 
-func TestReseal_FromPlainToKeyToNextKey(t *testing.T) {
+func TestReseal_AddsAndRotatesKeys(t *testing.T) {
 	t.Parallel()
 	ctx, plain, _ := migrated(t)
 	secretly := func(w Webhook) Webhook {
 		w.URL, w.Headers, w.Credentials, w.Events = "https://a.example/sesame", map[string]string{"X": "sesame", "Empty": ""}, `{"bearer":"sesame"}`, []string{"*"}
-		w.Secrets, w.Options, w.Enabled = []string{"sesame one", "sealed:v1:sesame two"}, "{}", true
+		w.Secrets, w.Options, w.Enabled = []string{"sesame one", "encrypted:v1:sesame two"}, "{}", true
 		return w
 	}
 	want := map[int64]Webhook{}
@@ -160,7 +160,7 @@ func TestReseal_FromPlainToKeyToNextKey(t *testing.T) {
 		note(own)
 		theirs := []Webhook{secretly(Webhook{ID: id, Origin: OriginIAM, Key: fmt.Sprint(id)}), secretly(Webhook{ID: id + 1, Origin: OriginConfig, Key: fmt.Sprint(id)})}
 		chunk := &Chunk{Webhooks: theirs}
-		for i := range 2 * resealPage { // more than one page
+		for i := range 2 * rotationPage { // more than one page
 			row := cdc.Row{cdc.TextValue(fmt.Sprint(id, "-", i)), cdc.TextValue("https://sesame/"), cdc.TextValue("name")}
 			chunk.upsert(hooks, cdc.Key(row[0].Text), row, nil, s.keys)
 		}
@@ -196,7 +196,7 @@ func TestReseal_FromPlainToKeyToNextKey(t *testing.T) {
 	reseal := func(s *Store, want int) {
 		t.Helper()
 		if n, err := s.Reseal(ctx, []*cdc.Table{users, hooks}); err != nil || n != want {
-			t.Errorf("%d rows were sealed anew, want %d (%v)", n, want, err)
+			t.Errorf("%d rows were re-encrypted, want %d (%v)", n, want, err)
 		}
 	}
 	leads := func(s *Store) *Leader {
@@ -207,19 +207,19 @@ func TestReseal_FromPlainToKeyToNextKey(t *testing.T) {
 	first := leads(plain)
 	fill(plain, first, 1)
 	reseal(plain, 0)
-	holds("plain", plain, first, 2*resealPage)
+	holds("plain", plain, first, 2*rotationPage)
 	if !strings.Contains(dump(ctx, t, plain), "sesame") {
-		t.Fatal("the test does not see what is stored")
+		t.Fatal("the test finds no plain text in the tables")
 	}
 
 	url := plain.config.ConnString()
 	keyed := opened(t, url, keyOf(1))
-	holds("plain, with a new key", keyed, leads(keyed), 2*resealPage)
-	reseal(keyed, 3+2*resealPage)
+	holds("plain, with a new key", keyed, leads(keyed), 2*rotationPage)
+	reseal(keyed, 3+2*rotationPage)
 	reseal(keyed, 0)
 	fill(keyed, leads(keyed), 11)
 	reseal(keyed, 0)
-	holds("with a key", keyed, leads(keyed), 4*resealPage)
+	holds("with a key", keyed, leads(keyed), 4*rotationPage)
 	if _, err := keyed.ChangeWebhook(ctx, FirstRelayID, func(w *Webhook) error { w.Description = "changed"; return nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -228,24 +228,24 @@ func TestReseal_FromPlainToKeyToNextKey(t *testing.T) {
 	}
 
 	next := opened(t, url, keyOf(2), keyOf(1))
-	reseal(next, 6+4*resealPage)
-	holds("with the next key", next, leads(next), 4*resealPage)
+	reseal(next, 6+4*rotationPage)
+	holds("with the next key", next, leads(next), 4*rotationPage)
 	alone := opened(t, url, keyOf(2))
-	holds("with that key alone", alone, leads(alone), 4*resealPage)
+	holds("with the next key alone", alone, leads(alone), 4*rotationPage)
 
 	_, err := keyed.LoadWebhooks(ctx)
-	const lacks = "read webhooks: webhook iam:1 is sealed with key "
-	if err == nil || !strings.HasPrefix(err.Error(), lacks) || !strings.HasSuffix(err.Error(), "put it there again, below the first line") {
-		t.Errorf("with the former key alone: %v", err)
+	const lacks = "read webhooks: webhook iam:1 is encrypted with key "
+	if err == nil || !strings.HasPrefix(err.Error(), lacks) || !strings.HasSuffix(err.Error(), "add that key again, below the first line") {
+		t.Errorf("with the old key alone: %v", err)
 	}
 	if _, err := keyed.Reseal(ctx, nil); err == nil || !strings.HasPrefix(err.Error(), lacks) {
-		t.Errorf("with the former key alone: %v", err)
+		t.Errorf("with the old key alone: %v", err)
 	}
-	if _, err := plain.LoadWebhooks(ctx); err == nil || !strings.HasSuffix(err.Error(), "outbox.key_file is not set: set it to the file that has this key") {
+	if _, err := plain.LoadWebhooks(ctx); err == nil || !strings.HasSuffix(err.Error(), "outbox.key_file is not set: set it to the file with this key") {
 		t.Errorf("without a key: %v", err)
 	}
 	err = leads(plain).NewMirror(nil).EachRow(ctx, hooks, func(cdc.Key, cdc.Row) error { return nil })
-	if err == nil || !strings.HasPrefix(err.Error(), "mirrored row 1-0 of hooks is sealed with key ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "mirrored row 1-0 of hooks is encrypted with key ") {
 		t.Errorf("the mirror without a key: %v", err)
 	}
 	if ids := slices.Sorted(maps.Keys(want)); len(ids) != 6 {

@@ -2,7 +2,7 @@ package outbox
 
 import "fmt"
 
-// The fields of a webhook that are sealed. Headers keep their names.
+// The encrypted fields of a webhook. Of headers only the values are encrypted.
 const (
 	fieldURL         = "url"
 	fieldHeader      = "header "
@@ -10,35 +10,35 @@ const (
 	fieldCredentials = "credentials"
 )
 
-// sealed returns a copy of the webhook as it is stored.
-func (k *keys) sealed(w *Webhook) Webhook {
-	s, err := w.mapTexts(func(text string, at place) (string, error) { return k.seal(text, at), nil })
-	if err != nil { // sealing has none
+// encryptedWebhook returns a copy of the webhook as it is stored.
+func (k *keys) encryptedWebhook(w *Webhook) Webhook {
+	e, err := w.mapTexts(func(text string, at location) (string, error) { return k.encrypt(text, at), nil })
+	if err != nil { // encrypt does not fail
 		panic(err)
 	}
-	return s
+	return e
 }
 
-// opened returns a copy of a stored webhook with its texts.
-func (k *keys) opened(w *Webhook) (Webhook, error) {
-	o, err := w.mapTexts(k.open)
+// decryptedWebhook returns a copy of a stored webhook in plain text.
+func (k *keys) decryptedWebhook(w *Webhook) (Webhook, error) {
+	d, err := w.mapTexts(k.decrypt)
 	if err != nil {
-		return o, fmt.Errorf("webhook %s:%s %w", w.Origin, w.Key, err)
+		return d, fmt.Errorf("webhook %s:%s %w", w.Origin, w.Key, err)
 	}
-	return o, nil
+	return d, nil
 }
 
-// allCurrent reports whether a stored webhook need not be sealed anew.
-func (k *keys) allCurrent(w *Webhook) bool {
+// webhookCurrent reports whether all encrypted fields of a stored webhook use the first key.
+func (k *keys) webhookCurrent(w *Webhook) bool {
 	all := true
-	_, err := w.mapTexts(func(text string, _ place) (string, error) { all = all && k.current(text); return text, nil })
+	_, err := w.mapTexts(func(text string, _ location) (string, error) { all = all && k.current(text); return text, nil })
 	return all && err == nil
 }
 
-// mapTexts returns a copy of the webhook whose secret texts went through f.
-func (w *Webhook) mapTexts(f func(string, place) (string, error)) (Webhook, error) {
+// mapTexts returns a copy of the webhook with f applied to every encrypted field.
+func (w *Webhook) mapTexts(f func(string, location) (string, error)) (Webhook, error) {
 	m := *w
-	at := func(field string) place { return place{w.Origin, w.Key, field} }
+	at := func(field string) location { return location{w.Origin, w.Key, field} }
 	var err error
 	if m.URL, err = f(w.URL, at(fieldURL)); err != nil {
 		return m, err

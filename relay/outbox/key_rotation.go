@@ -10,18 +10,18 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// resealPage is how many rows of the mirror are sealed anew in one transaction: ingest waits for no more than that.
-const resealPage = 500
+// rotationPage is how many mirror rows one transaction re-encrypts; ingestion may have to wait for their row locks.
+const rotationPage = 500
 
-// Reseal seals what is not sealed with the first key yet: what was stored before there was a key, and under former keys. It
-// returns in how many rows. Tables are those of the mirror.
+// Reseal re-encrypts with the first key everything that is stored in plain text or under another key. It returns the number of rows
+// changed. The tables are the mirrored ones.
 func (s *Store) Reseal(ctx context.Context, tables []*cdc.Table) (int, error) {
 	if s.keys == nil {
 		return 0, nil
 	}
 	n := 0
 	err := s.byHand(ctx, func(tx pgx.Tx) (err error) {
-		n, err = s.resealWebhooks(ctx, tx)
+		n, err = s.rotateWebhooks(ctx, tx)
 		return err
 	})
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Store) Reseal(ctx context.Context, tables []*cdc.Table) (int, error) {
 		if !hasSecrets(t) {
 			continue
 		}
-		more, err := s.resealMirror(ctx, t)
+		more, err := s.rotateMirror(ctx, t)
 		if n += more; err != nil {
 			return n, err
 		}
@@ -48,42 +48,42 @@ func hasSecrets(t *cdc.Table) bool {
 	return false
 }
 
-func (s *Store) resealWebhooks(ctx context.Context, tx pgx.Tx) (int, error) {
+func (s *Store) rotateWebhooks(ctx context.Context, tx pgx.Tx) (int, error) {
 	rows, err := tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook w ORDER BY id FOR UPDATE`)
 	if err != nil {
 		return 0, fmt.Errorf("read webhooks: %w", err)
 	}
-	stored, err := pgx.CollectRows(rows, scanSealed)
+	stored, err := pgx.CollectRows(rows, scanStored)
 	if err != nil {
 		return 0, fmt.Errorf("read webhooks: %w", err)
 	}
 	n := 0
 	for i := range stored {
 		w := &stored[i]
-		if s.keys.allCurrent(w) {
+		if s.keys.webhookCurrent(w) {
 			continue
 		}
-		opened, err := s.keys.opened(w)
+		plain, err := s.keys.decryptedWebhook(w)
 		if err != nil {
 			return 0, fmt.Errorf("read webhooks: %w", err)
 		}
-		sealed := s.keys.sealed(&opened)
+		encrypted := s.keys.encryptedWebhook(&plain)
 		if _, err := tx.Exec(ctx, `UPDATE webhook SET url = $2, headers = $3::text::json, secrets = $4, credentials = $5 WHERE id = $1`,
-			w.ID, sealed.URL, headersJSON(&sealed), orEmpty(sealed.Secrets), sealed.Credentials); err != nil {
-			return 0, fmt.Errorf("seal webhook %d: %w", w.ID, err)
+			w.ID, encrypted.URL, headersJSON(&encrypted), orEmpty(encrypted.Secrets), encrypted.Credentials); err != nil {
+			return 0, fmt.Errorf("encrypt webhook %d: %w", w.ID, err)
 		}
 		n++
 	}
 	return n, nil
 }
 
-// resealMirror goes through the rows of a table page by page.
-func (s *Store) resealMirror(ctx context.Context, t *cdc.Table) (int, error) {
+// rotateMirror re-encrypts the mirrored rows of a table, one page per transaction.
+func (s *Store) rotateMirror(ctx context.Context, t *cdc.Table) (int, error) {
 	n := 0
 	for after, more := "", true; more; {
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, `SELECT key, fields::text FROM mirror WHERE table_name = $1 AND key > $2 COLLATE "C" ORDER BY key LIMIT $3 FOR UPDATE`,
-				t.Name, after, resealPage)
+				t.Name, after, rotationPage)
 			if err != nil {
 				return err
 			}
@@ -92,28 +92,28 @@ func (s *Store) resealMirror(ctx context.Context, t *cdc.Table) (int, error) {
 			read := 0
 			if _, err = pgx.ForEachRow(rows, []any{&key, &field}, func() error {
 				read, after = read+1, key
-				sealed, err := s.resealRow(t, key, []byte(field))
-				if sealed != nil {
-					keys, fields = append(keys, key), append(fields, string(sealed))
+				encrypted, err := s.rotateRow(t, key, []byte(field))
+				if encrypted != nil {
+					keys, fields = append(keys, key), append(fields, string(encrypted))
 				}
 				return err
 			}); err != nil {
 				return err
 			}
-			n, more = n+len(keys), read == resealPage
+			n, more = n+len(keys), read == rotationPage
 			_, err = tx.Exec(ctx, `UPDATE mirror m SET fields = w.fields::json FROM unnest($2::text[], $3::text[]) AS w(key, fields)
 				WHERE m.table_name = $1 AND m.key = w.key COLLATE "C"`, t.Name, keys, fields)
 			return err
 		})
 		if err != nil {
-			return n, fmt.Errorf("seal the mirror of %s: %w", t.Name, err)
+			return n, fmt.Errorf("encrypt the mirror of %s: %w", t.Name, err)
 		}
 	}
 	return n, nil
 }
 
-// resealRow returns a stored row as it should be stored, nil if it is so.
-func (s *Store) resealRow(t *cdc.Table, key string, data []byte) ([]byte, error) {
+// rotateRow returns a stored row re-encrypted with the first key, or nil if it already is.
+func (s *Store) rotateRow(t *cdc.Table, key string, data []byte) ([]byte, error) {
 	var values map[string]*string
 	if err := json.Unmarshal(data, &values); err != nil {
 		return nil, fmt.Errorf("mirrored row of %s: %w", t.Name, err)

@@ -7,9 +7,8 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// appendRow writes a row as the mirror stores it: a JSON object of the known columns, each a string or null. The object names
-// its columns, so that rows written under an older mapping can still be read. Secret columns are encrypted, for the row of the
-// stored key only.
+// appendRow writes a row as the mirror stores it: a JSON object of the known columns, each a string or null. It names the columns,
+// so that rows written under an older mapping stay readable. Secret columns are encrypted and bound to the stored key.
 func appendRow(dst []byte, t *cdc.Table, key string, row cdc.Row, k *keys) []byte {
 	dst = append(dst, '{')
 	for i, v := range row {
@@ -25,7 +24,7 @@ func appendRow(dst []byte, t *cdc.Table, key string, row cdc.Row, k *keys) []byt
 		case v.Kind == cdc.Null:
 			dst = append(dst, "null"...)
 		case t.Columns[i].Secret:
-			dst = appendString(dst, k.seal(v.Text, mirrorPlace(t, key, i)))
+			dst = appendString(dst, k.encrypt(v.Text, mirrorLocation(t, key, i)))
 		default:
 			dst = appendString(dst, v.Text)
 		}
@@ -33,8 +32,8 @@ func appendRow(dst []byte, t *cdc.Table, key string, row cdc.Row, k *keys) []byt
 	return append(dst, '}')
 }
 
-func mirrorPlace(t *cdc.Table, key string, column int) place {
-	return place{"mirror " + t.Name, key, t.Columns[column].Name}
+func mirrorLocation(t *cdc.Table, key string, column int) location {
+	return location{"mirror " + t.Name, key, t.Columns[column].Name}
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -52,7 +51,7 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// parseRow reads a stored row. Columns that it does not name are absent; columns the table no longer has are dropped.
+// parseRow reads a stored row. A column that the row does not name is absent; one that the mapping no longer has is dropped.
 func parseRow(t *cdc.Table, key string, data []byte, k *keys) (cdc.Row, error) {
 	var values map[string]*string
 	if err := json.Unmarshal(data, &values); err != nil {
@@ -65,7 +64,7 @@ func parseRow(t *cdc.Table, key string, data []byte, k *keys) (cdc.Row, error) {
 		case v == nil:
 			row[i] = cdc.NullValue
 		case t.Columns[i].Secret:
-			text, err := k.open(*v, mirrorPlace(t, key, i))
+			text, err := k.decrypt(*v, mirrorLocation(t, key, i))
 			if err != nil {
 				return nil, fmt.Errorf("mirrored row %s of %s %w", key, t.Name, err)
 			}

@@ -127,7 +127,7 @@ func queueWebhookPage(batch *pgx.Batch, webhooks []*Webhook, k *keys) {
 			batch.Queue(`UPDATE webhook SET tenant_keys = $2, version = nextval('webhook_version') WHERE id = $1`, plain.ID, orEmpty(plain.TenantKeys))
 			continue
 		}
-		w := k.sealed(plain)
+		w := k.encryptedWebhook(plain)
 		records = append(records, webhookRecord{
 			ID: w.ID, Origin: w.Origin, Key: w.Key, Tenant: w.Tenant, TenantKeys: orEmpty(w.TenantKeys), Name: w.Name, Description: w.Description,
 			URL: w.URL, Headers: json.RawMessage(headersJSON(&w)), Secrets: orEmpty(w.Secrets), Events: orEmpty(w.Events), Enabled: w.Enabled,

@@ -80,14 +80,14 @@ const webhookColumns = `w.id, w.origin, w.key, w.tenant, w.name, w.description, 
 
 // scanWebhook reads a webhook and opens what is sealed of it.
 func (s *Store) scanWebhook(row pgx.CollectableRow) (Webhook, error) {
-	w, err := scanSealed(row)
+	w, err := scanStored(row)
 	if err != nil {
 		return w, err
 	}
-	return s.keys.opened(&w)
+	return s.keys.decryptedWebhook(&w)
 }
 
-func scanSealed(row pgx.CollectableRow) (Webhook, error) {
+func scanStored(row pgx.CollectableRow) (Webhook, error) {
 	var w Webhook
 	var headers string
 	var created, expire []*time.Time

@@ -224,7 +224,7 @@ func checkName(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 
 // define writes a webhook's definition.
 func (s *Store) define(ctx context.Context, tx pgx.Tx, plain *Webhook) error {
-	w := s.keys.sealed(plain)
+	w := s.keys.encryptedWebhook(plain)
 	_, err := tx.Exec(ctx, `UPDATE webhook SET tenant = $2, name = $3, description = $4, url = $5, headers = $6::text::json, secrets = $7,
 			secrets_created = $8, secrets_expire = $9, events = $10, options = $11, credentials = $12, exclusive = $13, removed_after = $14,
 			changed = now(), version = nextval('webhook_version') WHERE id = $1`,
