@@ -41,8 +41,8 @@ func TestSubscription(t *testing.T) {
 	if diff := cmp.Diff([]cdc.Key{key, cdc.Key(long("@62"))}, w.mapper.SubscriptionOf(&moved)); diff != "" {
 		t.Errorf("subscriber of another webhook (-want +got):\n%s", diff)
 	}
-	gone := w.changes([]string{"delete webhooks id=@61"})[0]
-	if diff := cmp.Diff([]cdc.Key{key}, w.mapper.SubscriptionOf(&gone)); diff != "" {
+	deleted := w.changes([]string{"delete webhooks id=@61"})[0]
+	if diff := cmp.Diff([]cdc.Key{key}, w.mapper.SubscriptionOf(&deleted)); diff != "" {
 		t.Errorf("deleted webhook (-want +got):\n%s", diff)
 	}
 	realms := w.relation("realms").Table
