@@ -96,12 +96,12 @@ func TestSlot_StuckOutbox(t *testing.T) {
 	}
 	w.createUser(&a, 2)
 	p.metric(stateLine("stuck"))
-	blocker := fmt.Sprintf("behind session %d (user postgres", lock.Conn().PgConn().PID())
+	blocker := fmt.Sprintf("for a lock of session %d (user postgres", lock.Conn().PgConn().PID())
 	if report := p.ready(false); !strings.Contains(report, blocker) {
 		t.Errorf("readiness does not say %q: %s", blocker, report)
 	}
 	writeLog(t, w.db, 4)
-	p.waitFor(within(t), "the outbox is stuck: a commit of the outbox waits for ")
+	p.waitFor(within(t), "the outbox is stuck: an outbox commit has waited ")
 	if n := value[int](t, w.db, `SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1`, w.name); n != 1 {
 		t.Errorf("there are %d slots", n)
 	}

@@ -149,18 +149,18 @@ func (c *check) outbox(ctx context.Context) {
 	case o.Encoding != "":
 		c.fail("outbox", "%s", o.Encoding)
 	case o.ReadOnly:
-		c.fail("outbox", "database %s is read-only for role %s: name the primary if this is a standby", o.Database, o.Role)
+		c.fail("outbox", "database %s is read-only for role %s: if it is a standby, set outbox.url to the primary", o.Database, o.Role)
 	case !o.SchemaExists && o.MayCreateSchema:
 		c.none("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
 	case !o.SchemaExists:
-		c.fail("outbox", "schema %s does not exist, and role %s may not make it; let the owner of the database run: %s or: GRANT CREATE ON DATABASE %s TO %s",
+		c.fail("outbox", "schema %s does not exist, and role %s may not create it; as the owner of the database, run: %s or: GRANT CREATE ON DATABASE %s TO %s",
 			schema, o.Role, outbox.SchemaSQL(schema, o.Role), quote(o.Database), quote(o.Role))
 	case !o.SchemaUsable:
-		c.fail("outbox", "role %s may not make tables in schema %s; let its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s", o.Role, schema, quote(schema), quote(o.Role))
+		c.fail("outbox", "role %s may not create tables in schema %s; as the schema's owner, run: GRANT USAGE, CREATE ON SCHEMA %s TO %s", o.Role, schema, quote(schema), quote(o.Role))
 	case len(o.Foreign) > 0:
-		c.fail("outbox", "tables of schema %s belong to another role (%s); let that run: ALTER TABLE … OWNER TO %s", schema, strings.Join(o.Foreign, ", "), quote(o.Role))
+		c.fail("outbox", "tables of schema %s belong to another role (%s); as that role, run: ALTER TABLE … OWNER TO %s", schema, strings.Join(o.Foreign, ", "), quote(o.Role))
 	case o.Migration > o.Known:
-		c.fail("outbox", "schema %s is of a newer iam-relay (migration %d, this one knows %d); run that version", schema, o.Migration, o.Known)
+		c.fail("outbox", "schema %s was created by a newer iam-relay (migration %d, this version knows %d): run that version", schema, o.Migration, o.Known)
 	case o.Migration < o.Known:
 		c.none("outbox", "schema %s is not up to date (migration %d of %d); run brings it there", schema, o.Migration, o.Known)
 	default:

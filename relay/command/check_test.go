@@ -181,22 +181,22 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("REPLICATION")
 	w.configure(w.as(role, password))
-	missing := `schema NAME does not exist, and role ROLE may not make it; let the owner of the database run: CREATE SCHEMA IF NOT EXISTS "NAME"; GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"; or: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`
+	missing := `schema NAME does not exist, and role ROLE may not create it; as the owner of the database, run: CREATE SCHEMA IF NOT EXISTS "NAME"; GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"; or: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`
 	w.run("check").has("✗ outbox       " + missing)
-	w.run("run").fails(1, `create schema NAME: permission denied for database NAME; let the owner of the database run: CREATE SCHEMA IF NOT EXISTS "NAME"; GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"; or: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`)
+	w.run("run").fails(1, `create schema NAME: permission denied for database NAME; as the owner of the database, run: CREATE SCHEMA IF NOT EXISTS "NAME"; GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"; or: GRANT CREATE ON DATABASE "NAME" TO "ROLE"`)
 	w.exec("CREATE SCHEMA " + w.name)
-	const unusable = `role ROLE may not make tables in schema NAME; let its owner run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`
+	const unusable = `role ROLE may not create tables in schema NAME; as the schema's owner, run: GRANT USAGE, CREATE ON SCHEMA "NAME" TO "ROLE"`
 	w.run("check").has("✗ outbox       " + unusable)
 	w.run("run").fails(1, unusable)
 	w.exec(fmt.Sprintf("GRANT USAGE, CREATE ON SCHEMA %s TO %s; CREATE TABLE %s.event ()", w.name, role, w.name))
-	w.run("check").has(`✗ outbox       tables of schema NAME belong to another role (event); let that run: ALTER TABLE … OWNER TO "ROLE"`)
+	w.run("check").has(`✗ outbox       tables of schema NAME belong to another role (event); as that role, run: ALTER TABLE … OWNER TO "ROLE"`)
 	w.exec(fmt.Sprintf("DROP TABLE %s.event", w.name))
 
 	w.configure(w.url)
 	w.run("setup")
 	w.run("check").has("✓ outbox       schema NAME of database NAME")
 	w.exec(fmt.Sprintf("INSERT INTO %s.migration (number) VALUES (999)", w.name))
-	w.run("check").has("✗ outbox       schema NAME is of a newer iam-relay (migration 999, this one knows 5); run that version")
+	w.run("check").has("✗ outbox       schema NAME was created by a newer iam-relay (migration 999, this version knows 1): run that version")
 }
 
 func TestCheck_RowLevelSecurity(t *testing.T) {
@@ -290,8 +290,8 @@ func TestCheck_SchemaOfTheMapping(t *testing.T) {
 func TestCheck_DatabaseInAnotherEncoding(t *testing.T) {
 	t.Parallel()
 	w := worldOn(t, clustertest.Cluster(t), clustertest.Encoded(t, "LATIN1"))
-	const refusal = "database NAME is in the encoding LATIN1, which lacks characters that events and the answers of endpoints may have; " +
-		"let an administrator run: CREATE DATABASE iam_relay ENCODING 'UTF8' TEMPLATE template0; and name that database in outbox.url"
+	const refusal = "database NAME has encoding LATIN1, which cannot store all characters of events and responses; " +
+		"as an administrator, run: CREATE DATABASE iam_relay ENCODING 'UTF8' TEMPLATE template0; and name that database in outbox.url"
 	r := w.run("check")
 	r.has("✗ outbox       " + refusal)
 	r.has("! source       server_encoding is LATIN1: the relay converts the texts of mapped columns to UTF-8; each byte that stands for no character is sent as U+FFFD and its value in hex")

@@ -178,8 +178,8 @@ func TestFailure_ReadOnlyOutbox(t *testing.T) {
 	})
 	w := worldOn(t, c, url)
 	w.write(url, standby.URL("ferriskey_db"), "")
-	const reason = "database NAME is read-only for role postgres: name the primary if this is a standby"
-	w.run("run").fails(1, "the outbox's "+reason)
+	const reason = "database NAME is read-only for role postgres: if it is a standby, set outbox.url to the primary"
+	w.run("run").fails(1, "outbox "+reason)
 	w.run("check").has("✗ outbox       " + reason)
 }
 

@@ -39,10 +39,10 @@ func migrated(ctx context.Context, store *outbox.Store) error {
 		return fmt.Errorf("database %s has no outbox in schema %s that role %s can read; run or setup makes it, check tells what is missing",
 			setting.Database, store.Schema(), setting.Role)
 	case setting.Migration < setting.Known:
-		return fmt.Errorf("schema %s is of an older iam-relay (migration %d, this one knows %d); run or setup brings it up to date",
+		return fmt.Errorf("schema %s was created by an older iam-relay (migration %d, this version knows %d); run or setup updates it",
 			store.Schema(), setting.Migration, setting.Known)
 	case setting.Migration > setting.Known:
-		return fmt.Errorf("schema %s is of a newer iam-relay (migration %d, this one knows %d); run that version",
+		return fmt.Errorf("schema %s was created by a newer iam-relay (migration %d, this version knows %d): run that version",
 			store.Schema(), setting.Migration, setting.Known)
 	}
 	return nil

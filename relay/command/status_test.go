@@ -137,7 +137,7 @@ func TestStatus_State(t *testing.T) {
 		t.Fatal(err)
 	}
 	relay.waitFor("the outbox is stuck")
-	if why, want := until("stuck"), fmt.Sprintf("behind session %d (user postgres", w.conn.PgConn().PID()); !strings.Contains(why, want) {
+	if why, want := until("stuck"), fmt.Sprintf("for a lock of session %d (user postgres", w.conn.PgConn().PID()); !strings.Contains(why, want) {
 		t.Errorf("it says %q, not %q", why, want)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {

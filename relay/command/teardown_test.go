@@ -77,7 +77,7 @@ func TestTeardown_PublicationOfAnotherRole(t *testing.T) {
 	r := w.run("teardown", "--yes")
 	r.prints("dropped slot NAME\ndropped the tables of schema NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
 	r.fails(1, `publication NAME stays, since it belongs to role postgres; let that run: DROP PUBLICATION "NAME"
-schema NAME stays, empty, since it belongs to role postgres; let that run: DROP SCHEMA "NAME"`)
+schema NAME is empty now but belongs to role postgres; as that role, run: DROP SCHEMA "NAME"`)
 	w.leaves("slot false, publication true, schema true")
 	w.run("teardown", "--yes", "--url", w.url).done("dropped publication NAME\ndropped schema NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
 	w.exec(fmt.Sprintf("DROP OWNED BY %s", role))

@@ -10,29 +10,28 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Owed is how many events of a partition were not delivered to a webhook.
+// Owed is the number of events of a partition that were not delivered to a webhook.
 type Owed struct {
 	ID     int64
 	Name   string
 	Events int64
 }
 
-// Expiry is what DropExpired has done with one partition.
+// Expiry is the result of DropExpired for a partition.
 type Expiry struct {
 	Partition string
-	// Owed are the webhooks that lose, or will lose, events which they did not get.
+	// Owed are the webhooks that lose, or are about to lose, undelivered events.
 	Owed []Owed
-	// Dropped: it is gone. Else it is kept for as many more calls of DropExpired.
+	// Dropped reports whether the partition was dropped. If not, it is kept for Kept more calls of DropExpired.
 	Dropped bool
 	Kept    int
 }
 
-// DropExpired drops the partitions of days that ended longer ago than keep, by the outbox server's clock. Rows are never deleted one by
-// one. A partition that is in use is left for the next time.
+// DropExpired drops the partitions of days that ended more than keep ago by the outbox server's clock. A partition that is in use is
+// left for the next call.
 //
-// A clock may be wrong, and be set right while events wait for their first attempt: so a partition with events that were not delivered
-// is dropped only after that was said, and after grace more calls, which no clock has a part in. It returns what is worth saying: what was
-// dropped, and which undelivered events will be.
+// A wrong clock could expire events that were never attempted. A partition with undelivered events is therefore first reported, and
+// dropped only after grace more calls, which do not depend on the clock. DropExpired returns the partitions that it dropped or reports.
 func (l *Leader) DropExpired(ctx context.Context, keep time.Duration, grace int) ([]Expiry, error) {
 	names, err := l.expired(ctx, keep)
 	if err != nil {
@@ -54,7 +53,7 @@ func (l *Leader) DropExpired(ctx context.Context, keep time.Duration, grace int)
 	return expiries, nil
 }
 
-// expired lists the partitions past their retention.
+// expired lists the partitions past retention.
 func (l *Leader) expired(ctx context.Context, keep time.Duration) ([]string, error) {
 	var before time.Time
 	if err := l.store.pool.QueryRow(ctx, `SELECT ((now() - $1::interval) AT TIME ZONE 'UTC')::date`, keep).Scan(&before); err != nil {
@@ -93,7 +92,7 @@ func (l *Leader) expire(ctx context.Context, name string, grace int) (*Expiry, e
 		e.Kept = max(grace-calls, 0)
 		e.Dropped = e.Kept == 0
 		if calls > 0 && !e.Dropped {
-			return nil, nil //nolint:nilnil // kept, which was said
+			return nil, nil //nolint:nilnil // kept, and already reported
 		}
 		if e.Owed, err = l.owed(ctx, name); err != nil {
 			return nil, err
@@ -108,7 +107,7 @@ func (l *Leader) expire(ctx context.Context, name string, grace int) (*Expiry, e
 	return e, nil
 }
 
-// owes reports whether a partition may have events that were not delivered, without reading them.
+// owes reports whether a partition may have undelivered events. It does not read the events.
 func (l *Leader) owes(ctx context.Context, name string) (owes bool, err error) {
 	if len(name) < len("event_") || name[:len("event_")] != "event_" {
 		return false, nil
@@ -120,7 +119,7 @@ func (l *Leader) owes(ctx context.Context, name string) (owes bool, err error) {
 	return owes, err
 }
 
-// owed counts them.
+// owed counts the undelivered events of a partition by webhook.
 func (l *Leader) owed(ctx context.Context, name string) ([]Owed, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH ids AS (SELECT min(id) AS first, max(id) AS last FROM `+pgx.Identifier{name}.Sanitize()+`), owed AS (
 			SELECT p.webhook FROM ids, retry p WHERE p.event BETWEEN ids.first AND ids.last AND p.due < 'infinity'

@@ -161,7 +161,7 @@ func TestMember_IsMuteBeforeItIsGone(t *testing.T) {
 	if m.Alive() {
 		t.Error("it takes itself for alive")
 	}
-	m.heard.Store(int64(time.Since(m.start)))
+	m.beat.Store(int64(time.Since(m.start)))
 	if !m.Alive() {
 		t.Error("it does not take itself for alive")
 	}

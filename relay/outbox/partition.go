@@ -14,14 +14,14 @@ import (
 
 const dayFormat = "20060102"
 
-// today is the partition of what a statement writes: the day at the outbox server when its transaction began.
+// today is the day on which the transaction began, by the outbox server: the partition that a statement writes to.
 const today = `(now() AT TIME ZONE 'UTC')::date`
 
-// partitioned are the tables that are kept by the day and dropped by the day.
+// partitioned are the tables with one partition per day.
 var partitioned = []string{"event", "attempt"}
 
-// EnsurePartitions makes the partitions of today and tomorrow where they are missing. Few DDL statements: a lagging slot
-// holds back the vacuum of the catalogue.
+// EnsurePartitions creates missing partitions of today and tomorrow. It avoids needless DDL, since a lagging slot prevents vacuum of the
+// system catalogs.
 func (l *Leader) EnsurePartitions(ctx context.Context) error {
 	return l.store.ensureToday(ctx, partitioned...)
 }
@@ -41,11 +41,11 @@ func (s *Store) ensureToday(ctx context.Context, tables ...string) error {
 	return nil
 }
 
-// withPartitions writes, and where that fails because the day has no partition, as after the server's clock was set or its machine was
-// suspended, makes it and writes again. write is one transaction.
+// withPartitions calls write, which is one transaction. If the day has no partition, as after the server's clock was set or its machine was
+// suspended, it creates the partition and calls write again.
 func (s *Store) withPartitions(ctx context.Context, write func() error) error {
 	err := write()
-	for range 2 { // midnight may pass between the two
+	for range 2 { // midnight may pass in between
 		if !lacksPartition(err) {
 			return err
 		}
@@ -57,18 +57,18 @@ func (s *Store) withPartitions(ctx context.Context, write func() error) error {
 	return err
 }
 
-// lacksPartition reports whether a row was refused because no partition takes it.
+// lacksPartition reports whether an error says that there is no partition for a row.
 func lacksPartition(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "23514" && pg.ConstraintName == ""
 }
 
-// isPartition looks into the catalogue itself: to_regclass may answer from a cache that does not know yet what another session has
-// just committed.
+// isPartition reads the system catalogs, because to_regclass may answer from a cache that lacks what another session has just
+// committed.
 const isPartition = `SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::text::regclass AND c.relname = $2)`
 
-// ensurePartition attaches a new table, because CREATE TABLE … PARTITION OF locks out readers and writers of the whole table,
-// and waits for those that are there: for hours, if one is a dump.
+// ensurePartition creates a table and attaches it. CREATE TABLE … PARTITION OF would take an ACCESS EXCLUSIVE lock on the whole table, and
+// wait, perhaps for hours, for a running dump.
 func (s *Store) ensurePartition(ctx context.Context, table string, day time.Time) error {
 	name := table + "_" + day.Format(dayFormat)
 	var exists bool
@@ -77,7 +77,7 @@ func (s *Store) ensurePartition(ctx context.Context, table string, day time.Time
 	}
 	quoted := pgx.Identifier{name}.Sanitize()
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockMigrate, s.lockKey()); err != nil { // a former leader may do the same
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockMigrate, s.lockKey()); err != nil { // a former leader may do so at the same time
 			return err
 		}
 		if err := tx.QueryRow(ctx, isPartition, table, name).Scan(&exists); err != nil || exists {
@@ -92,7 +92,7 @@ func (s *Store) ensurePartition(ctx context.Context, table string, day time.Time
 	})
 }
 
-// dropPartition locks out readers and writers of the whole table. Everybody waits behind it while it waits for one of them.
+// dropPartition needs an ACCESS EXCLUSIVE lock on the whole table. Its lock_timeout is short, because everyone else queues behind it.
 func (l *Leader) dropPartition(ctx context.Context, name string) error {
 	return pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
 		var leads bool

@@ -11,26 +11,26 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Setting is what the outbox's database has and lets the role do.
+// Setting describes the outbox database and the role's privileges in it.
 type Setting struct {
 	Database, Role string
-	// Encoding says why the database cannot store all texts; empty if it can.
+	// Encoding explains why the database cannot store every text; empty if it can.
 	Encoding string
-	// ReadOnly: the server is a standby, or the role may only read there.
+	// ReadOnly is set on a standby, or if the role may only read.
 	ReadOnly bool
-	// SchemaExists, and the role may make tables in it: partitions are made as days go by.
+	// SchemaUsable: the role may create tables in the schema, as it does for each day's partitions.
 	SchemaExists, SchemaUsable bool
-	// SchemaEmpty: there is no table in it.
+	// SchemaEmpty: the schema has no tables.
 	SchemaEmpty bool
-	// MayCreateSchema: the role may make the schema itself.
+	// MayCreateSchema: the role may create schemas in the database.
 	MayCreateSchema bool
-	// Migration is the newest that was applied, 0 for none; Known is the newest that this program has.
+	// Migration is the newest applied migration, 0 for none; Known is the newest of this version.
 	Migration, Known int
-	// Foreign are the schema's tables that belong to a role whose rights this one does not have, sorted.
+	// Foreign are the schema's tables whose owner is another role, which this role is not a member of; sorted.
 	Foreign []string
 }
 
-// Setting looks at the database. That the schema is missing is no error.
+// Setting inspects the database. A missing schema is not an error.
 func (s *Store) Setting(ctx context.Context) (Setting, error) {
 	_, newest, err := knownMigrations()
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Store) Setting(ctx context.Context) (Setting, error) {
 		FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = $1`, s.schema).
 		Scan(&o.Database, &o.Role, &o.ReadOnly, &o.MayCreateSchema, &o.SchemaExists, &o.SchemaUsable, &o.SchemaEmpty, &migrated, &o.Foreign)
 	if err != nil {
-		return o, fmt.Errorf("look at schema %s: %w", s.schema, err)
+		return o, fmt.Errorf("inspect schema %s: %w", s.schema, err)
 	}
 	o.Encoding = encodingProblem(conn.Conn().PgConn(), o.Database)
 	if !migrated || !o.SchemaUsable || len(o.Foreign) > 0 {
@@ -62,10 +62,10 @@ func (s *Store) Setting(ctx context.Context) (Setting, error) {
 	return o, nil
 }
 
-// LeaderPID is the process id of the server's session that holds the leadership; 0 if none does.
+// LeaderPID returns the backend PID of the session that holds the leader lock, or 0.
 func (s *Store) LeaderPID(ctx context.Context) (int, error) {
 	var pid int
-	// An advisory lock of two keys has its first in classid, its second in objid, and 2 in objsubid.
+	// An advisory lock with two keys has the first in classid, the second in objid, and 2 in objsubid.
 	// https://www.postgresql.org/docs/current/view-pg-locks.html
 	err := s.pool.QueryRow(ctx, `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = $1 AND objid = $2`,
@@ -79,7 +79,7 @@ func (s *Store) LeaderPID(ctx context.Context) (int, error) {
 	return pid, nil
 }
 
-// LastEvent is the newest event of the log, without its body; nil if there is none, or none that retention has kept.
+// LastEvent returns the newest event, without its body; nil if the event log is empty.
 func (s *Store) LastEvent(ctx context.Context) (*Event, error) {
 	var e Event
 	err := s.pool.QueryRow(ctx, `SELECT id, webhook_id, name, coalesce(tenant, ''), resource, occurred FROM event ORDER BY id DESC LIMIT 1`).

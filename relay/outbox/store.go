@@ -1,7 +1,6 @@
-// Package outbox keeps what the relay must not lose: the position in the IAM's log, the mirror of its rows, the log of
-// events, the subscriptions, and the deliveries that failed. All of it in one schema of one PostgreSQL database, so that a
-// source transaction's events, mirror changes and position commit together: that is what makes every committed change enter
-// the outbox exactly once.
+// Package outbox stores the relay's durable state in one schema of a PostgreSQL database: the position in the IAM's WAL, the mirror of
+// its rows, the event log, the subscriptions and the failed deliveries. The events, mirror changes and position of a source
+// transaction commit together, so every committed change enters the outbox exactly once.
 package outbox
 
 import (
@@ -18,7 +17,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// ErrFenced says that another relay has taken over: this one's write was undone, and it must stop writing.
+// ErrFenced reports that another relay has taken over. The write was rolled back, and this relay must stop writing.
 var ErrFenced = errors.New("another relay has taken over the outbox")
 
 // fencedCode is the SQLSTATE that the schema's functions raise.
@@ -26,7 +25,7 @@ const fencedCode = "IR001"
 
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// Store is the outbox database.
+// Store gives access to the outbox database. It is safe for concurrent use.
 type Store struct {
 	pool   *pgxpool.Pool
 	config *pgxpool.Config
@@ -35,13 +34,14 @@ type Store struct {
 	clock  clock
 }
 
-// Open prepares a pool; it connects on first use. The URL may hold a password and is never part of an error. The sealing keys, of KeyBytes
-// each, seal what webhooks keep secret: the first one seals, all of them open. Without any nothing is sealed.
-func Open(url, schema string, sealing [][]byte) (*Store, error) {
+// Open prepares a connection pool, which connects on first use. Errors never contain the URL, since it may hold a password. Secrets of
+// webhooks are encrypted with the first of the keys, which have KeyBytes bytes each, and decrypted with any; without keys they are stored
+// in plain text.
+func Open(url, schema string, encryptionKeys [][]byte) (*Store, error) {
 	if !schemaName.MatchString(schema) {
 		return nil, fmt.Errorf("outbox schema %q: use lower-case letters, digits and underscores", schema)
 	}
-	keys, err := newKeys(sealing)
+	keys, err := newKeys(encryptionKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func Open(url, schema string, sealing [][]byte) (*Store, error) {
 	return &Store{pool: pool, config: config, schema: schema, keys: keys}, nil
 }
 
-// session pins what the outbox relies on in each of its connections. The schema is the relay's own, so nobody else makes
-// functions in it; pg_catalog is searched before it.
+// session pins the settings of every connection. Only the relay creates functions in its schema, and pg_catalog is searched before it,
+// so search_path is safe.
 func session(c *pgx.ConnConfig, schema string) {
 	c.ConnectTimeout = 5 * time.Second
 	cdc.Pin(&c.Config, map[string]string{"search_path": pgx.Identifier{schema}.Sanitize() + ", pg_temp"})
@@ -76,14 +76,14 @@ func session(c *pgx.ConnConfig, schema string) {
 	}
 }
 
-// compressWithLZ4 compresses large bodies and rows several times faster than the default, which takes longer for them than all else
-// that a commit does. Servers that were built without LZ4 do not have the value.
+// compressWithLZ4 selects LZ4 for large values where the server was built with it. The default, pglz, is several times slower and
+// dominates the time of a commit with large bodies.
 const compressWithLZ4 = `SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)`
 
-// closeWait is how long Close waits for connections that may lead nowhere any more.
+// closeWait bounds Close when connections are dead.
 const closeWait = 3 * time.Second
 
-// Close ends all connections. Those that a firewall has forgotten it does not wait for.
+// Close closes all connections. It gives up on dead ones after closeWait.
 func (s *Store) Close() {
 	closed := make(chan struct{})
 	go func() {
@@ -98,31 +98,31 @@ func (s *Store) Close() {
 	}
 }
 
-// Ping asks the database for an answer.
+// Ping checks that the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
 
-// Schema is the relay's schema.
+// Schema returns the name of the outbox schema.
 func (s *Store) Schema() string { return s.schema }
 
-// fenced turns the schema's own error into ErrFenced, and adds to a refusal what to do about it.
+// fenced turns fencedCode into ErrFenced, and adds the fix to a permission error.
 func fenced(err error) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code {
 		case fencedCode:
 			return fmt.Errorf("%w: %s", ErrFenced, pg.Message)
 		case "42501":
-			return fmt.Errorf("%w; the relay's role needs all rights in its own schema: let the schema's owner GRANT ALL ON ALL TABLES IN it (outbox.schema) to the role", err)
+			return fmt.Errorf("%w; the relay's role needs all privileges in its own schema: as the schema's owner, run GRANT ALL ON ALL TABLES IN SCHEMA … (outbox.schema) TO the role", err)
 		}
 	}
 	return err
 }
 
-// redactParse drops the connection string, which pgx puts into its parse errors.
+// redactParse removes the connection string from a parse error of pgx.
 func redactParse(err error) error {
 	if parse, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		if inner := errors.Unwrap(parse); inner != nil {
 			return inner
 		}
 	}
-	return errors.New("not a PostgreSQL connection string")
+	return errors.New("not a valid PostgreSQL connection string")
 }

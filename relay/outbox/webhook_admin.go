@@ -197,7 +197,7 @@ func (s *Store) byHand(ctx context.Context, change func(pgx.Tx) error) error {
 	}
 	defer conn.Release()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockHand, s.lockKey()); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockWebhook, s.lockKey()); err != nil {
 			return fmt.Errorf("wait for other changes of webhooks: %w", err)
 		}
 		return change(tx)
