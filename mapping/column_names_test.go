@@ -17,14 +17,8 @@ var oddNames = []string{
 	"select", "$env", "nil", "changed", "é.ü as ö", "name as", "-1", "*", strings.Repeat("n", 63),
 }
 
-// A column may have any name that PostgreSQL allows, wherever the mapping refers to it.
-func TestLoad_ColumnsWithAnyName(t *testing.T) {
-	t.Parallel()
-	for _, name := range oddNames {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			q := strconv.Quote(name)
-			own := fmt.Sprintf(`
+// oddNamesMapping uses a column, in quotes, wherever a mapping can name one.
+const oddNamesMapping = `
 tenant = "orgs"
 tenant_name = %[1]s
 root_tenant = '''row[%[1]s] == "yes"'''
@@ -58,7 +52,16 @@ table = "people"
 on = "insert"
 resource_id = %[1]s
 data = %[1]s
-`, q, strconv.Quote(name+" as renamed"), strconv.Quote("the.org."+name+" as of_parent"))
+`
+
+// A column may have any name that PostgreSQL allows, wherever the mapping refers to it.
+func TestLoad_ColumnsWithAnyName(t *testing.T) {
+	t.Parallel()
+	for _, name := range oddNames {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := strconv.Quote(name)
+			own := fmt.Sprintf(oddNamesMapping, q, strconv.Quote(name+" as renamed"), strconv.Quote("the.org."+name+" as of_parent"))
 			file := filepath.Join(t.TempDir(), "own.toml")
 			if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
 				t.Fatal(err)

@@ -26,37 +26,44 @@ func TestLoad_Problems(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got strings.Builder
-			w := &world{t: t, options: Options{File: file}, schema: defaultSchema(t)}
-			for line := range strings.Lines(string(source)) {
-				if option, ok := strings.CutPrefix(line, "#!option "); ok {
-					w.setOptions([]string{option})
-				}
-				if !strings.HasPrefix(line, "#! ") {
-					got.WriteString(line)
-				}
-			}
-			rules, err := Load(w.options)
-			if err == nil {
-				_, err = rules.Bind(w.schema.relations(rules))
-			}
-			if err == nil {
-				t.Fatal("the mapping was accepted")
-			}
-			for message := range strings.SplitSeq(err.Error(), "\n") {
-				got.WriteString("#! " + strings.ReplaceAll(message, file, "FILE") + "\n")
-			}
+			got := withProblems(t, file, string(source))
 			if *update {
-				if err := os.WriteFile(file, []byte(got.String()), 0o600); err != nil {
+				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			if diff := cmp.Diff(string(source), got.String()); diff != "" {
+			if diff := cmp.Diff(string(source), got); diff != "" {
 				t.Errorf("messages differ (-want +got):\n%s", diff)
 			}
 		})
 	}
+}
+
+// withProblems returns the source of the case with the problems that Load or Bind reports.
+func withProblems(t *testing.T, file, source string) string {
+	t.Helper()
+	var got strings.Builder
+	w := &world{t: t, options: Options{File: file}, schema: defaultSchema(t)}
+	for line := range strings.Lines(source) {
+		if option, ok := strings.CutPrefix(line, "#!option "); ok {
+			w.setOptions([]string{option})
+		}
+		if !strings.HasPrefix(line, "#! ") {
+			got.WriteString(line)
+		}
+	}
+	rules, err := Load(w.options)
+	if err == nil {
+		_, err = rules.Bind(w.schema.relations(rules))
+	}
+	if err == nil {
+		t.Fatal("the mapping was accepted")
+	}
+	for message := range strings.SplitSeq(err.Error(), "\n") {
+		got.WriteString("#! " + strings.ReplaceAll(message, file, "FILE") + "\n")
+	}
+	return got.String()
 }
 
 func TestLoad_NoMapping(t *testing.T) {

@@ -149,55 +149,74 @@ func (e *expectation) inserted(table, id string, row modelRow) {
 	}
 }
 
+// differs reports whether one of the columns has another value.
+func differs(old, row modelRow, columns ...string) bool {
+	return slices.ContainsFunc(columns, func(c string) bool {
+		before, had := old[c]
+		now, has := row[c]
+		return had != has || before != now
+	})
+}
+
 func (e *expectation) updated(table, id string, old, row modelRow) {
-	differs := func(columns ...string) bool {
-		return slices.ContainsFunc(columns, func(c string) bool {
-			before, had := old[c]
-			now, has := row[c]
-			return had != has || before != now
-		})
-	}
-	_, ofClient := row["client_id"]
 	switch table {
 	case "realms":
-		if differs("name", "display_name") {
+		if differs(old, row, "name", "display_name") {
 			e.add("realm.updated", id, id, row["name"])
 		}
 	case "clients":
-		if differs("enabled", "client_id", "realm_id", "name") {
-			e.add("client.updated", row["realm_id"], id, row["name"])
-		}
-		if differs("maintenance_enabled") && row["maintenance_enabled"] == "t" {
-			e.add("client.maintenance.enabled", row["realm_id"], id, row["name"])
-		}
-		if differs("maintenance_enabled") && row["maintenance_enabled"] == "f" {
-			e.add("client.maintenance.disabled", row["realm_id"], id, row["name"])
-		}
+		e.clientUpdated(id, old, row)
 	case "users":
-		if ofClient {
-			return
-		}
-		other := differs("username", "firstname", "lastname", "email", "enabled", "client_id", "realm_id")
-		if other || (differs("email_verified") && row["email_verified"] == "f") {
-			e.add("user.updated", row["realm_id"], id, row["username"])
-		}
-		if differs("email_verified") && row["email_verified"] == "t" {
-			e.add("user.email_verified", row["realm_id"], id, row["username"])
-		}
+		e.userUpdated(id, old, row)
 	case "roles":
-		if ofClient && differs("name", "description", "permissions", "require_mfa") {
-			e.add("client.role.updated", row["realm_id"], id, row["name"])
-		}
-		if !ofClient && differs("name", "description", "require_mfa") {
-			e.add("role.updated", row["realm_id"], id, row["name"])
-		}
-		if !ofClient && differs("permissions") {
-			e.add("role.permission.updated", row["realm_id"], id, row["name"])
-		}
+		e.roleUpdated(id, old, row)
 	case "redirect_uris":
-		if differs("value", "enabled") {
+		if differs(old, row, "value", "enabled") {
 			e.add("redirect_uri.updated", e.latest("clients", row["client_id"])["realm_id"], id, row["value"])
 		}
+	}
+}
+
+func (e *expectation) clientUpdated(id string, old, row modelRow) {
+	if differs(old, row, "enabled", "client_id", "realm_id", "name") {
+		e.add("client.updated", row["realm_id"], id, row["name"])
+	}
+	if differs(old, row, "maintenance_enabled") {
+		switch row["maintenance_enabled"] {
+		case "t":
+			e.add("client.maintenance.enabled", row["realm_id"], id, row["name"])
+		case "f":
+			e.add("client.maintenance.disabled", row["realm_id"], id, row["name"])
+		}
+	}
+}
+
+func (e *expectation) userUpdated(id string, old, row modelRow) {
+	if _, ofClient := row["client_id"]; ofClient {
+		return
+	}
+	verification := differs(old, row, "email_verified")
+	other := differs(old, row, "username", "firstname", "lastname", "email", "enabled", "client_id", "realm_id")
+	if other || (verification && row["email_verified"] == "f") {
+		e.add("user.updated", row["realm_id"], id, row["username"])
+	}
+	if verification && row["email_verified"] == "t" {
+		e.add("user.email_verified", row["realm_id"], id, row["username"])
+	}
+}
+
+func (e *expectation) roleUpdated(id string, old, row modelRow) {
+	if _, ofClient := row["client_id"]; ofClient {
+		if differs(old, row, "name", "description", "permissions", "require_mfa") {
+			e.add("client.role.updated", row["realm_id"], id, row["name"])
+		}
+		return
+	}
+	if differs(old, row, "name", "description", "require_mfa") {
+		e.add("role.updated", row["realm_id"], id, row["name"])
+	}
+	if differs(old, row, "permissions") {
+		e.add("role.permission.updated", row["realm_id"], id, row["name"])
 	}
 }
 

@@ -80,10 +80,7 @@ func TestNameWords(t *testing.T) {
 	}
 }
 
-// Bind refuses a column that looks like a secret wherever the mapping names it, whatever the field is called, unless it is public.
-func TestBind_RefusesSecrets(t *testing.T) {
-	t.Parallel()
-	const own = `
+const secretsMapping = `
 tenant = "orgs"
 [tables.orgs]
 key = ["id"]
@@ -112,13 +109,17 @@ name = "person.created"
 table = "people"
 on = "insert"
 `
+
+// Bind refuses a column that looks like a secret wherever the mapping names it, whatever the field is called, unless it is public.
+func TestBind_RefusesSecrets(t *testing.T) {
+	t.Parallel()
 	lines := []string{
 		"orgs id uuid, title text", "people id uuid, org uuid, hashedPassword text, enablePassword bool, passwordLength int4, passwordChangedAt timestamp, meta jsonb, inviteCode text",
 		"notes id uuid, person uuid, accessToken text",
 	}
 	bind := func(public, from string) (*Mapper, error) {
 		file := filepath.Join(t.TempDir(), "own.toml")
-		source := strings.Replace(strings.Replace(own, "PUBLIC", public, 1), `optional_columns = ["apiKey"]`, from, 1)
+		source := strings.Replace(strings.Replace(secretsMapping, "PUBLIC", public, 1), `optional_columns = ["apiKey"]`, from, 1)
 		if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
 			t.Fatal(err)
 		}
