@@ -63,11 +63,21 @@ func (in *ingest) passBarrier(ctx context.Context, lsn cdc.LSN) error {
 	if !in.barrier.passedBy(lsn) {
 		return nil
 	}
-	r := in.barrier
-	if err := in.finished(r.record, in.reconcile(ctx, r)); err != nil {
+	if err := in.Resnapshot(ctx, in.barrier); err != nil {
 		return err
 	}
 	in.barrier = nil
+	return nil
+}
+
+// Resnapshot reconciles at once and closes the reconciliation.
+func (in *ingest) Resnapshot(ctx context.Context, r *reconciliation) error {
+	if err := in.Finished(r.record, in.reconcile(ctx, r)); err != nil {
+		return err
+	}
 	r.close()
 	return in.readSubscriptions(ctx) // their tables may be among those
 }
+
+// pending reports whether the tables could not be read yet.
+func (r *reconciliation) pending() bool { return r != nil && r.snapshot == nil }

@@ -14,7 +14,7 @@ import (
 
 // begin makes sure that the outbox has a position in this server's log. It returns what is to be read of the tables besides:
 // at once if the log is to begin anew, else when it has come to the snapshot; nil if nothing is.
-func (t *term) begin(ctx context.Context, s *source) (*reconciliation, error) {
+func (t *replicator) begin(ctx context.Context, s *source) (*reconciliation, error) {
 	if err := t.leader.ResumeReconciliations(ctx); err != nil {
 		return nil, &ingestError{err}
 	}
@@ -22,7 +22,7 @@ func (t *term) begin(ctx context.Context, s *source) (*reconciliation, error) {
 	if err != nil {
 		return nil, &ingestError{err}
 	}
-	if s.slot, err = cdc.Slot(ctx, s.conn, t.config.Source.Slot); err != nil {
+	if s.slot, err = cdc.Slot(ctx, s.conn, t.settings.Source.Slot); err != nil {
 		return nil, err
 	}
 	if position.State != outbox.StateStreaming {
@@ -79,11 +79,11 @@ func unhealable(lost error, slot cdc.SlotStatus) error {
 }
 
 // resume checks that the log goes on where the relay stopped, also if a standby was promoted that had all that was read.
-func (t *term) resume(ctx context.Context, s *source, position outbox.Position) error {
+func (t *replicator) resume(ctx context.Context, s *source, position outbox.Position) error {
 	server, slot, p := s.server, s.slot, position.Position
 	promoted := server.SystemID == p.SystemID && server.Timeline > p.Timeline
 	if promoted {
-		history, err := cdc.History(ctx, string(t.config.Source.URL), server.Timeline)
+		history, err := cdc.History(ctx, string(t.settings.Source.URL), server.Timeline)
 		if err != nil {
 			return err
 		}
@@ -102,39 +102,39 @@ func (t *term) resume(ctx context.Context, s *source, position outbox.Position) 
 }
 
 // mayReconcile refuses what the configuration wants to be decided by hand.
-func (t *term) mayReconcile(asked *outbox.Reconciliation, why error) error {
-	if t.config.Source.Reconcile == config.ReconcileAuto || asked != nil {
+func (t *replicator) mayReconcile(asked *outbox.Reconciliation, why error) error {
+	if t.settings.Source.Reconcile == config.ReconcileAuto || asked != nil {
 		return nil
 	}
 	return fmt.Errorf(`%w; source.reconcile is "stop": see with iam-relay reconcile --dry-run what has changed, and have it told with iam-relay reconcile`, why)
 }
 
 // catchUp reads tables at a place that the log will reach.
-func (t *term) catchUp(ctx context.Context, y *survey, asked *outbox.Reconciliation) (*reconciliation, error) {
+func (t *replicator) catchUp(ctx context.Context, y *survey, asked *outbox.Reconciliation) (*reconciliation, error) {
 	var record outbox.Reconciliation
 	switch {
 	case asked != nil:
 		record = *asked
 	case len(y.suspect) > 0:
-		why := fmt.Errorf("rows may have changed without the WAL saying so in %s: the tables, or mapped columns, were recreated, rewritten, renamed, or taken out of the publication", names(y.suspect))
+		why := fmt.Errorf("rows may have changed without the WAL saying so in %s: the tables, or mapped columns, were recreated, rewritten, renamed, or taken out of the publication", cdc.TableNames(y.suspect))
 		if err := t.mayReconcile(nil, why); err != nil {
 			return nil, err
 		}
 		record.Reason = why.Error()
-		t.log.Warn("rows may have changed without the WAL saying so: their tables are compared", "tables", names(y.suspect))
+		t.log.Warn("rows may have changed without the WAL saying so: their tables are compared", "tables", cdc.TableNames(y.suspect))
 	case len(y.appeared) > 0:
-		record.Reason = "optional tables or columns have appeared in " + names(y.appeared)
-		t.log.Info("optional tables or columns have appeared: their rows are compared", "tables", names(y.appeared))
+		record.Reason = "optional tables or columns have appeared in " + cdc.TableNames(y.appeared)
+		t.log.Info("optional tables or columns have appeared: their rows are compared", "tables", cdc.TableNames(y.appeared))
 	case y.empty():
 		return nil, nil //nolint:nilnil // nothing to read is no error
 	default:
-		t.log.Info("the mapping has gained tables or columns: copying them into the mirror", "tables", names(y.read()))
+		t.log.Info("the mapping has gained tables or columns: copying them into the mirror", "tables", cdc.TableNames(y.read()))
 	}
 	return t.plan(ctx, y, record)
 }
 
 // anew begins a new log: with a slot that reads on from a snapshot of now, whatever was lost before.
-func (t *term) anew(ctx context.Context, s *source, y *survey, lost error, asked *outbox.Reconciliation) (*reconciliation, error) {
+func (t *replicator) anew(ctx context.Context, s *source, y *survey, lost error, asked *outbox.Reconciliation) (*reconciliation, error) {
 	if err := t.mayReconcile(asked, lost); err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (t *term) anew(ctx context.Context, s *source, y *survey, lost error, asked
 
 // slotFor says which slot's snapshot to begin with. One that is there and can be read is kept, whoever made it, and
 // read from the snapshot of a temporary one on; only what is lost, and was the relay's own, is dropped.
-func (t *term) slotFor(ctx context.Context, s *source, dryRun bool) (name string, temporary bool, err error) {
+func (t *replicator) slotFor(ctx context.Context, s *source, dryRun bool) (name string, temporary bool, err error) {
 	slot, server := s.slot, s.server
 	switch {
 	case slot.Exists && !slot.Readable(server.Database):
@@ -181,7 +181,7 @@ func (t *term) slotFor(ctx context.Context, s *source, dryRun bool) (name string
 
 // evict ends the stream of a former leader that is frozen or cut off: it can write nothing any more, and the server would
 // notice only after wal_sender_timeout.
-func (t *term) evict(ctx context.Context, conn *pgx.Conn, slot cdc.SlotStatus) error {
+func (t *replicator) evict(ctx context.Context, conn *pgx.Conn, slot cdc.SlotStatus) error {
 	ended, err := cdc.EndStream(ctx, conn, slot)
 	if ended {
 		t.log.Info("ended the stream of the relay that led before", "slot", slot.Name)
@@ -195,7 +195,7 @@ func (s *source) position(lsn cdc.LSN) cdc.Position {
 }
 
 // start makes the slot and fills the mirror from its snapshot. It emits nothing.
-func (t *term) start(ctx context.Context, s *source, position outbox.Position) error {
+func (t *replicator) start(ctx context.Context, s *source, position outbox.Position) error {
 	slot := s.slot
 	if slot.Exists {
 		if position.State != outbox.StateCopying || position.Slot != slot.Name {

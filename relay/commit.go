@@ -77,7 +77,7 @@ func (in *ingest) commitSome(ctx context.Context, batch []*cdc.Transaction) (int
 		return 0, err
 	}
 	for i, count := range counts {
-		in.metrics.Transaction(time.Since(batch[i].Time))
+		in.Metrics.Transaction(time.Since(batch[i].Time))
 		in.count(count)
 	}
 	return n, nil
@@ -89,7 +89,7 @@ func (in *ingest) commitChunk(ctx context.Context, chunk *outbox.Chunk, end cdc.
 		return err
 	}
 	in.mirror.Write(chunk)
-	if err := in.leader.Commit(ctx, chunk, end, last); err != nil {
+	if err := in.Leader.Commit(ctx, chunk, end, last); err != nil {
 		in.mirror.Reset()
 		return err
 	}
@@ -114,7 +114,7 @@ func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []c
 		return last, err
 	}
 	last = in.releaseHeld(tx.Time, chunk, last)
-	mapped := in.mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
+	mapped := in.Mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
 	mapped.Observe(net)
 	before, held := *chunk, *in.held
 	emit := func(e mapping.Event) error {
@@ -137,8 +137,8 @@ func (in *ingest) transact(ctx context.Context, tx *cdc.Transaction, changes []c
 	for i := range net {
 		in.mirror.Apply(&net[i])
 	}
-	in.subs.followRoots(in.mapper, net)
-	chunk.AddWebhooks(in.subs.follow(in.mapper, net, in.mirror, last))
+	in.subs.followRoots(in.Mapper, net)
+	chunk.AddWebhooks(in.subs.follow(in.Mapper, net, in.mirror, last))
 	return last, nil
 }
 
@@ -158,7 +158,7 @@ func (in *ingest) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, 
 			return nil, err
 		}
 		if c.Op == cdc.Update && old != nil {
-			c.Old = in.survey.revive(c.Relation.Table, c.Old, c.New)
+			c.Old = in.Plan.revive(c.Relation.Table, c.Old, c.New)
 		}
 		kept = append(kept, *c)
 	}

@@ -82,7 +82,7 @@ func (c *comparison) close() {
 		c.discard(tx)
 	}
 	if err := errors.Join(c.gone.Close(), c.changed.Close()); err != nil {
-		c.log.Warn("a spill file was left behind", "err", err)
+		c.Log.Warn("a spill file was left behind", "err", err)
 	}
 }
 
@@ -216,9 +216,9 @@ func (c *comparison) progress(ctx context.Context) error {
 	c.saved = now
 	if now.Sub(c.logged) >= progressLog {
 		c.logged = now
-		c.log.Info("comparing the tables with the mirror", "table", record.Table, "rows", record.Rows, "expected", record.Expected)
+		c.Log.Info("comparing the tables with the mirror", "table", record.Table, "rows", record.Rows, "expected", record.Expected)
 	}
-	return c.store.Progress(ctx, record)
+	return c.Store.Progress(ctx, record)
 }
 
 // result is what was found, and told or to be told.

@@ -29,10 +29,12 @@ type dispatcher struct {
 	reads     logReads
 	ledger    ledger
 	closing   bool
-	settled   bool            // the drain has given cursors out
-	forgotten []int64         // for ingest
-	sendCtx   context.Context // outlives the shift by the drain time
-	workers   sync.WaitGroup
+	settled   bool    // the drain has given cursors out
+	forgotten []int64 // for ingest
+	// sendCtx ends what is being sent when the drain takes too long.
+	sendCtx       context.Context
+	cancelSending context.CancelFunc
+	workers       sync.WaitGroup
 }
 
 // deliveryConfig is what delivery works with.
@@ -46,14 +48,21 @@ type deliveryConfig struct {
 	limit    int // of concurrent first attempts, to all endpoints together
 	patience patience
 	metrics  *admin.Metrics
+	clock    clockObserver // of the outbox's server
 	// rootEvents are those that root tenants hear of other tenants.
 	rootEvents map[string]bool
 	log        *slog.Logger
 }
 
-func newDispatcher(ctx context.Context, c deliveryConfig) *dispatcher {
+// clockObserver takes readings of another server's clock: by how much it is ahead of this machine's, and by how much that may be wrong.
+type clockObserver interface {
+	Observe(ahead, took time.Duration)
+}
+
+func newDispatcher(c deliveryConfig) *dispatcher {
+	ctx, cancel := context.WithCancel(context.Background())
 	d := &dispatcher{
-		deliveryConfig: c, endpoints: map[int64]*endpoint{}, sendCtx: ctx,
+		deliveryConfig: c, endpoints: map[int64]*endpoint{}, sendCtx: ctx, cancelSending: cancel,
 		pool: newEventPool(poolBytes), senders: newScheduler(c.limit), retriers: newScheduler(retrySlots), reads: newLogReads(),
 	}
 	d.ledger.init()

@@ -5,31 +5,29 @@ import (
 	"errors"
 	"time"
 
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
+	"golang.org/x/sync/errgroup"
 )
 
-// failTime bounds the drain after a failure of the outbox, when what is being sent can probably not be recorded.
-const failTime = time.Second
-
-// drain lets what is being sent end, records it, and leaves the group of relays. The caller keeps the heartbeat and the leader
-// lock until it returns: a relay that took over earlier would repeat what is not recorded yet.
-func (s *shift) drain(ctx context.Context, failed error, stopSending func()) error {
-	sendTime, recordTime := failTime, failTime
-	if stopping := ctx.Err() != nil; stopping {
-		sendTime, recordTime = s.config.Delivery.Timeout.Duration, recordTimeout
-	}
-	timer := time.AfterFunc(sendTime, stopSending)
-	s.dispatch.close()
-	timer.Stop()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
-	defer cancel()
-	if errors.Is(failed, outbox.ErrFenced) {
-		return s.member.Leave(ctx) // nothing that it records is valid any more
-	}
-	return errors.Join(s.dispatch.flushAll(ctx), s.member.Leave(ctx))
+// Run delivers until ctx ends or the outbox fails. Then Stop and FlushAll complete it.
+func (d *dispatcher) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.record(ctx) })
+	group.Go(func() error { return d.retry(ctx) })
+	group.Go(func() error { return d.share(ctx) })
+	group.Go(func() error { return d.watch(ctx) })
+	return group.Wait()
 }
 
-// close stops sending: what is being sent may end until sendCtx is cancelled, what waits is left in the event log.
+// Stop ends sending: requests on their way may finish within the limit, events that wait stay in the event log.
+func (d *dispatcher) Stop(limit time.Duration) {
+	timer := time.AfterFunc(limit, d.cancelSending)
+	defer timer.Stop()
+	d.close()
+	d.cancelSending()
+}
+
 func (d *dispatcher) close() {
 	d.mu.Lock()
 	d.closing = true
@@ -85,12 +83,12 @@ func (d *dispatcher) parkPassedOver(e *endpoint) {
 	e.queue = kept
 }
 
-// flushAll records everything, however often the outbox has to be asked, until ctx ends.
-func (d *dispatcher) flushAll(ctx context.Context) error {
-	backoff := newPause()
+// FlushAll records everything, however often the outbox has to be asked, until ctx ends.
+func (d *dispatcher) FlushAll(ctx context.Context) error {
+	backoff := loop.NewBackoff()
 	for {
 		err := d.flush(ctx)
-		if err == nil || !passing(err) || errors.Is(err, outbox.ErrFenced) || backoff.wait(ctx, 0) != nil {
+		if err == nil || !outbox.IsTransient(err) || errors.Is(err, outbox.ErrFenced) || backoff.Wait(ctx, 0) != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -15,7 +14,7 @@ import (
 
 func testEndpoint(t *testing.T, ordering webhook.Ordering) (*dispatcher, *endpoint) {
 	t.Helper()
-	d := newDispatcher(context.Background(), deliveryConfig{
+	d := newDispatcher(deliveryConfig{
 		log: slog.New(slog.DiscardHandler), metrics: admin.NewMetrics(prometheus.NewRegistry()), patience: patience{restAfter: 10, rest: time.Hour, restMax: time.Hour},
 	})
 	e := &endpoint{id: 1, enabled: true, served: true, sending: map[int64]string{}, order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}}

@@ -60,12 +60,12 @@ const releaseChunk = 500
 // release moves the stored events whose time has passed into the log, in commits of their own at lsn.
 func (in *ingest) release(ctx context.Context, now time.Time, lsn cdc.LSN) error {
 	for {
-		due, err := in.leader.Due(ctx, now, releaseChunk)
+		due, err := in.Leader.Due(ctx, now, releaseChunk)
 		if err != nil {
 			return err
 		}
 		if len(due) == 0 {
-			in.held.count, in.held.first, err = in.store.Holding(ctx)
+			in.held.count, in.held.first, err = in.Store.Holding(ctx)
 			return err
 		}
 		began, last := time.Now(), in.lastEvent
@@ -75,7 +75,7 @@ func (in *ingest) release(ctx context.Context, now time.Time, lsn cdc.LSN) error
 			due[i].ID = last
 			chunk.Add(due[i].Event)
 		}
-		if err := in.leader.Commit(ctx, chunk, lsn, last); err != nil {
+		if err := in.Leader.Commit(ctx, chunk, lsn, last); err != nil {
 			return err
 		}
 		in.held.drop(len(due))
@@ -118,19 +118,19 @@ func (in *ingest) cancelHeld(follows []string, tx *cdc.Transaction, chunk *outbo
 // logClock tells when the log has been read up to a time. On a silent source no commit says so: the relay asks the server
 // for its clock and its place in the log, and once the stream has passed that place, everything committed until then is known.
 type logClock struct {
-	ask  func(context.Context) (cdc.LSN, time.Time, error)
-	ping func()
-	log  *slog.Logger
+	ask func(context.Context) (cdc.LSN, time.Time, error)
+	log *slog.Logger
 
 	at    cdc.LSN
 	now   time.Time
 	again time.Time // not to be asked before, because it did not answer
 }
 
-// sample asks the server, if its clock is needed. A server that does not answer will be noticed by whoever streams from it.
-func (c *logClock) sample(ctx context.Context, due time.Time) {
+// sample asks the server, if its clock is needed, and reports whether the stream has to reach the sampled position. A server that does
+// not answer is noticed by the stream.
+func (c *logClock) sample(ctx context.Context, due time.Time) bool {
 	if due.IsZero() || time.Now().Before(c.again) {
-		return
+		return false
 	}
 	if c.at == 0 {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -139,13 +139,13 @@ func (c *logClock) sample(ctx context.Context, due time.Time) {
 		if err != nil {
 			c.log.Warn("the source did not tell its clock", "err", err)
 			c.again = time.Now().Add(askPause)
-			return
+			return false
 		}
 		if now.After(due) {
 			c.at, c.now = at, now
 		}
 	}
-	c.ping()
+	return true
 }
 
 const (

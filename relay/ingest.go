@@ -13,18 +13,49 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
+// ingestConfig is what an Ingester works with, for one session with the source.
+type ingestConfig struct {
+	Leader     *outbox.Leader
+	Store      *outbox.Store
+	Dispatcher *dispatcher
+	Monitor    *monitor
+	Metrics    *admin.Metrics
+	Warnings   *warnings
+	Log        *slog.Logger
+
+	Mapper *mapping.Mapper
+	Owners map[*cdc.Table]int // by Mapper.Owners
+	Plan   *survey            // nil if no table is read
+	Server cdc.Server
+	// Tables are all mapped ones, TenantNames where tenants have their names.
+	Tables      []*cdc.Table
+	TenantNames outbox.TenantNames
+	// IAMWebhooks: webhooks are read from the IAM's own tables.
+	IAMWebhooks bool
+	BatchRows   int    // changes per commit while there is a backlog
+	SpillDir    string // for temporary files
+	SpillBytes  int    // from which size on a transaction is kept there
+
+	// SourceClock asks the source for its clock and the end of its WAL.
+	SourceClock func(context.Context) (cdc.LSN, time.Time, error)
+	// Finished is asked after each reconciliation, with its error, and may end the session by returning one.
+	Finished func(outbox.Reconciliation, error) error
+}
+
+// stream is where the transactions come from.
+type stream interface {
+	Acknowledge(cdc.LSN) // everything before it is in the outbox
+	Ping()               // ask the server how far its WAL is
+}
+
 // ingest turns committed transactions into outbox commits: one goroutine, in log order. Small transactions share a commit
 // while there is a backlog; a single one is committed at once.
 type ingest struct {
-	leader   *outbox.Leader
-	store    *outbox.Store
-	owners   map[*cdc.Table]int
-	mapper   *mapping.Mapper
-	mirror   *outbox.Mirror
-	subs     *subscriptions
-	held     *held
-	systemID string
-	timeline int
+	ingestConfig
+	mirror *outbox.Mirror
+	subs   *subscriptions
+	held   *held
+	stream stream // nil until Run
 
 	// stored is the position that the outbox holds, lastEvent the newest event's id.
 	stored    cdc.LSN
@@ -34,34 +65,63 @@ type ingest struct {
 	seen      *cdc.Mark
 	lastEvent int64
 
-	batchRows int
-	spillDir  string
-	spillAt   int
-
-	acknowledge func(cdc.LSN)
-	dispatch    *dispatcher
 	barrier     *reconciliation // to be done at its place in the log; nil if nothing is
-	survey      *survey         // nil if nothing of the tables is read
 	reconciling bool
-	finished    func(outbox.Reconciliation, error) error
 	clock       *logClock
 	changes     outbox.WebhookChanges
-	monitor     *monitor
-	metrics     *admin.Metrics
-	warned      *warnings
-	log         *slog.Logger
-	names       outbox.TenantNames
 }
+
+// newIngester restores the state of ingest from the outbox.
+func newIngester(ctx context.Context, c ingestConfig) (*ingest, error) {
+	resealed, err := c.Store.Reseal(ctx, c.Tables)
+	if err != nil {
+		return nil, err
+	}
+	if resealed > 0 {
+		c.Log.Info("re-encrypted stored secrets with the first key of outbox.key_file", "rows", resealed)
+	}
+	position, err := c.Store.Position(ctx)
+	if err != nil {
+		return nil, err
+	}
+	webhooks, err := c.Store.LoadWebhooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	holding, due, err := c.Store.Holding(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in := &ingest{
+		ingestConfig: c, mirror: c.Leader.NewMirror(c.Owners), subs: newSubscriptions(webhooks), held: &held{count: holding, first: due},
+		stored: position.LSN, mark: position.Mark, lastEvent: position.LastEvent, clock: &logClock{log: c.Log, ask: c.SourceClock},
+	}
+	in.subs.fromIAM, in.subs.log = c.IAMWebhooks, c.Log
+	return in, in.readSubscriptions(ctx)
+}
+
+// Stored is the position that the outbox holds.
+func (in *ingest) Stored() cdc.LSN { return in.stored }
+
+// Mark is evidence of the history that was read up to it.
+func (in *ingest) Mark() cdc.Mark { return in.mark }
+
+// Delayed is how many events wait for what may cancel them.
+func (in *ingest) Delayed() int { return in.held.len() }
+
+// Await has the reconciliation done when the stream comes to the position of its snapshot.
+func (in *ingest) Await(r *reconciliation) { in.barrier = r }
 
 // idleStore is how often the position of an idle source is stored. Each time costs one small write, and where the outbox is
 // in the source's own database that write moves the log again.
 const idleStore = 10 * time.Second
 
-// run ingests until the channel is closed, ctx ends or something fails. What it has begun it does under working, which
+// Run ingests until the channel is closed, ctx ends or something fails. What it has begun it does under working, which
 // outlives ctx a little.
-func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message) error {
+func (in *ingest) Run(ctx, working context.Context, s stream, messages <-chan cdc.Message) error {
+	in.stream = s
 	if in.barrier != nil {
-		in.clock.ping() // an idle source must say how far its log is
+		in.stream.Ping() // an idle source must say how far its log is
 	}
 	release, notices, changes := time.NewTimer(time.Hour), time.NewTicker(noticePoll), time.NewTicker(watchPoll)
 	defer release.Stop()
@@ -74,7 +134,9 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 		case <-ctx.Done():
 			return nil
 		case <-release.C:
-			in.clock.sample(working, in.held.due())
+			if in.clock.sample(working, in.held.due()) {
+				in.stream.Ping()
+			}
 			continue
 		case <-notices.C:
 			if err := in.takeNotices(working); err != nil {
@@ -100,14 +162,14 @@ func (in *ingest) run(ctx, working context.Context, messages <-chan cdc.Message)
 
 // readSubscriptions brings the subscriptions in line with the mirror as it is.
 func (in *ingest) readSubscriptions(ctx context.Context) error {
-	changed, err := in.subs.read(ctx, in.mapper, in.mirror, in.lastEvent)
+	changed, err := in.subs.read(ctx, in.Mapper, in.mirror, in.lastEvent)
 	if err != nil {
 		return err
 	}
-	if err := in.leader.SaveWebhooks(ctx, changed); err != nil {
+	if err := in.Leader.SaveWebhooks(ctx, changed); err != nil {
 		return err
 	}
-	in.dispatch.update(changed)
+	in.Dispatcher.update(changed)
 	return nil
 }
 
@@ -160,7 +222,7 @@ func (in *ingest) take(ctx context.Context, m cdc.Message, messages <-chan cdc.M
 		}
 		batch = append(batch, tx)
 		rows, bytes = rows+tx.Len(), bytes+tx.Bytes()
-		if rows >= in.batchRows || bytes >= commitBytes {
+		if rows >= in.BatchRows || bytes >= commitBytes {
 			return in.commit(ctx, batch)
 		}
 		select {
@@ -184,17 +246,17 @@ func (in *ingest) alone(tx *cdc.Transaction) bool {
 func (in *ingest) committed(chunk *outbox.Chunk, end cdc.LSN, last int64, began time.Time) {
 	in.stored, in.lastEvent, in.idleSince, in.seen = end, last, time.Now(), nil
 	in.acknowledge(end)
-	in.dispatch.update(chunk.Webhooks)
-	in.dispatch.dispatch(chunk.Events)
+	in.Dispatcher.update(chunk.Webhooks)
+	in.Dispatcher.dispatch(chunk.Events)
 	in.held.drop(chunk.Cancelled)
-	in.monitor.ingested(end, in.held.len())
-	in.metrics.OutboxCommit(time.Since(began))
+	in.Monitor.ingested(end, in.held.len())
+	in.Metrics.OutboxCommit(time.Since(began))
 	var lacking withoutBody
 	for i := range chunk.Events {
 		e := &chunk.Events[i]
-		in.metrics.Event(e.Name, e.Tenant != "")
+		in.Metrics.Event(e.Name, e.Tenant != "")
 		if e.Tenant == "" {
-			in.warned.unresolvedEvent(e.Name, "webhook_id", e.WebhookID, "resource", e.Resource)
+			in.Warnings.unresolvedEvent(e.Name, "webhook_id", e.WebhookID, "resource", e.Resource)
 		}
 		lacking.add(e)
 	}
@@ -221,8 +283,8 @@ func (in *ingest) reportWithoutBody(w *withoutBody) {
 	if w.n == 0 {
 		return
 	}
-	in.metrics.WithoutBody(w.n)
-	in.log.Error("events were recorded without their bodies, which would be larger than outbox.max_body, and will not be delivered: raise it, or leave large columns out of the mapping",
+	in.Metrics.WithoutBody(w.n)
+	in.Log.Error("events were recorded without their bodies, which would be larger than outbox.max_body, and will not be delivered: raise it, or leave large columns out of the mapping",
 		"events", w.n, "lsn", w.first.LSN.String(), "first", w.first.Name, "webhook_id", w.first.WebhookID)
 }
 
@@ -245,7 +307,7 @@ func tally(parts ...[]cdc.Change) map[changeKind]int {
 // count adds changes to the metrics.
 func (in *ingest) count(counts map[changeKind]int) {
 	for k, n := range counts {
-		in.metrics.Changes(k.table, k.op, n)
+		in.Metrics.Changes(k.table, k.op, n)
 	}
 }
 
@@ -262,7 +324,7 @@ func number(events []outbox.Event, last int64) int64 {
 // emit gives an event its identity and its receivers. The caller numbers the events; one that is held gets its number later.
 func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chunk) {
 	entry := outbox.Event{
-		WebhookID: webhookID(in.systemID, in.timeline, tx.Commit, e.Index), Name: e.Name, Tenant: string(e.Tenant), Resource: e.Resource,
+		WebhookID: webhookID(in.Server.SystemID, in.Server.Timeline, tx.Commit, e.Index), Name: e.Name, Tenant: string(e.Tenant), Resource: e.Resource,
 		Occurred: tx.Time, LSN: tx.Commit, Ordinal: e.Index, Body: e.Body, Webhooks: in.subs.match(e),
 		Reconciled: in.reconciling,
 	}
@@ -279,7 +341,7 @@ func (in *ingest) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Chun
 func (in *ingest) idle(ctx context.Context, m cdc.Message) error {
 	lsn := m.Idle
 	in.seen = m.Mark
-	in.monitor.idle(lsn)
+	in.Monitor.idle(lsn)
 	if err := in.passBarrier(ctx, lsn); err != nil {
 		return err
 	}
@@ -292,9 +354,16 @@ func (in *ingest) idle(ctx context.Context, m cdc.Message) error {
 		return nil
 	}
 	chunk, began := &outbox.Chunk{Mark: in.seen}, time.Now()
-	if err := in.leader.Commit(ctx, chunk, lsn, in.lastEvent); err != nil {
+	if err := in.Leader.Commit(ctx, chunk, lsn, in.lastEvent); err != nil {
 		return err
 	}
 	in.committed(chunk, lsn, in.lastEvent, began)
 	return nil
+}
+
+// acknowledge lets the server remove the WAL before the position, once something is streamed.
+func (in *ingest) acknowledge(lsn cdc.LSN) {
+	if in.stream != nil {
+		in.stream.Acknowledge(lsn)
+	}
 }

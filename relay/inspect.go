@@ -32,7 +32,7 @@ type source struct {
 }
 
 // inspect checks the server and the mapped tables, and creates or extends the publication where it may.
-func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
+func (t *replicator) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 	server, err := cdc.Inspect(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 			s.unpublished = append(s.unpublished, p)
 		}
 	}
-	if s.prints, err = cdc.Fingerprints(ctx, conn, t.config.Source.Publication, t.rules.Tables()); err != nil {
+	if s.prints, err = cdc.Fingerprints(ctx, conn, t.settings.Source.Publication, t.rules.Tables()); err != nil {
 		return nil, err
 	}
 	s.signature = sign(signature, s.prints)
@@ -78,18 +78,18 @@ func (t *term) inspect(ctx context.Context, conn *pgx.Conn) (*source, error) {
 	return s, nil
 }
 
-func (t *term) warnOfWithheld(problems []cdc.Problem) {
+func (t *replicator) warnOfWithheld(problems []cdc.Problem) {
 	for _, p := range problems {
 		t.log.Warn("an optional table or column exists and counts as absent", "problem", p.String())
 	}
 }
 
 // describe reads the catalogue.
-func (t *term) describe(ctx context.Context, s *source) (err error) {
+func (t *replicator) describe(ctx context.Context, s *source) (err error) {
 	if s.catalog, err = cdc.Describe(ctx, s.conn, t.rules.Tables()); err != nil {
 		return err
 	}
-	return s.catalog.Narrow(ctx, s.conn, t.config.Source.Publication)
+	return s.catalog.Narrow(ctx, s.conn, t.settings.Source.Publication)
 }
 
 // sign joins what the catalogue says of the tables with which of them are published.
@@ -98,7 +98,7 @@ func sign(signature string, prints map[string]string) string {
 }
 
 // problems names everything that stands in the way. A table that was only renamed is still there under another name.
-func (t *term) problems(ctx context.Context, conn *pgx.Conn, problems []cdc.Problem) error {
+func (t *replicator) problems(ctx context.Context, conn *pgx.Conn, problems []cdc.Problem) error {
 	relations, err := t.store.Relations(ctx)
 	if err != nil {
 		return &ingestError{err}
@@ -122,8 +122,8 @@ func (t *term) problems(ctx context.Context, conn *pgx.Conn, problems []cdc.Prob
 }
 
 // publication reads the state of the publication, and refuses one that nothing but its owner can put right.
-func (t *term) publication(ctx context.Context, conn *pgx.Conn, tables []*cdc.Table) (cdc.Publication, error) {
-	name := t.config.Source.Publication
+func (t *replicator) publication(ctx context.Context, conn *pgx.Conn, tables []*cdc.Table) (cdc.Publication, error) {
+	name := t.settings.Source.Publication
 	status, err := cdc.PublicationStatus(ctx, conn, name, tables)
 	if err != nil {
 		return status, err
@@ -136,8 +136,8 @@ func (t *term) publication(ctx context.Context, conn *pgx.Conn, tables []*cdc.Ta
 
 // publish brings the publication up to date, or says what its owner has to run. Optional tables that cannot be added count as
 // absent.
-func (t *term) publish(ctx context.Context, s *source) error {
-	name, tables := t.config.Source.Publication, s.catalog.Usable(t.rules.Tables())
+func (t *replicator) publish(ctx context.Context, s *source) error {
+	name, tables := t.settings.Source.Publication, s.catalog.Usable(t.rules.Tables())
 	status, err := t.publication(ctx, s.conn, tables)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (t *term) publish(ctx context.Context, s *source) error {
 	if len(sql) == 0 {
 		return nil
 	}
-	if t.config.Source.CreatePublication {
+	if t.settings.Source.CreatePublication {
 		_, err = cdc.EnsurePublication(ctx, s.conn, name, tables)
 		if err == nil {
 			t.log.Info("publication brought up to date", "publication", name)
@@ -155,7 +155,7 @@ func (t *term) publish(ctx context.Context, s *source) error {
 	} else {
 		err = fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
 	}
-	if _, denied := errors.AsType[*cdc.PermissionError](err); t.config.Source.CreatePublication && !denied || !status.OptionalOnly() {
+	if _, denied := errors.AsType[*cdc.PermissionError](err); t.settings.Source.CreatePublication && !denied || !status.OptionalOnly() {
 		return err
 	}
 	for _, table := range status.Missing {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -39,7 +40,7 @@ const (
 
 // share takes this relay's part of the webhooks that are behind, and gives up what is beyond it, until ctx ends.
 func (d *dispatcher) share(ctx context.Context) error {
-	return every(ctx, lanePoll, nil, d.balance)
+	return loop.Every(ctx, lanePoll, nil, d.balance)
 }
 
 func (d *dispatcher) balance(ctx context.Context) error {

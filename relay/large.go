@@ -35,7 +35,7 @@ func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err err
 		return err
 	}
 	defer in.discard(tx)
-	large, err := in.leader.Begin(ctx, in.mirror)
+	large, err := in.Leader.Begin(ctx, in.mirror)
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err err
 		return err
 	}
 	in.committedLarge(l, tx.End)
-	in.metrics.OutboxCommit(time.Since(began))
-	in.metrics.Transaction(time.Since(tx.Time))
+	in.Metrics.OutboxCommit(time.Since(began))
+	in.Metrics.Transaction(time.Since(tx.Time))
 	return nil
 }
 
@@ -63,15 +63,15 @@ func (in *ingest) commitLarge(ctx context.Context, tx *cdc.Transaction) (err err
 func (in *ingest) committedLarge(l *largeMapping, end cdc.LSN) {
 	in.stored, in.lastEvent, in.idleSince, in.seen = end, l.last, time.Now(), nil
 	in.acknowledge(end)
-	in.dispatch.update(l.changed)
-	in.dispatch.skip(l.last, l.webhooks)
-	in.monitor.ingested(end, in.held.len())
+	in.Dispatcher.update(l.changed)
+	in.Dispatcher.skip(l.last, l.webhooks)
+	in.Monitor.ingested(end, in.held.len())
 	for what, n := range l.told {
 		for range n {
-			in.metrics.Event(what.name, what.resolved)
+			in.Metrics.Event(what.name, what.resolved)
 		}
 		if !what.resolved {
-			in.warned.unresolvedEvent(what.name, "events", n)
+			in.Warnings.unresolvedEvent(what.name, "events", n)
 		}
 	}
 	in.reportWithoutBody(&l.lacking)
@@ -80,13 +80,13 @@ func (in *ingest) committedLarge(l *largeMapping, end cdc.LSN) {
 // discard removes a transaction's temporary files.
 func (in *ingest) discard(tx *cdc.Transaction) {
 	if err := tx.Close(); err != nil {
-		in.log.Warn("a spill file was left behind", "err", err)
+		in.Log.Warn("a spill file was left behind", "err", err)
 	}
 }
 
 // netChanges folds and completes the transaction part by part.
 func (in *ingest) netChanges(ctx context.Context, tx *cdc.Transaction, large *outbox.Large) (*cdc.Transaction, error) {
-	spool := cdc.NewSpool(in.spillDir, in.spillAt)
+	spool := cdc.NewSpool(in.SpillDir, in.SpillBytes)
 	fail := func(err error) (*cdc.Transaction, error) { return nil, errors.Join(err, spool.Close()) }
 	alive := func() error { return large.Ping(ctx) }
 	err := tx.EachPart(alive, func(part iter.Seq2[cdc.Change, error]) error {
@@ -170,7 +170,7 @@ func (in *ingest) newLarge(large *outbox.Large, tx *cdc.Transaction) *largeMappi
 }
 
 func (l *largeMapping) run(ctx context.Context, net netChanges) error {
-	mapped := l.mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time, Reconciled: l.reconciling}, l.mirror)
+	mapped := l.Mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time, Reconciled: l.reconciling}, l.mirror)
 	err := eachChunk(net, func(changes []cdc.Change) error {
 		mapped.Observe(changes)
 		chunk := &outbox.Chunk{}
@@ -230,7 +230,7 @@ func (l *largeMapping) writeMirror(ctx context.Context, net netChanges, keep boo
 
 // loaded works through changes with the rows at hand that mapping them needs.
 func (l *largeMapping) loaded(ctx context.Context, changes []cdc.Change, work func([]cdc.Change) error) error {
-	return l.inParts(ctx, changes, func(c *cdc.Change) { l.mapper.Refs(c, l.mirror.Want) }, l.loadAll, work)
+	return l.inParts(ctx, changes, func(c *cdc.Change) { l.Mapper.Refs(c, l.mirror.Want) }, l.loadAll, work)
 }
 
 // number gives an event its ID. IDs grow with the index: one that is passed over belongs to a grouped event that comes later.
@@ -327,8 +327,8 @@ func (l *largeMapping) follow(ctx context.Context, net netChanges) error {
 	return eachChunk(net, func(changes []cdc.Change) error {
 		l.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
-		l.subs.followRoots(l.mapper, changes)
-		webhooks := l.subs.follow(l.mapper, changes, l.mirror, l.last)
+		l.subs.followRoots(l.Mapper, changes)
+		webhooks := l.subs.follow(l.Mapper, changes, l.mirror, l.last)
 		chunk.AddWebhooks(webhooks)
 		l.changed = append(l.changed, webhooks...)
 		if err := l.mirror.Err(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
@@ -53,7 +54,7 @@ const maxErrorText = 4 << 10
 
 // errorText makes of an error what a column of text takes: it may quote what a receiver has sent.
 func errorText(err error) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(cut(err.Error(), maxErrorText), "\uFFFD"), "\x00", "\uFFFD")
+	return strings.ReplaceAll(strings.ToValidUTF8(webhook.Truncate(err.Error(), maxErrorText), "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func (l *ledger) park(p outbox.Parked) { l.pending.Park = append(l.pending.Park, p) }
@@ -107,14 +108,14 @@ func (l *ledger) random() float64 { return rand.Float64() }
 // record writes the ledger to the store now and then, until ctx ends; the drain records the rest. An error ends the membership:
 // the outbox is gone, or another relay has taken over.
 func (d *dispatcher) record(ctx context.Context) error {
-	return every(ctx, recordEvery, d.ledger.full, func(ctx context.Context) error {
+	return loop.Every(ctx, recordEvery, d.ledger.full, func(ctx context.Context) error {
 		select {
 		case err := <-d.ledger.broken:
 			return err
 		default:
 		}
 		// What has begun to be recorded is not given up at once because the relay stops: it would be delivered once more.
-		ctx, cancel := grace(ctx, recordGrace)
+		ctx, cancel := loop.Grace(ctx, recordGrace)
 		defer cancel()
 		d.age()
 		return d.flush(ctx)

@@ -28,7 +28,7 @@ func (in *ingest) prefetch(parts [][]cdc.Change) error {
 					continue
 				}
 			}
-			in.mapper.Refs(&c, in.mirror.Want)
+			in.Mapper.Refs(&c, in.mirror.Want)
 		}
 	}
 	return in.loadAll()
@@ -43,7 +43,7 @@ func (in *ingest) wantOld(c *cdc.Change) {
 
 func (in *ingest) loadAll() error {
 	for in.mirror.Wanting() {
-		err := in.mirror.Load(func(t *cdc.Table, row cdc.Row) { in.mapper.RefsOf(t, row, in.mirror.Want) })
+		err := in.mirror.Load(func(t *cdc.Table, row cdc.Row) { in.Mapper.RefsOf(t, row, in.mirror.Want) })
 		if err != nil {
 			return err
 		}

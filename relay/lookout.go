@@ -3,14 +3,12 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 const (
@@ -24,11 +22,11 @@ const (
 var errCatalog = errors.New("mapped tables or the publication were altered")
 
 // watchSource ends the session when the next one has something to reconcile. What it cannot learn now it learns later.
-func (t *term) watchSource(ctx context.Context, found *source, begun *reconciliation) error {
+func (t *replicator) watchSource(ctx context.Context, found *source, begun *reconciliation) error {
 	asked, catalog := time.NewTicker(askedPoll), time.NewTicker(catalogPoll)
 	defer asked.Stop()
 	defer catalog.Stop()
-	w := &schemaWatch{term: t, signature: found.signature, prints: found.prints, withheld: found.withheld, unpublished: len(found.unpublished), hazards: found.hazards}
+	w := &schemaWatch{replicator: t, signature: found.signature, prints: found.prints, withheld: found.withheld, unpublished: len(found.unpublished), hazards: found.hazards}
 	defer w.close(context.WithoutCancel(ctx))
 	for {
 		select {
@@ -49,7 +47,7 @@ func (t *term) watchSource(ctx context.Context, found *source, begun *reconcilia
 
 // schemaWatch compares the source's catalogue with what a session began with.
 type schemaWatch struct {
-	*term
+	*replicator
 	conn      *pgx.Conn // nil while there is none
 	signature string
 	prints    map[string]string
@@ -71,13 +69,13 @@ func (w *schemaWatch) altered(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, catalogPoll)
 	defer cancel()
 	if w.conn == nil || w.conn.IsClosed() {
-		conn, err := cdc.Connect(ctx, string(w.config.Source.URL))
+		conn, err := cdc.Connect(ctx, string(w.settings.Source.URL))
 		if err != nil {
 			return false
 		}
 		w.conn = conn
 	}
-	w.sourceClock(ctx, w.conn)
+	w.observeClock(ctx, w.conn)
 	if w.endangered(ctx) {
 		return true
 	}
@@ -85,7 +83,7 @@ func (w *schemaWatch) altered(ctx context.Context) bool {
 	if err := w.describe(ctx, now); err != nil {
 		return false
 	}
-	prints, err := cdc.Fingerprints(ctx, w.conn, w.config.Source.Publication, w.rules.Tables())
+	prints, err := cdc.Fingerprints(ctx, w.conn, w.settings.Source.Publication, w.rules.Tables())
 	if err != nil {
 		return false
 	}
@@ -113,30 +111,3 @@ func (w *schemaWatch) withholds(problems []cdc.Problem) {
 	w.withheld = problems
 	w.monitor.withholds(len(problems) + w.unpublished)
 }
-
-// startAnew tells what is lost of the old log, and begins the new one.
-func (t *term) startAnew(ctx context.Context, in *ingest, r *reconciliation) error {
-	switch err := t.finished(r.record, in.reconcile(ctx, r)); {
-	case errors.Is(err, errAnew) || errors.Is(err, errFinished):
-		return err
-	case err != nil:
-		return &ingestError{fmt.Errorf("reconcile: %w", err)}
-	}
-	r.close()
-	t.hole = nil
-	if err := in.readSubscriptions(ctx); err != nil {
-		return &ingestError{err}
-	}
-	return nil
-}
-
-// finished ends the session if the relay runs for this reconciliation only.
-func (t *term) finished(record outbox.Reconciliation, err error) error {
-	if t.only != 0 && record.ID == t.only && (err == nil || errors.Is(err, errAnew)) {
-		return errFinished
-	}
-	return err
-}
-
-// errFinished ends a relay that runs for one reconciliation only.
-var errFinished = errors.New("the reconciliation is finished")

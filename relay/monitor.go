@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -13,12 +12,12 @@ import (
 
 // monitor knows how the relay stands: for readiness, metrics and the log.
 type monitor struct {
-	mu       sync.Mutex
-	leader   *outbox.Leader // nil while another relay leads, or none
-	standby  bool
-	dispatch *dispatcher
-	source   *cdc.Source // nil while no log is read
-	durable  cdc.LSN
+	mu         sync.Mutex
+	leader     *outbox.Leader // nil while another relay leads, or none
+	standby    bool
+	deliveries deliveries  // nil until this relay delivers
+	source     *cdc.Source // nil while no log is read
+	durable    cdc.LSN
 	// through: all that was in the log at this moment, by this machine's clock, is in the outbox. mark is a place in the log
 	// to be reached, and when it was the log's end; since is when this stream has begun, worked when it last brought something.
 	through, since, worked time.Time
@@ -73,11 +72,16 @@ type mark struct {
 
 func newMonitor() *monitor { return &monitor{streaming: make(chan struct{})} }
 
+// deliveries tells how each webhook is doing, for the metrics.
+type deliveries interface {
+	Stats(retries map[int64]outbox.ParkedCount) []admin.WebhookStats
+}
+
 // works: the relay shares in delivering.
-func (m *monitor) works(d *dispatcher) {
+func (m *monitor) works(d deliveries) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.dispatch = d
+	m.deliveries = d
 }
 
 func (m *monitor) leads(l *outbox.Leader) {
@@ -97,10 +101,10 @@ func (m *monitor) standsBy() {
 	m.standby, m.outboxErr = true, nil
 }
 
-func (m *monitor) streams(s *cdc.Source, in *ingest) {
+func (m *monitor) streams(s *cdc.Source, stored cdc.LSN, held int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.source, m.durable, m.held, m.sourceErr = s, in.stored, in.held.len(), nil
+	m.source, m.durable, m.held, m.sourceErr = s, stored, held, nil
 	m.since, m.mark, m.streamed = time.Now(), mark{}, true
 	m.onceStreaming.Do(func() { close(m.streaming) })
 }
@@ -184,38 +188,3 @@ const (
 	slotPoll   = 5 * time.Second
 	parkedPoll = 2
 )
-
-// watchSlot keeps what the server and the store say at hand, until ctx ends. What it cannot learn shows as unknown.
-func (r *Relay) watchSlot(ctx context.Context) error {
-	w := &slotWatch{Relay: r, retention: retention{log: r.log, threshold: r.config.Source.RetainedWarning.Bytes}}
-	defer func() {
-		if w.conn != nil {
-			w.conn.Close(context.WithoutCancel(ctx))
-		}
-	}()
-	n := 0
-	// The wake is for a first start, which has made the slot since: it must not show as missing.
-	return every(ctx, slotPoll, once(ctx, r.monitor.streaming), func(ctx context.Context) error {
-		w.poll(ctx, n%parkedPoll == 0)
-		n++
-		return nil
-	})
-}
-
-// stats is how each webhook stands.
-func (d *dispatcher) stats(parked map[int64]outbox.ParkedCount) []admin.WebhookStats {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	stats := make([]admin.WebhookStats, 0, len(d.endpoints))
-	for id, e := range d.endpoints {
-		if d.leader == nil && !e.served {
-			continue // another relay shows how it stands
-		}
-		s := admin.WebhookStats{Webhook: e.label(), Queue: len(e.queue) + len(e.sending), Parked: parked[id].Waiting, Dead: parked[id].Dead}
-		if e.served && e.behind {
-			s.Behind = int(d.head - e.readFrom)
-		}
-		stats = append(stats, s)
-	}
-	return stats
-}

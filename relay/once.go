@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/iam-relay/iam-relay/relay/loop"
+	"github.com/iam-relay/iam-relay/relay/outbox"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -16,18 +18,18 @@ func (r *Relay) Reconcile(ctx context.Context, id int64) error {
 	if err := r.store.Migrate(ctx); err != nil {
 		return err
 	}
-	pause := newPause()
+	backoff := loop.NewBackoff()
 	for {
 		began := time.Now()
 		err := r.reconcileOnce(ctx, id)
 		switch {
 		case err == nil || ctx.Err() != nil || errors.Is(err, errFinished):
 			return nil //nolint:nilerr // it was to end
-		case !passing(err):
+		case !outbox.IsTransient(err):
 			return err
 		}
 		r.log.Warn("the outbox failed, trying again", "err", err)
-		if err := pause.wait(ctx, time.Since(began)); err != nil {
+		if err := backoff.Wait(ctx, time.Since(began)); err != nil {
 			return nil //nolint:nilerr // ctx ended
 		}
 	}
@@ -39,9 +41,9 @@ func (r *Relay) reconcileOnce(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
-	s := &shift{Relay: r, member: member, only: id, dispatch: newDispatcher(ctx, r.deliveryConfig(member))}
+	s := &shift{Relay: r, member: member, only: id, dispatch: newDispatcher(r.deliveryConfig(member))}
 	defer s.resign()
-	s.dispatch.close() // whoever leads next sends what there is
+	s.dispatch.Stop(0) // whoever leads next sends what there is
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return member.Beat(groupCtx) })
 	group.Go(func() error { return s.lead(groupCtx) })

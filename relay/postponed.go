@@ -25,7 +25,7 @@ const (
 var errPostponed = errors.New("the transactions that kept the tables from being read have ended")
 
 // createSlot makes a slot, and names in the log and the state who keeps it from being made.
-func (t *term) createSlot(ctx context.Context, name string, temporary bool) (*cdc.Snapshot, error) {
+func (t *replicator) createSlot(ctx context.Context, name string, temporary bool) (*cdc.Snapshot, error) {
 	watching, stop := context.WithCancel(ctx)
 	named := make(chan struct{})
 	go func() {
@@ -37,11 +37,11 @@ func (t *term) createSlot(ctx context.Context, name string, temporary bool) (*cd
 		<-named
 		t.monitor.waitsFor("")
 	}()
-	return cdc.CreateSlot(ctx, string(t.config.Source.URL), name, temporary)
+	return cdc.CreateSlot(ctx, string(t.settings.Source.URL), name, temporary)
 }
 
 // nameHolder says again and again who keeps the snapshot from being made. What cannot be asked is not said.
-func (t *term) nameHolder(ctx context.Context) {
+func (t *replicator) nameHolder(ctx context.Context) {
 	tick := time.NewTicker(holderLog)
 	defer tick.Stop()
 	for {
@@ -54,8 +54,8 @@ func (t *term) nameHolder(ctx context.Context) {
 	}
 }
 
-func (t *term) nameOnce(ctx context.Context) {
-	conn, err := cdc.Connect(ctx, string(t.config.Source.URL))
+func (t *replicator) nameOnce(ctx context.Context) {
+	conn, err := cdc.Connect(ctx, string(t.settings.Source.URL))
 	if err != nil {
 		return
 	}
@@ -70,7 +70,7 @@ func (t *term) nameOnce(ctx context.Context) {
 }
 
 // snapshotSoon makes a snapshot, or returns nil if open transactions keep it from being made for now.
-func (t *term) snapshotSoon(ctx context.Context, name string) (*cdc.Snapshot, error) {
+func (t *replicator) snapshotSoon(ctx context.Context, name string) (*cdc.Snapshot, error) {
 	t.copyWait = min(max(2*t.copyWait, firstCopyWait), mostCopyWait)
 	bounded, cancel := context.WithTimeout(ctx, t.copyWait)
 	defer cancel()
@@ -85,12 +85,9 @@ func (t *term) snapshotSoon(ctx context.Context, name string) (*cdc.Snapshot, er
 	return nil, err
 }
 
-// pending reports whether the tables could not be read yet.
-func (r *reconciliation) pending() bool { return r != nil && r.snapshot == nil }
-
 // watchHolders ends the session when the transactions have ended that were open at its beginning.
-func (t *term) watchHolders(ctx context.Context) error {
-	conn, err := cdc.Connect(ctx, string(t.config.Source.URL))
+func (t *replicator) watchHolders(ctx context.Context) error {
+	conn, err := cdc.Connect(ctx, string(t.settings.Source.URL))
 	if err != nil {
 		return err
 	}

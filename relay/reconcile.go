@@ -51,23 +51,23 @@ func (in *ingest) reconcile(ctx context.Context, r *reconciliation) error {
 	in.reconciling = true
 	err := in.reconcileIn(ctx, r)
 	in.reconciling = false
-	if err == nil || errors.Is(err, errAnew) || r.record.ID == 0 || passing(err) || ctx.Err() != nil {
+	if err == nil || errors.Is(err, errAnew) || r.record.ID == 0 || outbox.IsTransient(err) || ctx.Err() != nil {
 		return err
 	}
 	// What passes is begun again by the next session.
 	r.record.State, r.record.Error = outbox.ReconciliationFailed, err.Error()
-	return errors.Join(err, in.store.EndReconciliation(ctx, &r.record))
+	return errors.Join(err, in.Store.EndReconciliation(ctx, &r.record))
 }
 
 func (in *ingest) beginRecord(ctx context.Context, r *reconciliation) (err error) {
 	if r.record.Reason == "" {
 		return nil
 	}
-	if r.record.Expected, err = in.store.Rows(ctx, r.compared); err != nil {
+	if r.record.Expected, err = in.Store.Rows(ctx, r.compared); err != nil {
 		return err
 	}
 	r.record.LSN = r.snapshot.LSN.String()
-	return in.store.BeginReconciliation(ctx, &r.record)
+	return in.Store.BeginReconciliation(ctx, &r.record)
 }
 
 func (in *ingest) reconcileIn(ctx context.Context, r *reconciliation) (err error) {
@@ -77,16 +77,16 @@ func (in *ingest) reconcileIn(ctx context.Context, r *reconciliation) (err error
 			return err
 		}
 	}
-	large, err := in.leader.Begin(ctx, in.mirror)
+	large, err := in.Leader.Begin(ctx, in.mirror)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, large.End(in.mirror)) }()
-	copied, err := in.copyTables(ctx, r, large.Copy(in.owners))
+	copied, err := in.copyTables(ctx, r, large.Copy(in.Owners))
 	if err != nil {
 		return err
 	}
-	c := &comparison{ingest: in, r: r, large: large, gone: cdc.NewSpool(in.spillDir, in.spillAt), changed: cdc.NewSpool(in.spillDir, in.spillAt)}
+	c := &comparison{ingest: in, r: r, large: large, gone: cdc.NewSpool(in.SpillDir, in.SpillBytes), changed: cdc.NewSpool(in.SpillDir, in.SpillBytes)}
 	net, err := c.run(ctx)
 	defer c.close()
 	if err != nil {
@@ -104,7 +104,7 @@ func (in *ingest) reconcileIn(ctx context.Context, r *reconciliation) (err error
 	}
 	r.record.State, r.record.Result = outbox.ReconciliationDone, c.result(l)
 	if r.record.DryRun {
-		return errors.Join(in.store.EndReconciliation(ctx, &r.record), errAnew)
+		return errors.Join(in.Store.EndReconciliation(ctx, &r.record), errAnew)
 	}
 	if err := in.commitReconciled(ctx, r, large, l); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (in *ingest) reconcileIn(ctx context.Context, r *reconciliation) (err error
 
 // commitReconciled ends the transaction.
 func (in *ingest) commitReconciled(ctx context.Context, r *reconciliation, large *outbox.Large, l *largeMapping) error {
-	if err := large.Held(ctx, r.compared, in.owners, r.has, r.prints); err != nil {
+	if err := large.Held(ctx, r.compared, in.Owners, r.has, r.prints); err != nil {
 		return err
 	}
 	if r.record.ID != 0 {
@@ -143,7 +143,7 @@ func (in *ingest) commitReconciled(ctx context.Context, r *reconciliation, large
 func (in *ingest) report(r *reconciliation, copied int, took time.Duration) {
 	lsn, rounded := r.snapshot.LSN.String(), took.Round(time.Millisecond).String()
 	if r.record.Reason == "" {
-		in.log.Info("copied the mapped tables into the mirror", "tables", names(r.read()), "rows", copied, "lsn", lsn, "took", rounded)
+		in.Log.Info("copied the mapped tables into the mirror", "tables", cdc.TableNames(r.read()), "rows", copied, "lsn", lsn, "took", rounded)
 		return
 	}
 	var rows [3]int64
@@ -154,7 +154,7 @@ func (in *ingest) report(r *reconciliation, copied int, took time.Duration) {
 	for _, n := range r.record.Result.Events {
 		events += n
 	}
-	in.log.Warn("reconciled: what the log did not tell is told now", "reason", r.record.Reason, "compared", r.record.Rows, "inserted", rows[0],
+	in.Log.Warn("reconciled: what the log did not tell is told now", "reason", r.record.Reason, "compared", r.record.Rows, "inserted", rows[0],
 		"updated", rows[1], "deleted", rows[2], "events", events, "lsn", lsn, "took", rounded)
 }
 
@@ -165,7 +165,7 @@ func (in *ingest) copyTables(ctx context.Context, r *reconciliation, c *outbox.C
 		if r.catalog.Relation(t.Name) == nil {
 			continue
 		}
-		n, err := r.copy(ctx, t, c, in.log)
+		n, err := r.copy(ctx, t, c, in.Log)
 		if err != nil {
 			return 0, err
 		}
@@ -243,8 +243,8 @@ func (l *largeMapping) subscribe(ctx context.Context, net netChanges) error {
 	return eachChunk(net, func(changes []cdc.Change) error {
 		l.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
-		l.subs.followRoots(l.mapper, withoutDeletes(changes))
-		chunk.AddWebhooks(l.subs.follow(l.mapper, changes, l.mirror, l.last))
+		l.subs.followRoots(l.Mapper, withoutDeletes(changes))
+		chunk.AddWebhooks(l.subs.follow(l.Mapper, changes, l.mirror, l.last))
 		l.changed = append(l.changed, chunk.Webhooks...)
 		if err := l.mirror.Err(); err != nil {
 			return err

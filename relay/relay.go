@@ -117,7 +117,11 @@ func (r *Relay) Run(ctx context.Context) error {
 		group.Go(func() error { return r.admin.Run(ctx) })
 	}
 	group.Go(func() error { return r.shifts(ctx) })
-	group.Go(func() error { return r.watchSlot(ctx) })
+	group.Go(func() error {
+		return r.monitor.WatchSlot(ctx, SlotConfig{
+			URL: string(r.config.Source.URL), Slot: r.config.Source.Slot, Warning: r.config.Source.RetainedWarning.Bytes, Store: r.store, Log: r.log,
+		})
+	})
 	return group.Wait()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -14,7 +15,7 @@ const replayPoll = time.Second
 func (t *term) replay(ctx context.Context) error {
 	table, column := t.rules.TenantName()
 	names := outbox.TenantNames{Table: table.Name, Column: column}
-	return every(ctx, replayPoll, nil, func(ctx context.Context) error {
+	return loop.Every(ctx, replayPoll, nil, func(ctx context.Context) error {
 		for more := true; more; {
 			var err error
 			if more, err = t.leader.AdvanceReplays(ctx, names); err != nil {

@@ -3,14 +3,13 @@ package relay
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -25,12 +24,12 @@ func (e *ingestError) Unwrap() error { return e.err }
 const messageBuffer = 1024
 
 // session connects to the source, checks that the stored position is of its log, and ingests until something ends.
-func (t *term) session(ctx context.Context) error {
-	conn, err := cdc.Connect(ctx, string(t.config.Source.URL))
+func (t *replicator) session(ctx context.Context) error {
+	conn, err := cdc.Connect(ctx, string(t.settings.Source.URL))
 	if err != nil {
 		return err
 	}
-	clock := &sourceClock{url: string(t.config.Source.URL), conn: conn}
+	clock := &sourceClock{url: string(t.settings.Source.URL), conn: conn}
 	defer clock.close(context.WithoutCancel(ctx))
 	found, err := t.inspect(ctx, conn)
 	if err != nil {
@@ -42,7 +41,7 @@ func (t *term) session(ctx context.Context) error {
 		return err
 	}
 	mapper.OnConditionFailure(t.warned.conditionFailures(t.metrics))
-	mapper.MaxBody(int(t.config.Outbox.MaxBody.Bytes))
+	mapper.MaxBody(int(t.settings.Outbox.MaxBody.Bytes))
 	owners := mapper.Owners()
 	found.owners = owners
 	r, err := t.begin(ctx, found)
@@ -52,18 +51,24 @@ func (t *term) session(ctx context.Context) error {
 	defer r.close()
 	identities := found.survey.identities(server.Current, r.position())
 	t.monitor.withholds(len(catalog.Withheld()))
-	in, err := t.newIngest(ctx, clock, server, mapper, owners)
+	names, column := t.rules.TenantName()
+	in, err := newIngester(ctx, ingestConfig{
+		Leader: t.leader, Store: t.store, Dispatcher: t.dispatch, Monitor: t.monitor, Metrics: t.metrics, Warnings: t.warned, Log: t.log,
+		Mapper: mapper, Owners: owners, Plan: found.survey, Server: server, Tables: t.rules.Tables(),
+		TenantNames: outbox.TenantNames{Table: names.Name, Column: column}, IAMWebhooks: t.settings.Delivery.IAMWebhooks,
+		BatchRows: t.settings.Outbox.Batch, SpillDir: t.settings.Source.SpillDir, SpillBytes: int(t.settings.Source.MemoryLimit.Bytes),
+		SourceClock: clock.ask, Finished: t.finished,
+	})
 	if err != nil {
 		return &ingestError{err}
 	}
-	if in.survey = found.survey; r != nil && r.start != nil {
+	if r != nil && r.start != nil {
 		if err := t.startAnew(ctx, in, r); err != nil {
 			return err
 		}
-	} else {
-		in.barrier = r
+		r = nil
 	}
-	return t.stream(ctx, in, found, identities)
+	return t.stream(ctx, in, found, identities, r)
 }
 
 func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
@@ -76,69 +81,32 @@ func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
 	return rules.Bind(relations)
 }
 
-// newIngest builds the state of ingest from the store.
-func (t *term) newIngest(ctx context.Context, clock *sourceClock, server cdc.Server, mapper *mapping.Mapper, owners map[*cdc.Table]int) (*ingest, error) {
-	resealed, err := t.store.Reseal(ctx, t.rules.Tables())
-	if err != nil {
-		return nil, err
-	}
-	if resealed > 0 {
-		t.log.Info("sealed anew what was not sealed with the first key of outbox.key_file", "rows", resealed)
-	}
-	position, err := t.store.Position(ctx)
-	if err != nil {
-		return nil, err
-	}
-	webhooks, err := t.store.LoadWebhooks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	holding, due, err := t.store.Holding(ctx)
-	if err != nil {
-		return nil, err
-	}
-	in := &ingest{
-		leader: t.leader, store: t.store, owners: owners, mapper: mapper, mirror: t.leader.NewMirror(owners), subs: newSubscriptions(webhooks),
-		held: &held{count: holding, first: due}, systemID: server.SystemID, timeline: server.Timeline, stored: position.LSN, mark: position.Mark, lastEvent: position.LastEvent,
-		batchRows: t.config.Outbox.Batch, spillDir: t.config.Source.SpillDir, spillAt: int(t.config.Source.MemoryLimit.Bytes),
-		dispatch: t.dispatch, monitor: t.monitor, metrics: t.metrics, log: t.log, warned: t.warned,
-	}
-	names, column := t.rules.TenantName()
-	in.names = outbox.TenantNames{Table: names.Name, Column: column}
-	in.finished = t.finished
-	in.acknowledge = func(cdc.LSN) {} // nothing is streamed yet
-	in.clock = &logClock{log: t.log, ask: clock.ask}
-	in.subs.fromIAM, in.subs.log = t.config.Delivery.IAMWebhooks, t.log
-	return in, in.readSubscriptions(ctx)
-}
-
 // stream runs the source and ingest side by side until one of them ends.
-func (t *term) stream(ctx context.Context, in *ingest, found *source, identities *cdc.Identities) error {
+func (t *replicator) stream(ctx context.Context, in *ingest, found *source, identities *cdc.Identities, r *reconciliation) error {
 	source := cdc.NewSource(cdc.SourceConfig{
-		URL: string(t.config.Source.URL), Slot: t.config.Source.Slot, Publication: t.config.Source.Publication,
-		Server: found.server, Tables: t.rules.Tables(), Catalog: found.catalog, Identities: identities, Mark: in.mark, MemoryLimit: int(t.config.Source.MemoryLimit.Bytes),
-		SpillDir: t.config.Source.SpillDir, WALSenderTimeout: t.config.Source.WALSenderTimeout.Duration, Logger: t.log,
+		URL: string(t.settings.Source.URL), Slot: t.settings.Source.Slot, Publication: t.settings.Source.Publication,
+		Server: found.server, Tables: t.rules.Tables(), Catalog: found.catalog, Identities: identities, Mark: in.Mark(), MemoryLimit: int(t.settings.Source.MemoryLimit.Bytes),
+		SpillDir: t.settings.Source.SpillDir, WALSenderTimeout: t.settings.Source.WALSenderTimeout.Duration, Logger: t.log,
 	})
-	in.acknowledge, in.clock.ping = source.Acknowledge, source.Ping
-	t.monitor.streams(source, in)
-	t.log.Info("reading the log", "slot", t.config.Source.Slot, "from", in.stored.String())
+	in.Await(r)
+	t.monitor.streams(source, in.Stored(), in.Delayed())
+	t.log.Info("reading the log", "slot", t.settings.Source.Slot, "from", in.Stored().String())
 	messages := make(chan cdc.Message, messageBuffer)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		// Not closed by a failure of the source: what has been handed over is still ingested.
 		defer close(messages)
-		return source.Stream(groupCtx, in.stored, messages)
+		return source.Stream(groupCtx, in.Stored(), messages)
 	})
-	begun := in.barrier
-	group.Go(func() error { return t.watchSource(groupCtx, found, begun) })
-	if begun.pending() {
+	group.Go(func() error { return t.watchSource(groupCtx, found, r) })
+	if r.pending() {
 		group.Go(func() error { return t.watchHolders(groupCtx) })
 	}
 	var failed error
 	group.Go(func() error {
-		working, cancel := grace(ctx, commitGrace)
+		working, cancel := loop.Grace(ctx, commitGrace)
 		defer cancel()
-		if failed = in.run(ctx, working, messages); failed != nil {
+		if failed = in.Run(ctx, working, source, messages); failed != nil {
 			return failed
 		}
 		return nil
@@ -157,12 +125,3 @@ func (t *term) stream(ctx context.Context, in *ingest, found *source, identities
 
 // commitGrace is how long a commit that has begun may take to end at shutdown.
 const commitGrace = 5 * time.Second
-
-func names(tables []*cdc.Table) string {
-	all := make([]string, len(tables))
-	for i, t := range tables {
-		all[i] = t.Name
-	}
-	slices.Sort(all)
-	return strings.Join(all, ", ")
-}

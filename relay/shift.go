@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -29,7 +30,7 @@ func (r *Relay) shifts(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	pause := newPause()
+	backoff := loop.NewBackoff()
 	for {
 		began := time.Now()
 		err := r.shift(ctx)
@@ -40,12 +41,12 @@ func (r *Relay) shifts(ctx context.Context) error {
 			}
 			return nil
 		}
-		if !passing(err) {
+		if !outbox.IsTransient(err) {
 			return err
 		}
 		r.monitor.outboxFailed(err)
 		r.log.Warn("the outbox failed, trying again", "err", err)
-		if err := pause.wait(ctx, time.Since(began)); err != nil {
+		if err := backoff.Wait(ctx, time.Since(began)); err != nil {
 			return nil //nolint:nilerr // ctx ended
 		}
 	}
@@ -57,22 +58,17 @@ func (r *Relay) shift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopSending()
-	s := &shift{Relay: r, member: member, dispatch: newDispatcher(sending, r.deliveryConfig(member))}
+	s := &shift{Relay: r, member: member, dispatch: newDispatcher(r.deliveryConfig(member))}
 	r.monitor.works(s.dispatch)
 	defer s.resign()
 	group, groupCtx := errgroup.WithContext(ctx)
 	beating := s.beat(context.WithoutCancel(ctx))
 	defer beating.stop()
 	group.Go(func() error { return beating.wait(groupCtx) })
-	group.Go(func() error { return s.dispatch.record(groupCtx) })
-	group.Go(func() error { return s.dispatch.retry(groupCtx) })
-	group.Go(func() error { return s.dispatch.share(groupCtx) })
-	group.Go(func() error { return s.dispatch.watch(groupCtx) })
+	group.Go(func() error { return s.dispatch.Run(groupCtx) })
 	group.Go(func() error { return s.lead(groupCtx) })
 	failed := group.Wait()
-	err = s.drain(ctx, failed, stopSending)
+	err = s.drain(ctx, failed)
 	if ctx.Err() != nil {
 		return errors.Join(failed, err)
 	}
@@ -131,9 +127,32 @@ func (r *Relay) deliveryConfig(member *outbox.Member) deliveryConfig {
 		rootEvents: rootEvents,
 		member:     member, store: r.store, sender: r.sender, schedule: delivery.RetrySchedule(), inFlight: delivery.InFlight, queue: delivery.Queue,
 		limit: delivery.Senders, metrics: r.metrics, log: r.log,
+		clock: &clockWatch{Server: "outbox", Log: r.log, Metrics: r.metrics},
 		patience: patience{
 			restAfter: delivery.RestAfter, rest: delivery.Rest.Duration, restMax: delivery.RestMax.Duration,
 			disableAfter: delivery.DisableAfter.Duration, disableSpread: delivery.DisableSpread.Duration,
 		},
 	}
+}
+
+// failTime bounds the drain after a failure of the outbox, when what is being sent can probably not be recorded.
+const failTime = time.Second
+
+// recordTime bounds the recording at the end of a drain.
+const recordTime = 20 * time.Second
+
+// drain lets what is being sent end, records it, and leaves the group of relays. The caller keeps the heartbeat and the leader
+// lock until it returns: a relay that took over earlier would repeat what is not recorded yet.
+func (s *shift) drain(ctx context.Context, failed error) error {
+	sendTime, record := failTime, failTime
+	if stopping := ctx.Err() != nil; stopping {
+		sendTime, record = s.config.Delivery.Timeout.Duration, recordTime
+	}
+	s.dispatch.Stop(sendTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), record)
+	defer cancel()
+	if errors.Is(failed, outbox.ErrFenced) {
+		return s.member.Leave(ctx) // nothing that it records is valid any more
+	}
+	return errors.Join(s.dispatch.FlushAll(ctx), s.member.Leave(ctx))
 }

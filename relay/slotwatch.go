@@ -2,19 +2,49 @@ package relay
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/relay/admin"
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// slotWatch asks the source's server about the slot, over a connection of its own, and the store about itself.
+// SlotConfig says which slot is watched, and where.
+type SlotConfig struct {
+	URL     string // of the source
+	Slot    string
+	Warning int64 // bytes of retained WAL, for a server that keeps it without a limit
+	Store   *outbox.Store
+	Log     *slog.Logger
+}
+
+// WatchSlot keeps what the source's server says of the slot, and the outbox of itself, until ctx ends. What it cannot learn shows as
+// unknown.
+func (m *monitor) WatchSlot(ctx context.Context, c SlotConfig) error {
+	w := &slotWatch{SlotConfig: c, monitor: m, retention: retention{log: c.Log, threshold: c.Warning}}
+	defer func() {
+		if w.conn != nil {
+			w.conn.Close(context.WithoutCancel(ctx))
+		}
+	}()
+	n := 0
+	// The wake is for a first start, which has made the slot since: it must not show as missing.
+	return loop.Every(ctx, slotPoll, loop.OnClose(ctx, m.streaming), func(ctx context.Context) error {
+		w.poll(ctx, n%parkedPoll == 0)
+		n++
+		return nil
+	})
+}
+
+// slotWatch asks the source's server about the slot, over its own connection, and the store about itself.
 type slotWatch struct {
-	*Relay
-	retention
-	conn *pgx.Conn // nil while there is none
+	SlotConfig
+	monitor   *monitor
+	retention retention
+	conn      *pgx.Conn // nil while there is none
 	// blocked: the log has a line that a commit of the outbox waits for a lock.
 	blocked bool
 }
@@ -40,25 +70,25 @@ func (w *slotWatch) poll(ctx context.Context, parked bool) {
 	}
 	m.mu.Unlock()
 	if err == nil {
-		w.observe(status, func() string { return w.why(ctx, status) })
+		w.retention.observe(status, func() string { return w.why(ctx, status) })
 	}
 }
 
 func (w *slotWatch) ask(ctx context.Context) (cdc.SlotStatus, error) {
 	if w.conn == nil || w.conn.IsClosed() {
-		conn, err := cdc.Connect(ctx, string(w.config.Source.URL))
+		conn, err := cdc.Connect(ctx, w.URL)
 		if err != nil {
 			w.conn = nil
 			return cdc.SlotStatus{}, err
 		}
 		w.conn = conn
 	}
-	return cdc.Slot(ctx, w.conn, w.config.Source.Slot)
+	return cdc.Slot(ctx, w.conn, w.Slot)
 }
 
 // askStore leaves what ingest waits for as it was if the store does not answer: the shift learns of that by itself.
 func (w *slotWatch) askStore(ctx context.Context, parked bool) {
-	wait, err := w.store.IngestWait(ctx)
+	wait, err := w.Store.IngestWait(ctx)
 	m := w.monitor
 	m.mu.Lock()
 	if err == nil {
@@ -71,7 +101,7 @@ func (w *slotWatch) askStore(ctx context.Context, parked bool) {
 	if !parked {
 		return
 	}
-	counts, err := w.store.ParkedCounts(ctx)
+	counts, err := w.Store.ParkedCounts(ctx)
 	if err != nil {
 		counts = nil
 	}
@@ -88,10 +118,10 @@ func (w *slotWatch) reportWait(wait *outbox.Wait) {
 	w.monitor.mu.Unlock()
 	switch blocked := leads && wait != nil && wait.For > stuckAfter; {
 	case blocked && !w.blocked:
-		w.Relay.log.Warn("the outbox is stuck", "why", wait.String())
+		w.Log.Warn("the outbox is stuck", "why", wait.String())
 		w.blocked = true
 	case !blocked && w.blocked:
-		w.Relay.log.Info("the outbox is no longer stuck")
+		w.Log.Info("the outbox is no longer stuck")
 		w.blocked = false
 	}
 }

@@ -39,3 +39,13 @@ func (c *sourceClock) ask(ctx context.Context) (cdc.LSN, time.Time, error) {
 	at, err := cdc.ParseLSN(lsn)
 	return at, now, err
 }
+
+// observeClock compares the clock of the source with this machine's. What it cannot learn now it learns the next time.
+func (t *replicator) observeClock(ctx context.Context, conn *pgx.Conn) {
+	asked := time.Now()
+	var server time.Time
+	if err := conn.QueryRow(ctx, `SELECT pg_catalog.clock_timestamp()`).Scan(&server); err == nil {
+		took := time.Since(asked)
+		t.clock.Observe(server.Sub(asked.Add(took/2).Round(0)), took)
+	}
+}

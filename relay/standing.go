@@ -103,8 +103,8 @@ func (m *monitor) state() admin.State {
 	if m.slot != nil && m.slot.LagBytes > s.LagBytes {
 		s.LagBytes = m.slot.LagBytes
 	}
-	if m.dispatch != nil {
-		s.Webhooks = m.dispatch.stats(m.parked)
+	if m.deliveries != nil {
+		s.Webhooks = m.deliveries.Stats(m.parked)
 	}
 	return s
 }

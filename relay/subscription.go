@@ -3,7 +3,6 @@ package relay
 import (
 	"cmp"
 	"log/slog"
-	"regexp"
 	"slices"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -11,9 +10,6 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
-
-// everyTenant is the tenant of a configured webhook that hears all tenants.
-const everyTenant = webhook.AllTenants
 
 // subscriptions are the webhooks as of the transaction being ingested. They belong to the ingest goroutine. A webhook in here is
 // never written to: a change puts another one in its place, and costs no more for having many others beside it.
@@ -140,9 +136,9 @@ func (s *subscriptions) match(e *mapping.Event) []int64 {
 			}
 		}
 	}
-	add(s.others[everyTenant])
+	add(s.others[webhook.AllTenants])
 	add(s.others[string(e.Tenant)])
-	if e.TenantName != string(e.Tenant) && isName(e.TenantName) {
+	if e.TenantName != string(e.Tenant) && webhook.IsTenantName(e.TenantName) {
 		add(s.others[e.TenantName])
 	}
 	slices.Sort(ids)
@@ -162,8 +158,8 @@ func (s *subscriptions) matchOperational(name string, about *outbox.Webhook) []i
 	}
 	add(s.byTenant[about.Tenant])
 	add(s.others[about.Tenant])
-	if about.Tenant != everyTenant {
-		add(s.others[everyTenant])
+	if about.Tenant != webhook.AllTenants {
+		add(s.others[webhook.AllTenants])
 	}
 	slices.Sort(ids)
 	return ids
@@ -174,11 +170,3 @@ func (s *subscriptions) matchOperational(name string, about *outbox.Webhook) []i
 func wanted(w *outbox.Webhook, event string) bool {
 	return w.SwitchedOn() && webhook.Matches(w.Events, event)
 }
-
-// isName reports whether a webhook may call a tenant so. A tenant that is written as a UUID is a key and never a name: whoever may
-// name a tenant could otherwise name it after another's key. Nor is the star, which stands for all.
-func isName(tenant string) bool {
-	return tenant != "" && tenant != everyTenant && !uuidShape.MatchString(tenant)
-}
-
-var uuidShape = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)

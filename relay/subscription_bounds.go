@@ -2,7 +2,6 @@ package relay
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/iam-relay/iam-relay/mapping"
 	"github.com/iam-relay/iam-relay/relay/webhook"
@@ -19,17 +18,10 @@ var errNoTenant = errors.New("its tenant is not known")
 // usable refuses a webhook of the IAM that belongs to nobody or is larger than webhooks are: all of them are kept in memory, and
 // tenants write them. It cuts off what does not matter for delivery, and leaves out headers, as dropped says.
 func usable(s *mapping.Subscription) (dropped, err error) {
-	s.Name, s.Description = cut(s.Name, maxWebhookName), cut(s.Description, maxWebhookDescription)
+	s.Name, s.Description = webhook.Truncate(s.Name, maxWebhookName), webhook.Truncate(s.Description, maxWebhookDescription)
 	if s.Tenant == "" {
 		return nil, errNoTenant
 	}
 	s.Headers, dropped = webhook.BoundHeaders(s.Headers)
 	return dropped, webhook.CheckBounds(s.URL, secrets(s.Secret), s.Events)
-}
-
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "")
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"maps"
 	"slices"
 
@@ -105,6 +106,11 @@ func (s *subscriptions) remove(w *outbox.Webhook, after int64) *outbox.Webhook {
 	return &gone
 }
 
+// configured returns what to store so that the webhooks of the configuration are those wanted; webhooks are all that the outbox has.
+func configured(webhooks, want []outbox.Webhook, lastEvent int64) []outbox.Webhook {
+	return newSubscriptions(webhooks).configure(want, lastEvent)
+}
+
 // configure brings the configured webhooks in line with the configuration; it returns what to store.
 func (s *subscriptions) configure(want []outbox.Webhook, lastEvent int64) []outbox.Webhook {
 	gone := map[string]*outbox.Webhook{}
@@ -122,4 +128,17 @@ func (s *subscriptions) configure(want []outbox.Webhook, lastEvent int64) []outb
 		changed = append(changed, *s.remove(w, lastEvent))
 	}
 	return changed
+}
+
+// reload takes webhooks that were made or changed by hand into the matching of events. Their endpoints come first: an event
+// for one that the dispatcher does not know would wait for the next start. What is deleted from the outbox is forgotten here, too.
+func (in *ingest) reload(ctx context.Context) error {
+	in.subs.forget(in.Dispatcher.takeForgotten())
+	changed, err := in.changes.Look(ctx, in.Store)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	in.Dispatcher.update(changed)
+	in.subs.reload(changed)
+	return in.findTenants(ctx, changed)
 }

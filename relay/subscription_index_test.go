@@ -13,6 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
 	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
 // Whatever is added, moved, removed and forgotten one after the other: events go where they would if all webhooks were read again.
@@ -21,7 +22,7 @@ func TestSubscriptions_ChangesLeaveTheIndexAsIfReadAfresh(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		subs := newSubscriptions(nil)
 		subs.log = slog.New(slog.DiscardHandler)
-		tenants := []string{acme, other, "acme", everyTenant}
+		tenants := []string{acme, other, "acme", webhook.AllTenants}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			key := fmt.Sprint(rapid.IntRange(1, 6).Draw(t, "key"))
 			w := outbox.Webhook{
@@ -89,34 +90,5 @@ func BenchmarkSubscriptions_Add(b *testing.B) {
 	for b.Loop() {
 		n++
 		subs.replace(outbox.Webhook{Origin: outbox.OriginIAM, Key: fmt.Sprint(n), Tenant: acme, Enabled: true, Events: []string{"*"}}, 0)
-	}
-}
-
-// A name that another tenant has taken stands for that one: its webhooks refuse what is left of the former tenant's.
-func TestDispatcher_RefusesEventsOfAnotherTenant(t *testing.T) {
-	t.Parallel()
-	d := &dispatcher{deliveryConfig: deliveryConfig{rootEvents: map[string]bool{"realm.deleted": true}}}
-	for _, test := range []struct {
-		origin, tenant string
-		keys           []string
-		event          outbox.Event
-		want           bool
-	}{
-		{outbox.OriginIAM, acme, nil, outbox.Event{Name: "user.created", Tenant: acme}, true},
-		{outbox.OriginIAM, acme, nil, outbox.Event{Name: "user.created", Tenant: other}, false},
-		{outbox.OriginIAM, master, nil, outbox.Event{Name: "realm.deleted", Tenant: other}, true},
-		{outbox.OriginIAM, everyTenant, nil, outbox.Event{Name: "user.created", Tenant: other}, false},
-		{outbox.OriginConfig, everyTenant, nil, outbox.Event{Name: "user.created", Tenant: other}, true},
-		{outbox.OriginConfig, acme, nil, outbox.Event{Name: "user.created", Tenant: other}, false},
-		{outbox.OriginConfig, "acme", nil, outbox.Event{Name: "user.created", Tenant: acme}, true},
-		{outbox.OriginConfig, "acme", []string{acme}, outbox.Event{Name: "user.created", Tenant: acme}, true},
-		{outbox.OriginConfig, "acme", []string{other}, outbox.Event{Name: "user.created", Tenant: acme}, false},
-		{outbox.OriginRelay, everyTenant, nil, outbox.Event{Name: "user.created"}, false},
-		{outbox.OriginRelay, "acme", []string{other}, outbox.Event{Name: "endpoint.failing", Tenant: "acme"}, true},
-	} {
-		e := &endpoint{origin: test.origin, tenant: test.tenant, tenantKeys: test.keys}
-		if got := d.mayHear(e, &test.event); got != test.want {
-			t.Errorf("%s webhook of %s %v: may hear %s of %s is %v", test.origin, test.tenant, test.keys, test.event.Name, test.event.Tenant, got)
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
 	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
 // tenantNames are the tenants that have the names by which webhooks call theirs. A name may be given up by one tenant and taken by
@@ -24,7 +25,7 @@ func (n tenantNames) begin(others map[string]webhookList) {
 }
 
 func (n tenantNames) use(name string) {
-	if isName(name) && n[name] == nil {
+	if webhook.IsTenantName(name) && n[name] == nil {
 		n[name] = map[cdc.Key]bool{}
 	}
 }
@@ -102,18 +103,18 @@ func (s *subscriptions) renamed(names []string) []outbox.Webhook {
 
 // findTenants looks for the tenants of webhooks that were made by command and name their tenant by a name that none did before.
 func (in *ingest) findTenants(ctx context.Context, changed []outbox.Webhook) error {
-	table, column := in.names.Table, in.names.Column
+	table, column := in.TenantNames.Table, in.TenantNames.Column
 	if column == "" {
 		return nil
 	}
 	var found []string
 	for i := range changed {
 		name := changed[i].Tenant
-		if changed[i].RemovedAfter != nil || changed[i].Origin == outbox.OriginIAM || !isName(name) {
+		if changed[i].RemovedAfter != nil || changed[i].Origin == outbox.OriginIAM || !webhook.IsTenantName(name) {
 			continue
 		}
 		if in.subs.names[name] == nil {
-			keys, err := in.store.TenantsNamed(ctx, table, column, name)
+			keys, err := in.Store.TenantsNamed(ctx, table, column, name)
 			if err != nil {
 				return err
 			}
@@ -125,9 +126,9 @@ func (in *ingest) findTenants(ctx context.Context, changed []outbox.Webhook) err
 		found = append(found, name)
 	}
 	webhooks := in.subs.renamed(found)
-	if err := in.leader.SaveWebhooks(ctx, webhooks); err != nil {
+	if err := in.Leader.SaveWebhooks(ctx, webhooks); err != nil {
 		return err
 	}
-	in.dispatch.update(webhooks)
+	in.Dispatcher.update(webhooks)
 	return nil
 }

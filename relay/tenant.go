@@ -17,9 +17,9 @@ func (d *dispatcher) mayHear(e *endpoint, event *outbox.Event) bool {
 		return false
 	case e.origin == outbox.OriginIAM:
 		return d.rootEvents[event.Name] // which tenants are roots, ingest knows
-	case e.tenant == everyTenant:
+	case e.tenant == webhook.AllTenants:
 		return true
-	case !isName(e.tenant):
+	case !webhook.IsTenantName(e.tenant):
 		return false
 	}
 	return len(e.tenantKeys) == 0 || slices.Contains(e.tenantKeys, event.Tenant)

@@ -2,12 +2,11 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
@@ -16,11 +15,6 @@ import (
 type term struct {
 	*shift
 	leader *outbox.Leader
-	// hole is why the log cannot be read on although the slot is there; nil if it can.
-	hole error
-	// copyWait is how long the last attempt to read tables again has waited for open transactions; 0 if it succeeded.
-	copyWait time.Duration
-	clock    clockWatch // of the source
 }
 
 // housekeeping is how often removed webhooks are forgotten and old partitions dropped.
@@ -36,7 +30,7 @@ func (s *shift) lead(ctx context.Context) error {
 		return err
 	}
 	s.leader = leader // closed by whoever has drained
-	t := &term{shift: s, leader: leader, clock: clockWatch{server: "source", log: s.log, metrics: s.metrics}}
+	t := &term{shift: s, leader: leader}
 	group, ctx := errgroup.WithContext(ctx)
 	// Opening may take long, so the loss of the lock is watched for from the beginning.
 	group.Go(func() error { return leader.Watch(ctx) })
@@ -51,7 +45,11 @@ func (s *shift) lead(ctx context.Context) error {
 		s.monitor.leads(leader)
 		group.Go(func() error { return t.keepHouse(ctx) })
 		group.Go(func() error { return t.replay(ctx) })
-		group.Go(func() error { return t.follow(ctx) })
+		replication := newReplicator(replicatorConfig{
+			settings: s.config, rules: s.rules, store: s.store, leader: leader, dispatch: s.dispatch, monitor: s.monitor, metrics: s.metrics,
+			warned: s.warned, clock: &clockWatch{Server: "source", Log: s.log, Metrics: s.metrics}, log: s.log, only: s.only,
+		})
+		group.Go(func() error { return replication.Run(ctx) })
 		return nil
 	})
 	return group.Wait()
@@ -95,7 +93,7 @@ func (t *term) configure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.leader.SaveWebhooks(ctx, newSubscriptions(webhooks).configure(t.webhooks(), position.LastEvent))
+	return t.leader.SaveWebhooks(ctx, configured(webhooks, t.webhooks(), position.LastEvent))
 }
 
 // webhooks are the configured subscriptions as the outbox keeps them.
@@ -120,72 +118,9 @@ func stored(e *webhook.Endpoint) outbox.Webhook {
 	return w
 }
 
-// follow reads the source's log, session after session, as long as what ends one may pass.
-func (t *term) follow(ctx context.Context) error {
-	pause := newPause()
-	for {
-		began := time.Now()
-		err := t.session(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, errFinished):
-			return err
-		case errors.Is(err, errAnew), errors.Is(err, errCatalog), errors.Is(err, errPostponed):
-			t.log.Info("restarting the replication session", "why", err)
-			continue
-		}
-		if altered, ok := errors.AsType[*cdc.AlteredError](err); ok {
-			if err := t.lookAgain(ctx, altered); err != nil {
-				return err
-			}
-			continue
-		}
-		t.monitor.sourceFailed(err)
-		if outboxErr, ok := errors.AsType[*ingestError](err); ok {
-			if t.monitor.ingestFailed(outboxErr.err) == 2 {
-				t.log.Error("ingestion fails again and again at the same position: no tenant's events come through; see to the cause, it is retried", "err", outboxErr.err)
-			}
-			return outboxErr.err
-		}
-		if !cdc.Retryable(err) && !t.heals(err) {
-			return err
-		}
-		t.log.Warn("reading the source's log has stopped, trying again", "err", err)
-		if err := pause.wait(ctx, time.Since(began)); err != nil {
-			return nil //nolint:nilerr // ctx ended
-		}
-	}
-}
-
-// lookAgain prepares the session that reads on where the WAL and the catalogue, as it was, did not fit.
-func (t *term) lookAgain(ctx context.Context, altered *cdc.AlteredError) error {
-	t.log.Info("restarting the replication session", "why", altered)
-	if !altered.Suspect {
-		return nil
-	}
-	return t.leader.Suspect(ctx, altered.Table)
-}
-
-// heals reports whether the next session can do something about a log that cannot be read on.
-func (t *term) heals(err error) bool {
-	positionErr, ok := errors.AsType[*cdc.PositionError](err)
-	if ok && positionErr.Mismatch != cdc.OtherHistory {
-		return false // that was its answer
-	}
-	if ok || errors.Is(err, cdc.ErrPublicationMissing) {
-		if t.hole != nil && t.mayReconcile(nil, err) != nil {
-			return false
-		}
-		t.hole = err
-		return true
-	}
-	return errors.Is(err, cdc.ErrSlotMissing) || errors.Is(err, cdc.ErrSlotLost)
-}
-
 // keepHouse makes partitions ahead of time, drops old ones and forgets removed webhooks.
 func (t *term) keepHouse(ctx context.Context) error {
-	return every(ctx, housekeeping, nil, t.tidy)
+	return loop.Every(ctx, housekeeping, nil, t.tidy)
 }
 
 func (t *term) tidy(ctx context.Context) error {

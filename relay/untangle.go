@@ -15,7 +15,7 @@ func (in *ingest) untangle(ctx context.Context, tx *cdc.Transaction) (_ *cdc.Tra
 	if !tx.Truncates() && !tx.Moves() {
 		return tx, nil
 	}
-	rows, spool := cdc.NewRowStore(in.spillDir, in.spillAt), cdc.NewSpool(in.spillDir, in.spillAt)
+	rows, spool := cdc.NewRowStore(in.SpillDir, in.SpillBytes), cdc.NewSpool(in.SpillDir, in.SpillBytes)
 	defer func() {
 		if err = errors.Join(err, rows.Close()); err != nil {
 			err = errors.Join(fmt.Errorf("transaction %s: %w", tx.Commit, err), spool.Close())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -13,13 +14,12 @@ const watchPoll = time.Second
 // watch takes over what was changed by hand, and follows the outbox's clock, until ctx ends.
 func (d *dispatcher) watch(ctx context.Context) error {
 	var changes outbox.WebhookChanges
-	clock := clockWatch{server: "outbox", log: d.log, metrics: d.metrics}
-	return every(ctx, watchPoll, nil, func(ctx context.Context) error {
+	return loop.Every(ctx, watchPoll, nil, func(ctx context.Context) error {
 		ahead, took, err := d.store.SyncClock(ctx)
 		if err != nil {
 			return err
 		}
-		clock.observe(ahead, took)
+		d.clock.Observe(ahead, took)
 		if err := d.followClock(ctx); err != nil {
 			return err
 		}
@@ -49,17 +49,4 @@ func (d *dispatcher) followClockAs(ctx context.Context, leader *outbox.Leader) e
 		d.log.Warn("the clock of the outbox's server was set", "by", set.Round(time.Millisecond).String())
 	}
 	return err
-}
-
-// reload takes webhooks that were made or changed by hand into the matching of events. Their endpoints come first: an event
-// for one that the dispatcher does not know would wait for the next start. What is deleted from the outbox is forgotten here, too.
-func (in *ingest) reload(ctx context.Context) error {
-	in.subs.forget(in.dispatch.takeForgotten())
-	changed, err := in.changes.Look(ctx, in.store)
-	if err != nil || len(changed) == 0 {
-		return err
-	}
-	in.dispatch.update(changed)
-	in.subs.reload(changed)
-	return in.findTenants(ctx, changed)
 }

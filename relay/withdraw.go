@@ -14,11 +14,11 @@ import (
 // withdraw takes tables out of the publication because of which the server refuses UPDATE and DELETE in the application, for example
 // after a migration has dropped their key or made it deferrable. The application comes first: what the relay misses of such a table
 // is found by a comparison when it is published again. It reports whether it has taken any out.
-func (t *term) withdraw(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	if !t.config.Source.CreatePublication {
+func (t *replicator) withdraw(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	if !t.settings.Source.CreatePublication {
 		return false, nil
 	}
-	name := t.config.Source.Publication
+	name := t.settings.Source.Publication
 	tables, err := cdc.WithdrawRefused(ctx, conn, name, t.rules.Tables())
 	if denied, ok := errors.AsType[*cdc.PermissionError](err); ok {
 		t.log.Warn("the publication makes UPDATE or DELETE in the application fail, and the relay's role may not change it", "publication", name, "problem", denied.Error())
@@ -34,7 +34,7 @@ func (t *term) withdraw(ctx context.Context, conn *pgx.Conn) (bool, error) {
 
 // warnOfHazards warns of publications that make the application's statements fail and are not the relay's to change, except of those
 // that are known, and returns all of them.
-func (t *term) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []cdc.Hazard) ([]cdc.Hazard, error) {
+func (t *replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []cdc.Hazard) ([]cdc.Hazard, error) {
 	hazards, err := cdc.Hazards(ctx, conn)
 	if err != nil {
 		return known, err
@@ -55,7 +55,7 @@ func (w *schemaWatch) endangered(ctx context.Context) bool {
 		return false // the next look sees it
 	}
 	w.hazards = hazards
-	return w.config.Source.CreatePublication && slices.ContainsFunc(hazards, func(h cdc.Hazard) bool {
-		return h.Publication == w.config.Source.Publication && !slices.Contains(before, h)
+	return w.settings.Source.CreatePublication && slices.ContainsFunc(hazards, func(h cdc.Hazard) bool {
+		return h.Publication == w.settings.Source.Publication && !slices.Contains(before, h)
 	})
 }

@@ -1,4 +1,4 @@
-package relay
+package loop
 
 import (
 	"context"
@@ -12,7 +12,7 @@ func TestEvery_StepsAtOnceAndWhenWokenUntilTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	wake := make(chan struct{}, 1)
 	steps := 0
-	err := every(ctx, time.Hour, wake, func(context.Context) error {
+	err := Every(ctx, time.Hour, wake, func(context.Context) error {
 		if steps++; steps == 3 {
 			cancel()
 			return ctx.Err() // what a step makes of the end is not an error
@@ -29,7 +29,7 @@ func TestEvery_EndsWithAStepsError(t *testing.T) {
 	t.Parallel()
 	failure := errors.New("no")
 	steps := 0
-	err := every(t.Context(), time.Millisecond, nil, func(context.Context) error {
+	err := Every(t.Context(), time.Millisecond, nil, func(context.Context) error {
 		if steps++; steps == 2 {
 			return failure
 		}

@@ -1,13 +1,13 @@
-package relay
+package loop
 
 import (
 	"context"
 	"time"
 )
 
-// every calls step at once, then once per interval and whenever wake has something (nil never has), until ctx ends, which is
+// Every calls step at once, then once per interval and whenever wake receives (a nil wake never does), until ctx ends, which is
 // not an error, or a step fails.
-func every(ctx context.Context, interval time.Duration, wake <-chan struct{}, step func(context.Context) error) error {
+func Every(ctx context.Context, interval time.Duration, wake <-chan struct{}, step func(context.Context) error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -26,8 +26,8 @@ func every(ctx context.Context, interval time.Duration, wake <-chan struct{}, st
 	}
 }
 
-// once makes of a channel that is closed one that has something a single time.
-func once(ctx context.Context, closed <-chan struct{}) <-chan struct{} {
+// OnClose returns a channel that receives once, when closed is closed.
+func OnClose(ctx context.Context, closed <-chan struct{}) <-chan struct{} {
 	wake := make(chan struct{}, 1)
 	go func() {
 		select {

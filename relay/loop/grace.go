@@ -1,0 +1,21 @@
+package loop
+
+import (
+	"context"
+	"time"
+)
+
+// Grace returns a context that outlives ctx by d: work that has begun may finish, but not for ever.
+func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel() }
+}
