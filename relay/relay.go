@@ -18,6 +18,9 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 	"github.com/iam-relay/iam-relay/relay/admin"
 	"github.com/iam-relay/iam-relay/relay/config"
+	"github.com/iam-relay/iam-relay/relay/delivery"
+	"github.com/iam-relay/iam-relay/relay/ingest"
+	"github.com/iam-relay/iam-relay/relay/monitor"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
@@ -30,10 +33,10 @@ type Relay struct {
 	sender  *webhook.Sender
 	admin   *admin.Server // nil without a listener
 	metrics *admin.Metrics
-	monitor *monitor
+	monitor *monitor.Monitor
 	version string
 	log     *slog.Logger
-	warned  *warnings
+	warned  *ingest.Warnings
 }
 
 // New prepares a relay: it reads the mapping and binds the admin listener, but connects to nothing yet. The caller runs or
@@ -46,7 +49,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	if err := KnownEvents(cfg, rules); err != nil {
 		return nil, err
 	}
-	r := &Relay{config: cfg, rules: rules, log: log, monitor: newMonitor(), version: version, warned: newWarnings(log)}
+	r := &Relay{config: cfg, rules: rules, log: log, monitor: monitor.New(), version: version, warned: ingest.NewWarnings(log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -66,7 +69,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	r.metrics = admin.NewMetrics(registry, classes...)
 	if cfg.Admin.Listen != "" {
 		r.admin, err = admin.New(admin.Config{
-			Listen: cfg.Admin.Listen, Logger: log, Registry: registry, Ready: r.monitor.checks, State: r.monitor.state, Version: version,
+			Listen: cfg.Admin.Listen, Logger: log, Registry: registry, Ready: r.monitor.Checks, State: r.monitor.Gauges, Version: version,
 		})
 		if err != nil {
 			return nil, err
@@ -91,7 +94,7 @@ func (r *Relay) AdminAddr() string {
 }
 
 // Streaming is closed once this relay has begun to read the source's log.
-func (r *Relay) Streaming() <-chan struct{} { return r.monitor.streaming }
+func (r *Relay) Streaming() <-chan struct{} { return r.monitor.Streaming }
 
 // Close releases what New has made, for a relay that is not run. It is used for one that New could not complete, too.
 func (r *Relay) Close() error {
@@ -116,9 +119,9 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.admin != nil {
 		group.Go(func() error { return r.admin.Run(ctx) })
 	}
-	group.Go(func() error { return r.shifts(ctx) })
+	group.Go(func() error { return r.serve(ctx) })
 	group.Go(func() error {
-		return r.monitor.WatchSlot(ctx, SlotConfig{
+		return r.monitor.WatchSlot(ctx, monitor.SlotConfig{
 			URL: string(r.config.Source.URL), Slot: r.config.Source.Slot, Warning: r.config.Source.RetainedWarning.Bytes, Store: r.store, Log: r.log,
 		})
 	})
@@ -128,7 +131,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // KnownEvents checks that the configured webhooks ask for events that the mapping has. The error is a *config.Error.
 func KnownEvents(cfg *config.Config, rules *mapping.Rules) error {
 	var unknown config.Error
-	known := append(rules.EventNames(), OperationalEvents()...)
+	known := append(rules.EventNames(), delivery.OperationalEvents()...)
 	for i, e := range cfg.Endpoints() {
 		if err := webhook.CheckPatterns(e.Events, known); err != nil {
 			unknown.Problems = append(unknown.Problems, cfg.Problem(fmt.Sprintf("webhook[%d].events", i), strings.ReplaceAll(err.Error(), "\n", "; ")))

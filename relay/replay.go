@@ -12,7 +12,7 @@ import (
 const replayPoll = time.Second
 
 // replay works the replays off, step by step, until ctx ends. All of their state is in the store: whoever leads next goes on.
-func (t *term) replay(ctx context.Context) error {
+func (t *leadership) replay(ctx context.Context) error {
 	table, column := t.rules.TenantName()
 	names := outbox.TenantNames{Table: table.Name, Column: column}
 	return loop.Every(ctx, replayPoll, nil, func(ctx context.Context) error {

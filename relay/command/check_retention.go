@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/relay"
+	"github.com/iam-relay/iam-relay/relay/monitor"
 )
 
 // leastIdle is how long a relay may well be away.
@@ -56,7 +56,7 @@ func (c *sourceCheck) kept(ctx context.Context, slot cdc.SlotStatus) error {
 	if err != nil {
 		return err
 	}
-	why := relay.WhyKept(slot, c.stuck, holder)
+	why := monitor.WhyRetained(slot, c.stuck, holder)
 	if near {
 		c.warn("retention", "after another %s of log the server gives slot %s up: %s", size(slot.SafeWALSize), slot.Name, why)
 	} else {

@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/relay"
 	"github.com/iam-relay/iam-relay/relay/admin"
 	"github.com/iam-relay/iam-relay/relay/config"
+	"github.com/iam-relay/iam-relay/relay/monitor"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -104,7 +104,7 @@ func (s *status) comparePosition(ctx context.Context, cfg *config.Config, conn *
 		if err != nil {
 			return position, err, nil
 		}
-		s.Slot.Kept = relay.WhyKept(slot, s.Why, holder)
+		s.Slot.Kept = monitor.WhyRetained(slot, s.Why, holder)
 	}
 	if position.State != outbox.StateStreaming {
 		return position, nil, nil

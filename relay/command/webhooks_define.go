@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/iam-relay/iam-relay/relay"
+	"github.com/iam-relay/iam-relay/relay/delivery"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
@@ -168,7 +169,7 @@ func (d *definition) applyEvents(given map[string]bool, w *webhooks, one *outbox
 		return err
 	}
 	one.Events = d.events
-	return webhook.CheckPatterns(one.Events, append(rules.EventNames(), relay.OperationalEvents()...))
+	return webhook.CheckPatterns(one.Events, append(rules.EventNames(), delivery.OperationalEvents()...))
 }
 
 func (d *definition) applyOptions(given map[string]bool, _ *webhooks, one *outbox.Webhook) error {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/iam-relay/iam-relay/relay"
+	"github.com/iam-relay/iam-relay/relay/delivery"
+	"github.com/iam-relay/iam-relay/relay/ingest"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
@@ -21,14 +23,14 @@ const samplesRead = 1000
 func (w *webhooks) testMessage(ctx context.Context, one *outbox.Webhook, event string) (*webhook.Message, error) {
 	now := time.Now().UTC()
 	m := &webhook.Message{
-		ID: "test_" + strings.ToLower(rand.Text()), Event: event, Tenant: one.Tenant, Resource: relay.WebhookResource(one), Attempt: 1, Occurred: now,
+		ID: "test_" + strings.ToLower(rand.Text()), Event: event, Tenant: one.Tenant, Resource: ingest.WebhookResource(one), Attempt: 1, Occurred: now,
 	}
 	if event != testEvent {
 		rules, err := relay.Rules(w.cfg)
 		if err != nil {
 			return nil, err
 		}
-		known := append(rules.EventNames(), relay.OperationalEvents()...)
+		known := append(rules.EventNames(), delivery.OperationalEvents()...)
 		if !slices.Contains(known, event) {
 			if err := webhook.CheckPatterns([]string{event}, known); err != nil {
 				return nil, &usageError{fmt.Sprintf("--event: %s", strings.Replace(err.Error(), "event pattern", "event", 1))}
@@ -84,7 +86,7 @@ func testBody(one *outbox.Webhook, event string, now time.Time) []byte {
 		Timestamp  time.Time         `json:"timestamp"`
 		ResourceID string            `json:"resource_id"`
 		Data       map[string]string `json:"data"`
-	}{event, now, relay.WebhookResource(one), map[string]string{"webhook": nameOf(one)}})
+	}{event, now, ingest.WebhookResource(one), map[string]string{"webhook": nameOf(one)}})
 	if err != nil { // texts always marshal
 		panic(err)
 	}

@@ -1,0 +1,86 @@
+package delivery
+
+import "slices"
+
+// group is what an endpoint shares resources with: the webhooks of its tenant, and those of any tenant on its host.
+type group struct{ tenant, host string }
+
+// fairQueue gives turns to what waits: round-robin over the tenants, within a tenant over its hosts, within a host in the order of
+// arrival. A tenant with a thousand waiting endpoints gets no more turns than one with a single endpoint.
+type fairQueue[T any] struct {
+	tenants  []*tenantTurns[T] // the next turn is the first one's
+	byTenant map[string]*tenantTurns[T]
+	length   int
+}
+
+type tenantTurns[T any] struct {
+	name   string
+	hosts  []*hostTurns[T]
+	byHost map[string]*hostTurns[T]
+}
+
+type hostTurns[T any] struct {
+	name    string
+	waiting []T
+}
+
+func (q *fairQueue[T]) len() int { return q.length }
+
+func (q *fairQueue[T]) push(g group, v T) {
+	t := q.byTenant[g.tenant]
+	if t == nil {
+		t = &tenantTurns[T]{name: g.tenant, byHost: map[string]*hostTurns[T]{}}
+		if q.byTenant == nil {
+			q.byTenant = map[string]*tenantTurns[T]{}
+		}
+		q.byTenant[g.tenant] = t
+		q.tenants = append(q.tenants, t)
+	}
+	h := t.byHost[g.host]
+	if h == nil {
+		h = &hostTurns[T]{name: g.host}
+		t.byHost[g.host] = h
+		t.hosts = append(t.hosts, h)
+	}
+	h.waiting = append(h.waiting, v)
+	q.length++
+}
+
+// next removes and returns the first one whose tenant and group may have a turn now.
+func (q *fairQueue[T]) next(mayTenant func(tenant string) bool, may func(group) bool) (v T, ok bool) {
+	for i, t := range q.tenants {
+		if !mayTenant(t.name) {
+			continue
+		}
+		for j, h := range t.hosts {
+			if may(group{t.name, h.name}) {
+				v = h.waiting[0]
+				q.take(i, j)
+				return v, true
+			}
+		}
+	}
+	return v, false
+}
+
+// take removes the first of a host's, and puts the host and the tenant behind the others.
+func (q *fairQueue[T]) take(tenant, host int) {
+	t := q.tenants[tenant]
+	h := t.hosts[host]
+	var none T
+	h.waiting[0] = none
+	h.waiting = h.waiting[1:]
+	q.length--
+	t.hosts = slices.Delete(t.hosts, host, host+1)
+	if len(h.waiting) > 0 {
+		t.hosts = append(t.hosts, h)
+	} else {
+		delete(t.byHost, h.name)
+	}
+	q.tenants = slices.Delete(q.tenants, tenant, tenant+1)
+	if len(t.hosts) > 0 {
+		q.tenants = append(q.tenants, t)
+	} else {
+		delete(q.byTenant, t.name)
+	}
+}

@@ -1,0 +1,90 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+const (
+	// noticePoll is how often the leader looks for notices, noticesAtOnce how many it takes at a time.
+	noticePoll    = 2 * time.Second
+	noticesAtOnce = 100
+)
+
+// takeNotices makes events of what happened to webhooks, in a commit of their own.
+func (in *Ingester) takeNotices(ctx context.Context) error {
+	notices, err := in.Store.Notices(ctx, noticesAtOnce)
+	if err != nil || len(notices) == 0 {
+		return err
+	}
+	chunk, last := &outbox.Chunk{}, in.lastEvent
+	for i := range notices {
+		n := &notices[i]
+		chunk.Notices = append(chunk.Notices, n.ID)
+		event, err := in.operational(n)
+		if err != nil {
+			return err
+		}
+		if len(event.Webhooks) == 0 {
+			continue // nobody asked
+		}
+		last++
+		event.ID = last
+		chunk.Add(event)
+	}
+	began := time.Now()
+	if err := in.Leader.Commit(ctx, chunk, in.stored, last); err != nil {
+		return err
+	}
+	in.committed(chunk, in.stored, last, began)
+	return nil
+}
+
+// operational makes the event of a notice. Its place in the order of the log is before whatever is committed next.
+func (in *Ingester) operational(n *outbox.Notice) (outbox.Event, error) {
+	e := outbox.Event{
+		WebhookID: noticeID(in.Server.SystemID, n.ID), Name: n.Name, Occurred: n.At.UTC(), LSN: in.stored, Ordinal: math.MinInt32 + int(n.ID%math.MaxInt32),
+	}
+	about := in.subs.byID[n.Webhook]
+	if about == nil {
+		return e, nil
+	}
+	e.Tenant, e.Resource, e.Webhooks = about.Tenant, WebhookResource(about), in.subs.matchOperational(n.Name, about)
+	var err error
+	e.Body, err = json.Marshal(struct {
+		Event      string          `json:"event"`
+		Timestamp  time.Time       `json:"timestamp"`
+		ResourceID string          `json:"resource_id"`
+		Data       json.RawMessage `json:"data"`
+	}{e.Name, e.Occurred, e.Resource, n.Data})
+	if err != nil {
+		return e, fmt.Errorf("make an event of notice %d: %w", n.ID, err)
+	}
+	return e, nil
+}
+
+// WebhookResource is the resource_id of events about a webhook: its own key where that is a UUID, else a UUID made of origin and key.
+func WebhookResource(w *outbox.Webhook) string {
+	if webhook.IsUUID(w.Key) {
+		return w.Key
+	}
+	sum := sha256.Sum256([]byte("webhook\x00" + w.Origin + "\x00" + w.Key))
+	u := sum[:16]
+	u[6], u[8] = 0x80|u[6]&0x0f, 0x80|u[8]&0x3f // version 8: custom (RFC 9562, section 5.8)
+	text := hex.EncodeToString(u)
+	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+}
+
+// noticeID is the identity of an operational event: the notice's, which is stored.
+func noticeID(systemID string, notice int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "notice\x00%s\x00%d", systemID, notice))
+	return "evt_" + idEncoding.EncodeToString(sum[:20])
+}

@@ -1,0 +1,219 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// parents are the rows through which the IAM's webhooks belong to their tenants, other than the tenants themselves: where one of
+// them moves, its webhooks do.
+type parents struct {
+	of    map[cdc.Key][]mapping.Ref        // by webhook
+	below map[mapping.Ref]map[cdc.Key]bool // webhooks by row
+}
+
+func newParents() parents {
+	return parents{of: map[cdc.Key][]mapping.Ref{}, below: map[mapping.Ref]map[cdc.Key]bool{}}
+}
+
+// set notes the rows of one webhook; none forgets it.
+func (p parents) set(webhook cdc.Key, rows []mapping.Ref) {
+	for _, row := range p.of[webhook] {
+		if delete(p.below[row], webhook); len(p.below[row]) == 0 {
+			delete(p.below, row)
+		}
+	}
+	delete(p.of, webhook)
+	if len(rows) > 0 {
+		p.of[webhook] = rows
+	}
+	for _, row := range rows {
+		if p.below[row] == nil {
+			p.below[row] = map[cdc.Key]bool{}
+		}
+		p.below[row][webhook] = true
+	}
+}
+
+// follow applies a transaction's changes to the IAM's subscriptions, after it is visible in the mirror; it returns what to
+// store. lastEvent is the transaction's last event.
+func (s *subscriptions) follow(m *mapping.Mapper, changes []cdc.Change, mirror *outbox.Mirror, lastEvent int64) []outbox.Webhook {
+	changed := s.followNames(m, changes)
+	if !s.fromIAM {
+		return changed
+	}
+	var keys []cdc.Key
+	seen := map[cdc.Key]bool{}
+	note := func(key cdc.Key) {
+		if !seen[key] {
+			seen[key] = true
+			keys = append(keys, key)
+		}
+	}
+	for i := range changes {
+		c := &changes[i]
+		for _, key := range m.SubscriptionOf(c) {
+			note(key)
+		}
+		if len(s.parents.below) > 0 {
+			for _, row := range []cdc.Key{c.Key, c.From} {
+				for key := range s.parents.below[mapping.Ref{Table: c.Relation.Table, Key: row}] {
+					note(key)
+				}
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return changed
+	}
+	table, _ := m.WebhookTables()
+	for _, key := range keys {
+		mirror.Want(mapping.Ref{Table: table, Key: key})
+	}
+	if !s.prefetch(m, mirror) {
+		return changed // the mirror keeps the error
+	}
+	for _, key := range keys {
+		if row := mirror.Row(table, key); row != nil {
+			m.SubscriptionRefs(row, mirror.Want)
+		}
+	}
+	if !s.prefetch(m, mirror) {
+		return changed
+	}
+	for _, key := range keys {
+		changed = append(changed, s.refresh(m, mirror, key, mirror.Row(table, key), lastEvent)...)
+	}
+	return changed
+}
+
+// prefetch loads what is wanted, and what that needs in turn. What it misses is fetched row by row.
+func (s *subscriptions) prefetch(m *mapping.Mapper, mirror *outbox.Mirror) bool {
+	for mirror.Wanting() {
+		if err := mirror.Load(func(t *cdc.Table, row cdc.Row) { m.RefsOf(t, row, mirror.Want) }); err != nil {
+			mirror.Fail(err)
+			return false
+		}
+	}
+	return true
+}
+
+// refresh brings one subscription in line with its row, nil if it is gone. A row that is no usable webhook subscribes to
+// nothing: whoever may write webhooks must not be able to stop the relay.
+func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cdc.Key, row cdc.Row, lastEvent int64) []outbox.Webhook {
+	var rows []mapping.Ref
+	if row != nil {
+		m.SubscriptionParents(row, mirror, func(r mapping.Ref) { rows = append(rows, r) })
+		sub, err := m.Subscription(row, mirror)
+		var dropped error
+		if err == nil {
+			dropped, err = usable(&sub)
+		}
+		if err == nil {
+			s.parents.set(key, rows)
+			changed := s.put(sub, lastEvent)
+			if dropped != nil && len(changed) > 0 {
+				s.log.Warn("headers of a webhook of the IAM are left out", "webhook", string(key), "why", dropped)
+			}
+			return changed
+		}
+		if !errors.Is(err, mapping.ErrDeleted) {
+			s.log.Warn("a webhook of the IAM cannot be used", "webhook", string(key), "err", err)
+		}
+	}
+	s.parents.set(key, rows) // it may belong to a tenant again
+	old := s.live[originKey{outbox.OriginIAM, string(key)}]
+	if old == nil {
+		return nil
+	}
+	return []outbox.Webhook{*s.remove(old, lastEvent)}
+}
+
+// readPage is how many webhooks are read at a time.
+const readPage = 500
+
+// read brings the subscriptions in line with the whole mirror: after a first copy, and after a change of the mapping. It
+// returns what to store.
+func (s *subscriptions) read(ctx context.Context, m *mapping.Mapper, mirror *outbox.Mirror, lastEvent int64) ([]outbox.Webhook, error) {
+	mirror.Begin(ctx)
+	clear(s.roots)
+	s.names.begin(s.others)
+	err := mirror.EachRow(ctx, m.Tenant(), func(key cdc.Key, row cdc.Row) error {
+		if m.IsRootTenant(row) {
+			s.roots[key] = true
+		}
+		s.names.add(m.TenantName(row), key)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	changed := s.renamed(s.names.all())
+	gone := map[cdc.Key]*outbox.Webhook{}
+	for origin, w := range s.live {
+		if origin.origin == outbox.OriginIAM {
+			gone[cdc.Key(w.Key)] = w
+		}
+	}
+	if table, _ := m.WebhookTables(); table != nil && s.fromIAM {
+		page := make([]cdc.Row, 0, readPage)
+		flush := func() error {
+			more, err := s.readPage(ctx, m, mirror, table, page, lastEvent)
+			changed, page = append(changed, more...), page[:0]
+			return err
+		}
+		err := mirror.EachRow(ctx, table, func(key cdc.Key, row cdc.Row) error {
+			delete(gone, key)
+			if page = append(page, row); len(page) < readPage {
+				return nil
+			}
+			return flush()
+		})
+		if err := errors.Join(err, flush()); err != nil {
+			return nil, err
+		}
+	}
+	for key, w := range gone {
+		s.parents.set(key, nil)
+		changed = append(changed, *s.remove(w, lastEvent))
+	}
+	return changed, nil
+}
+
+func (s *subscriptions) readPage(ctx context.Context, m *mapping.Mapper, mirror *outbox.Mirror, table *cdc.Table, page []cdc.Row, lastEvent int64) ([]outbox.Webhook, error) {
+	mirror.Begin(ctx)
+	for _, row := range page {
+		m.SubscriptionRefs(row, mirror.Want)
+	}
+	s.prefetch(m, mirror)
+	var changed []outbox.Webhook
+	for _, row := range page {
+		key, err := table.KeyOf(row)
+		if err != nil {
+			return nil, err
+		}
+		if mirror.Err() != nil {
+			break
+		}
+		changed = append(changed, s.refresh(m, mirror, key, row, lastEvent)...)
+	}
+	return changed, mirror.Err()
+}
+
+// followRoots keeps the set of root tenants.
+func (s *subscriptions) followRoots(m *mapping.Mapper, changes []cdc.Change) {
+	for i := range changes {
+		c := &changes[i]
+		if c.Relation.Table != m.Tenant() {
+			continue
+		}
+		delete(s.roots, c.Key)
+		if c.Op != cdc.Delete && m.IsRootTenant(c.New) {
+			s.roots[c.Key] = true
+		}
+	}
+}

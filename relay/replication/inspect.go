@@ -1,0 +1,166 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/ingest"
+)
+
+// source is the database as a session finds it.
+type sourceState struct {
+	conn    *pgx.Conn
+	server  cdc.Server
+	slot    cdc.SlotStatus
+	catalog *cdc.Catalog
+	owners  map[*cdc.Table]int
+	// prints are the tables' fingerprints. Taken before anything is read: what is altered later is noticed later.
+	prints map[string]string
+	// signature says what of the tables could be read.
+	signature string
+	survey    *ingest.SnapshotPlan // set by begin
+	// hazards are those of publications, which the log has a warning of.
+	hazards []cdc.Hazard
+	// withheld is what counts as absent by the catalogue, unpublished what does so because the publication lacks it.
+	withheld, unpublished []cdc.Problem
+}
+
+// inspect checks the server and the mapped tables, and creates or extends the publication where it may.
+func (t *Replicator) inspect(ctx context.Context, conn *pgx.Conn) (*sourceState, error) {
+	server, err := cdc.Inspect(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if server.WALLevel != "logical" {
+		return nil, fmt.Errorf("the server's wal_level is %s; set wal_level = logical in its configuration and restart it", server.WALLevel)
+	}
+	s := &sourceState{conn: conn, server: server}
+	if _, err := t.withdraw(ctx, conn); err != nil {
+		return nil, err
+	}
+	if err := t.describe(ctx, s); err != nil {
+		return nil, err
+	}
+	if problems := s.catalog.Problems(); len(problems) > 0 {
+		// What makes the IAM's statements fail comes first.
+		if _, err := t.publication(ctx, conn, t.Rules.Tables()); err != nil {
+			return nil, err
+		}
+		return nil, t.problems(ctx, conn, problems)
+	}
+	signature := s.catalog.Signature()
+	s.withheld = s.catalog.Withheld()
+	if err := t.publish(ctx, s); err != nil {
+		return nil, err
+	}
+	for _, p := range s.catalog.Withheld() {
+		if !slices.Contains(s.withheld, p) {
+			s.unpublished = append(s.unpublished, p)
+		}
+	}
+	if s.prints, err = cdc.Fingerprints(ctx, conn, t.Settings.Source.Publication, t.Rules.Tables()); err != nil {
+		return nil, err
+	}
+	s.signature = sign(signature, s.prints)
+	if s.hazards, err = t.warnOfHazards(ctx, conn, nil); err != nil {
+		return nil, err
+	}
+	for _, w := range s.catalog.Warnings() {
+		t.Log.Warn("a mapped table is not all that it may seem", "problem", w.String())
+	}
+	t.warnOfWithheld(slices.Concat(s.withheld, s.unpublished))
+	return s, nil
+}
+
+func (t *Replicator) warnOfWithheld(problems []cdc.Problem) {
+	for _, p := range problems {
+		t.Log.Warn("an optional table or column exists and counts as absent", "problem", p.String())
+	}
+}
+
+// describe reads the catalogue.
+func (t *Replicator) describe(ctx context.Context, s *sourceState) (err error) {
+	if s.catalog, err = cdc.Describe(ctx, s.conn, t.Rules.Tables()); err != nil {
+		return err
+	}
+	return s.catalog.Narrow(ctx, s.conn, t.Settings.Source.Publication)
+}
+
+// sign joins what the catalogue says of the tables with which of them are published.
+func sign(signature string, prints map[string]string) string {
+	return signature + strings.Join(slices.Sorted(maps.Keys(prints)), " ")
+}
+
+// problems names everything that stands in the way. A table that was only renamed is still there under another name.
+func (t *Replicator) problems(ctx context.Context, conn *pgx.Conn, problems []cdc.Problem) error {
+	relations, err := t.Store.Relations(ctx)
+	if err != nil {
+		return &ingestError{err}
+	}
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		_, name, _ := strings.Cut(p.Table, ".")
+		renamed := ""
+		if oid := relations[name]; oid != 0 {
+			if renamed, err = cdc.NameOf(ctx, conn, oid); err != nil {
+				return err
+			}
+		}
+		if renamed != "" && renamed != p.Table {
+			p.Text = "it has been renamed to " + renamed
+			p.Fix = "rename it back, or, if that is to stay, name the table so in the mapping; nothing is lost until then"
+		}
+		texts[i] = p.String()
+	}
+	return errors.New(strings.Join(texts, "\n"))
+}
+
+// publication reads the state of the publication, and refuses one that nothing but its owner can put right.
+func (t *Replicator) publication(ctx context.Context, conn *pgx.Conn, tables []*cdc.Table) (cdc.Publication, error) {
+	name := t.Settings.Source.Publication
+	status, err := cdc.PublicationStatus(ctx, conn, name, tables)
+	if err != nil {
+		return status, err
+	}
+	if problems := status.Problems(); len(problems) > 0 {
+		return status, fmt.Errorf("publication %s: %s", name, strings.Join(problems, "\n"))
+	}
+	return status, nil
+}
+
+// publish brings the publication up to date, or says what its owner has to run. Optional tables that cannot be added count as
+// absent.
+func (t *Replicator) publish(ctx context.Context, s *sourceState) error {
+	name, tables := t.Settings.Source.Publication, s.catalog.Usable(t.Rules.Tables())
+	status, err := t.publication(ctx, s.conn, tables)
+	if err != nil {
+		return err
+	}
+	sql := status.SQL()
+	if len(sql) == 0 {
+		return nil
+	}
+	if t.Settings.Source.CreatePublication {
+		_, err = cdc.EnsurePublication(ctx, s.conn, name, tables)
+		if err == nil {
+			t.Log.Info("publication brought up to date", "publication", name)
+			return nil
+		}
+	} else {
+		err = fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
+	}
+	if _, denied := errors.AsType[*cdc.PermissionError](err); t.Settings.Source.CreatePublication && !denied || !status.OptionalOnly() {
+		return err
+	}
+	for _, table := range status.Missing {
+		s.catalog.Withhold(table, "publication "+name+" does not have it", strings.Join(sql, " "))
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay/ingest"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// survey decides which tables must be read; with all, every one that the mirror holds is compared.
+func (t *Replicator) survey(ctx context.Context, found *sourceState, all bool) (*ingest.SnapshotPlan, error) {
+	s := &ingest.SnapshotPlan{
+		Catalog: found.catalog, Mapped: t.Rules.Tables(), Fingerprints: found.prints,
+		MissingColumns: map[*cdc.Table][]int{}, RevivedColumns: map[*cdc.Table][]int{}, Relations: map[*cdc.Table]uint32{},
+	}
+	if err := t.followRenamed(ctx, s); err != nil {
+		return nil, err
+	}
+	mirrored, err := t.Leader.Mirrored(ctx, s.Mapped, found.owners, s.Has)
+	if err != nil {
+		return nil, &ingestError{err}
+	}
+	var doubted []*cdc.Table
+	moved := map[string]string{}
+	for _, m := range mirrored {
+		if m.Known {
+			s.Relations[m.Table] = cdc.FingerprintRelation(m.Fingerprint)
+		}
+		if s.Catalog.Relation(m.Table.Name) == nil {
+			continue // optional, and absent
+		}
+		suspect := m.Suspect || m.Fingerprint != "" && !cdc.Alike(m.Fingerprint, s.Fingerprints[m.Table.Name])
+		switch {
+		case !m.Known:
+			s.Missing = append(s.Missing, m.Table)
+			continue
+		case !all && !suspect && m.Lacking == nil && m.Revived == nil:
+			if now := s.Fingerprints[m.Table.Name]; now != m.Fingerprint {
+				moved[m.Table.Name] = now
+			}
+			continue
+		}
+		s.Compared, s.MissingColumns[m.Table], s.RevivedColumns[m.Table] = append(s.Compared, m.Table), m.Lacking, m.Revived
+		if suspect || all {
+			s.Suspect = append(s.Suspect, m.Table)
+		}
+		if m.Revived != nil {
+			s.Appeared = append(s.Appeared, m.Table)
+		}
+		if suspect {
+			doubted = append(doubted, m.Table)
+		}
+	}
+	if err := t.Leader.SaveFingerprints(ctx, moved); err != nil {
+		return nil, &ingestError{err}
+	}
+	// What the stream leaves out because it will be compared must be compared, whatever the catalogue says by then.
+	if err := t.Leader.Suspect(ctx, doubted...); err != nil {
+		return nil, &ingestError{err}
+	}
+	return s, nil
+}
+
+// followRenamed gives what the mirror has of a table that was renamed, in the database and in the mapping, to its new name. Rows with
+// secrets are encrypted for their place, and are copied instead.
+func (t *Replicator) followRenamed(ctx context.Context, s *ingest.SnapshotPlan) error {
+	relations, err := t.Store.Relations(ctx)
+	if err != nil {
+		return &ingestError{err}
+	}
+	mapped := map[string]bool{}
+	for _, table := range s.Mapped {
+		mapped[table.Name] = true
+	}
+	for _, table := range s.Mapped {
+		oid := s.Catalog.OID(table)
+		if _, registered := relations[table.Name]; registered || oid == 0 || slices.ContainsFunc(table.Columns, func(c cdc.Column) bool { return c.Secret }) {
+			continue
+		}
+		for name, relation := range relations {
+			if relation != oid || mapped[name] {
+				continue
+			}
+			if err := t.Leader.Rename(ctx, name, table); err != nil {
+				return &ingestError{err}
+			}
+			t.Log.Info("a mapped table was renamed, and the mapping follows", "from", name, "to", table.Name)
+		}
+	}
+	return nil
+}
+
+// plan takes the snapshot that a survey's tables are read from, at a place that the log will reach.
+func (t *Replicator) plan(ctx context.Context, s *ingest.SnapshotPlan, record outbox.Reconciliation) (*ingest.Reconciliation, error) {
+	snapshot, err := t.snapshotSoon(ctx, copySlot(t.Settings.Source.Slot))
+	if err != nil {
+		return nil, fmt.Errorf("snapshot of tables that must be read again: %w", err)
+	}
+	return &ingest.Reconciliation{SnapshotPlan: s, Snapshot: snapshot, Record: record}, nil
+}
+
+// copySlot names the temporary slot beside the relay's own. Names have 63 characters at most.
+func copySlot(slot string) string {
+	const suffix = "_copy"
+	return slot[:min(len(slot), 63-len(suffix))] + suffix
+}

@@ -1,0 +1,128 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping"
+	"github.com/iam-relay/iam-relay/relay/ingest"
+	"github.com/iam-relay/iam-relay/relay/loop"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+)
+
+// ingestError is a failure of the outbox or of the mapping, as opposed to one of the source.
+type ingestError struct{ err error }
+
+func (e *ingestError) Error() string { return e.err.Error() }
+func (e *ingestError) Unwrap() error { return e.err }
+
+// messageBuffer is how many transactions may wait for ingest. While it has room the replication connection is read, and so
+// the server's requests are answered, however long a commit to the outbox takes.
+const messageBuffer = 1024
+
+// session connects to the source, checks that the stored position is of its log, and ingests until something ends.
+func (t *Replicator) session(ctx context.Context) error {
+	conn, err := cdc.Connect(ctx, string(t.Settings.Source.URL))
+	if err != nil {
+		return err
+	}
+	clock := &sourceClock{url: string(t.Settings.Source.URL), conn: conn}
+	defer clock.close(context.WithoutCancel(ctx))
+	found, err := t.inspect(ctx, conn)
+	if err != nil {
+		return err
+	}
+	server, catalog := found.server, found.catalog
+	mapper, err := bind(t.Rules, catalog)
+	if err != nil {
+		return err
+	}
+	mapper.OnConditionFailure(t.Warned.ConditionFailures(t.Metrics))
+	mapper.MaxBody(int(t.Settings.Outbox.MaxBody.Bytes))
+	owners := mapper.Owners()
+	found.owners = owners
+	r, err := t.begin(ctx, found)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	identities := found.survey.Identities(server.Current, r.Position())
+	t.Monitor.SetWithheld(len(catalog.Withheld()))
+	names, column := t.Rules.TenantName()
+	in, err := ingest.New(ctx, ingest.Config{
+		Leader: t.Leader, Store: t.Store, Dispatcher: t.Dispatch, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warned, Log: t.Log,
+		Mapper: mapper, Owners: owners, Plan: found.survey, Server: server, Tables: t.Rules.Tables(),
+		TenantNames: outbox.TenantNames{Table: names.Name, Column: column}, IAMWebhooks: t.Settings.Delivery.IAMWebhooks,
+		BatchRows: t.Settings.Outbox.Batch, SpillDir: t.Settings.Source.SpillDir, SpillBytes: int(t.Settings.Source.MemoryLimit.Bytes),
+		SourceClock: clock.ask, Finished: t.finished,
+	})
+	if err != nil {
+		return &ingestError{err}
+	}
+	if r != nil && r.Start != nil {
+		if err := t.startAnew(ctx, in, r); err != nil {
+			return err
+		}
+		r = nil
+	}
+	return t.stream(ctx, in, found, identities, r)
+}
+
+func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
+	var relations []*cdc.Relation
+	for _, table := range rules.Tables() {
+		if r := catalog.Relation(table.Name); r != nil {
+			relations = append(relations, r)
+		}
+	}
+	return rules.Bind(relations)
+}
+
+// stream runs the source and ingest side by side until one of them ends.
+func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sourceState, identities *cdc.Identities, r *ingest.Reconciliation) error {
+	source := cdc.NewSource(cdc.SourceConfig{
+		URL: string(t.Settings.Source.URL), Slot: t.Settings.Source.Slot, Publication: t.Settings.Source.Publication,
+		Server: found.server, Tables: t.Rules.Tables(), Catalog: found.catalog, Identities: identities, Mark: in.Mark(), MemoryLimit: int(t.Settings.Source.MemoryLimit.Bytes),
+		SpillDir: t.Settings.Source.SpillDir, WALSenderTimeout: t.Settings.Source.WALSenderTimeout.Duration, Logger: t.Log,
+	})
+	in.Await(r)
+	t.Monitor.SetStreaming(source, in.Stored(), in.Delayed())
+	t.Log.Info("reading the log", "slot", t.Settings.Source.Slot, "from", in.Stored().String())
+	messages := make(chan cdc.Message, messageBuffer)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		// Not closed by a failure of the source: what has been handed over is still ingested.
+		defer close(messages)
+		return source.Stream(groupCtx, in.Stored(), messages)
+	})
+	group.Go(func() error { return t.watchSource(groupCtx, found, r) })
+	if r.Pending() {
+		group.Go(func() error { return t.watchHolders(groupCtx) })
+	}
+	var failed error
+	group.Go(func() error {
+		working, cancel := loop.Grace(ctx, commitGrace)
+		defer cancel()
+		if failed = in.Run(ctx, working, source, messages); failed != nil {
+			return failed
+		}
+		return nil
+	})
+	err := group.Wait()
+	for m := range messages {
+		if m.Transaction != nil {
+			err = errors.Join(err, m.Transaction.Close())
+		}
+	}
+	if failed != nil && !errors.Is(failed, ingest.ErrRestartSession) && !errors.Is(failed, ErrDone) {
+		return &ingestError{failed}
+	}
+	return err
+}
+
+// commitGrace is how long a commit that has begun may take to end at shutdown.
+const commitGrace = 5 * time.Second
