@@ -9,12 +9,13 @@ import (
 	"net/http"
 )
 
-// profile is the fingerprint of the TLS credentials. The lengths keep its parts apart.
-func (c *Credentials) profile() fingerprint {
+// tlsFingerprint identifies the TLS credentials. The lengths delimit the parts.
+func (c *Credentials) tlsFingerprint() fingerprint {
 	return sha256.Sum256(fmt.Appendf(nil, "%d %d %s%s%s", len(c.CA), len(c.ClientCert), c.CA, c.ClientCert, c.ClientKey))
 }
 
-// transportFor returns the pool of connections for the credentials: the common one, or one that their profile shares.
+// transportFor returns the connection pool for the credentials: the default one, or one shared by all endpoints with the same TLS
+// credentials.
 func (s *Sender) transportFor(c *Credentials) (*http.Transport, error) {
 	if c.CA == "" && c.ClientCert == "" && c.ClientKey == "" {
 		return s.transport, nil
@@ -34,31 +35,31 @@ func (s *Sender) transportFor(c *Credentials) (*http.Transport, error) {
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
-	return s.transports.get(c.profile(), func() *http.Transport { return s.newTransport(cfg) }), nil
+	return s.transports.get(c.tlsFingerprint(), func() *http.Transport { return s.newTransport(cfg) }), nil
 }
 
 func certPool(pem string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, errors.New("there is no certificate in PEM in it (-----BEGIN CERTIFICATE-----)")
+		return nil, errors.New("contains no PEM certificate; it must have a section -----BEGIN CERTIFICATE-----")
 	}
 	return pool, nil
 }
 
-// clientCertificate repeats nothing of the parser's errors: what it failed on may be a part of the key.
+// clientCertificate does not repeat the parser's error, which may quote part of the key.
 func clientCertificate(cert, key string) (tls.Certificate, error) {
 	switch {
 	case cert == "":
-		return tls.Certificate{}, errors.New("there is a client key without its certificate")
+		return tls.Certificate{}, errors.New("has no client certificate; set it too, or remove the key")
 	case key == "":
-		return tls.Certificate{}, errors.New("there is a client certificate without its key")
+		return tls.Certificate{}, errors.New("has no client key; set it too, or remove the certificate")
 	}
 	if _, err := certPool(cert); err != nil {
 		return tls.Certificate{}, err
 	}
 	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
 	if err != nil {
-		return tls.Certificate{}, errors.New("the client key is no unencrypted private key in PEM, or belongs to another certificate")
+		return tls.Certificate{}, errors.New("is not an unencrypted PEM private key that belongs to the client certificate; decrypt the key, or set the matching pair")
 	}
 	return pair, nil
 }

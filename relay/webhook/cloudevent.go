@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// The headers of the binary content mode of CloudEvents 1.0. The body is the event's data as it is; its content-type is the event's
-// datacontenttype.
+// The headers of CloudEvents 1.0 in binary content mode. The body is the unchanged event data; Content-Type is datacontenttype.
 const (
 	headerCESpecVersion = "Ce-Specversion"
 	headerCEID          = "Ce-Id"
@@ -19,26 +18,26 @@ const (
 	headerCETime        = "Ce-Time"
 	headerCESubject     = "Ce-Subject"
 
-	// maxCESubject bounds an encoded subject, maxCETenant the part of a source that is the tenant: keys may have any length, but many
-	// servers refuse requests with more than 8 kB of headers.
+	// maxCESubject limits the encoded subject, maxCETenant the tenant within the source: keys have any length, but many servers
+	// reject requests with more than 8 kB of headers.
 	maxCESubject, maxCETenant = 1024, 255
 
-	// cloudEventHeaders is how many of them differ from delivery to delivery.
+	// cloudEventHeaders is the number of these headers that differ between deliveries.
 	cloudEventHeaders = 5
 )
 
-// CheckCloudEventsSource reports why a text cannot be SenderConfig.CloudEventsSource: CloudEvents wants a URI reference.
+// CheckCloudEventsSource returns why source cannot be SenderConfig.CloudEventsSource, which must be a URI reference.
 func CheckCloudEventsSource(source string) error {
 	if u, err := url.Parse(source); err != nil || source == "" || len(source) > 255 || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		strings.ContainsFunc(source, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"<>\\^`{|}", r) }) {
-		return errors.New(`the source of CloudEvents must be a URI or the path of one, as "iam-relay" or "https://iam.example.com", without query or fragment`)
+		return errors.New(`must be a URI or a path without query and fragment, such as "https://iam.example.com" or "iam-relay"`)
 	}
 	return nil
 }
 
-// setCloudEvent sets the attributes that differ from event to event. An attribute without a value is left out: CloudEvents knows no
-// empty ones. A subject that is too long is left out, too, since a part of a key would be another key; receivers have it in the body. A
-// source cannot be left out, so a long tenant is in it as a hash.
+// setCloudEvent sets the attributes that differ between events. It omits an empty subject, because CloudEvents has no empty
+// attributes, and one that is too long, because a truncated key would be another key; the body contains it. The source is
+// mandatory, so a long tenant is replaced by its hash.
 func (t *Target) setCloudEvent(m *Message, set func(name, value string)) {
 	source := t.source
 	if m.Tenant != "" {
@@ -59,8 +58,8 @@ func (t *Target) setCloudEvent(m *Message, set func(name, value string)) {
 	}
 }
 
-// ceValue encodes an attribute's value for a header: a space, a double quote, a percent sign and everything outside of printable
-// ASCII, as the percent-encoded bytes of its UTF-8 (CloudEvents HTTP binding, section 3.1.3.2).
+// ceValue encodes an attribute for a header. It percent-encodes spaces, double quotes, percent signs and the UTF-8 bytes of
+// everything outside printable ASCII (CloudEvents HTTP binding, section 3.1.3.2).
 func ceValue(value string) string {
 	if !strings.ContainsFunc(value, ceEncoded) {
 		return value

@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// CredentialsProblem is one thing that is wrong with an endpoint's credentials. It repeats none of them.
+// CredentialsProblem is a mistake in an endpoint's credentials. It does not contain any of them.
 type CredentialsProblem struct {
-	// Field is the name in the JSON form: ca, client_cert, client_key, bearer, oauth2, oauth2.token_url, …
+	// Field is the JSON name of the field: ca, client_cert, client_key, bearer, oauth2, oauth2.token_url, …
 	Field string
 	Text  string
 }
 
 func (p CredentialsProblem) Error() string { return p.Field + ": " + p.Text }
 
-// CheckCredentials reports what is wrong with the endpoint's credentials, for a Sender of that configuration. Each problem is a
-// CredentialsProblem.
+// CheckCredentials returns the mistakes in the endpoint's credentials, for a Sender with that configuration.
 func (e *Endpoint) CheckCredentials(cfg SenderConfig) []CredentialsProblem {
 	g, err := newGuard(cfg.AllowNetworks)
 	if err != nil {
@@ -49,26 +48,26 @@ func (e *Endpoint) checkCredentials(allowHTTP bool, g *guard) []CredentialsProbl
 		if c.CA == "" {
 			field = "client_cert"
 		}
-		add(field, "certificates need a URL that begins with https://")
+		add(field, "requires a URL that begins with https://; change the URL or remove the certificate")
 	}
-	ways := 0
+	authorizations := 0
 	for name := range e.Headers {
 		if http.CanonicalHeaderKey(name) == headerAuthorization {
-			ways++
+			authorizations++
 		}
 	}
 	if c.OAuth2 != nil {
-		ways++
+		authorizations++
 		problems = append(problems, c.OAuth2.check(allowHTTP, g)...)
-		if ways > 1 {
-			add("oauth2", "makes the Authorization header, which the endpoint's own headers have already")
+		if authorizations > 1 {
+			add("oauth2", "conflicts with the Authorization header of the webhook; remove one of them")
 		}
 	}
 	if c.Bearer != "" {
-		if ways++; ways > 1 {
-			add("bearer", "makes the Authorization header, which comes from the endpoint's own headers or from oauth2 already")
+		if authorizations++; authorizations > 1 {
+			add("bearer", "conflicts with oauth2 or with the Authorization header of the webhook; keep only one of them")
 		} else if !isBearerToken(c.Bearer) {
-			add("bearer", "has a space, a line break or another character that no token has")
+			add("bearer", "contains a space, a line break or another character that is not allowed in a token; check how it was copied")
 		}
 	}
 	return problems
@@ -80,21 +79,21 @@ func (o *OAuth2) check(allowHTTP bool, g *guard) []CredentialsProblem {
 		problems = append(problems, CredentialsProblem{"oauth2.token_url", err.Error()})
 	}
 	if o.ClientID == "" {
-		problems = append(problems, CredentialsProblem{"oauth2.client_id", "is missing"})
+		problems = append(problems, CredentialsProblem{"oauth2.client_id", "is missing; set it"})
 	}
 	if o.ClientSecret == "" {
-		problems = append(problems, CredentialsProblem{"oauth2.client_secret", "is missing"})
+		problems = append(problems, CredentialsProblem{"oauth2.client_secret", "is missing; set it"})
 	}
 	return problems
 }
 
-// isBearerToken is wider than RFC 6750, section 2.1: tokens with other printable characters are in use.
+// isBearerToken accepts more characters than RFC 6750, section 2.1, because such tokens are in use.
 func isBearerToken(token string) bool {
 	return token != "" && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// joined makes one error of problems, or nil.
-func joined(problems []CredentialsProblem) error {
+// joinProblems combines the problems into one error; nil if there are none.
+func joinProblems(problems []CredentialsProblem) error {
 	errs := make([]error, len(problems))
 	for i, p := range problems {
 		errs[i] = fmt.Errorf("credentials: %w", p)

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// connector makes the connections of a Sender.
+// connector opens the connections of a Sender.
 type connector struct {
-	direct  *net.Dialer   // asks the guard
-	proxy   *proxy        // nil for none
-	timeout time.Duration // of a TLS handshake
+	direct  *net.Dialer   // checks addresses with the guard
+	proxy   *proxy        // nil if there is none
+	timeout time.Duration // for a TLS handshake
 }
 
-// dial is a Transport's DialContext. With a proxy, the address is its own.
+// dial is the DialContext of a Transport. With a proxy, it connects to the proxy.
 func (c *connector) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, _ = measureDial(ctx)
+	ctx, _ = traceDial(ctx)
 	return c.connect(ctx, network, addr)
 }
 
@@ -27,16 +27,16 @@ func (c *connector) connect(ctx context.Context, network, addr string) (net.Conn
 	return c.direct.DialContext(ctx, network, addr)
 }
 
-// dialTLS does what Transport does by itself, except that it tells the errors of the handshake from those of the
-// exchange. The handshake has a deadline of its own because Transport goes on connecting after the request that wanted
-// the connection has ended.
+// dialTLS returns the DialTLSContext of a Transport. Unlike Transport's own, it distinguishes errors of the handshake from those
+// of the request. The handshake has its own deadline, because Transport continues to connect after the request that needed the
+// connection has ended.
 func (c *connector) dialTLS(cfg *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
 			return nil, err
 		}
-		ctx, timing := measureDial(ctx)
+		ctx, timing := traceDial(ctx)
 		raw, err := c.connect(ctx, network, addr)
 		if err != nil {
 			return nil, err
@@ -45,7 +45,7 @@ func (c *connector) dialTLS(cfg *tls.Config) func(ctx context.Context, network, 
 		defer cancel()
 		if c.proxy != nil {
 			if err := c.proxy.tunnel(ctx, raw, addr); err != nil {
-				_ = raw.Close() // The refusal is the error to tell.
+				_ = raw.Close() // tunnel's error is the one to report
 				return nil, err
 			}
 		}
@@ -54,7 +54,7 @@ func (c *connector) dialTLS(cfg *tls.Config) func(ctx context.Context, network, 
 		conn := tls.Client(raw, cfg)
 		timing.begin(&timing.tls)
 		if err := conn.HandshakeContext(ctx); err != nil {
-			_ = raw.Close() // The handshake's error is the one to tell.
+			_ = raw.Close() // the handshake's error is the one to report
 			return nil, &handshakeError{err}
 		}
 		timing.end(&timing.tls)

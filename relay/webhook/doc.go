@@ -1,7 +1,7 @@
-// Package webhook knows what a webhook is and how one event is sent to it: which endpoints want an event, how the
-// request is built and signed, over which guarded connections it goes, and what each answer means.
+// Package webhook sends one event to one endpoint: it matches event patterns, builds and signs the request, sends it over
+// connections that are guarded against SSRF, and classifies the response.
 //
-// An Endpoint is a subscription as it is configured. A Sender compiles it once into a Target, and then makes one attempt
-// per call of Send; the result is an Outcome of a closed set of classes. When to try again is the caller's business, for
-// which Schedule is at hand. The package holds no state of deliveries and knows no database.
+// An Endpoint is a configured subscription. A Sender prepares it once as a Target, and makes one attempt per call of Send, which
+// returns an Outcome with one of a fixed set of classes. The caller decides about retries, by means of Schedule. The package keeps
+// no state of deliveries and does not use the database.
 package webhook

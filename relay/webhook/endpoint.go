@@ -2,62 +2,62 @@ package webhook
 
 import "time"
 
-// The origins of endpoints.
+// The values of Endpoint.Origin: where the endpoint is defined.
 const (
 	OriginIAM    = "iam"
 	OriginConfig = "config"
-	OriginRelay  = "relay" // made with iam-relay webhooks
+	OriginRelay  = "relay" // defined with iam-relay webhooks
 )
 
-// AllTenants as an Endpoint's Tenant subscribes to every tenant.
+// AllTenants is the Endpoint.Tenant that subscribes to all tenants.
 const AllTenants = "*"
 
-// Endpoint is one subscription: a URL that wants some events of some tenants.
+// Endpoint is one subscription: a URL that receives certain events of certain tenants.
 type Endpoint struct {
 	ID     int64
 	Origin string
-	// Key names the endpoint within its Origin and never changes: the row's key, or the name in the configuration.
+	// Key identifies the endpoint within its Origin and never changes: the key of the row, or the name in the configuration.
 	Key         string
 	Name        string
 	Description string
 	URL         string
 	// Headers are sent with every request. Their values may be secrets.
 	Headers map[string]string
-	// Secrets all sign the Standard Webhooks way; the first also makes FerrisKey's signature. Without any, requests carry
-	// no signature.
+	// Secrets each make a Standard Webhooks signature; the first symmetric one also makes FerrisKey's. Without secrets, requests are
+	// not signed.
 	Secrets []Secret
-	// Events are patterns, see Matches.
+	// Events are patterns; see Matches.
 	Events []string
-	// Tenant is the tenant's key, or AllTenants; for OriginConfig it may be the tenant's name instead.
+	// Tenant is the tenant's key, or AllTenants. With OriginConfig it may also be the tenant's name.
 	Tenant      string
 	Disabled    bool
 	Options     Options
 	Credentials Credentials
 }
 
-// Message is one event on its way to one endpoint.
+// Message is one event to deliver to one endpoint.
 type Message struct {
-	// ID is the webhook-id: the same for every endpoint and attempt. It must not contain a dot, which separates the
-	// parts of the signed content.
+	// ID is the webhook-id, the same for every endpoint and attempt. It must not contain a dot, which separates the parts of the
+	// signed content.
 	ID     string
 	Event  string
 	Tenant string
-	// Resource is the key of what changed; it may be empty.
+	// Resource is the key of the resource that changed; it may be empty.
 	Resource string
-	// Body is sent and signed byte for byte. It must not change, not even after Send has returned: an abandoned connection
-	// may still be reading it.
+	// Body is sent and signed byte for byte. It must not change even after Send has returned, because an abandoned connection may
+	// still read it.
 	Body []byte
-	// Length is that of a body that was not read because it is larger than MaxPayload.
+	// Length is the length of a body that was not loaded because it exceeds MaxPayload.
 	Length int64
-	// DeliveryID names the pair of event and endpoint, the same on all attempts. Empty means: derived from ID, the
-	// endpoint and Occurred.
+	// DeliveryID identifies the event at this endpoint, the same on all attempts. If empty, it is derived from ID, the endpoint and
+	// Occurred.
 	DeliveryID string
-	// Attempt counts from 1. Left is how many attempts would follow, should this one fail.
+	// Attempt counts from 1. Left is the number of attempts that follow if this one fails.
 	Attempt int
 	Left    int
-	// Occurred is the commit time of the change; of one that was Reconciled, the time of the comparison that has found it.
+	// Occurred is the commit time of the change or, if Reconciled, the time of the reconciliation that found it.
 	Occurred   time.Time
 	Reconciled bool
-	// Time is the attempt's time by the clock of the outbox's server; zero means this machine's time.
+	// Time is the time of the attempt by the outbox server's clock; zero for this machine's clock.
 	Time time.Time
 }

@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// handshakeError marks what went wrong between a connected socket and a usable TLS connection.
+// handshakeError is an error of the TLS handshake.
 type handshakeError struct{ cause error }
 
 func (e *handshakeError) Error() string { return "TLS handshake: " + e.cause.Error() }
 func (e *handshakeError) Unwrap() error { return e.cause }
 
-// failure makes the Outcome of an attempt that got no answer. Errors of net/http can repeat what the other side sent, which
-// may be our own headers echoed, so every text here is made of known parts.
-func failure(parent, ctx context.Context, timeout time.Duration, err error) Outcome {
+// failureOutcome returns the Outcome of an attempt without a response. Errors of net/http can quote the other side, which may echo
+// our own headers, so every message here consists of known parts.
+func failureOutcome(parent, ctx context.Context, timeout time.Duration, err error) Outcome {
 	switch {
 	case parent.Err() != nil:
-		return Outcome{Class: ClassCanceled, Err: errors.New("the relay stopped before there was an answer")}
+		return Outcome{Class: ClassCanceled, Err: errors.New("the relay stopped before the response arrived")}
 	case ctx.Err() != nil:
-		return Outcome{Class: ClassTimeout, Err: fmt.Errorf("no answer within %s", timeout)}
+		return Outcome{Class: ClassTimeout, Err: fmt.Errorf("no response within %s", timeout)}
 	}
 	if hop, ok := errors.AsType[*proxyError](err); ok {
-		o := failure(parent, ctx, timeout, hop.cause)
-		o.Err = fmt.Errorf("egress proxy: %w", o.Err)
+		o := failureOutcome(parent, ctx, timeout, hop.cause)
+		o.Err = fmt.Errorf("proxy: %w", o.Err)
 		return o
 	}
 	if tunnel, ok := errors.AsType[*tunnelError](err); ok {
@@ -48,8 +48,8 @@ func failure(parent, ctx context.Context, timeout time.Duration, err error) Outc
 		return dialFailure(op)
 	}
 	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
-		// A connection's own deadline can be a moment ahead of the attempt's.
-		return Outcome{Class: ClassTimeout, Err: errors.New("no answer in time")}
+		// The deadline of a connection can expire just before that of the attempt.
+		return Outcome{Class: ClassTimeout, Err: errors.New("no response in time")}
 	}
 	return Outcome{Class: ClassTransportError, Err: errors.New(transportReason(err))}
 }
@@ -59,9 +59,9 @@ func dnsReason(err *net.DNSError) string {
 	case err.IsNotFound:
 		return "no such host"
 	case err.IsTimeout:
-		return "the name server did not answer in time"
+		return "the DNS server did not respond in time"
 	}
-	return "the name server failed"
+	return "the DNS server failed"
 }
 
 func dialFailure(op *net.OpError) Outcome {
@@ -70,7 +70,7 @@ func dialFailure(op *net.OpError) Outcome {
 		where = "connect to " + op.Addr.String()
 	}
 	if op.Timeout() {
-		return Outcome{Class: ClassTimeout, Err: fmt.Errorf("%s: no answer in time", where)}
+		return Outcome{Class: ClassTimeout, Err: fmt.Errorf("%s: no response in time", where)}
 	}
 	errno, ok := errors.AsType[syscall.Errno](op.Err)
 	switch {
@@ -84,7 +84,7 @@ func dialFailure(op *net.OpError) Outcome {
 
 func tlsFailure(cause error) Outcome {
 	if netErr, ok := errors.AsType[net.Error](cause); errors.Is(cause, context.DeadlineExceeded) || ok && netErr.Timeout() {
-		return Outcome{Class: ClassTimeout, Err: errors.New("TLS handshake: no answer in time")}
+		return Outcome{Class: ClassTimeout, Err: errors.New("TLS handshake: no response in time")}
 	}
 	return Outcome{Class: ClassTLSError, Err: fmt.Errorf("TLS handshake: %s", tlsReason(cause))}
 }
@@ -100,35 +100,35 @@ func tlsReason(cause error) string {
 		return "the certificate is signed by an unknown authority"
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](cause); ok {
-		return "the certificate does not verify"
+		return "the certificate cannot be verified"
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](cause); ok {
 		return "the server does not speak TLS on this port"
 	}
-	// "remote error" and "local error" carry an alert, whose text is one of crypto/tls's own.
+	// "remote error" and "local error" contain an alert, whose text is from crypto/tls.
 	if op, ok := errors.AsType[*net.OpError](cause); ok && (op.Op == "remote error" || op.Op == "local error") {
 		return op.Err.Error()
 	}
-	if reason := brokenReason(cause); reason != "" {
+	if reason := disconnectReason(cause); reason != "" {
 		return reason
 	}
 	return "no common protocol version or cipher, or an invalid message"
 }
 
 func transportReason(err error) string {
-	if reason := brokenReason(err); reason != "" {
+	if reason := disconnectReason(err); reason != "" {
 		return reason
 	}
-	return "the answer was not valid HTTP, or its headers were too large"
+	return "the response is not valid HTTP, or its headers are too large"
 }
 
-// brokenReason names how a connection ended, or returns "".
-func brokenReason(err error) string {
+// disconnectReason returns how the connection ended, or "" if err is not about that.
+func disconnectReason(err error) string {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return "the connection broke: " + errno.Error()
+		return "the connection failed: " + errno.Error()
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
-		return "the connection was closed before there was an answer"
+		return "the connection was closed before the response arrived"
 	}
 	return ""
 }

@@ -78,12 +78,12 @@ func TestSend_Failures(t *testing.T) {
 		class  Class
 		text   string
 	}{
-		{"hangs before the answer", silent, short, ClassTimeout, "no answer within 300ms"},
-		{"hangs in the handshake", "https://" + mute, short, ClassTimeout, "no answer"},
+		{"hangs before the answer", silent, short, ClassTimeout, "no response within 300ms"},
+		{"hangs in the handshake", "https://" + mute, short, ClassTimeout, "no response"},
 		{"refused", "http://" + refused, nil, ClassConnectRefused, "connection refused"},
 		{"unknown name", "https://nowhere.invalid/", answering(t, dnsNoName), ClassDNSError, "look up nowhere.invalid: no such host"},
-		{"name server fails", "https://broken.invalid/", answering(t, dnsServFail), ClassDNSError, "name server"},
-		{"silent name server", "https://slow.example/", both(short, answering(t, dnsSilence)), ClassTimeout, "no answer within"},
+		{"name server fails", "https://broken.invalid/", answering(t, dnsServFail), ClassDNSError, "DNS server"},
+		{"silent name server", "https://slow.example/", both(short, answering(t, dnsSilence)), ClassTimeout, "no response within"},
 		{"name of an internal address", "http://inside.example/", answering(t, dnsA("10.0.0.7")), ClassSSRFBlocked, "10.0.0.7"},
 		{"name of the metadata address", "https://inside.example/", answering(t, dnsA("169.254.169.254")), ClassSSRFBlocked, "allow_networks"},
 		{"old TLS", oldTLS.URL, trust(oldTLS), ClassTLSError, "protocol version"},

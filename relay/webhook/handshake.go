@@ -14,31 +14,31 @@ import (
 	"time"
 )
 
-// CheckOrigin reports why a text cannot be SenderConfig.Origin: it names the sender, as a host name does.
+// CheckOrigin returns why origin cannot be SenderConfig.Origin, which identifies the sender like a host name.
 func CheckOrigin(origin string) error {
 	if origin == "" || len(origin) > 253 || origin == "*" ||
 		strings.ContainsFunc(origin, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }) {
-		return errors.New(`the origin must be a name without spaces, as "relay.example.com"`)
+		return errors.New(`must be a name without spaces, such as "relay.example.com"`)
 	}
 	return nil
 }
 
-// Handshake asks the endpoint whether it agrees to deliveries (CloudEvents HTTP Webhook, section 4). It does if it answers 2xx and
-// names the relay's origin, or any; the Outcome is then ClassDelivered. Every other answer is ClassHandshakeRefused. The request
-// carries the endpoint's headers and credentials, which a gateway in front of it may want to see, and no event. An endpoint without
-// the option is not asked.
+// Handshake asks the endpoint for permission to deliver (CloudEvents HTTP Webhook, section 4). The endpoint grants it by a 2xx
+// response that allows the relay's origin, or any origin: the Outcome is then ClassDelivered, and otherwise
+// ClassHandshakeRefused. The request carries the endpoint's headers and credentials, which a gateway may require, but no event.
+// For an endpoint without the option, Handshake returns ClassDelivered without a request.
 func (s *Sender) Handshake(ctx context.Context, t *Target) Outcome {
 	if t.origin == "" {
 		return Outcome{Class: ClassDelivered}
 	}
 	start := time.Now()
-	o := s.exchange(ctx, t, t.agreement, t.permissionRequest)
+	o := s.exchange(ctx, t, t.judgeHandshake, t.handshakeRequest)
 	o.Duration = time.Since(start)
 	return o
 }
 
-// AgreementID is a hash of what the endpoint has to agree to: the URL and the origin. An agreement to another one is none. It is
-// empty where no agreement is needed.
+// AgreementID is a hash of the URL and the origin for which the endpoint grants permission; a change of either requires a new
+// handshake. It is empty if the endpoint needs none.
 func (t *Target) AgreementID() string {
 	if t.origin == "" {
 		return ""
@@ -47,8 +47,8 @@ func (t *Target) AgreementID() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// permissionRequest builds the request. One that asks is idempotent to net/http, and may be repeated on a stale connection.
-func (t *Target) permissionRequest(ctx context.Context) *http.Request {
+// handshakeRequest builds the request. Its method is idempotent, so net/http may repeat it on a stale connection.
+func (t *Target) handshakeRequest(ctx context.Context) *http.Request {
 	header := maps.Clone(t.header)
 	header.Del("Content-Type")
 	header.Del(headerCESpecVersion)
@@ -62,21 +62,21 @@ func (t *Target) permissionRequest(ctx context.Context) *http.Request {
 	return req.WithContext(ctx)
 }
 
-// agreement judges the answer. An endpoint that does not know the handshake tends to answer OPTIONS with 2xx as well, for browsers;
-// the header alone is consent.
-func (t *Target) agreement(res *http.Response) Outcome {
+// judgeHandshake classifies the response. Only the header is consent: endpoints that do not implement the handshake often respond to
+// OPTIONS with 2xx too, for CORS.
+func (t *Target) judgeHandshake(res *http.Response) Outcome {
 	o := Outcome{Class: ClassHandshakeRefused, Status: res.StatusCode}
 	allowed := res.Header.Get(headerAllowedOrigin)
 	switch {
 	case classOf(res.StatusCode) != ClassDelivered:
-		o.Err = fmt.Errorf("the receiver answered the handshake with status %d", res.StatusCode)
+		o.Err = fmt.Errorf("the receiver responded to the handshake with status %d", res.StatusCode)
 	case allowed == "":
-		o.Err = errors.New("the receiver answered the handshake without WebHook-Allowed-Origin")
+		o.Err = errors.New("the receiver responded to the handshake without WebHook-Allowed-Origin")
 	case allowed != "*" && !strings.EqualFold(allowed, t.origin):
-		o.Err = fmt.Errorf("the receiver's WebHook-Allowed-Origin is neither * nor %s", t.origin)
+		o.Err = fmt.Errorf("the receiver's WebHook-Allowed-Origin is neither * nor %s (delivery.origin)", t.origin)
 	default:
 		o.Class = ClassDelivered
-		// "*" is no limit, and so is what is no number.
+		// "*" means no limit, and so does anything else that is not a number
 		if rate, err := strconv.Atoi(res.Header.Get(headerAllowedRate)); err == nil {
 			o.AllowedRate = max(rate, 0)
 		}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The headers of a request, besides those that net/http sets.
+// The headers of requests and responses, in canonical form.
 const (
 	headerID              = "Webhook-Id"
 	headerTimestamp       = "Webhook-Timestamp"
@@ -40,9 +40,8 @@ var (
 	}
 )
 
-// CheckHeaders reports every custom header that may not be sent: malformed (RFC 9110, section 5), given twice, or one of
-// those that belong to HTTP, to signatures or to the relay itself; and more of them than a request may carry. It never repeats
-// a value.
+// CheckHeaders returns every custom header that cannot be sent: it is malformed (RFC 9110, section 5), given twice, reserved for
+// HTTP, signatures or the relay, or exceeds the limits. The error does not contain values.
 func CheckHeaders(headers map[string]string) error {
 	var problems []error
 	seen := make(map[string]bool, len(headers))
@@ -55,30 +54,29 @@ func CheckHeaders(headers map[string]string) error {
 	return errors.Join(append(problems, dropped)...)
 }
 
-// checkHeader judges one header and notes its name in seen.
+// checkHeader checks one header and adds its name to seen.
 func checkHeader(name, value string, seen map[string]bool) error {
 	lower := strings.ToLower(name)
 	twice := seen[lower]
 	seen[lower] = true
 	switch {
 	case !isToken(name):
-		return fmt.Errorf("header %q: a name consists of letters, digits and -", name)
+		return fmt.Errorf("header %q: the name must consist of letters, digits and hyphens", name)
 	case isReserved(lower):
-		return fmt.Errorf("header %q is reserved: the relay or HTTP itself sets it", name)
+		return fmt.Errorf("header %q is reserved for the relay or HTTP; remove it", name)
 	case twice:
-		return fmt.Errorf("header %q is given twice: names differ by more than case", name)
+		return fmt.Errorf("header %q is given twice (case does not matter); remove one of them", name)
 	case !isFieldValue(value):
-		return fmt.Errorf("header %q: its value has a line break or another control character", name)
+		return fmt.Errorf("header %q: the value contains a line break or another control character; remove it", name)
 	}
 	return nil
 }
 
-// usableHeaders returns the headers of a webhook of the IAM that can be sent, and why the others cannot. An IAM accepts
-// headers that this relay sets itself, such as Content-Type, and sends its own webhooks all the same: losing every event of the
-// webhook over one of them would be worse than leaving it out. White space around names and values is not part of them (RFC 9110,
-// section 5.5).
-func usableHeaders(headers map[string]string) (usable map[string]string, dropped error) {
-	usable = make(map[string]string, len(headers))
+// sendableHeaders returns those headers of an IAM's webhook that can be sent, and why the others cannot. IAMs accept headers
+// that the relay sets itself, such as Content-Type; dropping such a header is better than not delivering any event. White space
+// around names and values is not part of them (RFC 9110, section 5.5).
+func sendableHeaders(headers map[string]string) (sendable map[string]string, dropped error) {
+	sendable = make(map[string]string, len(headers))
 	seen := make(map[string]bool, len(headers))
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
@@ -87,9 +85,9 @@ func usableHeaders(headers map[string]string) (usable map[string]string, dropped
 			problems = append(problems, err)
 			continue
 		}
-		usable[trimmed] = value
+		sendable[trimmed] = value
 	}
-	return usable, errors.Join(problems...)
+	return sendable, errors.Join(problems...)
 }
 
 func isReserved(lower string) bool {
@@ -112,16 +110,16 @@ func isFieldValue(value string) bool {
 	return true
 }
 
-// headerSafe reports whether text from a database can be sent as a header value and read back unchanged.
-func headerSafe(value string) bool {
+// isSafeHeaderValue reports whether text from a database arrives unchanged when it is sent as a header value.
+func isSafeHeaderValue(value string) bool {
 	if value == "" || len(value) > 255 || value[0] == ' ' || value[len(value)-1] == ' ' {
 		return false
 	}
 	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
-// fixedHeader returns the headers that are the same in every delivery to the endpoint.
-func (s *Sender) fixedHeader(e *Endpoint, headers map[string]string) http.Header {
+// staticHeader returns the headers that are the same in all requests to the endpoint.
+func (s *Sender) staticHeader(e *Endpoint, headers map[string]string) http.Header {
 	h := make(http.Header, len(headers)+6)
 	for name, value := range headers {
 		h.Set(name, value)
@@ -137,8 +135,8 @@ func (s *Sender) fixedHeader(e *Endpoint, headers map[string]string) http.Header
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", s.userAgent)
-	// An entry without values is not sent. It tells net/http that the request may be repeated when a kept-alive
-	// connection turns out to be closed, as Transport documents: receivers tell repetitions by the webhook-id.
+	// A nil entry is not sent. It marks the request as idempotent for Transport, which may then repeat it when a kept-alive
+	// connection turns out to be closed; receivers deduplicate by webhook-id.
 	if _, ok := h[headerXIdempotencyKey]; !ok {
 		h[headerXIdempotencyKey] = nil
 	}

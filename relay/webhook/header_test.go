@@ -26,9 +26,9 @@ func TestCheckHeaders(t *testing.T) {
 		headers map[string]string
 		want    string
 	}{
-		{map[string]string{"": "sesame"}, "a name consists"},
-		{map[string]string{"X Y": "sesame"}, "a name consists"},
-		{map[string]string{"X-É": "sesame"}, "a name consists"},
+		{map[string]string{"": "sesame"}, "the name must consist"},
+		{map[string]string{"X Y": "sesame"}, "the name must consist"},
+		{map[string]string{"X-É": "sesame"}, "the name must consist"},
 		{map[string]string{"X-A": "sesame\r\nHost: evil"}, "line break"},
 		{map[string]string{"X-A": "sesame\x00"}, "control character"},
 		{map[string]string{"X-A": "1", "x-a": "2"}, "given twice"},
@@ -46,14 +46,14 @@ func TestCheckHeaders(t *testing.T) {
 	}
 }
 
-func TestHeaderSafe(t *testing.T) {
+func TestIsSafeHeaderValue(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]bool{
 		"master": true, "my realm": true, "": false, "réalm": false, "a\nb": false, " a": false, "a ": false,
 		strings.Repeat("a", 256): false,
 	} {
-		if got := headerSafe(value); got != want {
-			t.Errorf("headerSafe(%q) = %t", value, got)
+		if got := isSafeHeaderValue(value); got != want {
+			t.Errorf("isSafeHeaderValue(%q) = %t", value, got)
 		}
 	}
 }

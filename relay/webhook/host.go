@@ -9,20 +9,19 @@ import (
 	"golang.org/x/net/idna"
 )
 
-var errHost = errors.New("the URL's host is neither a name nor an address in its usual form, as 192.0.2.1 or [2001:db8::1]")
+var errHost = errors.New("the host in the URL is not a valid name or address; write it like example.com, 192.0.2.1 or [2001:db8::1]")
 
-// loopbackNames resolve to this machine by the hosts file of common systems, without the suffix localhost.
+// loopbackNames are names other than *.localhost that the hosts files of common systems resolve to this machine.
 var loopbackNames = []string{
 	"localhost.localdomain", "localhost4", "localhost6", "localhost4.localdomain4", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback",
 }
 
-// canonicalHost returns the host as it is dialed, named to a proxy, and sent in the Host header and in SNI, after checking
-// exactly that. net/http converts names with IDNA by itself, but only after any check of the URL: "１２７.０.０.１" in
-// full-width digits would become 127.0.0.1 behind the guard's back. In direct mode the guard sees every address that is
-// dialed; behind a proxy this check is all that the relay can do.
+// canonicalHost checks the host and returns the form that is dialed, passed to a proxy, and sent in the Host header and in SNI.
+// Without this, net/http would apply IDNA after the check: "１２７.０.０.１" in full-width digits would become 127.0.0.1. Without
+// a proxy the guard also checks every dialed address; with a proxy this check is the only one.
 func canonicalHost(host string, g *guard) (string, error) {
 	if strings.Contains(host, "%") {
-		return "", errors.New("the URL's host must not contain a zone or a percent sign")
+		return "", errors.New("the host in the URL must not contain a zone or a percent sign; remove it")
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addressHost(addr, g)
@@ -37,12 +36,12 @@ func canonicalHost(host string, g *guard) (string, error) {
 	}
 	labels := strings.Split(name, ".")
 	last := labels[len(labels)-1]
-	// Resolvers read 2130706433, 0x7f.1 and 0177.0.0.1 as 127.0.0.1. No top-level domain begins with a digit.
+	// Resolvers parse 2130706433, 0x7f.1 and 0177.0.0.1 as 127.0.0.1. No top-level domain begins with a digit.
 	if slices.Contains(labels, "") || last[0] >= '0' && last[0] <= '9' {
 		return "", errHost
 	}
 	if len(name) > 253 || slices.ContainsFunc(labels, func(l string) bool { return len(l) > 63 }) {
-		return "", errors.New("the URL's host is longer than a DNS name can be")
+		return "", errors.New("the host in the URL is longer than a DNS name can be; correct it")
 	}
 	if last == "localhost" || slices.Contains(loopbackNames, name) {
 		v4 := g.check(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
@@ -63,16 +62,16 @@ func addressHost(addr netip.Addr, g *guard) (string, error) {
 	return "[" + addr.String() + "]", nil
 }
 
-// asciiName converts a name for lookup: lower case, full-width and other compatibility characters mapped, internationalized
-// labels in punycode. Names in plain ASCII keep what the profile would refuse and DNS resolves all the same, such as
-// underscores; their punycode must be that of a valid label, lest another resolver reads something else out of it.
+// asciiName converts a name for DNS lookup: to lower case, with compatibility characters mapped and internationalized labels in
+// punycode. ASCII names may contain underscores, which IDNA rejects but DNS resolves. Their punycode must decode to a valid
+// label, so that no resolver interprets it differently.
 func asciiName(host string) (string, error) {
 	lower := strings.ToLower(host)
 	ascii := !strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 })
 	if !ascii || strings.HasPrefix(lower, "xn--") || strings.Contains(lower, ".xn--") {
 		name, err := idna.Lookup.ToASCII(host)
 		if err != nil {
-			return "", errors.New("the URL's host is not a valid internationalized domain name (IDNA)")
+			return "", errors.New("the host in the URL is not a valid internationalized domain name (IDNA); correct it")
 		}
 		lower = name
 	}

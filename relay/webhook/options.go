@@ -7,95 +7,95 @@ import (
 	"time"
 )
 
-// Ordering is what is kept of the commit order on the way to one endpoint.
+// Ordering is the order in which an endpoint receives events.
 type Ordering string
 
 const (
-	// OrderingNone delivers as fast as it can: a failed delivery comes later than those behind it.
+	// OrderingNone delivers as fast as possible: a retried event may arrive after later ones.
 	OrderingNone Ordering = "none"
-	// OrderingResource keeps the order of the events of one resource. One that fails holds up the later ones of its
-	// resource only, until it is delivered or dead.
+	// OrderingResource delivers the events of each resource in commit order. A failed one blocks the later events of its resource
+	// until it is delivered or dead.
 	OrderingResource Ordering = "resource"
-	// OrderingStrict keeps the order of all events: one at a time, and none after one that failed until that is delivered or
-	// skipped by hand.
+	// OrderingStrict delivers all events in commit order, one at a time. A failed one blocks the endpoint until it is delivered or
+	// manually skipped.
 	OrderingStrict Ordering = "strict"
 )
 
-// Options say how an endpoint is delivered to. The zero value is what the relay does by default.
+// Options configure deliveries to one endpoint. The zero value is the default.
 type Options struct {
 	Ordering Ordering `json:"ordering,omitempty"`
-	// Schedule replaces the relay's; nil does not. An empty one is a single attempt.
+	// Schedule overrides the relay's schedule unless it is nil. An empty one means a single attempt.
 	Schedule Delays `json:"schedule,omitempty"`
-	// InFlight bounds the requests on their way at once; 0 is the relay's default.
+	// InFlight limits concurrent requests; 0 is the relay's default.
 	InFlight int `json:"in_flight,omitempty"`
-	// Rate bounds the requests per second; 0 does not.
+	// Rate limits requests per second; 0 is no limit.
 	Rate float64 `json:"rate,omitempty"`
-	// CloudEvents adds the headers of the binary content mode of CloudEvents 1.0.
+	// CloudEvents adds the headers of CloudEvents 1.0 in binary content mode.
 	CloudEvents bool `json:"cloudevents,omitempty"`
-	// Handshake asks the endpoint before the first delivery whether it agrees (CloudEvents HTTP Webhook, section 4).
+	// Handshake requires the endpoint's permission before the first delivery (CloudEvents HTTP Webhook, section 4).
 	Handshake bool `json:"handshake,omitempty"`
 }
 
-// Check reports what cannot be meant.
+// Check returns all invalid options.
 func (o *Options) Check() error {
 	var problems []error
 	switch o.Ordering {
 	case "", OrderingNone, OrderingResource, OrderingStrict:
 	default:
-		problems = append(problems, fmt.Errorf(`ordering %q is none of "none", "resource", "strict"`, o.Ordering))
+		problems = append(problems, fmt.Errorf(`ordering is %q; it must be "none", "resource" or "strict"`, o.Ordering))
 	}
 	if o.InFlight < 0 || o.InFlight > 10_000 {
-		problems = append(problems, errors.New("in_flight must be from 1 to 10000, or 0 for the relay's default"))
+		problems = append(problems, errors.New("in_flight must be between 1 and 10000, or 0 for delivery.in_flight"))
 	}
 	if !(o.Rate >= 0 && o.Rate <= 1e6) {
-		problems = append(problems, errors.New("rate must be from 0 (no limit) to 1000000 requests per second"))
+		problems = append(problems, errors.New("rate must be between 0 (no limit) and 1000000 requests per second"))
 	}
 	for _, d := range o.Schedule {
 		if d < 10*time.Millisecond || d > 30*24*time.Hour {
-			problems = append(problems, errors.New("each delay of the schedule must be from 10ms to 720h"))
+			problems = append(problems, errors.New("each delay in the schedule must be between 10ms and 720h"))
 			break
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// Exclusive reports whether one relay alone may send to the endpoint: it keeps an order or a rate.
+// Exclusive reports whether only one relay at a time may send to the endpoint, because of its ordering or rate.
 func (o *Options) Exclusive() bool {
 	return o.Rate > 0 || o.Ordered()
 }
 
-// Ordered reports whether any order is kept.
+// Ordered reports whether events are delivered in order.
 func (o *Options) Ordered() bool {
 	return o.Ordering == OrderingResource || o.Ordering == OrderingStrict
 }
 
-// JSON is how the options are stored.
+// JSON returns the form in which the options are stored.
 func (o *Options) JSON() string { return mustMarshal(o) }
 
-// ParseOptions reads what JSON has written.
+// ParseOptions parses the result of Options.JSON.
 func ParseOptions(text string) (Options, error) {
 	var o Options
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
-		return o, fmt.Errorf("options of a webhook: %w", err)
+		return o, fmt.Errorf("parse stored webhook options: %w", err)
 	}
 	return o, o.Check()
 }
 
-// Credentials are what an endpoint wants to see besides signatures, and how it is known. They may hold secrets: never
-// log them.
+// Credentials authenticate the relay to the endpoint, besides signatures, and the endpoint to the relay. They contain secrets and
+// must not be logged.
 type Credentials struct {
-	// CA are certificates in PEM that verify the endpoint, instead of the system's.
+	// CA holds PEM certificates that verify the endpoint instead of the system's.
 	CA string `json:"ca,omitempty"`
-	// ClientCert and ClientKey, in PEM, are shown to the endpoint (mTLS).
+	// ClientCert and ClientKey, in PEM, authenticate the relay (mTLS).
 	ClientCert string `json:"client_cert,omitempty"`
 	ClientKey  string `json:"client_key,omitempty"`
-	// Bearer is sent as it is in the Authorization header.
+	// Bearer is a token for the Authorization header.
 	Bearer string `json:"bearer,omitempty"`
-	// OAuth2 fetches bearer tokens; nil does not.
+	// OAuth2 fetches bearer tokens; nil if it is not used.
 	OAuth2 *OAuth2 `json:"oauth2,omitempty"`
 }
 
-// OAuth2 is a client-credentials grant (RFC 6749, section 4.4).
+// OAuth2 configures a client-credentials grant (RFC 6749, section 4.4).
 type OAuth2 struct {
 	TokenURL     string   `json:"token_url"`
 	ClientID     string   `json:"client_id"`
@@ -109,7 +109,7 @@ func (c Credentials) String() string { return redacted }
 // GoString keeps %#v from printing the secrets.
 func (c Credentials) GoString() string { return redacted }
 
-// JSON is how credentials are stored, and sealed where a key is configured; empty if there are none.
+// JSON returns the form in which credentials are stored, encrypted if a key is configured; empty if there are none.
 func (c *Credentials) JSON() string {
 	if *c == (Credentials{}) {
 		return ""
@@ -117,19 +117,19 @@ func (c *Credentials) JSON() string {
 	return mustMarshal(c)
 }
 
-// ParseCredentials reads what JSON has written. The error repeats nothing of the text.
+// ParseCredentials parses the result of Credentials.JSON. The error does not contain the text.
 func ParseCredentials(text string) (Credentials, error) {
 	var c Credentials
 	if text == "" {
 		return c, nil
 	}
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
-		return Credentials{}, errors.New("the credentials of a webhook are stored in a form that this version cannot read")
+		return Credentials{}, errors.New("the stored credentials of a webhook are in a format that this version does not support; upgrade the relay")
 	}
 	return c, nil
 }
 
-// Delays are durations that are stored as text with units.
+// Delays is a list of durations that marshals as text with units.
 type Delays []time.Duration
 
 // MarshalJSON implements json.Marshaler.
@@ -160,7 +160,7 @@ func (d *Delays) UnmarshalJSON(text []byte) error {
 
 func mustMarshal(v any) string {
 	text, err := json.Marshal(v)
-	if err != nil { // structs of texts and numbers always marshal
+	if err != nil { // cannot happen: the structs contain only text and numbers
 		panic(err)
 	}
 	return string(text)

@@ -6,32 +6,32 @@ import (
 	"time"
 )
 
-// Class says how an attempt ended. The set is closed: the same words are in logs, metrics, tables and the page.
+// Class is the result of an attempt. Logs, metrics and tables use the same words.
 type Class string
 
-// The classes, and what they say about the attempt.
+// All classes.
 const (
 	ClassDelivered        Class = "delivered"         // 2xx
 	ClassHTTP3xx          Class = "http_3xx"          // redirects are not followed
-	ClassHTTP4xx          Class = "http_4xx"          // those without a class of their own
+	ClassHTTP4xx          Class = "http_4xx"          // other than those below
 	ClassHTTP408          Class = "http_408"          // Request Timeout
 	ClassHTTP410          Class = "http_410"          // Gone: the receiver wants no more events
 	ClassHTTP429          Class = "http_429"          // Too Many Requests
 	ClassHTTP5xx          Class = "http_5xx"          //
-	ClassHTTPOther        Class = "http_other"        // 101, or a status that HTTP does not have
-	ClassTimeout          Class = "timeout"           // no connection, or no answer, in time
-	ClassDNSError         Class = "dns_error"         // the name did not resolve
-	ClassConnectRefused   Class = "connect_refused"   // nothing listens there
+	ClassHTTPOther        Class = "http_other"        // 101, or not a status of HTTP
+	ClassTimeout          Class = "timeout"           // no connection or no response in time
+	ClassDNSError         Class = "dns_error"         // the name cannot be resolved
+	ClassConnectRefused   Class = "connect_refused"   // nothing listens on the port
 	ClassConnectError     Class = "connect_error"     // unreachable, or reset while connecting
-	ClassTLSError         Class = "tls_error"         // no handshake, or a certificate that does not verify
-	ClassSSRFBlocked      Class = "ssrf_blocked"      // the address is internal and not allowed
-	ClassInvalidEndpoint  Class = "invalid_endpoint"  // the URL, a header or the secret cannot be used
-	ClassTransportError   Class = "transport_error"   // the connection broke, or the answer was no HTTP
-	ClassTokenError       Class = "token_error"       // the token server gave no token
-	ClassPayloadTooLarge  Class = "payload_too_large" // the body is larger than the relay sends
-	ClassHandshakeRefused Class = "handshake_refused" // the endpoint did not agree to deliveries
-	ClassWrongTenant      Class = "wrong_tenant"      // the event is of a tenant that the webhook does not belong to: not sent
-	ClassCanceled         Class = "canceled"          // the relay itself stopped; says nothing about the endpoint
+	ClassTLSError         Class = "tls_error"         // the TLS handshake or the verification of the certificate failed
+	ClassSSRFBlocked      Class = "ssrf_blocked"      // the address is internal and not in AllowNetworks
+	ClassInvalidEndpoint  Class = "invalid_endpoint"  // the URL, a header, a secret or the credentials are invalid
+	ClassTransportError   Class = "transport_error"   // the connection failed, or the response is not HTTP
+	ClassTokenError       Class = "token_error"       // the token server did not return a token
+	ClassPayloadTooLarge  Class = "payload_too_large" // the body is missing or exceeds MaxPayload
+	ClassHandshakeRefused Class = "handshake_refused" // the endpoint did not grant permission
+	ClassWrongTenant      Class = "wrong_tenant"      // not sent, because the event belongs to another tenant
+	ClassCanceled         Class = "canceled"          // the relay stopped during the attempt
 )
 
 var classes = []Class{
@@ -43,15 +43,15 @@ var classes = []Class{
 // Classes returns every Class.
 func Classes() []Class { return slices.Clone(classes) }
 
-// Verdict is what follows from a Class.
+// Verdict is the consequence of a Class.
 type Verdict uint8
 
 const (
-	// Delivered needs nothing more.
+	// Delivered means that nothing remains to be done.
 	Delivered Verdict = iota + 1
-	// Retry may succeed later, without anybody changing the endpoint's configuration.
+	// Retry means that another attempt may succeed without a change of configuration.
 	Retry
-	// Permanent will fail again until the endpoint or the relay's configuration changes.
+	// Permanent means that every attempt fails until the configuration of the endpoint or the relay changes.
 	Permanent
 )
 
@@ -67,9 +67,8 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
-// Verdict returns what to do next. Every HTTP failure but 410 is retried, 3xx and 4xx included, as Standard Webhooks asks:
-// a receiver that answers 404 or 401 during a botched deployment loses nothing. A canceled attempt is no attempt: it is
-// made again, and not counted.
+// Verdict returns what to do next. Every HTTP failure except 410 is retried, including 3xx and 4xx, as Standard Webhooks requires: a
+// receiver that responds with 404 or 401 during a failed deployment loses nothing. A canceled attempt does not count and is repeated.
 func (c Class) Verdict() Verdict {
 	switch c {
 	case ClassDelivered:
@@ -81,8 +80,8 @@ func (c Class) Verdict() Verdict {
 	}
 }
 
-// ReachedOut reports whether the attempt got as far as contacting the endpoint, or what the endpoint cannot be reached without:
-// its name server, proxy or token server. Only such an attempt says anything about the endpoint's health.
+// ReachedOut reports whether the attempt tried to contact the endpoint or what it depends on: DNS, proxy or token server. Only such
+// an attempt counts for the endpoint's health.
 func (c Class) ReachedOut() bool {
 	switch c {
 	case ClassPayloadTooLarge, ClassInvalidEndpoint, ClassSSRFBlocked, ClassWrongTenant, ClassCanceled:
@@ -95,28 +94,28 @@ func (c Class) ReachedOut() bool {
 // Outcome is the result of one attempt.
 type Outcome struct {
 	Class Class
-	// Status is the HTTP status, 0 where there was no answer.
+	// Status is the HTTP status; 0 without a response.
 	Status   int
 	Duration time.Duration
-	// Phases are what Duration consists of, as far as it was spent on the endpoint itself.
+	// Phases is the part of Duration that was spent on the endpoint, without that of the token server.
 	Phases Phases
-	// RetryAfter is how long the receiver asked to be left alone, at most MaxRetryAfter; 0 if it did not ask.
+	// RetryAfter is the delay that the receiver requested, at most MaxRetryAfter; 0 if none.
 	RetryAfter time.Duration
-	// AllowedRate is how many requests a minute the endpoint allowed in a handshake; 0 if it named no limit.
+	// AllowedRate is the number of requests per minute that the endpoint allowed in a handshake; 0 if it set no limit.
 	AllowedRate int
-	// Snippet is the beginning of a bad answer's body, at most MaxSnippetBytes of valid UTF-8 without NUL. It is the receiver's
-	// text: show it to nobody but the relay's administrators.
+	// Snippet is the start of the body of a response other than 2xx: at most MaxSnippetBytes of valid UTF-8 without NUL. Only the
+	// relay's administrators may see it, because it is the receiver's text.
 	Snippet []byte
-	// Err is nil only for ClassDelivered. It contains no part of a URL but its host, no header and no text of the receiver.
+	// Err is nil only for ClassDelivered. It contains no part of a URL except the host, no header and no text of the receiver.
 	Err error
 }
 
-// Invalid is the Outcome for an endpoint that Sender.Target refused.
+// Invalid is the Outcome for an endpoint for which Sender.Target returned err.
 func Invalid(err error) Outcome { return Outcome{Class: ClassInvalidEndpoint, Err: err} }
 
 // WrongTenant is the Outcome for an event that must not reach the webhook.
 func WrongTenant() Outcome {
-	return Outcome{Class: ClassWrongTenant, Err: errors.New("the event is of another tenant than the webhook")}
+	return Outcome{Class: ClassWrongTenant, Err: errors.New("the event belongs to another tenant than the webhook")}
 }
 
 func classOf(status int) Class {

@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// Probe connects as an attempt would, through the guard and with the TLS handshake, and sends nothing. With an egress proxy, a URL
-// without TLS is tried as far as the proxy only. The error contains no part of the URL but its host.
+// Probe connects like an attempt, including the guard and the TLS handshake, but sends nothing. With a proxy and a URL without TLS,
+// it connects to the proxy only. The error contains no part of the URL except the host.
 func (s *Sender) Probe(parent context.Context, t *Target) error {
 	ctx, cancel := context.WithTimeout(parent, s.timeout)
 	defer cancel()
@@ -17,7 +17,7 @@ func (s *Sender) Probe(parent context.Context, t *Target) error {
 	}
 	conn, err := dial(ctx, "tcp", net.JoinHostPort(t.url.Hostname(), cmp.Or(t.url.Port(), port)))
 	if err != nil {
-		return failure(parent, ctx, s.timeout, err).Err
+		return failureOutcome(parent, ctx, s.timeout, err).Err
 	}
 	return conn.Close()
 }

@@ -16,23 +16,22 @@ import (
 	"time"
 )
 
-// proxy is the way out for all requests. The guard is not asked for its address, which somebody configured and which tends to be
-// internal; nor can it see those of the receivers, which the proxy resolves. Keeping the proxy from internal addresses is the
-// business of the proxy.
+// proxy is the HTTP proxy for all requests. The guard does not check its address, which is configured and usually internal, and
+// cannot check those of the receivers, which the proxy resolves. The proxy itself must block internal addresses.
 type proxy struct {
 	url           *url.URL
 	address       string // host:port
-	authorization string // of the Proxy-Authorization header, or empty
+	authorization string // value of the Proxy-Authorization header; may be empty
 	dialer        net.Dialer
 }
 
-// CheckProxy reports why a URL cannot be SenderConfig.Proxy, without repeating it: it may hold a password.
+// CheckProxy returns why rawURL cannot be SenderConfig.Proxy. The error does not contain the URL, which may hold a password.
 func CheckProxy(rawURL string) error {
 	_, err := newProxy(rawURL, &net.Dialer{})
 	return err
 }
 
-// newProxy returns nil for an empty URL.
+// newProxy returns nil for an empty URL. Like provides the timeout and resolver.
 func newProxy(rawURL string, like *net.Dialer) (*proxy, error) {
 	if rawURL == "" {
 		return nil, nil
@@ -40,11 +39,11 @@ func newProxy(rawURL string, like *net.Dialer) (*proxy, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "" || strings.Trim(u.Path, "/") != "" ||
 		strings.ContainsAny(rawURL, "?#") {
-		return nil, errors.New(`the proxy must be written as "http://host:port" or "http://user:password@host:port", with special characters percent-encoded`)
+		return nil, errors.New(`must be "http://host:port" or "http://user:password@host:port", with special characters percent-encoded`)
 	}
 	port := cmp.Or(u.Port(), "80")
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || strings.HasSuffix(u.Host, ":") {
-		return nil, errors.New("the proxy's port must be a number from 1 to 65535")
+		return nil, errors.New("must have a port between 1 and 65535")
 	}
 	p := &proxy{
 		url:     &url.URL{Scheme: u.Scheme, User: u.User, Host: u.Host},
@@ -58,17 +57,17 @@ func newProxy(rawURL string, like *net.Dialer) (*proxy, error) {
 	return p, nil
 }
 
-// proxyError marks what went wrong between the relay and its proxy.
+// proxyError is an error between the relay and its proxy.
 type proxyError struct{ cause error }
 
-func (e *proxyError) Error() string { return "egress proxy: " + e.cause.Error() }
+func (e *proxyError) Error() string { return "proxy: " + e.cause.Error() }
 func (e *proxyError) Unwrap() error { return e.cause }
 
-// tunnelError is the proxy's refusal of a tunnel. Its reason phrase is not repeated: it may quote what was asked.
+// tunnelError reports that the proxy refused a tunnel. It omits the reason phrase, which may quote the request.
 type tunnelError struct{ status int }
 
 func (e *tunnelError) Error() string {
-	return fmt.Sprintf("CONNECT was answered with status %d", e.status)
+	return fmt.Sprintf("CONNECT failed with status %d", e.status)
 }
 
 func (p *proxy) dial(ctx context.Context) (net.Conn, error) {
@@ -79,8 +78,8 @@ func (p *proxy) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// tunnel asks the proxy to connect conn on to addr (RFC 9110, section 9.3.6). Transport can do that itself, but then makes one
-// kind of error of a proxy that refuses and of a receiver whose certificate does not verify.
+// tunnel asks the proxy to connect conn to addr (RFC 9110, section 9.3.6). Transport can do this too, but its errors do not
+// distinguish a proxy that refuses from a receiver whose certificate cannot be verified.
 func (p *proxy) tunnel(ctx context.Context, conn net.Conn, addr string) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -91,16 +90,16 @@ func (p *proxy) tunnel(ctx context.Context, conn net.Conn, addr string) error {
 	if err := req.Write(conn); err != nil {
 		return &proxyError{err}
 	}
-	answer := bufio.NewReader(io.LimitReader(conn, maxResponseHeaderBytes))
-	res, err := http.ReadResponse(answer, req) //nolint:bodyclose // The answer to CONNECT has none: what follows is the tunnel.
+	response := bufio.NewReader(io.LimitReader(conn, maxResponseHeaderBytes))
+	res, err := http.ReadResponse(response, req) //nolint:bodyclose // a response to CONNECT has no body; the tunnel follows
 	if err != nil {
 		return &proxyError{err}
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return &proxyError{&tunnelError{res.StatusCode}}
 	}
-	if answer.Buffered() > 0 {
-		return &proxyError{errors.New("it says something before it is asked")}
+	if response.Buffered() > 0 {
+		return &proxyError{errors.New("it sent data before the request")}
 	}
 	return nil
 }

@@ -153,16 +153,16 @@ func TestSend_ProxyFailures(t *testing.T) {
 		class  Class
 		text   string
 	}{
-		{"not there", "https://receiver.example", through("http://" + closedPort(t)), ClassConnectRefused, "egress proxy: connect to 127.0.0.1:"},
-		{"not there, without TLS", "http://receiver.example", through("http://" + closedPort(t)), ClassConnectRefused, "egress proxy: connect to 127.0.0.1:"},
-		{"unknown", "https://receiver.example", both(through("http://proxy.invalid:3128"), answering(t, dnsNoName)), ClassDNSError, "egress proxy: look up proxy.invalid"},
-		{"refuses", "https://receiver.example", through(refusing.url), ClassConnectError, "egress proxy: CONNECT was answered with status 403"},
+		{"not there", "https://receiver.example", through("http://" + closedPort(t)), ClassConnectRefused, "proxy: connect to 127.0.0.1:"},
+		{"not there, without TLS", "http://receiver.example", through("http://" + closedPort(t)), ClassConnectRefused, "proxy: connect to 127.0.0.1:"},
+		{"unknown", "https://receiver.example", both(through("http://proxy.invalid:3128"), answering(t, dnsNoName)), ClassDNSError, "proxy: look up proxy.invalid"},
+		{"refuses", "https://receiver.example", through(refusing.url), ClassConnectError, "proxy: CONNECT failed with status 403"},
 		{"cannot connect", "https://receiver.example", through(newEgress(t, closedPort(t)).url), ClassConnectError, "status 502"},
-		{"hangs", "https://receiver.example", both(short, through("http://"+silentTCP(t))), ClassTimeout, "no answer"},
-		{"hangs up", "https://receiver.example", through(serveRaw(t, func(net.Conn, http.Header) {})), ClassTransportError, "egress proxy: the connection was closed"},
-		{"no proxy", "https://receiver.example", through(serveRaw(t, says("SSH-2.0-x\r\n\r\n"))), ClassTransportError, "egress proxy: the answer was not valid HTTP"},
-		{"endless headers", "https://receiver.example", through(serveRaw(t, endless)), ClassTransportError, "egress proxy: "},
-		{"speaks first", "https://receiver.example", through(serveRaw(t, says("HTTP/1.1 200 OK\r\n\r\nhello"))), ClassTransportError, "egress proxy: "},
+		{"hangs", "https://receiver.example", both(short, through("http://"+silentTCP(t))), ClassTimeout, "no response"},
+		{"hangs up", "https://receiver.example", through(serveRaw(t, func(net.Conn, http.Header) {})), ClassTransportError, "proxy: the connection was closed"},
+		{"no proxy", "https://receiver.example", through(serveRaw(t, says("SSH-2.0-x\r\n\r\n"))), ClassTransportError, "proxy: the response is not valid HTTP"},
+		{"endless headers", "https://receiver.example", through(serveRaw(t, endless)), ClassTransportError, "proxy: "},
+		{"speaks first", "https://receiver.example", through(serveRaw(t, says("HTTP/1.1 200 OK\r\n\r\nhello"))), ClassTransportError, "proxy: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// receiverClock is what a receiver's clock is known to say: the Date of its last answer (RFC 9110, section 6.6.1).
+// receiverClock is an estimate of a receiver's clock: the Date of its last response (RFC 9110, section 6.6.1).
 //
-// Receivers refuse signatures whose timestamp is some minutes off. This machine's clock and that of the outbox's server may
-// disagree by more, after one of them was set or resumed, and nothing here says which one is right. The receiver is asked
-// implicitly: of the two, the one that is closer to its own clock signs. It chooses between them and can name no third time.
+// Receivers reject signatures whose timestamp is off by some minutes. This machine's clock and the outbox server's may differ by
+// more, for example after a suspended machine resumes, and the relay cannot know which is right. It therefore signs with the one
+// that is closer to the receiver's clock. The receiver can only choose between the two, not set any other time.
 type receiverClock struct {
 	mu   sync.Mutex
 	date time.Time
-	at   time.Time // when it came, with its monotonic reading
+	at   time.Time // when date arrived, with a monotonic reading
 }
 
-// note reads the Date of an answer.
-func (c *receiverClock) note(header http.Header) {
+// record stores the Date of a response.
+func (c *receiverClock) record(header http.Header) {
 	date, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
 		return
@@ -28,15 +28,15 @@ func (c *receiverClock) note(header http.Header) {
 	c.date, c.at = date, time.Now()
 }
 
-// clocksAgree is by how much two clocks may differ without a receiver minding: a fifth of the tolerance that is customary.
-const clocksAgree = time.Minute
+// maxClockDifference is the difference that every receiver accepts: a fifth of the usual tolerance of 5 minutes.
+const maxClockDifference = time.Minute
 
-// choose returns the time to sign with: that of the outbox's server, unless the receiver's clock is closer to this machine's.
-func (c *receiverClock) choose(local, server time.Time) time.Time {
+// signingTime returns the outbox server's time, or this machine's if that is closer to the receiver's clock.
+func (c *receiverClock) signingTime(local, server time.Time) time.Time {
 	if server.IsZero() {
 		return local
 	}
-	if server.Sub(local.Round(0)).Abs() < clocksAgree {
+	if server.Sub(local.Round(0)).Abs() < maxClockDifference {
 		return server
 	}
 	c.mu.Lock()

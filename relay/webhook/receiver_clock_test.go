@@ -27,10 +27,10 @@ func TestReceiverClock_ChoosesTheTimeThatTheReceiverAccepts(t *testing.T) {
 	} {
 		var clock receiverClock
 		if !c.unknown {
-			clock.note(http.Header{"Date": {now.Add(c.receiver).UTC().Format(http.TimeFormat)}})
+			clock.record(http.Header{"Date": {now.Add(c.receiver).UTC().Format(http.TimeFormat)}})
 		}
-		clock.note(http.Header{"Date": {"yesterday"}}) // changes nothing
-		if got := clock.choose(now, now.Add(c.server).Round(0)); got.Sub(now.Round(0)).Round(time.Second) != c.want {
+		clock.record(http.Header{"Date": {"yesterday"}}) // changes nothing
+		if got := clock.signingTime(now, now.Add(c.server).Round(0)); got.Sub(now.Round(0)).Round(time.Second) != c.want {
 			t.Errorf("%s: signed %s from this machine's time, want %s", name, got.Sub(now), c.want)
 		}
 	}
@@ -43,7 +43,7 @@ func TestReceiverClock_ChoosesTheTimeThatTheReceiverAccepts(t *testing.T) {
 		t.Error("another host has the clock of the former one")
 	}
 	var clock receiverClock
-	if got := clock.choose(now, time.Time{}); !got.Equal(now) {
+	if got := clock.signingTime(now, time.Time{}); !got.Equal(now) {
 		t.Errorf("without a server's time: %s", got)
 	}
 }

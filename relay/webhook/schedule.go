@@ -2,17 +2,16 @@ package webhook
 
 import "time"
 
-// Schedule says when a failed delivery is tried again.
+// Schedule determines when failed deliveries are retried.
 type Schedule struct {
-	// Delays follow the first, second, … failed attempt. A delivery that has failed once more than there are delays is
-	// dead.
+	// Delays follow the first, second, … failed attempt. A delivery whose attempt after the last delay fails is dead.
 	Delays []time.Duration
-	// Jitter spreads each delay evenly by up to this fraction of it, in both directions, so that what failed together
-	// does not come back together. From 0 to 1.
+	// Jitter, between 0 and 1, varies each delay randomly by up to this fraction in both directions, so that deliveries that failed
+	// together are not retried together.
 	Jitter float64
 }
 
-// DefaultSchedule is that of the Standard Webhooks specification: ten attempts within about 76 hours.
+// DefaultSchedule is the schedule of the Standard Webhooks specification: ten attempts within about 76 hours.
 func DefaultSchedule() Schedule {
 	return Schedule{
 		Delays: []time.Duration{
@@ -23,11 +22,11 @@ func DefaultSchedule() Schedule {
 	}
 }
 
-// Attempts is how often a delivery is tried in all.
+// Attempts is the maximum number of attempts.
 func (s Schedule) Attempts() int { return len(s.Delays) + 1 }
 
-// Next returns how long to wait after the given failed attempt, counted from 1; false if it was the last. Random is a
-// number from [0, 1), as rand.Float64 gives it.
+// Next returns the delay after the given failed attempt, counted from 1, and false if it was the last one. Random is in [0, 1), as
+// rand.Float64 returns it.
 func (s Schedule) Next(attempt int, random float64) (time.Duration, bool) {
 	if attempt < 1 || attempt > len(s.Delays) {
 		return 0, false

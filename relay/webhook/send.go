@@ -14,27 +14,27 @@ import (
 )
 
 const (
-	// MaxSnippetBytes bounds Outcome.Snippet.
+	// MaxSnippetBytes limits Outcome.Snippet.
 	MaxSnippetBytes = 512
-	// MaxRetryAfter bounds Outcome.RetryAfter: a receiver that asks for years has made a mistake.
+	// MaxRetryAfter limits Outcome.RetryAfter, in case a receiver mistakenly requests years.
 	MaxRetryAfter = 24 * time.Hour
 
-	// A connection is used again if its answer ends within this many bytes and this time; else it is closed.
+	// A connection is reused if the body of the response ends within these limits, and closed otherwise.
 	drainBytes = 4 << 10
 	drainTime  = time.Second
 
-	// variableHeaders is how many headers differ from delivery to delivery.
+	// variableHeaders is the number of headers that differ between deliveries, without those of CloudEvents.
 	variableHeaders = 11
 )
 
-// MaxPayload is the size of the largest body that is sent, in bytes; 0 is any.
+// MaxPayload is the size of the largest body to send, in bytes; 0 is no limit.
 func (s *Sender) MaxPayload() int64 { return s.maxPayload }
 
-// Send makes one attempt. It returns within the Sender's timeout, or soon after ctx ends. The first answer counts as soon
-// as its headers are there: nothing that happens to its body changes the Class.
+// Send makes one attempt. It returns within the Sender's timeout, or soon after ctx ends. The headers of the response determine the
+// Class; an error while reading the body does not change it.
 func (s *Sender) Send(ctx context.Context, t *Target, m *Message) Outcome {
 	start := time.Now()
-	o := s.send(ctx, t, m, t.clock.choose(start, m.Time))
+	o := s.send(ctx, t, m, t.clock.signingTime(start, m.Time))
 	o.Duration = time.Since(start)
 	return o
 }
@@ -44,28 +44,28 @@ func (s *Sender) send(ctx context.Context, t *Target, m *Message, now time.Time)
 	if length == 0 {
 		return Outcome{
 			Class: ClassPayloadTooLarge,
-			Err:   errors.New("the event has no body: it would be larger than outbox.max_body allows"),
+			Err:   errors.New("the event has no body, because it would exceed outbox.max_body; raise that for future events"),
 		}
 	}
 	if s.maxPayload > 0 && length > s.maxPayload {
 		return Outcome{
 			Class: ClassPayloadTooLarge,
-			Err:   fmt.Errorf("the body has %d bytes; delivery.max_payload allows %d", length, s.maxPayload),
+			Err:   fmt.Errorf("the body has %d bytes and exceeds delivery.max_payload (%d); raise that to deliver it", length, s.maxPayload),
 		}
 	}
 	return s.exchange(ctx, t, classify, func(ctx context.Context) *http.Request { return t.request(ctx, m, now) })
 }
 
-// classify judges the answer to a delivery by its status alone.
+// classify returns the Outcome of a delivery by its status.
 func classify(res *http.Response) Outcome {
 	o := Outcome{Class: classOf(res.StatusCode), Status: res.StatusCode}
 	if o.Class != ClassDelivered {
-		o.Err = fmt.Errorf("the receiver answered with status %d", res.StatusCode)
+		o.Err = fmt.Errorf("the receiver responded with status %d", res.StatusCode)
 	}
 	return o
 }
 
-// exchange makes one request and judges its answer.
+// exchange sends one request; judge returns the Outcome for its response.
 func (s *Sender) exchange(
 	parent context.Context, t *Target, judge func(*http.Response) Outcome, request func(context.Context) *http.Request,
 ) Outcome {
@@ -78,16 +78,16 @@ func (s *Sender) exchange(
 			return tokenFailure(parent, ctx, s.timeout, err)
 		}
 	}
-	traced, timing := measure(ctx)
+	traced, timing := traceRequest(ctx)
 	req := request(traced)
 	if token != "" {
 		req.Header[headerAuthorization] = []string{"Bearer " + token}
 	}
-	// The transport itself, without http.Client: no redirects, no cookies, no errors that contain the URL.
+	// Unlike http.Client, the transport follows no redirects, keeps no cookies and returns no errors that contain the URL.
 	res, err := t.transport.RoundTrip(req)
 	phases := timing.phases()
 	if err != nil {
-		o := failure(parent, ctx, s.timeout, err)
+		o := failureOutcome(parent, ctx, s.timeout, err)
 		o.Phases = phases
 		return o
 	}
@@ -95,31 +95,32 @@ func (s *Sender) exchange(
 	if token != "" && res.StatusCode == http.StatusUnauthorized {
 		t.tokens.refuse(token)
 	}
-	t.clock.note(res.Header)
+	t.clock.record(res.Header)
 	o := judge(res)
 	o.Phases = phases
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		return o // its body is the connection
+		return o // the body is the connection
 	}
 	if res.ContentLength != 0 {
-		// A deadline of its own: the verdict is known, and a body that drips in would hold the place of another delivery.
+		// The class is known; a slow body must not delay other deliveries.
 		defer time.AfterFunc(drainTime, cancel).Stop()
 	}
 	if o.Class == ClassDelivered {
 		if res.ContentLength <= drainBytes {
-			// One byte more than allowed: only reading the end of the body frees the connection. An error costs just that.
+			// Read one byte beyond the limit: the connection is only reused once EOF has been read. Ignore errors, which only cost
+			// the connection.
 			_, _ = io.CopyN(io.Discard, res.Body, drainBytes+1)
 		}
 		return o
 	}
-	// As much as came in time is worth showing.
+	// On an error, keep what has arrived.
 	body, _ := io.ReadAll(io.LimitReader(res.Body, drainBytes+1))
 	o.Snippet = snippet(body)
 	o.RetryAfter = retryAfter(res.Header, time.Now())
 	return o
 }
 
-// request builds the request as bytes of t and m alone, but for the timestamp.
+// request builds the request. It depends only on t, m and the timestamp.
 func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.Request {
 	variable := variableHeaders
 	if t.source != "" {
@@ -127,7 +128,7 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 	}
 	header := make(http.Header, len(t.header)+variable)
 	maps.Copy(header, t.header)
-	// One array holds the values of all the headers below.
+	// One allocation for the values of all headers below.
 	values := make([]string, 0, variable)
 	set := func(name, value string) {
 		values = append(values, value)
@@ -148,10 +149,10 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 	if t.signatures.ferriskey != nil {
 		set(headerFKSignature, t.signatures.ferriskeySignature(timestamp, m.Body))
 	}
-	if headerSafe(m.Event) {
+	if isSafeHeaderValue(m.Event) {
 		set(headerEvent, m.Event)
 	}
-	if headerSafe(m.Tenant) {
+	if isSafeHeaderValue(m.Tenant) {
 		set(headerTenant, m.Tenant)
 	}
 	if m.Reconciled {
@@ -181,24 +182,24 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 	return req.WithContext(ctx)
 }
 
-// snippet makes text of the first bytes of a body, fit for a text column.
+// snippet converts the start of a body to valid UTF-8 for a text column.
 func snippet(body []byte) []byte {
 	text := strings.ReplaceAll(strings.ToValidUTF8(string(body), "\uFFFD"), "\x00", "\uFFFD")
 	if len(text) > MaxSnippetBytes {
-		// The second pass leaves out a character that the cut has halved.
+		// Drop a character that was cut in half.
 		text = strings.ToValidUTF8(text[:MaxSnippetBytes], "")
 	}
 	return []byte(text)
 }
 
-// retryAfter reads the Retry-After header (RFC 9110, section 10.2.3), seconds or a date; 0 if it is neither or past. A date is one
-// of the receiver's clock, so it is compared with what that clock said when it answered.
+// retryAfter parses the Retry-After header (RFC 9110, section 10.2.3), which is seconds or a date; 0 if it is neither or in the past.
+// A date is compared with the response's own Date, if any, because it is by the receiver's clock.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if value != "" && strings.Trim(value, "0123456789") == "" {
 		seconds, err := strconv.ParseUint(value, 10, 64)
 		if err != nil || seconds > uint64(MaxRetryAfter/time.Second) {
-			return MaxRetryAfter // too many digits for a number are still a wish
+			return MaxRetryAfter // an overflow is still a request to wait
 		}
 		return time.Duration(seconds) * time.Second
 	}

@@ -13,33 +13,32 @@ import (
 	"time"
 )
 
-// SenderConfig configures a Sender. Its zero value is usable.
+// SenderConfig configures a Sender. The zero value is valid.
 type SenderConfig struct {
-	// Timeout bounds a whole attempt: name, connection, request and answer. 0 means 15 s.
+	// Timeout limits a whole attempt: DNS, connection, request and response headers. 0 means 15 s.
 	Timeout time.Duration
-	// ConnectTimeout bounds resolving and connecting within it. 0 means 3 s.
+	// ConnectTimeout limits DNS and the TCP connection within Timeout. 0 means 3 s.
 	ConnectTimeout time.Duration
-	// MaxIdlePerHost is how many idle connections to one host are kept. It should be at least the number of requests in
-	// flight to it: with Go's default of 2 a TLS delivery costs ten times the CPU. Less than 256 means 256.
+	// MaxIdlePerHost is the number of idle connections kept per host. It should be at least the number of concurrent requests to
+	// the host: with Go's default of 2, a TLS delivery costs ten times the CPU. Values under 256 mean 256.
 	MaxIdlePerHost int
-	// MaxPayload is the largest body that is sent, in bytes; 0 is any.
+	// MaxPayload is the size of the largest body to send, in bytes; 0 is no limit.
 	MaxPayload int64
-	// AllowNetworks are the internal networks that may be reached.
+	// AllowNetworks lists the internal networks that requests may reach.
 	AllowNetworks []netip.Prefix
-	// AllowHTTP allows URLs without TLS.
+	// AllowHTTP permits URLs without TLS.
 	AllowHTTP bool
-	// Proxy is the egress proxy that all requests go through, as "http://user:password@host:port"; empty for none. See
-	// CheckProxy.
+	// Proxy is the HTTP proxy for all requests, such as "http://user:password@host:port"; empty for none. See CheckProxy.
 	Proxy string
-	// Origin is the name that the relay asks permission under. Empty means the host's name.
+	// Origin is the name of the relay in handshakes. Empty means the host's name.
 	Origin string
-	// CloudEventsSource begins the source of CloudEvents. Empty means "iam-relay".
+	// CloudEventsSource is the start of the CloudEvents source. Empty means "iam-relay".
 	CloudEventsSource string
-	// Version goes into the User-Agent, as iam-relay/VERSION. Empty means "dev".
+	// Version is part of the User-Agent iam-relay/VERSION. Empty means "dev".
 	Version string
-	// RootCAs verify receivers; nil means the system's.
+	// RootCAs verifies receivers; nil means the system's.
 	RootCAs *x509.CertPool
-	// Resolver resolves their names; nil means net.DefaultResolver.
+	// Resolver resolves names; nil means net.DefaultResolver.
 	Resolver *net.Resolver
 }
 
@@ -48,8 +47,8 @@ const (
 	idleConnTimeout        = 90 * time.Second
 )
 
-// Sender sends messages over shared pools of connections, one for all endpoints without TLS credentials of their own and one for
-// each set of such credentials. It is safe for concurrent use.
+// Sender sends messages. It has one connection pool for all endpoints without TLS credentials, and one for each distinct set of TLS
+// credentials. It is safe for concurrent use.
 type Sender struct {
 	timeout    time.Duration
 	maxPayload int64
@@ -60,14 +59,13 @@ type Sender struct {
 	guard      *guard
 	rootCAs    *x509.CertPool
 	transport  *http.Transport // for endpoints without TLS credentials
-	transports shared[http.Transport]
-	tokens     shared[tokens]
+	transports pool[http.Transport]
+	tokens     pool[tokens]
 
 	newTransport func(*tls.Config) *http.Transport
 }
 
-// NewSender returns a Sender. It is an error if an allowed network is none, or is everything, or if the proxy, the origin or the
-// source cannot be used.
+// NewSender returns a Sender, or an error if an allowed network, the proxy, the origin or the CloudEvents source is invalid.
 func NewSender(cfg SenderConfig) (*Sender, error) {
 	g, err := newGuard(cfg.AllowNetworks)
 	if err != nil {
@@ -83,14 +81,14 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 		guard:      g,
 		rootCAs:    cfg.RootCAs,
 	}
-	if !headerSafe(s.userAgent) {
+	if !isSafeHeaderValue(s.userAgent) {
 		return nil, fmt.Errorf("version %q cannot be sent in a header", cfg.Version)
 	}
 	if err := CheckOrigin(s.origin); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("origin: %w", err)
 	}
 	if err := CheckCloudEventsSource(s.source); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("CloudEvents source: %w", err)
 	}
 	c := &connector{
 		direct: &net.Dialer{
@@ -101,7 +99,7 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 		timeout: s.timeout,
 	}
 	if c.proxy, err = newProxy(cfg.Proxy, c.direct); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	s.newTransport = func(tlsConfig *tls.Config) *http.Transport {
 		return newTransport(c, tlsConfig, max(cfg.MaxIdlePerHost, 256))
@@ -110,7 +108,7 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 	return s, nil
 }
 
-// Close closes idle connections; those in use are closed as their attempts end.
+// Close closes idle connections. Those in use are closed when their attempts end.
 func (s *Sender) Close() {
 	s.transport.CloseIdleConnections()
 	s.transports.each((*http.Transport).CloseIdleConnections)
@@ -124,12 +122,12 @@ func hostName() string {
 	return name
 }
 
-// newTransport returns a pool of connections that c makes.
+// newTransport returns a pool of connections that c opens.
 func newTransport(c *connector, tlsConfig *tls.Config, idlePerHost int) *http.Transport {
 	tlsConfig.MinVersion = tls.VersionTLS12
 	tlsConfig.NextProtos = []string{"h2", "http/1.1"}
 	t := &http.Transport{
-		// Never a proxy of the environment: the guard would see the proxy's address instead of the receiver's.
+		// Ignore HTTP_PROXY: the guard would check the proxy's address instead of the receiver's.
 		Proxy:                  nil,
 		DialContext:            c.dial,
 		DialTLSContext:         c.dialTLS(tlsConfig),
@@ -139,11 +137,11 @@ func newTransport(c *connector, tlsConfig *tls.Config, idlePerHost int) *http.Tr
 		MaxIdleConnsPerHost:    idlePerHost,
 		MaxResponseHeaderBytes: maxResponseHeaderBytes,
 		IdleConnTimeout:        idleConnTimeout,
-		// All requests to a host share one HTTP/2 connection. Should its peer vanish, only a ping can tell.
+		// All requests to a host share one HTTP/2 connection, and only pings detect that its peer has vanished.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: c.timeout, PingTimeout: 5 * time.Second},
 	}
 	if c.proxy != nil {
-		// Requests without TLS are handed to the proxy whole; for the others dialTLS asks it for a tunnel.
+		// Requests without TLS are sent to the proxy as they are; for the others dialTLS opens a tunnel.
 		t.Proxy = func(req *http.Request) (*url.URL, error) {
 			if req.URL.Scheme == "http" {
 				return c.proxy.url, nil

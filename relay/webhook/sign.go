@@ -11,19 +11,19 @@ import (
 	"sync"
 )
 
-// The versions of signatures that Standard Webhooks knows.
+// The signature versions of Standard Webhooks.
 const (
 	schemeHMAC    = "v1"
 	schemeEd25519 = "v1a"
 )
 
-// signer makes the signatures of one secret.
+// signer signs with one secret.
 type signer interface {
-	// appendSignature appends the signature of prefix and body to header, with its version in front.
+	// appendSignature appends the version and the signature of prefix and body to header.
 	appendSignature(header []byte, prefix string, body []byte) []byte
 }
 
-// hmacSigner makes HMAC-SHA256 sums under one key. Keyed states are pooled: setting one up costs as much as a short body.
+// hmacSigner computes HMAC-SHA256 with one key. It pools the hash states, because initializing one costs as much as a short body.
 type hmacSigner struct{ states sync.Pool }
 
 func newHMACSigner(key []byte) *hmacSigner {
@@ -35,7 +35,7 @@ func (s *hmacSigner) sum(prefix string, body []byte) [sha256.Size]byte {
 	h := s.states.Get().(hash.Hash)
 	defer s.states.Put(h)
 	h.Reset()
-	// A hash never fails to write (hash.Hash).
+	// hash.Hash documents that Write never returns an error.
 	_, _ = io.WriteString(h, prefix)
 	_, _ = h.Write(body)
 	var sum [sha256.Size]byte
@@ -48,7 +48,7 @@ func (s *hmacSigner) appendSignature(header []byte, prefix string, body []byte) 
 	return base64.StdEncoding.AppendEncode(append(header, schemeHMAC+","...), sum[:])
 }
 
-// ed25519Signer signs with a private key. Ed25519 reads its message twice, so prefix and body are put together first.
+// ed25519Signer signs with a private key. Ed25519 reads the message twice, so prefix and body are concatenated.
 type ed25519Signer struct{ key ed25519.PrivateKey }
 
 func (s ed25519Signer) appendSignature(header []byte, prefix string, body []byte) []byte {
@@ -56,7 +56,7 @@ func (s ed25519Signer) appendSignature(header []byte, prefix string, body []byte
 	return base64.StdEncoding.AppendEncode(append(header, schemeEd25519+","...), ed25519.Sign(s.key, message))
 }
 
-// signatures are what a Target signs with.
+// signatures holds the signers of a Target.
 type signatures struct {
 	standard  []signer
 	ferriskey *hmacSigner // nil without a symmetric secret
@@ -85,8 +85,8 @@ func newSignatures(secrets []Secret) (signatures, error) {
 	return s, nil
 }
 
-// webhookSignature is the webhook-signature header of Standard Webhooks: over id.timestamp.body, once per secret, separated by
-// spaces, "v1," and the base64 of the HMAC or "v1a," and that of the ed25519 signature. Timestamp is in Unix seconds.
+// webhookSignature returns the webhook-signature header of Standard Webhooks. It contains one signature of id.timestamp.body per
+// secret, separated by spaces: "v1," and the HMAC in base64, or "v1a," and the ed25519 signature. Timestamp is in Unix seconds.
 func (s *signatures) webhookSignature(id, timestamp string, body []byte) string {
 	prefix := id + "." + timestamp + "."
 	header := make([]byte, 0, len(s.standard)*48)
@@ -99,8 +99,8 @@ func (s *signatures) webhookSignature(id, timestamp string, body []byte) string 
 	return string(header)
 }
 
-// ferriskeySignature is the x-ferriskey-signature header as FerrisKey 0.7 makes it: lower-case hexadecimal of the HMAC
-// over timestamp.body, keyed with the ASCII bytes of the secret.
+// ferriskeySignature returns the x-ferriskey-signature header of FerrisKey 0.7: the HMAC of timestamp.body in lower-case hexadecimal,
+// keyed with the ASCII bytes of the secret.
 func (s *signatures) ferriskeySignature(timestamp string, body []byte) string {
 	sum := s.ferriskey.sum(timestamp+".", body)
 	return hex.EncodeToString(sum[:])

@@ -169,7 +169,7 @@ func TestSecret_Check(t *testing.T) {
 		"whsk_sesame":        "64 bytes",
 		"whsk_":              "64 bytes",
 		// The public half of another key.
-		Secret(string(vectorPrivate[:48]) + strings.Repeat("A", 43) + "=="): "belong together",
+		Secret(string(vectorPrivate[:48]) + strings.Repeat("A", 43) + "=="): "do not match",
 		"": "shorter",
 	} {
 		err := secret.Check()

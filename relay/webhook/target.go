@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Target is an Endpoint made ready for sending. It is safe for concurrent use and does not follow later changes of the
+// Target is an Endpoint that is prepared for sending. It is safe for concurrent use and not affected by later changes of the
 // Endpoint.
 type Target struct {
 	url        *url.URL
@@ -19,20 +19,20 @@ type Target struct {
 	identity   string
 	transport  *http.Transport
 	tokens     *tokens // nil without OAuth2
-	// source begins the source of CloudEvents; it is empty where the endpoint wants none.
+	// source is the start of the CloudEvents source; empty if the endpoint does not use CloudEvents.
 	source string
-	// origin asks for permission to deliver; it is empty where none is needed.
+	// origin is the name sent in handshakes; empty if the endpoint does not require one.
 	origin string
 	rate   float64
-	// dropped is why headers of the endpoint are left out; nil if all are sent.
+	// dropped is why some of the endpoint's headers are not sent; nil if all are.
 	dropped error
 	clock   *receiverClock
 }
 
-// DroppedHeaders says, a line for each, which headers of a webhook of the IAM are not sent and why; nil if all are.
+// DroppedHeaders returns which headers of an IAM's webhook are not sent and why, one per line; nil if all are sent.
 func (t *Target) DroppedHeaders() error { return t.dropped }
 
-// Target prepares the endpoint. An error says why nothing can be sent to it; the Outcome of a delivery is then
+// Target prepares the endpoint. If nothing can be sent to it, Target returns the reason, and the Outcome of each delivery is
 // Invalid(err).
 func (s *Sender) Target(e *Endpoint) (*Target, error) {
 	t, err := s.target(e)
@@ -42,14 +42,14 @@ func (s *Sender) Target(e *Endpoint) (*Target, error) {
 	return t, nil
 }
 
-// KeepClock keeps what the endpoint's former target has learned of the receiver's clock, if both lead to the same host.
-func (t *Target) KeepClock(former *Target) {
-	if t != nil && former != nil && t.url.Host == former.url.Host {
-		t.clock = former.clock
+// KeepClock takes over the receiver's clock from the endpoint's previous target, if both have the same host.
+func (t *Target) KeepClock(previous *Target) {
+	if t != nil && previous != nil && t.url.Host == previous.url.Host {
+		t.clock = previous.clock
 	}
 }
 
-// Host is the host, with its port, that deliveries go to.
+// Host is the host of the URL, with its port.
 func (t *Target) Host() string { return t.url.Host }
 
 func (s *Sender) target(e *Endpoint) (*Target, error) {
@@ -59,11 +59,11 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 	}
 	headers, dropped := e.Headers, error(nil)
 	if e.Origin == OriginIAM {
-		headers, dropped = usableHeaders(e.Headers)
+		headers, dropped = sendableHeaders(e.Headers)
 	} else if err := CheckHeaders(e.Headers); err != nil {
 		return nil, err
 	}
-	if err := joined(e.checkCredentials(s.allowHTTP, s.guard)); err != nil {
+	if err := joinProblems(e.checkCredentials(s.allowHTTP, s.guard)); err != nil {
 		return nil, err
 	}
 	keys, err := newSignatures(e.Secrets)
@@ -77,7 +77,7 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 	t := &Target{
 		clock:      &receiverClock{},
 		url:        u,
-		header:     s.fixedHeader(e, headers),
+		header:     s.staticHeader(e, headers),
 		signatures: keys,
 		identity:   e.Origin + "\x00" + e.Key,
 		transport:  transport,
@@ -95,13 +95,13 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.tokens = s.tokens.get(o.fingerprint(e.Credentials.profile()), func() *tokens { return newTokens(o, tokenURL, transport) })
+		t.tokens = s.tokens.get(o.fingerprint(e.Credentials.tlsFingerprint()), func() *tokens { return newTokens(o, tokenURL, transport) })
 	}
 	return t, nil
 }
 
-// deliveryID makes a UUID of version 7 (RFC 9562, section 5.7) whose random part is a hash of the event and the endpoint:
-// it is the same on all attempts, before and after a crash, without being stored.
+// deliveryID returns a version 7 UUID (RFC 9562, section 5.7) whose random part is a hash of the event and the endpoint, so that
+// it is the same on all attempts, even after a crash, without being stored.
 func (t *Target) deliveryID(messageID string, occurred time.Time) string {
 	sum := sha256.Sum256([]byte(messageID + "\x00" + t.identity))
 	u := sum[:16]

@@ -7,36 +7,35 @@ import (
 	"time"
 )
 
-// Phases say where the time of an attempt went. One that did not take place is 0, as are the first three on a connection that was
-// kept alive; one that did not end took until the attempt did.
+// Phases breaks down the duration of an attempt. A phase that did not take place is 0, as are DNS, Connect and TLS on a reused
+// connection. An unfinished phase lasts until the end of the attempt.
 type Phases struct {
-	// DNS is the lookup of the name, the egress proxy's where there is one.
+	// DNS is the lookup of the receiver's name, or of the proxy's.
 	DNS time.Duration
-	// Connect is the TCP connection, all addresses that were tried included. What an egress proxy takes to connect further is in
-	// none of the phases.
+	// Connect is the TCP connection, over all addresses tried. The time a proxy takes to connect to the receiver is in no phase.
 	Connect time.Duration
-	// TLS is the handshake.
+	// TLS is the TLS handshake.
 	TLS time.Duration
-	// FirstByte is from having a connection, over sending the request, to the first byte of the answer.
+	// FirstByte is the time from obtaining a connection to the first byte of the response.
 	FirstByte time.Duration
 }
 
-// timing collects the phases of one attempt. Connecting may go on after the attempt has ended, so all of it is guarded.
+// timing collects the phases of one attempt. Transport may continue to connect after the attempt, hence the mutex.
 type timing struct {
-	mu                        sync.Mutex
-	dns, connect, tls, answer span
-	reused                    bool
+	mu                          sync.Mutex
+	dns, connect, tls, response span
+	reused                      bool
 
-	trace httptrace.ClientTrace // here, so that it is no allocation of its own
+	trace httptrace.ClientTrace // embedded to save an allocation
 }
 
-// span is a stretch of time between two clock readings; 0 is none.
+// span is the interval between two readings of monotonic; 0 is unset.
 type span struct{ start, end time.Duration }
 
-// clock is a third of the size of a time.Time, of which one attempt would hold eight.
-func clock() time.Duration { return time.Since(epoch) }
+// monotonic returns the time since start. It is a third of the size of a time.Time, of which an attempt would hold eight.
+func monotonic() time.Duration { return time.Since(start) }
 
-var epoch = time.Now().Add(-time.Second)
+var start = time.Now().Add(-time.Second) // so that no reading is 0
 
 func (s *span) length(now time.Duration) time.Duration {
 	switch {
@@ -50,21 +49,21 @@ func (s *span) length(now time.Duration) time.Duration {
 
 type timingKey struct{}
 
-// measure returns a context whose request is timed. Most requests go over a connection that is there already, so what only
-// concerns new ones is left to measureDial.
-func measure(ctx context.Context) (context.Context, *timing) {
+// traceRequest returns a context that records the phases of a request. Most requests reuse a connection, so the hooks for new
+// ones are left to traceDial.
+func traceRequest(ctx context.Context) (context.Context, *timing) {
 	t := &timing{}
 	t.trace.GotConn = func(info httptrace.GotConnInfo) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.answer, t.reused = span{start: clock()}, info.Reused
+		t.response, t.reused = span{start: monotonic()}, info.Reused
 	}
-	t.trace.GotFirstResponseByte = func() { t.end(&t.answer) }
+	t.trace.GotFirstResponseByte = func() { t.end(&t.response) }
 	return httptrace.WithClientTrace(context.WithValue(ctx, timingKey{}, t), &t.trace), t
 }
 
-// measureDial returns a context whose dialling is timed, for the request that wanted the connection.
-func measureDial(ctx context.Context) (context.Context, *timing) {
+// traceDial returns a context that records the phases of connecting, for the request that needed the connection.
+func traceDial(ctx context.Context) (context.Context, *timing) {
 	t, ok := ctx.Value(timingKey{}).(*timing)
 	if !ok {
 		return ctx, &timing{}
@@ -85,7 +84,7 @@ func (t *timing) begin(s *span) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.start == 0 {
-		s.start = clock()
+		s.start = monotonic()
 	}
 }
 
@@ -93,19 +92,19 @@ func (t *timing) end(s *span) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.end == 0 {
-		s.end = clock()
+		s.end = monotonic()
 	}
 }
 
-// phases returns what is known now.
+// phases returns the phases so far.
 func (t *timing) phases() Phases {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var p Phases
-	now := clock()
+	now := monotonic()
 	if !t.reused {
 		p = Phases{DNS: t.dns.length(now), Connect: t.connect.length(now), TLS: t.tls.length(now)}
 	}
-	p.FirstByte = t.answer.length(now)
+	p.FirstByte = t.response.length(now)
 	return p
 }

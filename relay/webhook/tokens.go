@@ -14,29 +14,29 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// renewalPause is how long a token that replaced one the endpoint had refused is kept at least, refused or not: an endpoint that
-// refuses every token must not make each delivery ask for another.
-const renewalPause = time.Minute
+// minTokenLifetime is how long a token that replaced a refused one is used at least, so that an endpoint that refuses every token
+// does not cause a request to the token server for each delivery.
+const minTokenLifetime = time.Minute
 
-// tokens are the access tokens of one client (RFC 6749, section 4.4). One is used until it expires or is refused.
+// tokens fetches the access tokens of one OAuth2 client (RFC 6749, section 4.4). It reuses a token until that expires or is refused.
 type tokens struct {
 	config clientcredentials.Config
 	client *http.Client
 
-	fetching chan struct{} // holds a place while a token is being fetched
+	fetching chan struct{} // a semaphore: one fetch at a time
 
 	mu      sync.Mutex
 	token   *oauth2.Token
-	failure error // of the last fetch
-	fetches int   // how many have ended
-	refused bool  // the endpoint refused the last token
-	renewed time.Time
+	lastErr error     // of the last fetch
+	fetches int       // completed fetches
+	refused bool      // the endpoint refused the last token
+	renewed time.Time // when a refused token was last replaced
 }
 
-// fingerprint tells clients apart, with the certificates that the token server sees.
-func (o *OAuth2) fingerprint(profile fingerprint) fingerprint {
+// fingerprint identifies the client, together with the TLS credentials that apply to the token server.
+func (o *OAuth2) fingerprint(tls fingerprint) fingerprint {
 	h := sha256.New()
-	for _, part := range append([]string{string(profile[:]), o.TokenURL, o.ClientID, o.ClientSecret}, o.Scopes...) {
+	for _, part := range append([]string{string(tls[:]), o.TokenURL, o.ClientID, o.ClientSecret}, o.Scopes...) {
 		fmt.Fprintf(h, "%d %s", len(part), part)
 	}
 	return fingerprint(h.Sum(nil))
@@ -55,8 +55,8 @@ func newTokens(o *OAuth2, tokenURL *url.URL, transport *http.Transport) *tokens 
 	}
 }
 
-// get returns the token to send, and fetches one where there is none. Those who wait for a fetch share its failure: a token
-// server that is away is asked once, not once for each delivery that waits.
+// get returns the current token, or fetches one. All callers that wait for a fetch share its error, so that an unreachable token
+// server gets one request instead of one per delivery.
 func (ts *tokens) get(ctx context.Context) (string, error) {
 	token, fetches := ts.valid()
 	if token != "" {
@@ -71,7 +71,7 @@ func (ts *tokens) get(ctx context.Context) (string, error) {
 	if token, now := ts.valid(); token != "" {
 		return token, nil
 	} else if now > fetches {
-		if err := ts.failed(); err != nil {
+		if err := ts.lastError(); err != nil {
 			return "", err
 		}
 	}
@@ -87,10 +87,10 @@ func (ts *tokens) valid() (string, int) {
 	return "", ts.fetches
 }
 
-func (ts *tokens) failed() error {
+func (ts *tokens) lastError() error {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	return ts.failure
+	return ts.lastErr
 }
 
 func (ts *tokens) fetch(ctx context.Context) (string, error) {
@@ -101,10 +101,10 @@ func (ts *tokens) fetch(ctx context.Context) (string, error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if err != nil && ctx.Err() != nil {
-		return "", err // the next one may have more time
+		return "", err // not recorded: the next caller may have more time
 	}
 	ts.fetches++
-	if ts.failure = err; err != nil {
+	if ts.lastErr = err; err != nil {
 		return "", err
 	}
 	if ts.token = token; ts.refused {
@@ -113,32 +113,33 @@ func (ts *tokens) fetch(ctx context.Context) (string, error) {
 	return token.AccessToken, nil
 }
 
-// refuse drops the token that the endpoint did not accept, so that the next attempt brings a fresh one.
+// refuse discards a token that the endpoint did not accept, so that the next attempt fetches a new one.
 func (ts *tokens) refuse(token string) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if ts.token != nil && ts.token.AccessToken == token && time.Since(ts.renewed) > renewalPause {
+	if ts.token != nil && ts.token.AccessToken == token && time.Since(ts.renewed) > minTokenLifetime {
 		ts.token, ts.refused = nil, true
 	}
 }
 
-var errUnusableToken = errors.New("the token server sent a token that cannot be sent in a header")
+var errUnusableToken = errors.New("the token server returned a token that cannot be sent in a header")
 
-// tokenCodes are the errors of RFC 6749, section 5.2. Other texts of the token server are not repeated: they may quote the secret.
+// tokenCodes are the error codes of RFC 6749, section 5.2. Other texts of the token server are not reported, because they may quote
+// the secret.
 var tokenCodes = map[string]bool{
 	"invalid_request": true, "invalid_client": true, "invalid_grant": true, "unauthorized_client": true,
 	"unsupported_grant_type": true, "invalid_scope": true,
 }
 
-// tokenFailure makes the Outcome of an attempt that got no token.
+// tokenFailure returns the Outcome of an attempt for which no token was available.
 func tokenFailure(parent, ctx context.Context, timeout time.Duration, err error) Outcome {
 	o := Outcome{Class: ClassTokenError}
 	refusal, refused := errors.AsType[*oauth2.RetrieveError](err)
 	switch {
 	case parent.Err() != nil:
-		return failure(parent, ctx, timeout, err)
+		return failureOutcome(parent, ctx, timeout, err)
 	case ctx.Err() == nil && refused && refusal.Response != nil:
-		o.Err = fmt.Errorf("get a token: the token server answered with status %d", refusal.Response.StatusCode)
+		o.Err = fmt.Errorf("get a token: the token server responded with status %d", refusal.Response.StatusCode)
 		if tokenCodes[refusal.ErrorCode] {
 			o.Err = fmt.Errorf("%w, %s", o.Err, refusal.ErrorCode)
 		}
@@ -146,14 +147,14 @@ func tokenFailure(parent, ctx context.Context, timeout time.Duration, err error)
 	case errors.Is(err, errUnusableToken):
 		o.Err = fmt.Errorf("get a token: %w", err)
 	case ctx.Err() == nil && !isTransportError(err):
-		o.Err = errors.New("get a token: there is none in what the token server answered")
+		o.Err = errors.New("get a token: the response of the token server contains no token")
 	default:
-		o.Err = fmt.Errorf("get a token: %w", failure(parent, ctx, timeout, err).Err)
+		o.Err = fmt.Errorf("get a token: %w", failureOutcome(parent, ctx, timeout, err).Err)
 	}
 	return o
 }
 
-// isTransportError tells what http.Client could not do from what was wrong with its answer.
+// isTransportError reports whether http.Client failed, rather than the response being unusable.
 func isTransportError(err error) bool {
 	_, ok := errors.AsType[*url.Error](err)
 	return ok

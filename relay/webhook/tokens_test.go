@@ -149,7 +149,7 @@ func TestSend_OAuth2Refused(t *testing.T) {
 		t.Errorf("%d tokens were asked for, want 2", n)
 	}
 	to.tokens.mu.Lock()
-	to.tokens.renewed = to.tokens.renewed.Add(-2 * renewalPause) // time passes
+	to.tokens.renewed = to.tokens.renewed.Add(-2 * minTokenLifetime) // time passes
 	to.tokens.mu.Unlock()
 	for range 3 {
 		s.Send(t.Context(), to, message())
@@ -186,11 +186,11 @@ func TestSend_OAuth2Failures(t *testing.T) {
 		{"error with 200", answers(200, asJSON, `{"error":"invalid_scope"}`), nil, "status 200, invalid_scope"},
 		{"down", answers(503, "text/html", "SECRET"), nil, "status 503"},
 		{"redirect", answers(307, asJSON, ""), nil, "status 307"},
-		{"no JSON", answers(200, asJSON, "SECRET"), nil, "there is none in what the token server answered"},
-		{"no token", answers(200, asJSON, `{"token":"SECRET"}`), nil, "there is none in what the token server answered"},
+		{"no JSON", answers(200, asJSON, "SECRET"), nil, "the response of the token server contains no token"},
+		{"no token", answers(200, asJSON, `{"token":"SECRET"}`), nil, "the response of the token server contains no token"},
 		{"token with a line break", answers(200, asJSON, `{"access_token":"a\r\nX-Sesame: SECRET"}`), nil, "cannot be sent in a header"},
 		{"not there", func(ts *tokenServer) { ts.url = "http://" + closedPort(t) }, nil, "connection refused"},
-		{"hangs", func(ts *tokenServer) { ts.url = "http://" + silentTCP(t) }, short, "no answer within 300ms"},
+		{"hangs", func(ts *tokenServer) { ts.url = "http://" + silentTCP(t) }, short, "no response within 300ms"},
 		{"internal address", func(ts *tokenServer) { ts.url = "http://inside.example" }, answering(t, dnsA("10.0.0.7")), "10.0.0.7 is an internal"},
 		{"unknown name", func(ts *tokenServer) { ts.url = "http://nowhere.invalid" }, answering(t, dnsNoName), "look up nowhere.invalid"},
 	} {

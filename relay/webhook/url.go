@@ -11,9 +11,8 @@ import (
 
 const maxURLBytes = 2048
 
-// CheckURL reports why the relay would not send to a URL that an operator has written, and names the rule. It does not ask
-// DNS: what a name resolves to is checked when it is dialed. Only cfg's AllowHTTP and AllowNetworks matter. The error never
-// contains the URL.
+// CheckURL returns why the relay would not send to a URL that an operator configures. It does not query DNS; the addresses of a name
+// are checked when they are dialed. Of cfg, it uses AllowHTTP and AllowNetworks. The error does not contain the URL.
 func CheckURL(rawURL string, cfg SenderConfig) error {
 	g, err := newGuard(cfg.AllowNetworks)
 	if err != nil {
@@ -22,47 +21,45 @@ func CheckURL(rawURL string, cfg SenderConfig) error {
 	return checkURL(rawURL, cfg.AllowHTTP, g)
 }
 
-// checkURL is stricter than parseURL: a fragment in a URL that a person has just written is probably a # that should have
-// been encoded, and dropping it would cut the URL off.
+// checkURL is stricter than parseURL: it rejects fragments, because a # in a configured URL is probably one that should be encoded.
 func checkURL(rawURL string, allowHTTP bool, g *guard) error {
 	if strings.Contains(rawURL, "#") {
-		return errors.New("the URL must not contain a fragment (#); write %23 for a # that belongs to the path or query")
+		return errors.New("the URL must not contain a fragment (#); write %23 if the # belongs to the path or query")
 	}
 	_, err := parseURL(rawURL, allowHTTP, g)
 	return err
 }
 
-// parseURL returns the URL in the one form that is both checked and sent to: white space and control characters around it
-// are removed, the host is what IDNA makes of it, path and query are percent-encoded, and a fragment, which HTTP does not
-// send, is dropped. Parsing the result again changes nothing.
+// parseURL checks the URL and returns it in the form that is requested: without surrounding white space and control characters, with
+// the host converted by IDNA, path and query percent-encoded, and the fragment removed. It is idempotent.
 func parseURL(rawURL string, allowHTTP bool, g *guard) (*url.URL, error) {
 	if len(rawURL) > maxURLBytes {
-		return nil, fmt.Errorf("the URL is longer than %d bytes", maxURLBytes)
+		return nil, fmt.Errorf("the URL is longer than %d bytes; use a shorter one", maxURLBytes)
 	}
 	text := cleanURL(rawURL)
 	if text == "" {
-		return nil, errors.New("the URL is empty")
+		return nil, errors.New("the URL is empty; write https://host/path")
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		// The error of url.Parse repeats what may be a secret.
+		// The error of url.Parse may quote a secret.
 		return nil, errors.New("the URL is malformed; write https://host/path")
 	}
 	switch {
 	case u.Scheme == "http" && !allowHTTP:
-		return nil, errors.New("the URL must begin with https://; plain http needs delivery.allow_http = true")
+		return nil, errors.New("the URL must begin with https://; for http:// set delivery.allow_http = true")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, errors.New("the URL must begin with https://")
 	case u.Opaque != "" || u.Hostname() == "":
-		return nil, errors.New("the URL has no host")
+		return nil, errors.New("the URL has no host; write https://host/path")
 	case u.User != nil:
-		return nil, errors.New("the URL must not contain a user name or password; send an Authorization header instead")
+		return nil, errors.New("the URL must not contain a user name or password; set an Authorization header instead")
 	}
 	port := u.Port()
 	if port != "" || strings.HasSuffix(u.Host, ":") {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return nil, errors.New("the URL's port must be a number from 1 to 65535")
+			return nil, errors.New("the port in the URL must be between 1 and 65535")
 		}
 		port = ":" + strconv.FormatUint(n, 10)
 	}
@@ -74,11 +71,10 @@ func parseURL(rawURL string, allowHTTP bool, g *guard) (*url.URL, error) {
 	return u, nil
 }
 
-// cleanURL removes what surrounds a URL and encodes what its path and query must not contain as it is. The host stays as it
-// is written.
+// cleanURL trims a URL and percent-encodes its path and query. It does not change the host.
 func cleanURL(rawURL string) string {
 	text := strings.TrimFunc(rawURL, isBlank)
-	// Line breaks and tabs come from copying a wrapped line; clients that follow the WHATWG URL standard drop them as well.
+	// Line breaks and tabs result from copying a wrapped line. The WHATWG URL standard removes them too.
 	text = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(text)
 	text, _, _ = strings.Cut(text, "#")
 	start := strings.Index(text, "://")
@@ -93,14 +89,14 @@ func cleanURL(rawURL string) string {
 	return text[:start+tail] + encodeTail(text[start+tail:])
 }
 
-// isBlank reports what is not visible: white space, control characters, and format characters such as a byte order mark or
+// isBlank reports whether r is invisible: white space, a control character, or a format character such as a byte order mark or
 // a zero-width space.
 func isBlank(r rune) bool {
 	return unicode.IsSpace(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z)
 }
 
-// encodeTail percent-encodes what RFC 3986 does not allow in a path or query: white space, control characters, all bytes
-// outside ASCII, and a percent sign that does not begin an escape.
+// encodeTail percent-encodes the bytes that RFC 3986 does not allow in a path or query, including a percent sign that does not
+// begin an escape.
 func encodeTail(tail string) string {
 	const hex = "0123456789ABCDEF"
 	var out strings.Builder

@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// Verified says what about a request was found to be genuine.
+// Verified is the result of a successful verification.
 type Verified struct {
 	ID   string
 	Sent time.Time
-	// Scheme is the version of the signature that matched: "v1" or "v1a".
+	// Scheme is the version of the matching signature: "v1" or "v1a".
 	Scheme string
-	// Signature and Secret are the places of the matching ones, from 0, in the header and among the secrets.
+	// Signature and Secret are the indexes of the match, in the header and in the list of secrets.
 	Signature, Secret int
 }
 
-// Verify checks a request as a receiver should: its signature first, so that its age is only spoken of when it is genuine, and
-// then that it was sent within the tolerance of now, before or after. One matching signature is enough. Secrets may have any form,
-// public keys included; those that cannot be read are an error. Header names must be canonical, as net/http has them.
+// Verify checks a request as a receiver should: first that one of its signatures matches one of the secrets, then that its timestamp
+// differs from now by at most tolerance. Secrets may have any form, including public keys; an invalid one is an error. Header names
+// must be in canonical form.
 func Verify(secrets []Secret, header http.Header, body []byte, now time.Time, tolerance time.Duration) (Verified, error) {
 	verifiers, err := newVerifiers(secrets)
 	if err != nil {
@@ -41,12 +41,12 @@ func Verify(secrets []Secret, header http.Header, body []byte, now time.Time, to
 	}
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil {
-		return Verified{}, errors.New("webhook-timestamp is not a number of seconds since 1970")
+		return Verified{}, errors.New("webhook-timestamp is not in Unix seconds")
 	}
 	v.Sent = time.Unix(seconds, 0)
 	signatures := strings.Fields(strings.Join(header.Values(headerSignature), " "))
 	if len(signatures) == 0 {
-		return Verified{}, errors.New("there is no webhook-signature header: the request is not signed")
+		return Verified{}, errors.New("the webhook-signature header is missing: the request is not signed")
 	}
 	signed := append([]byte(v.ID+"."+timestamp+"."), body...)
 	if err := v.match(verifiers, signatures, signed); err != nil {
@@ -55,21 +55,21 @@ func Verify(secrets []Secret, header http.Header, body []byte, now time.Time, to
 	return v, v.checkAge(now, tolerance)
 }
 
-// single returns the one value of a header.
+// single returns the value of a header that must occur exactly once.
 func single(header http.Header, name string) (string, error) {
 	values := header.Values(name)
 	switch {
 	case len(values) == 0 || values[0] == "":
-		return "", fmt.Errorf("there is no %s header", strings.ToLower(name))
+		return "", fmt.Errorf("the %s header is missing", strings.ToLower(name))
 	case len(values) > 1:
-		return "", fmt.Errorf("there are %d %s headers", len(values), strings.ToLower(name))
+		return "", fmt.Errorf("there are %d %s headers instead of one", len(values), strings.ToLower(name))
 	}
 	return values[0], nil
 }
 
-// match looks for a signature that one of the secrets has made.
+// match finds a signature that was made with one of the secrets.
 func (v *Verified) match(verifiers []verifier, signatures []string, signed []byte) error {
-	tried, unknown, broken := 0, 0, 0
+	tried, unknown, malformed := 0, 0, 0
 	for i, signature := range signatures {
 		scheme, encoded, _ := strings.Cut(signature, ",")
 		if scheme != schemeHMAC && scheme != schemeEd25519 {
@@ -78,7 +78,7 @@ func (v *Verified) match(verifiers []verifier, signatures []string, signed []byt
 		}
 		sum, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil {
-			broken++
+			malformed++
 			continue
 		}
 		for j, verifier := range verifiers {
@@ -94,26 +94,26 @@ func (v *Verified) match(verifiers []verifier, signatures []string, signed []byt
 	}
 	switch {
 	case tried > 0:
-		return errors.New("no signature matches: another secret made it, or the id, the timestamp or the body are not what was signed; the body must be the very bytes that came")
-	case broken > 0:
-		return errors.New("webhook-signature is not base64 after its version")
+		return errors.New("no signature matches: the secret is a different one, or the id, timestamp or body has changed; pass the body exactly as it was received, byte for byte")
+	case malformed > 0:
+		return errors.New("the signature in webhook-signature is not valid base64")
 	case unknown == len(signatures):
-		return errors.New("webhook-signature has no version that is known here: v1 or v1a")
+		return errors.New("webhook-signature contains no signature of version v1 or v1a")
 	}
-	return errors.New("no signature is of the kind of a secret: v1 needs whsec_ or plain text, v1a needs whpk_ or whsk_")
+	return errors.New("no signature has the type of the secret: v1 requires a secret that begins with whsec_ or plain text, v1a one that begins with whpk_ or whsk_")
 }
 
 func (v *Verified) checkAge(now time.Time, tolerance time.Duration) error {
 	switch age := now.Sub(v.Sent).Truncate(time.Second); {
 	case age > tolerance:
-		return fmt.Errorf("the signature matches, but the request was sent %s ago, and no more than %s are tolerated", age, tolerance)
+		return fmt.Errorf("the signature matches, but the request was sent %s ago, which exceeds the tolerance of %s", age, tolerance)
 	case -age > tolerance:
-		return fmt.Errorf("the signature matches, but the request will be sent in %s, and no more than %s are tolerated: one of the clocks is wrong", -age, tolerance)
+		return fmt.Errorf("the signature matches, but the timestamp is %s in the future, which exceeds the tolerance of %s: one of the clocks is wrong", -age, tolerance)
 	}
 	return nil
 }
 
-// verifier is the verifying side of one secret.
+// verifier verifies signatures with one secret.
 type verifier struct {
 	scheme string
 	verify func(signed, signature []byte) bool
@@ -121,12 +121,12 @@ type verifier struct {
 
 func newVerifiers(secrets []Secret) ([]verifier, error) {
 	if len(secrets) == 0 {
-		return nil, errors.New("there is no secret to verify with")
+		return nil, errors.New("no secret given")
 	}
 	verifiers := make([]verifier, len(secrets))
 	for i, s := range secrets {
 		if s == "" {
-			return nil, errors.New("a secret is empty: anybody could sign with it")
+			return nil, errors.New("a secret is empty; anyone could sign with it")
 		}
 		if s.asymmetric() || strings.HasPrefix(string(s), publicPrefix) {
 			key, err := s.publicKey()
@@ -149,7 +149,7 @@ func newVerifiers(secrets []Secret) ([]verifier, error) {
 	return verifiers, nil
 }
 
-// CheckVerifier reports why Verify cannot use a secret, without repeating it.
+// CheckVerifier returns why Verify cannot use the secret. The error does not contain the secret.
 func CheckVerifier(s Secret) error {
 	_, err := newVerifiers([]Secret{s})
 	return err

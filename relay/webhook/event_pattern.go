@@ -9,8 +9,8 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/spelling"
 )
 
-// Matches reports whether one of the patterns matches the event's name. A pattern is a name in which one word may be a
-// star, which stands for one or more words: "user.created", "user.*" (user.role.assigned too), "*.deleted", "*".
+// Matches reports whether any of the patterns matches the event's name. A pattern is a name in which one word may be a star, which
+// stands for one or more words: "user.created", "user.*" (also matches user.role.assigned), "*.deleted", "*".
 func Matches(patterns []string, event string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, event) })
 }
@@ -23,10 +23,10 @@ func matches(pattern, event string) bool {
 	return len(event) > len(before)+len(after) && strings.HasPrefix(event, before) && strings.HasSuffix(event, after)
 }
 
-// CheckPattern reports what is wrong with the form of a pattern.
+// CheckPattern returns why a pattern is malformed.
 func CheckPattern(pattern string) error {
 	if pattern == "" {
-		return errors.New("an event pattern is empty")
+		return errors.New("an event pattern is empty; remove it, or write * for all events")
 	}
 	stars := 0
 	for word := range strings.SplitSeq(pattern, ".") {
@@ -34,11 +34,11 @@ func CheckPattern(pattern string) error {
 		case word == "*":
 			stars++
 		case word == "":
-			return fmt.Errorf("event pattern %q has an empty word between its dots", pattern)
+			return fmt.Errorf("event pattern %q has an empty word; remove the extra dot", pattern)
 		case strings.Contains(word, "*"):
-			return fmt.Errorf(`event pattern %q: a star stands for whole words, as in "user.*" or "*.deleted"`, pattern)
+			return fmt.Errorf(`event pattern %q: a star stands for whole words; write "user.*" or "*.deleted"`, pattern)
 		case strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' }):
-			return fmt.Errorf("event pattern %q has a character that no event name has", pattern)
+			return fmt.Errorf("event pattern %q contains a space or another character that event names do not have; remove it", pattern)
 		}
 	}
 	if stars > 1 {
@@ -47,8 +47,7 @@ func CheckPattern(pattern string) error {
 	return nil
 }
 
-// CheckPatterns reports every pattern that is malformed or matches none of the known event names: it would wait for ever
-// for an event that never comes.
+// CheckPatterns returns every pattern that is malformed or matches none of the known event names.
 func CheckPatterns(patterns, known []string) error {
 	var problems []error
 	for _, p := range patterns {
@@ -62,7 +61,7 @@ func CheckPatterns(patterns, known []string) error {
 		if near := spelling.Nearest(p, known); near != "" {
 			problems = append(problems, fmt.Errorf("event pattern %q matches no event; did you mean %q?", p, near))
 		} else {
-			problems = append(problems, fmt.Errorf("event pattern %q matches no event", p))
+			problems = append(problems, fmt.Errorf("event pattern %q matches no event of the mapping; correct or remove it", p))
 		}
 	}
 	return errors.Join(problems...)

@@ -54,7 +54,7 @@ func TestCheckPatterns(t *testing.T) {
 		"user*":         "whole words",
 		"user.cre*":     "whole words",
 		"*.role.*":      "more than one star",
-		"user created":  "no event name has",
+		"user created":  "event names do not have",
 		"user.create":   `did you mean "user.created"?`,
 		"group.*":       "matches no event",
 	} {
