@@ -239,7 +239,7 @@ func TestCheck_Endpoints(t *testing.T) {
 		"✗ endpoint     plain: TLS handshake: the server does not speak TLS on this port",
 		"✗ endpoint     nowhere: look up no-such-host.invalid: no such host", "— endpoint     off: switched off")
 	r.fails(1, "5 preconditions are not met")
-	if !strings.Contains(r.out, "10.1.2.3 is an internal or special-purpose address; delivery.allow_networks can allow it") || !strings.Contains(r.out, "\n! webhooks") {
+	if !strings.Contains(r.out, "10.1.2.3 is an internal or special-purpose address; to allow it, add its network to delivery.allow_networks") || !strings.Contains(r.out, "\n! webhooks") {
 		t.Errorf("it does not warn of the IAM's webhooks that cannot be used:\n%s", r.out)
 	}
 	if strings.Contains(r.out, "/token") {

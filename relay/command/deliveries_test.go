@@ -16,7 +16,7 @@ func TestDeliveries(t *testing.T) {
 	s.user("three")
 	s.eventually(`SELECT FROM ` + s.name + `.retry HAVING count(*) = 2`)
 	s.exec(`UPDATE ` + s.name + `.retry SET due = 'infinity' WHERE event = 3`)
-	s.exec(`UPDATE ` + s.name + `.attempt SET dns = 11, connect = 22, first_byte = 44, error = 'the receiver answered with status 503' WHERE event = 2`)
+	s.exec(`UPDATE ` + s.name + `.attempt SET dns = 11, connect = 22, first_byte = 44, error = 'the receiver responded with status 503' WHERE event = 2`)
 	relay.stop()
 	s.user("four") // nobody reads it
 
@@ -64,7 +64,7 @@ func TestDeliveries(t *testing.T) {
   "first_byte_micros": 0,
   "class": "http_5xx",
   "status": 503,
-  "error": "the receiver answered with status 503",
+  "error": "the receiver responded with status 503",
   "response": "not now"
   }
   ]
@@ -75,7 +75,7 @@ func TestDeliveries(t *testing.T) {
 	s.run("deliveries", "show", "2", "--webhook", "crm").goes(`event 2, user.created, evt_X, of TIME
 
 crm#1  http://RECEIVER: retrying, due TIME, 2 attempts left
-  1  TIME  http_5xx (503)  1.234ms, dns 11µs, connect 22µs, first byte 44µs  the receiver answered with status 503
+  1  TIME  http_5xx (503)  1.234ms, dns 11µs, connect 22µs, first byte 44µs  the receiver responded with status 503
   it answered: "not now"
 `)
 
@@ -129,18 +129,18 @@ func TestDeliveries_WrongUsage(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, config: "unused.toml"}
 	for want, arguments := range map[string][]string{
-		"--state is one of pending, retrying, dead, delivered, skipped, dropped":              {"--state", "lost"},
-		`event pattern "us*": a star stands for whole words, as in "user.*" or "*.deleted"`: {"--event", "us*"},
+		"--state is one of pending, retrying, dead, delivered, skipped, dropped":            {"--state", "lost"},
+		`event pattern "us*": a star stands for whole words; write "user.*" or "*.deleted"`: {"--event", "us*"},
 		"iam-relay deliveries show needs EVENT":                                             {"show"},
 		`"one" names no event; write its number or its webhook-id, evt_…`:                   {"show", "one"},
-		`unexpected argument "3"`:                                                           {"show", "2", "3"},
-		`unexpected argument "rety"; iam-relay deliveries --help lists what there is`:       {"rety", "3"},
-		"retry what? name an EVENT with --webhook, or say --all-dead":                       {"retry"},
-		"name one EVENT or say --all-dead, not both":                                        {"retry", "3", "--all-dead"},
-		"to which webhook? give --webhook":                                                  {"retry", "3"},
-		`"lost" is no class of an outcome; docs/delivery.md lists them`:                     {"retry", "--all-dead", "--class", "lost"},
-		"of which webhook? give --webhook":                                                  {"skip", "3"},
-		"--all-dead is not an option of iam-relay deliveries list":                          {"--all-dead"},
+		`unexpected argument "3"`: {"show", "2", "3"},
+		`unexpected argument "rety"; iam-relay deliveries --help lists what there is`: {"rety", "3"},
+		"retry what? name an EVENT with --webhook, or say --all-dead":                 {"retry"},
+		"name one EVENT or say --all-dead, not both":                                  {"retry", "3", "--all-dead"},
+		"to which webhook? give --webhook":                                            {"retry", "3"},
+		`"lost" is no class of an outcome; docs/delivery.md lists them`:               {"retry", "--all-dead", "--class", "lost"},
+		"of which webhook? give --webhook":                                            {"skip", "3"},
+		"--all-dead is not an option of iam-relay deliveries list":                    {"--all-dead"},
 	} {
 		w.run("deliveries", arguments...).fails(2, want)
 	}

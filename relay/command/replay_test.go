@@ -171,7 +171,7 @@ func TestReplay_WrongUsage(t *testing.T) {
 		"--rate is from 1 to 1000 events per second":                                                            {"5", "--webhook", "crm", "--rate", "0"},
 		"--dry-run has nothing to --wait for":                                                                   {"5", "--webhook", "crm", "--dry-run", "--wait"},
 		`"x" names no event; write its number or its webhook-id, evt_…`:                                         {"x", "--webhook", "crm"},
-		`event pattern "user*": a star stands for whole words, as in "user.*" or "*.deleted"`:                   {"--name", "user*", "--webhook", "crm"},
+		`event pattern "user*": a star stands for whole words; write "user.*" or "*.deleted"`:                   {"--name", "user*", "--webhook", "crm"},
 		"--since is not before --until":                                                                         {"--since", "1h", "--until", "2h", "--webhook", "crm"},
 		`"x" is not the number of a replay; replay list shows them`:                                             {"show", "x"},
 		"iam-relay replay show needs ID":                                                                        {"show"},

@@ -43,7 +43,7 @@ func TestVerify(t *testing.T) {
 
 	run(t, with("--at", "1614265330")...).done(verifyValid)
 	run(t, with("--at", "2021-02-25T16:07:10+01:00")...).done(verifyValid)
-	run(t, with("--at", "2021-02-25T15:07:11Z")...).fails(1, "not valid: the signature matches, but the request was sent 5m1s ago, and no more than 5m0s are tolerated")
+	run(t, with("--at", "2021-02-25T15:07:11Z")...).fails(1, "not valid: the signature matches, but the request was sent 5m1s ago, which exceeds the tolerance of 5m0s")
 	run(t, with("--at", "2021-02-25T15:07:11Z", "--tolerance", "10m")...).done(verifyValid)
 	if r := run(t, base...); r.code != 1 || !strings.HasPrefix(r.err, "iam-relay: not valid: the signature matches, but the request was sent ") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
@@ -54,7 +54,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("from standard input: %s (%v)", out, err)
 	}
 	changed := file(t, verifyBody+"\n")
-	const mismatch = "no signature matches: another secret made it, or the id, the timestamp or the body are not what was signed; the body must be the very bytes that came"
+	const mismatch = "no signature matches: the secret is a different one, or the id, timestamp or body has changed; pass the body exactly as it was received, byte for byte"
 	run(t, "verify", "--headers", headers, "--body", changed, "--secret-file", secret, "--at", "1614265330").fails(1, "not valid: "+mismatch)
 
 	both := file(t, strings.Replace(verifyHeaders, "v1,", "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg== v1,", 1))
@@ -127,7 +127,7 @@ func TestVerify_Usage(t *testing.T) {
 		{append(request, "--secret-file", secret, "--tolerance", "-1s"), "--tolerance must not be negative"},
 		{append(request, "--secret-file", secret, verifySecret), "verify takes options only; the secret is read from a file"},
 		{append(request, "--secret-file", empty), empty + " is empty"},
-		{append(request, "--secret-file", broken), broken + `, secret 2: a secret that begins with "whsk_" must go on with the padded base64 of 64 bytes: the private and the public half of an ed25519 key`},
+		{append(request, "--secret-file", broken), broken + `, secret 2: after "whsk_" the secret must be 64 bytes in padded base64: the private and the public half of an ed25519 key`},
 		{[]string{"--request", headers, "--secret-file", secret}, headers + ": line 1 is no request line, such as POST /hook HTTP/1.1; for headers alone there is --headers"},
 		{[]string{"--secret-file", secret, "--public-key"}, "the secret file has no secret that begins with whsk_: the others have no public key"},
 	} {

@@ -90,7 +90,7 @@ func TestWebhooks_Test(t *testing.T) {
 		t.Errorf("it says %s", r.out)
 	}
 	w.configure(w.url, "[delivery]", "allow_http = true")
-	if r = w.webhooks("test", "a"); !strings.HasPrefix(r.out, "invalid_endpoint, in ") || !strings.Contains(r.out, "delivery.allow_networks can allow it") {
+	if r = w.webhooks("test", "a"); !strings.HasPrefix(r.out, "invalid_endpoint, in ") || !strings.Contains(r.out, "add its network to delivery.allow_networks") {
 		t.Errorf("it says %s", r.out)
 	}
 	if w.exists(`SELECT FROM ` + w.name + `.attempt UNION ALL SELECT FROM ` + w.name + `.event`) {

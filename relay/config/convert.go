@@ -106,4 +106,3 @@ func (w *Webhook) headers() map[string]string {
 	}
 	return headers
 }
-
