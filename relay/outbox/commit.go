@@ -11,11 +11,11 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Commit writes a chunk and the position that it brings the outbox to, in one transaction and one round trip.
+// Commit writes a chunk and advances the position, in one transaction and one round trip.
 func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEvent int64) error {
 	err := l.store.withPartitions(ctx, func() error {
 		chunk.Cancelled = 0
-		batch := &pgx.Batch{} // without BEGIN, a batch is one implicit transaction
+		batch := &pgx.Batch{} // without BEGIN, a batch is an implicit transaction
 		chunk.queue(batch, l.store)
 		batch.Queue(advanceMarked, advanceArguments(l.epoch, lsn, lastEvent, chunk.Mark)...)
 		return l.write.SendBatch(ctx, batch).Close()
@@ -26,7 +26,7 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 	return nil
 }
 
-// advanceMarked moves the position, and stores what is known of a mark.
+// advanceMarked advances the position, and the parts of the mark that are known.
 const advanceMarked = `SELECT advance_position($1, $2::text::pg_lsn, $3, $4::text::pg_lsn, $5::bigint, $6::timestamptz, $7::text::pg_lsn)`
 
 func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.Mark) []any {
@@ -40,26 +40,26 @@ func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.Mark)
 	return arguments
 }
 
-// Large is an outbox transaction written in chunks, for a source transaction that does not fit into memory.
+// Large is an outbox transaction that is written in chunks, for a source transaction that does not fit into memory.
 type Large struct {
 	// Mark is stored with the position, unless it is nil.
 	Mark   *cdc.Mark
 	leader *Leader
 	tx     pgx.Tx
 	used   time.Time
-	former bool // some rows are kept as they were before
+	before bool // rows were written to mirror_before
 }
 
-// pingPause is how long the server may hear nothing of a Large: a fifth of the time after which it ends an idle transaction.
+// pingPause is the longest idle time of a Large: a fifth of idle_in_transaction_session_timeout.
 const pingPause = 3 * time.Second
 
-// Begin starts one. Until it ends, the mirror reads through it.
+// Begin starts a large transaction. Until End, the mirror reads through it.
 func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 	tx, err := l.write.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("begin an outbox transaction: %w", err)
 	}
-	// The day is that of the transaction's beginning, however long it takes: once there is a partition for it, no row is refused.
+	// All rows go to the partition of the day on which the transaction began.
 	var day time.Time
 	err = tx.QueryRow(ctx, `SELECT `+today).Scan(&day)
 	if err == nil {
@@ -72,7 +72,7 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 	return &Large{leader: l, tx: tx, used: time.Now()}, nil
 }
 
-// Write adds a chunk. An empty one is a Ping.
+// Write writes a chunk. If the chunk is empty, it calls Ping.
 func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 	batch := &pgx.Batch{}
 	chunk.queue(batch, t.leader.store)
@@ -83,11 +83,11 @@ func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
 	t.used = time.Now()
-	t.former = t.former || len(chunk.former.keys) > 0
+	t.before = t.before || len(chunk.before.keys) > 0
 	return nil
 }
 
-// Ping keeps the transaction alive while nothing is written. It may be called very often.
+// Ping keeps the transaction from idling out. Frequent calls are cheap.
 func (t *Large) Ping(ctx context.Context) error {
 	if time.Since(t.used) < pingPause {
 		return nil
@@ -99,9 +99,9 @@ func (t *Large) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Commit ends the transaction at lsn.
+// Commit commits the transaction and advances the position to lsn.
 func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64) error {
-	if err := t.forget(ctx); err != nil {
+	if err := t.clearBefore(ctx); err != nil {
 		return err
 	}
 	if _, err := t.tx.Exec(ctx, advanceMarked, advanceArguments(t.leader.epoch, lsn, lastEvent, t.Mark)...); err != nil {
@@ -113,14 +113,14 @@ func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64) error 
 	return nil
 }
 
-// End releases the transaction, undoing it unless it was committed, and gives the mirror its connection back.
+// End rolls the transaction back unless it was committed, and lets the mirror read from its connection again.
 func (t *Large) End(m *Mirror) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	m.query, m.large = t.leader.write, false
 	m.Reset()
 	if err := t.tx.Rollback(ctx); err != nil && err != pgx.ErrTxClosed { //nolint:errorlint // pgx returns it bare
-		return fmt.Errorf("undo an outbox transaction: %w", err)
+		return fmt.Errorf("roll back an outbox transaction: %w", err)
 	}
 	return nil
 }

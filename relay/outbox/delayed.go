@@ -11,23 +11,23 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Held is an event that a change within its time may still cancel. It has no ID yet.
+// Held is a delayed event: a later change may still cancel it. It has no ID yet.
 type Held struct {
 	Event
-	Match string
-	Until time.Time // in the IAM's commit time
+	Match string    // a change with the same key cancels the event
+	Until time.Time // commit time in the IAM after which it cannot be canceled
 }
 
-// Cancellation is what a transaction cancels: held events of earlier ones that were not due yet.
+// Cancellation cancels delayed events of earlier transactions that are not due yet.
 type Cancellation struct {
 	Matches []string
-	By      cdc.LSN // the commit of the transaction
-	At      time.Time
+	By      cdc.LSN   // commit of the canceling transaction
+	At      time.Time // its commit time
 }
 
-// queueHeld holds first and drops then: what is held by the chunk's own transactions may be cancelled by later ones of them.
-func (c *Chunk) queueHeld(batch *pgx.Batch) {
-	eachPiece(len(c.Hold), func(i int) int { return c.Hold[i].bytes() }, func(from, to int) { queueHold(batch, c.Hold[from:to]) })
+// queueDelayed inserts before it deletes, because a transaction of the chunk may cancel events of an earlier one.
+func (c *Chunk) queueDelayed(batch *pgx.Batch) {
+	eachPiece(len(c.Hold), func(i int) int { return c.Hold[i].bytes() }, func(from, to int) { queueDelayedEvents(batch, c.Hold[from:to]) })
 	for _, by := range c.Cancel {
 		batch.Queue(`DELETE FROM delayed_event WHERE cancel_key = ANY ($1) AND lsn < $2::text::pg_lsn AND due >= $3`, by.Matches, by.By.String(), by.At).
 			Exec(func(tag pgconn.CommandTag) error {
@@ -45,7 +45,7 @@ func (c *Chunk) queueHeld(batch *pgx.Batch) {
 	}
 }
 
-func queueHold(batch *pgx.Batch, held []Held) {
+func queueDelayedEvents(batch *pgx.Batch, held []Held) {
 	n := len(held)
 	lsns, ordinals, webhookIDs, names := make([]string, n), make([]int32, n), make([]string, n), make([]string, n)
 	tenants, resources, occurred, bodies := make([]string, n), make([]string, n), make([]time.Time, n), make([][]byte, n)
@@ -63,16 +63,16 @@ func queueHold(batch *pgx.Batch, held []Held) {
 		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until, reconciled)
 }
 
-// dueBytes bounds the bodies that Due returns, but for one that is larger.
+// dueBytes bounds the bodies that Due returns; a single larger one is still returned.
 const dueBytes = 4 << 20
 
-// Due reads held events whose time had passed at now, the first due first: at most limit, and fewer where they are large. None
-// means that there are no more.
+// Due returns delayed events that are due at now, earliest first. It returns at most limit, fewer if they are large, and none only if there are
+// no more.
 func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, error) {
 	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, cancel_key, due, reconciled
 		FROM delayed_event WHERE due < $1 ORDER BY due, lsn, ordinal LIMIT $2`, now, limit)
 	if err != nil {
-		return nil, fmt.Errorf("read held events: %w", err)
+		return nil, fmt.Errorf("read delayed events: %w", err)
 	}
 	defer rows.Close()
 	var due []Held
@@ -80,10 +80,10 @@ func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, err
 		var h Held
 		var lsn string
 		if err := rows.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled); err != nil {
-			return nil, fmt.Errorf("read held events: %w", err)
+			return nil, fmt.Errorf("read delayed events: %w", err)
 		}
 		if h.LSN, err = cdc.ParseLSN(lsn); err != nil {
-			return nil, fmt.Errorf("read held events: %w", err)
+			return nil, fmt.Errorf("read delayed events: %w", err)
 		}
 		if bytes += h.bytes(); bytes > dueBytes && len(due) > 0 {
 			break
@@ -92,16 +92,16 @@ func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, err
 	}
 	rows.Close()
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read held events: %w", err)
+		return nil, fmt.Errorf("read delayed events: %w", err)
 	}
 	return due, nil
 }
 
-// Holding is how many events are held, and when the first of them is due: the zero time if there is none.
+// Holding returns the number of delayed events, and when the first is due; the zero time if there are none.
 func (s *Store) Holding(ctx context.Context) (count int, due time.Time, err error) {
 	var first *time.Time
 	if err := s.pool.QueryRow(ctx, `SELECT count(*), min(due) FROM delayed_event`).Scan(&count, &first); err != nil {
-		return 0, due, fmt.Errorf("count held events: %w", err)
+		return 0, due, fmt.Errorf("count delayed events: %w", err)
 	}
 	if first != nil {
 		due = *first

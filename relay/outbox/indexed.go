@@ -8,12 +8,12 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// maxIndexed is the longest text, in bytes, that an index holds as it is. PostgreSQL refuses index rows over 2,704 bytes, and
-// a key of the IAM may have any length.
+// maxIndexed is the longest text, in bytes, that is indexed unchanged. PostgreSQL refuses index rows over 2,704 bytes, and a key of the IAM may
+// have any length.
 const maxIndexed = 1000
 
-// indexed returns a text as indexes hold it: itself, or its hash if it is too long. The hash is repeated until it is longer
-// than any text that is held as it is, so that no text equals the hash of another. The SQL function of this name agrees.
+// indexed returns a text as it is indexed: unchanged, or hashed if it is too long. The hash is repeated until it is longer than maxIndexed,
+// so that it cannot equal another text. The SQL function of the same name must agree.
 func indexed(text string) string {
 	if len(text) <= maxIndexed {
 		return text
@@ -22,10 +22,10 @@ func indexed(text string) string {
 	return strings.Repeat(hex.EncodeToString(sum[:]), 16)
 }
 
-// storedKey is a key as the mirror stores it.
+// storedKey returns a key as the mirror stores it.
 func storedKey(key cdc.Key) string { return indexed(string(key)) }
 
-// fullKey is the key of a mirrored row. The stored one says it unless it is a hash; the row always does.
+// fullKey returns the key of a mirrored row: the stored key, or, if that is a hash, the key computed from the row.
 func fullKey(t *cdc.Table, stored string, row cdc.Row) (cdc.Key, error) {
 	if len(stored) <= maxIndexed {
 		return cdc.Key(stored), nil

@@ -48,7 +48,7 @@ func TestIndexed_IsTheSameInTheStore(t *testing.T) {
 func TestIndexed_MirrorTakesKeysOfAnyLength(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
-	owners := map[*cdc.Table]int{users: 2}
+	parents := map[*cdc.Table]int{users: 2}
 	keys := []cdc.Key{"", "short", cdc.Key(long(1, maxIndexed)), cdc.Key(long(2, maxIndexed+1)), cdc.Key(long(3, 2690)), cdc.Key(long(4, 100_000)), cdc.Key(indexed(long(4, 100_000)))}
 	row := func(i int, name string) cdc.Row {
 		return cdc.Row{cdc.TextValue(string(keys[i])), cdc.TextValue(name), cdc.TextValue(string(keys[i]))}
@@ -56,11 +56,11 @@ func TestIndexed_MirrorTakesKeysOfAnyLength(t *testing.T) {
 	for _, name := range []string{"first", "second"} {
 		chunk := &Chunk{}
 		for i := range keys {
-			chunk.upsert(users, keys[i], row(i, name), owners, nil)
+			chunk.upsert(users, keys[i], row(i, name), parents, nil)
 		}
 		s.must(s.leader.Commit(t.Context(), chunk, 10, 0))
 	}
-	m := s.leader.NewMirror(owners)
+	m := s.leader.NewMirror(parents)
 	m.Begin(t.Context())
 	for _, key := range keys {
 		m.Want(mapping.Ref{Table: users, Key: key})

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,7 +11,7 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 )
 
-// querier is a connection or a transaction on it.
+// querier is a connection or a transaction.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
@@ -24,85 +22,85 @@ type rowID struct {
 	key   cdc.Key
 }
 
-type ownerID struct {
+type parentID struct {
 	table  *cdc.Table
 	parent cdc.Key
 }
 
-// Mirror shows the relay's copy of the IAM's rows as of the transaction being ingested: what is stored, overlaid with the
-// changes of the running batch. It belongs to the ingest goroutine. It serves mapping.Rows; a row that was not loaded ahead
-// is fetched when it is asked for, and an error doing so is kept for Err.
+// Mirror is a view of the relay's copy of the IAM's rows as of the transaction being ingested: the stored rows, overlaid with the changes
+// of the current batch. It implements mapping.Rows. A row that was not prefetched is fetched on demand; an error while doing so is
+// returned by Err. It is not safe for concurrent use.
 type Mirror struct {
-	query  querier
-	owners map[*cdc.Table]int // the column by which a table's rows are found from their parent
-	keys   *keys
+	query   querier
+	parents map[*cdc.Table]int // the column that holds the parent's key
+	keys    *keys
 
-	ctx    context.Context // of the batch: mapping.Rows has no place for it
-	hot    rowCache
-	batch  map[rowID]cdc.Row                // changed in this batch; nil is deleted
-	owned  map[ownerID]map[cdc.Key]struct{} // those of them that have an owner, by it
-	err    error
-	pinned      // loaded for this batch
-	partly bool // the last Children left rows out
+	ctx      context.Context // of the batch; the methods of mapping.Rows take none
+	hot      rowCache
+	batch    map[rowID]cdc.Row                 // changed in this batch; nil if deleted
+	byParent map[parentID]map[cdc.Key]struct{} // keys of the rows in batch that have a parent
+	err      error
+	pinned        // rows loaded for this batch
+	partly   bool // the last Children or Former did not fit into memory
 
-	large bool // a large transaction is being mapped: what is stored is as of after it
+	large bool // a large transaction is being mapped; the stored rows already include it
 
 	wantRows                 []rowID
-	wantChildren, wantFormer []ownerID
+	wantChildren, wantBefore []parentID
 }
 
-// pinned is what was loaded for a batch, as it is stored. It stays until the end of the batch, whatever the cache forgets.
+// pinned holds the stored rows that were loaded for a batch. Unlike the cache, it evicts nothing until the batch ends.
 type pinned struct {
 	loaded   map[rowID]cdc.Row
 	absent   map[rowID]struct{}
-	children map[ownerID][]cdc.Row
-	former   map[ownerID][]cdc.Row // as before the large transaction
+	children map[parentID][]cdc.Row
+	before   map[parentID][]cdc.Row // children as before the large transaction
 	bytes    int
 }
 
 const (
-	// mirrorCache bounds the rows kept from batch to batch, in bytes.
+	// mirrorCache bounds the rows kept between batches, in bytes.
 	mirrorCache = 6 << 20
-	// mirrorBatch bounds the rows loaded for one batch.
+	// mirrorBatch bounds the rows loaded for one batch, in bytes.
 	mirrorBatch = 8 << 20
-	// mirrorChildren bounds the children of one row.
+	// mirrorChildren bounds the children of one row, in bytes.
 	mirrorChildren = 48 << 20
 )
 
-// ErrFull says that not all rows that a batch wants fit into memory. What is missing is still fetched when it is asked for,
-// one by one; a smaller batch is faster.
-var ErrFull = errors.New("the batch wants more rows of the mirror than fit into memory")
+// ErrFull reports that the rows wanted by a batch do not fit into memory. The missing ones are fetched on demand, one by one; a smaller
+// batch is faster.
+var ErrFull = errors.New("the batch needs more mirrored rows than fit into memory")
 
-// NewMirror returns the mirror that l ingests into. owners names, for each table whose rows are collected into their
-// parent's data, the index of the column that holds the parent's key.
-func (l *Leader) NewMirror(owners map[*cdc.Table]int) *Mirror {
-	m := &Mirror{query: l.write, owners: owners, keys: l.store.keys, hot: rowCache{limit: mirrorCache / 2}}
+// NewMirror returns the mirror that l ingests into. For each table whose rows are part of their parent's payload, parents has the index
+// of the column that holds the parent's key.
+func (l *Leader) NewMirror(parents map[*cdc.Table]int) *Mirror {
+	m := &Mirror{query: l.write, parents: parents, keys: l.store.keys, hot: rowCache{limit: mirrorCache / 2}}
 	m.Reset()
 	return m
 }
 
-// Reset forgets the batch and everything remembered: after a failed commit the store is the only truth.
+// Reset discards the batch and the cache, as is necessary after a failed commit.
 func (m *Mirror) Reset() {
 	m.hot.clear()
 	m.clearBatch()
 }
 
 func (m *Mirror) clearBatch() {
-	m.batch, m.owned = map[rowID]cdc.Row{}, map[ownerID]map[cdc.Key]struct{}{}
-	m.pinned = pinned{loaded: map[rowID]cdc.Row{}, absent: map[rowID]struct{}{}, children: map[ownerID][]cdc.Row{}, former: map[ownerID][]cdc.Row{}}
-	m.wantRows, m.wantChildren, m.wantFormer, m.err, m.partly = nil, nil, nil, nil, false
+	m.batch, m.byParent = map[rowID]cdc.Row{}, map[parentID]map[cdc.Key]struct{}{}
+	m.pinned = pinned{loaded: map[rowID]cdc.Row{}, absent: map[rowID]struct{}{}, children: map[parentID][]cdc.Row{}, before: map[parentID][]cdc.Row{}}
+	m.wantRows, m.wantChildren, m.wantBefore, m.err, m.partly = nil, nil, nil, nil, false
 }
 
 // Begin starts a batch.
 func (m *Mirror) Begin(ctx context.Context) { m.ctx = ctx; m.clearBatch() }
 
-// Want notes a row that will be asked for, unless it is at hand.
+// Want registers a row, or the children of one, for the next Load.
 func (m *Mirror) Want(ref mapping.Ref) {
 	if ref.By != 0 {
-		id := ownerID{ref.Table, ref.Key}
+		id := parentID{ref.Table, ref.Key}
 		known, want := m.children, &m.wantChildren
 		if ref.Before && m.large {
-			known, want = m.former, &m.wantFormer
+			known, want = m.before, &m.wantBefore
 		}
 		if _, ok := known[id]; !ok {
 			*want = append(*want, id)
@@ -115,12 +113,12 @@ func (m *Mirror) Want(ref mapping.Ref) {
 	}
 }
 
-// Wanting reports whether something wanted is not loaded yet.
+// Wanting reports whether there is anything to load.
 func (m *Mirror) Wanting() bool {
-	return len(m.wantRows) > 0 || len(m.wantChildren) > 0 || len(m.wantFormer) > 0
+	return len(m.wantRows) > 0 || len(m.wantChildren) > 0 || len(m.wantBefore) > 0
 }
 
-// lookup says what is known of a row without asking the store.
+// lookup returns a row that is in memory. The row is nil if it is known not to exist.
 func (m *Mirror) lookup(id rowID) (cdc.Row, bool) {
 	if row, ok := m.batch[id]; ok {
 		return row, true
@@ -141,7 +139,7 @@ func (m *Mirror) pin(id rowID, row cdc.Row) {
 	m.bytes += entryBytes(id.key, row)
 }
 
-// Row returns the row as of now in the batch, or nil.
+// Row returns the row as of the current change, or nil.
 func (m *Mirror) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 	id := rowID{table, key}
 	row, ok := m.lookup(id)
@@ -161,10 +159,10 @@ func (m *Mirror) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 	return row
 }
 
-// Children returns the rows of table that belong to the parent as of now in the batch, in key order. Where they take too much
-// memory it returns none, and Partly reports that.
+// Children returns the rows of table that belong to the parent as of the current change, in key order. If they do not fit into memory, it
+// returns none and Partly reports true.
 func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
-	id := ownerID{table, parent}
+	id := parentID{table, parent}
 	stored := m.storedChildren(id, m.children, &m.wantChildren)
 	if m.partly || m.err != nil {
 		return nil
@@ -172,8 +170,8 @@ func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	return m.overlaid(stored, id)
 }
 
-// storedChildren returns the rows that known, or the store, has of an owner. Those that take much memory are not kept.
-func (m *Mirror) storedChildren(id ownerID, known map[ownerID][]cdc.Row, want *[]ownerID) []cdc.Row {
+// storedChildren returns the stored rows of a parent, from known if they are there. It does not keep them if they take much memory.
+func (m *Mirror) storedChildren(id parentID, known map[parentID][]cdc.Row, want *[]parentID) []cdc.Row {
 	m.partly = false
 	rows, ok := known[id]
 	if ok {
@@ -198,96 +196,11 @@ func (m *Mirror) storedChildren(id ownerID, known map[ownerID][]cdc.Row, want *[
 	return rows
 }
 
-// Partly reports whether the last Children left rows out because they take too much memory.
+// Partly reports whether the rows of the last Children or Former did not fit into memory.
 func (m *Mirror) Partly() bool { return m.partly }
 
-// overlaid adds to a parent's stored children what the batch has made of them.
-func (m *Mirror) overlaid(stored []cdc.Row, owner ownerID) []cdc.Row {
-	owned := m.owned[owner]
-	if len(stored)+len(owned) == 0 {
-		return nil
-	}
-	rows := make(map[cdc.Key]cdc.Row, len(stored)+len(owned))
-	for _, row := range stored {
-		key, err := owner.table.KeyOf(row)
-		if err != nil {
-			continue // a stored row has its key
-		}
-		if _, changed := m.batch[rowID{owner.table, key}]; !changed {
-			rows[key] = row
-		}
-	}
-	for key := range owned {
-		rows[key] = m.batch[rowID{owner.table, key}]
-	}
-	keys := make([]cdc.Key, 0, len(rows))
-	for key := range rows {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b cdc.Key) int { return strings.Compare(string(a), string(b)) })
-	sorted := make([]cdc.Row, len(keys))
-	for i, key := range keys {
-		sorted[i] = rows[key]
-	}
-	return sorted
-}
-
-// Fail keeps an error for Err.
+// Fail records an error for Err.
 func (m *Mirror) Fail(err error) { m.err = errors.Join(m.err, err) }
 
-// Err returns the first failure to fetch a row since Begin. A batch that has one must not be committed.
+// Err returns the errors since Begin. If there is one, the batch must not be committed.
 func (m *Mirror) Err() error { return m.err }
-
-// Apply makes one resolved change visible to the rest of the batch.
-func (m *Mirror) Apply(c *cdc.Change) {
-	id, row := rowID{c.Relation.Table, c.Key}, c.New
-	if c.Op == cdc.Delete {
-		row = nil
-	}
-	row = keepAbsent(row, c.Old)
-	if by, owned := m.owners[id.table]; owned {
-		if former, ok := ownerOf(id.table, m.batch[id], by); ok {
-			delete(m.owned[former], id.key)
-		}
-		if owner, ok := ownerOf(id.table, row, by); ok {
-			if m.owned[owner] == nil {
-				m.owned[owner] = map[cdc.Key]struct{}{}
-			}
-			m.owned[owner][id.key] = struct{}{}
-		}
-	}
-	m.batch[id] = row
-}
-
-// ownerOf returns the row's owner, if it has one.
-func ownerOf(table *cdc.Table, row cdc.Row, by int) (ownerID, bool) {
-	if by >= len(row) || row[by].Kind != cdc.Text {
-		return ownerID{}, false
-	}
-	return ownerID{table, cdc.Key(row[by].Text)}, true
-}
-
-// Write adds the batch's changes to a chunk.
-func (m *Mirror) Write(chunk *Chunk) {
-	for id, row := range m.batch {
-		if row == nil {
-			if _, absent := m.absent[id]; !absent {
-				chunk.Delete(id.table, id.key)
-			}
-			continue
-		}
-		chunk.upsert(id.table, id.key, row, m.owners, m.keys)
-	}
-}
-
-// Committed keeps the batch's rows as hot ones: the store now has them.
-func (m *Mirror) Committed() {
-	for id, row := range m.batch {
-		if row == nil {
-			m.hot.drop(id)
-		} else {
-			m.hot.put(id, row)
-		}
-	}
-	m.clearBatch()
-}

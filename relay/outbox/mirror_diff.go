@@ -9,36 +9,36 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Copy returns a copy that is part of the transaction.
-func (t *Large) Copy(owners map[*cdc.Table]int) *Copy {
-	return &Copy{leader: t.leader, tx: t.tx, owners: owners}
+// Copy returns a Copy that writes in the transaction.
+func (t *Large) Copy(parents map[*cdc.Table]int) *Copy {
+	return &Copy{leader: t.leader, tx: t.tx, parents: parents}
 }
 
-// BeginFound forgets which rows the last comparison has found. Only one at a time can do so: others wait for its end.
+// BeginFound empties snapshot_key. The lock of TRUNCATE makes concurrent comparisons wait.
 func (t *Large) BeginFound(ctx context.Context) error {
 	if _, err := t.tx.Exec(ctx, `TRUNCATE snapshot_key`); err != nil {
-		return fmt.Errorf("begin to compare: %w", err)
+		return fmt.Errorf("empty table snapshot_key: %w", err)
 	}
 	return nil
 }
 
-// Found notes keys of a table's rows that are in the IAM.
+// Found adds keys of rows that are in the snapshot.
 func (t *Large) Found(ctx context.Context, keys []cdc.Key) error {
 	texts := make([]string, len(keys))
 	for i, k := range keys {
 		texts[i] = storedKey(k)
 	}
 	if _, err := t.tx.Exec(ctx, `INSERT INTO snapshot_key (key) SELECT unnest($1::text[])`, texts); err != nil {
-		return fmt.Errorf("note which rows are there: %w", err)
+		return fmt.Errorf("write table snapshot_key: %w", err)
 	}
 	return nil
 }
 
-// Gone hands over the mirrored rows of a table that were not found, in key order. It must not use the transaction.
+// Gone calls each for the mirrored rows of a table that are not in the snapshot, in key order. each must not use the transaction.
 func (t *Large) Gone(ctx context.Context, table *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
 	rows, err := t.tx.Query(ctx, `SELECT m.key, m.fields::text FROM mirror m WHERE m.table_name = $1 AND NOT EXISTS (SELECT FROM snapshot_key f WHERE f.key = m.key) ORDER BY m.key`, table.Name)
 	if err != nil {
-		return fmt.Errorf("look for rows of %s that are gone: %w", table.Name, err)
+		return fmt.Errorf("look for deleted rows of %s: %w", table.Name, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -57,24 +57,24 @@ func (t *Large) Gone(ctx context.Context, table *cdc.Table, each func(key cdc.Ke
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("look for rows of %s that are gone: %w", table.Name, err)
+		return fmt.Errorf("look for deleted rows of %s: %w", table.Name, err)
 	}
 	return nil
 }
 
-// Held records that the mirror agrees with the database about the tables that were compared.
-func (t *Large) Held(ctx context.Context, tables []*cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool, prints map[string]string) error {
+// Held records that the mirror now matches the compared tables.
+func (t *Large) Held(ctx context.Context, tables []*cdc.Table, parents map[*cdc.Table]int, has func(t *cdc.Table, column int) bool, prints map[string]string) error {
 	batch := &pgx.Batch{}
 	for _, table := range tables {
-		queueHeld(batch, table, owners, has, prints[table.Name])
+		queueMirrorTable(batch, table, parents, has, prints[table.Name])
 	}
 	if err := t.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("record what the mirror holds: %w", err)
+		return fmt.Errorf("update table mirror_table: %w", err)
 	}
 	return nil
 }
 
-// CommitAt ends the transaction at a position that may be of another log than the one before.
+// CommitAt commits the transaction at a position that may be in the WAL of another server or timeline.
 func (t *Large) CommitAt(ctx context.Context, p cdc.Position, lastEvent int64) error {
 	_, err := t.tx.Exec(ctx, `UPDATE position SET system_id = $1, timeline = $2, database = $3, slot = $4, mark_commit = '0/0', mark_xid = 0, mark_time = 'epoch'`, p.SystemID, p.Timeline, p.Database, p.Slot)
 	if err != nil {
@@ -83,7 +83,7 @@ func (t *Large) CommitAt(ctx context.Context, p cdc.Position, lastEvent int64) e
 	return t.Commit(ctx, p.LSN, lastEvent)
 }
 
-// Rows counts what the mirror holds of the tables.
+// Rows counts the mirrored rows of the tables.
 func (s *Store) Rows(ctx context.Context, tables []*cdc.Table) (int64, error) {
 	names := make([]string, len(tables))
 	for i, t := range tables {
@@ -91,7 +91,7 @@ func (s *Store) Rows(ctx context.Context, tables []*cdc.Table) (int64, error) {
 	}
 	var n int64
 	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM mirror WHERE table_name = ANY ($1)`, names).Scan(&n); err != nil {
-		return 0, fmt.Errorf("count the mirror's rows: %w", err)
+		return 0, fmt.Errorf("count mirrored rows: %w", err)
 	}
 	return n, nil
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Load fetches everything wanted in one round trip and hands each row that it found to found. It returns ErrFull if not all of
-// it fits into memory.
+// Load fetches everything wanted in one round trip and calls found, if not nil, for each row. It returns ErrFull if the rows do not fit
+// into memory.
 func (m *Mirror) Load(found func(*cdc.Table, cdc.Row)) error { return m.load(mirrorBatch, found) }
 
-// storedID is a row as the store knows it.
+// storedID identifies a row, or a parent, by its stored key.
 type storedID struct{ table, key string }
 
 func (m *Mirror) load(limit int, found func(*cdc.Table, cdc.Row)) (err error) {
 	if m.bytes > limit {
-		m.wantRows, m.wantChildren, m.wantFormer = m.wantRows[:0], m.wantChildren[:0], m.wantFormer[:0]
+		m.wantRows, m.wantChildren, m.wantBefore = m.wantRows[:0], m.wantChildren[:0], m.wantBefore[:0]
 		return ErrFull
 	}
 	if !m.Wanting() {
 		return nil
 	}
 	batch := &pgx.Batch{}
-	rows, children, former := m.queueRows(batch), m.queueChildren(batch), m.queueFormer(batch)
+	rows, children, before := m.queueRows(batch), m.queueChildren(batch), m.queueBefore(batch)
 	results := m.query.SendBatch(m.ctx, batch)
 	defer func() { err = errors.Join(err, results.Close()) }()
 	l := loading{Mirror: m, limit: limit, found: found}
@@ -39,8 +39,8 @@ func (m *Mirror) load(limit int, found func(*cdc.Table, cdc.Row)) (err error) {
 			return err
 		}
 	}
-	if len(former) > 0 {
-		if err := l.readChildren(results, former, m.former); err != nil {
+	if len(before) > 0 {
+		if err := l.readChildren(results, before, m.before); err != nil {
 			return err
 		}
 	}
@@ -68,30 +68,30 @@ func (m *Mirror) queueRows(batch *pgx.Batch) map[storedID]rowID {
 	return wanted
 }
 
-func (m *Mirror) queueChildren(batch *pgx.Batch) map[storedID]ownerID {
-	wanted, names, owners := distinct(m.wantChildren)
+func (m *Mirror) queueChildren(batch *pgx.Batch) map[storedID]parentID {
+	wanted, names, parents := distinct(m.wantChildren)
 	m.wantChildren = m.wantChildren[:0]
 	if len(wanted) > 0 {
 		batch.Queue(`SELECT m.table_name, m.parent, m.fields::text, m.key FROM unnest($1::text[], $2::text[]) AS w(table_name, parent)
-			JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.parent = w.parent COLLATE "C" WHERE m.parent IS NOT NULL ORDER BY m.table_name, m.key`, names, owners)
+			JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.parent = w.parent COLLATE "C" WHERE m.parent IS NOT NULL ORDER BY m.table_name, m.key`, names, parents)
 	}
 	return wanted
 }
 
-// distinct leaves out what is wanted twice.
-func distinct(ids []ownerID) (wanted map[storedID]ownerID, names, owners []string) {
-	wanted = make(map[storedID]ownerID, len(ids))
+// distinct removes duplicates.
+func distinct(ids []parentID) (wanted map[storedID]parentID, names, parents []string) {
+	wanted = make(map[storedID]parentID, len(ids))
 	for _, id := range ids {
 		stored := storedID{id.table.Name, storedKey(id.parent)}
 		if _, twice := wanted[stored]; !twice {
 			wanted[stored] = id
-			names, owners = append(names, stored.table), append(owners, stored.key)
+			names, parents = append(names, stored.table), append(parents, stored.key)
 		}
 	}
-	return wanted, names, owners
+	return wanted, names, parents
 }
 
-// loading is one load. Once it is full, it reads what still comes without keeping it.
+// loading is the state of one load. Once it is full, it discards further rows.
 type loading struct {
 	*Mirror
 	limit int
@@ -99,7 +99,7 @@ type loading struct {
 	found func(*cdc.Table, cdc.Row)
 }
 
-// fits reports whether a row whose stored text has so many bytes may still be kept.
+// fits reports whether a row with so many bytes of stored text can be kept.
 func (l *loading) fits(text int) bool {
 	l.full = l.full || l.bytes > 0 && l.bytes+text > l.limit
 	return !l.full
@@ -146,14 +146,14 @@ func (l *loading) readRows(results pgx.BatchResults, wanted map[storedID]rowID) 
 	return nil
 }
 
-// readChildren puts the rows of each owner into known, in the order in which they come.
-func (l *loading) readChildren(results pgx.BatchResults, wanted map[storedID]ownerID, known map[ownerID][]cdc.Row) error {
+// readChildren adds the rows of each parent to known, in the order of the result.
+func (l *loading) readChildren(results pgx.BatchResults, wanted map[storedID]parentID, known map[parentID][]cdc.Row) error {
 	rows, err := results.Query()
 	if err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
 	}
 	defer rows.Close()
-	before, children := l.bytes, make(map[ownerID][]cdc.Row, len(wanted))
+	before, children := l.bytes, make(map[parentID][]cdc.Row, len(wanted))
 	for _, id := range wanted {
 		children[id] = nil
 	}
@@ -175,7 +175,7 @@ func (l *loading) readChildren(results pgx.BatchResults, wanted map[storedID]own
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read the mirror: %w", err)
 	}
-	if l.full { // of none it is known whether all rows have come
+	if l.full { // no parent is known to be complete
 		l.bytes = before
 		return nil
 	}

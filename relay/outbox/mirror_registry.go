@@ -10,38 +10,39 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Mirrored says what the mirror holds of a mapped table.
+// Mirrored describes what the mirror holds of a mapped table.
 type Mirrored struct {
 	Table *cdc.Table
-	// Known: it holds the rows of the table, under the keys that they have in it now; it has none of a table that was absent.
+	// Known reports whether the mirror holds the table's rows under their current keys. Of a table that did not exist it holds none.
 	Known bool
-	// Lacking are the columns, of those that the database has, that were not mapped before: the mirror does not have their values.
+	// Lacking are the columns of the database that were not mapped before; the mirror does not have their values.
 	Lacking []int
-	// Revived are the columns, of those that the database has, that were mapped before and absent for a while, or until now. The
-	// mirror has the values from before.
+	// Revived are the columns of the database that were mapped before but did not exist, or could not be read, for a while. The mirror
+	// has their old values.
 	Revived []int
-	// Fingerprint is what the catalogue said when it was last read or compared; empty for a table that was absent.
+	// Fingerprint is that of the table when it was last copied or compared; empty for a table that did not exist.
 	Fingerprint string
-	// Suspect: the rows may differ from the table's although the catalogue does not show it.
+	// Suspect: the rows may differ from the table although the fingerprint does not show it.
 	Suspect bool
 }
 
-// Mirrored reads what the mirror holds of the tables. has reports whether the database has a column; owners are the columns by
-// which rows must be found. What the database does not have is registered as absent, so that its return is noticed.
-func (l *Leader) Mirrored(ctx context.Context, tables []*cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) ([]Mirrored, error) {
-	held, err := l.store.mirrored(ctx)
+// Mirrored reads what the mirror holds of the tables. has reports whether the database has a column; parents are as for NewMirror. Columns
+// that the database does not have are registered as absent, so that their return is noticed. Tables that are no longer mapped are
+// removed.
+func (l *Leader) Mirrored(ctx context.Context, tables []*cdc.Table, parents map[*cdc.Table]int, has func(t *cdc.Table, column int) bool) ([]Mirrored, error) {
+	known, err := l.store.mirrored(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]Mirrored, len(tables))
 	batch := &pgx.Batch{}
 	for i, t := range tables {
-		h, registered := held[t.Name]
-		m := Mirrored{Table: t, Fingerprint: h.fingerprint, Suspect: h.suspect, Known: registered}
+		r, registered := known[t.Name]
+		m := Mirrored{Table: t, Fingerprint: r.fingerprint, Suspect: r.suspect, Known: registered}
 		columns, absent := []string{}, []string{}
 		for column := range t.Columns {
-			tag := columnTag(t, owners, column)
-			there, missed := slices.Contains(h.columns, tag), slices.Contains(h.absent, tag)
+			tag := columnTag(t, parents, column)
+			there, missed := slices.Contains(r.columns, tag), slices.Contains(r.absent, tag)
 			switch {
 			case !has(t, column):
 				absent = append(absent, tag)
@@ -56,13 +57,13 @@ func (l *Leader) Mirrored(ctx context.Context, tables []*cdc.Table, owners map[*
 			}
 		}
 		all[i] = m
-		if registered && (len(columns) < len(h.columns) || len(absent) > len(h.absent)) || !registered && len(absent) == len(t.Columns) {
+		if registered && (len(columns) < len(r.columns) || len(absent) > len(r.absent)) || !registered && len(absent) == len(t.Columns) {
 			batch.Queue(`INSERT INTO mirror_table (table_name, columns, absent) VALUES ($1, $2, $3)
 				ON CONFLICT (table_name) DO UPDATE SET columns = excluded.columns, absent = excluded.absent`, t.Name, columns, absent)
 		}
-		delete(held, t.Name)
+		delete(known, t.Name)
 	}
-	for name := range held { // no longer mapped
+	for name := range known { // no longer mapped
 		batch.Queue(`DELETE FROM mirror WHERE table_name = $1`, name)
 		batch.Queue(`DELETE FROM mirror_table WHERE table_name = $1`, name)
 	}
@@ -75,12 +76,12 @@ func (l *Leader) register(ctx context.Context, batch *pgx.Batch) error {
 	}
 	l.queueFence(batch)
 	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("register what the mirror holds: %w", fenced(err))
+		return fmt.Errorf("update table mirror_table: %w", fenced(err))
 	}
 	return nil
 }
 
-// Suspect records that the mirror's rows of the tables must be compared with the database's before they are relied on.
+// Suspect records that the mirrored rows of the tables must be compared with the database before they are relied on.
 func (l *Leader) Suspect(ctx context.Context, tables ...*cdc.Table) error {
 	batch := &pgx.Batch{}
 	for _, t := range tables {
@@ -89,8 +90,8 @@ func (l *Leader) Suspect(ctx context.Context, tables ...*cdc.Table) error {
 	return l.register(ctx, batch)
 }
 
-// Rename gives the rows of a table that has been renamed in the database and in the mapping to its new name. The tags begin with the
-// schema.
+// Rename moves the rows of a table that was renamed, in the database and in the mapping, to its new name. It also replaces the schema at the
+// beginning of the column tags.
 func (l *Leader) Rename(ctx context.Context, from string, to *cdc.Table) error {
 	batch := &pgx.Batch{}
 	batch.Queue(`UPDATE mirror SET table_name = $2 WHERE table_name = $1`, from, to.Name)
@@ -101,46 +102,46 @@ func (l *Leader) Rename(ctx context.Context, from string, to *cdc.Table) error {
 	return l.register(ctx, batch)
 }
 
-// Relations returns which relation of the database the mirror's rows of each table are of, by the table's name.
+// Relations returns the OID of the relation that each table's mirrored rows come from, by the table's name.
 func (s *Store) Relations(ctx context.Context) (map[string]uint32, error) {
-	held, err := s.mirrored(ctx)
+	known, err := s.mirrored(ctx)
 	if err != nil {
 		return nil, err
 	}
-	relations := make(map[string]uint32, len(held))
-	for name, h := range held {
-		relations[name] = cdc.FingerprintRelation(h.fingerprint)
+	relations := make(map[string]uint32, len(known))
+	for name, r := range known {
+		relations[name] = cdc.FingerprintRelation(r.fingerprint)
 	}
 	return relations, nil
 }
 
-// holding is a row of the registry.
-type holding struct {
+// registration is a row of mirror_table.
+type registration struct {
 	columns, absent []string // tags
 	fingerprint     string
 	suspect         bool
 }
 
-func (s *Store) mirrored(ctx context.Context) (map[string]holding, error) {
+func (s *Store) mirrored(ctx context.Context) (map[string]registration, error) {
 	rows, err := s.pool.Query(ctx, `SELECT table_name, columns, absent, fingerprint, suspect FROM mirror_table`)
 	if err != nil {
-		return nil, fmt.Errorf("read what the mirror holds: %w", err)
+		return nil, fmt.Errorf("read table mirror_table: %w", err)
 	}
-	held := map[string]holding{}
+	known := map[string]registration{}
 	var name string
-	var h holding
-	if _, err := pgx.ForEachRow(rows, []any{&name, &h.columns, &h.absent, &h.fingerprint, &h.suspect}, func() error {
-		held[name] = holding{slices.Clone(h.columns), slices.Clone(h.absent), h.fingerprint, h.suspect}
+	var r registration
+	if _, err := pgx.ForEachRow(rows, []any{&name, &r.columns, &r.absent, &r.fingerprint, &r.suspect}, func() error {
+		known[name] = registration{slices.Clone(r.columns), slices.Clone(r.absent), r.fingerprint, r.suspect}
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("read what the mirror holds: %w", err)
+		return nil, fmt.Errorf("read table mirror_table: %w", err)
 	}
-	return held, nil
+	return known, nil
 }
 
-// columnTag names a table's column in the registry. That of a table which is read from another schema, or one that is hashed or secret
-// from now on, or no longer, or by which rows are found, is another one, and is read again.
-func columnTag(t *cdc.Table, owners map[*cdc.Table]int, column int) string {
+// columnTag identifies a mirrored column by schema, name and how it is stored: # hashed, ! secret, ^ key of the parent. If any of these
+// changes, the tag changes, and the column is read again.
+func columnTag(t *cdc.Table, parents map[*cdc.Table]int, column int) string {
 	tag := t.Schema + "." + t.Columns[column].Name
 	if t.Columns[column].Hash {
 		tag += "#"
@@ -148,17 +149,17 @@ func columnTag(t *cdc.Table, owners map[*cdc.Table]int, column int) string {
 	if t.Columns[column].Secret {
 		tag += "!"
 	}
-	if owner, owned := owners[t]; owned && owner == column {
+	if parent, ok := parents[t]; ok && parent == column {
 		tag += "^"
 	}
 	return tag
 }
 
-// queueHeld records that the mirror holds the table with all columns that the database has.
-func queueHeld(batch *pgx.Batch, t *cdc.Table, owners map[*cdc.Table]int, has func(t *cdc.Table, column int) bool, fingerprint string) {
+// queueMirrorTable registers the table with all columns that the database has.
+func queueMirrorTable(batch *pgx.Batch, t *cdc.Table, parents map[*cdc.Table]int, has func(t *cdc.Table, column int) bool, fingerprint string) {
 	columns, absent := []string{}, []string{}
 	for column := range t.Columns {
-		tag := columnTag(t, owners, column)
+		tag := columnTag(t, parents, column)
 		if has(t, column) {
 			columns = append(columns, tag)
 		} else {
@@ -170,7 +171,7 @@ func queueHeld(batch *pgx.Batch, t *cdc.Table, owners map[*cdc.Table]int, has fu
 		t.Name, columns, absent, fingerprint)
 }
 
-// SaveFingerprints records what the catalogue says of tables after changes that concern none of their rows.
+// SaveFingerprints stores new fingerprints of tables whose rows have not changed.
 func (l *Leader) SaveFingerprints(ctx context.Context, prints map[string]string) error {
 	batch := &pgx.Batch{}
 	for table, print := range prints {
@@ -179,16 +180,16 @@ func (l *Leader) SaveFingerprints(ctx context.Context, prints map[string]string)
 	return l.register(ctx, batch)
 }
 
-// MoveFingerprint records a fingerprint that is like the one before it, unless that is not the recorded one.
+// MoveFingerprint replaces a stored fingerprint by an equivalent one, unless another one is stored meanwhile.
 func (s *Store) MoveFingerprint(ctx context.Context, table, before, now string) error {
 	if _, err := s.pool.Exec(ctx, `UPDATE mirror_table SET fingerprint = $3 WHERE table_name = $1 AND fingerprint = $2`, table, before, now); err != nil {
-		return fmt.Errorf("record what the catalogue says of the mapped tables: %w", err)
+		return fmt.Errorf("update table mirror_table: %w", err)
 	}
 	return nil
 }
 
-// keepAbsent lets the mirror keep what it has of columns that the new row lacks: when such a column is back, its values are compared
-// with those from before.
+// keepAbsent copies the values of columns that the new row lacks from the old row. If such a column comes back, its values are compared with
+// these.
 func keepAbsent(row, old cdc.Row) cdc.Row {
 	kept := row
 	for i := range row {

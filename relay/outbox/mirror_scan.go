@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	// scanRows and scanBytes bound what a scan of the mirror holds at a time, but for one row that is larger.
+	// scanRows and scanBytes bound a page of a scan; a single larger row is still read.
 	scanRows  = 1000
 	scanBytes = 2 << 20
 )
 
-// EachRow hands over every mirrored row of a table in the order of the stored keys, in bounded memory.
+// EachRow calls each for every mirrored row of a table, in the order of the stored keys, in bounded memory.
 func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
 	return m.scan(ctx, t, "fields::text", func(r scanned) error {
 		row, err := parseRow(t, r.key, r.fields, m.keys)
@@ -28,9 +28,9 @@ func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Ke
 	})
 }
 
-// EachKey hands over the key of every mirrored row of a table, in the order of the stored keys.
+// EachKey calls each for the key of every mirrored row of a table, in the order of the stored keys.
 func (m *Mirror) EachKey(ctx context.Context, t *cdc.Table, each func(cdc.Key) error) error {
-	// Only of a key that is stored as a hash the row is needed.
+	// A key that is stored as a hash must be computed from the row.
 	return m.scan(ctx, t, fmt.Sprintf("CASE WHEN octet_length(key) > %d THEN fields::text ELSE '' END", maxIndexed), func(r scanned) error {
 		var row cdc.Row
 		if len(r.fields) > 0 {
@@ -53,7 +53,7 @@ type scanned struct {
 	fields []byte
 }
 
-// scan reads a table page by page, so that each may use the connection. A page ends early where its rows are large.
+// scan reads a table in pages, so that each may use the connection.
 func (m *Mirror) scan(ctx context.Context, t *cdc.Table, fields string, each func(scanned) error) error {
 	limit := scanRows
 	for after, from := "", ">="; ; from = ">" {
@@ -70,7 +70,7 @@ func (m *Mirror) scan(ctx context.Context, t *cdc.Table, fields string, each fun
 			return nil
 		}
 		after = page[len(page)-1].key
-		switch { // what is read beyond a page is read in vain
+		switch { // avoid reading rows beyond the page
 		case size > scanBytes:
 			limit = len(page)
 		case size < scanBytes/2:
@@ -79,7 +79,7 @@ func (m *Mirror) scan(ctx context.Context, t *cdc.Table, fields string, each fun
 	}
 }
 
-// page reads up to limit rows, less where they are large; size is above scanBytes if it left some out for that.
+// page reads up to limit rows, and fewer if they exceed scanBytes; size then includes the first row left out.
 func (m *Mirror) page(ctx context.Context, sql, table, after string, limit int) (page []scanned, size int, more bool, err error) {
 	rows, err := m.query.Query(ctx, sql, table, after, limit)
 	if err != nil {

@@ -12,12 +12,12 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// overlayMirror has users by their third column, without a store: the owners have the given stored children.
+// overlayMirror has users by their third column, without a store: the parents have the given stored children.
 func overlayMirror(stored map[cdc.Key][]cdc.Row) *Mirror {
-	m := &Mirror{owners: map[*cdc.Table]int{users: 2}, hot: rowCache{limit: mirrorCache}}
+	m := &Mirror{parents: map[*cdc.Table]int{users: 2}, hot: rowCache{limit: mirrorCache}}
 	m.Reset()
 	for owner, rows := range stored {
-		m.children[ownerID{users, owner}] = rows
+		m.children[parentID{users, owner}] = rows
 	}
 	return m
 }
@@ -33,18 +33,18 @@ func ownedRow(key, owner string) cdc.Row {
 // Children are those of the store with what the batch made of them: moved to another owner and back, deleted, inserted again.
 func TestMirror_ChildrenAreOfTheBatch(t *testing.T) {
 	t.Parallel()
-	owners := []string{"", "x", "y", "z"}
+	parents := []string{"", "x", "y", "z"}
 	rapid.Check(t, func(t *rapid.T) {
 		now, stored := map[string]string{}, map[cdc.Key][]cdc.Row{"x": nil, "y": nil, "z": nil}
 		for _, key := range []string{"a", "b", "c", "d"} {
-			owner := rapid.SampledFrom(owners).Draw(t, "stored owner")
+			owner := rapid.SampledFrom(parents).Draw(t, "stored owner")
 			if now[key] = owner; owner != "" {
 				stored[cdc.Key(owner)] = append(stored[cdc.Key(owner)], ownedRow(key, owner))
 			}
 		}
 		m := overlayMirror(stored)
 		for range rapid.IntRange(0, 20).Draw(t, "changes") {
-			key, owner := rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key"), rapid.SampledFrom(owners).Draw(t, "owner")
+			key, owner := rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key"), rapid.SampledFrom(parents).Draw(t, "owner")
 			c := cdc.Change{Op: cdc.Update, Relation: &cdc.Relation{Table: users}, Key: cdc.Key(key), New: ownedRow(key, owner)}
 			if now[key] = owner; rapid.Bool().Draw(t, "delete") {
 				c.Op, c.New = cdc.Delete, nil
@@ -52,7 +52,7 @@ func TestMirror_ChildrenAreOfTheBatch(t *testing.T) {
 			}
 			m.Apply(&c)
 		}
-		for _, owner := range owners[1:] {
+		for _, owner := range parents[1:] {
 			var want, got []string
 			for key, of := range now {
 				if of == owner {

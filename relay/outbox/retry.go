@@ -7,24 +7,24 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// StrictKey is what all deliveries of a webhook are ordered by that keeps the order of all events.
+// StrictKey is the order key of all deliveries of a webhook with strict ordering.
 const StrictKey = "*"
 
-// ResourceKey is what deliveries are ordered by where the order of one resource's events is kept.
+// ResourceKey is the order key of deliveries about a resource, for a webhook with ordering by resource.
 func ResourceKey(resource string) string { return "r:" + indexed(resource) }
 
-// Due is a parked delivery whose time has come.
+// Due is a retry that is due, and claimed.
 type Due struct {
 	Event
 	Webhook  int64
 	Attempts int
 	Key      string
-	// Expired: retention has dropped the event, there is nothing left to send.
+	// Expired: the event is past retention and cannot be sent any more.
 	Expired bool
 }
 
-// claimable is true of a parked delivery p that nobody is sending, and that no earlier one of its order holds up. A dead one
-// holds up those behind it only where all events are in order.
+// claimable is true for a retry p that no running relay has leased, and that no earlier retry with the same order key blocks. A dead retry
+// blocks later ones only with strict ordering.
 const claimable = `(p.lease IS NULL OR NOT EXISTS (SELECT FROM member m WHERE m.id = p.lease))
 	AND (p.order_key IS NULL OR NOT EXISTS (SELECT FROM retry q WHERE q.webhook = p.webhook AND q.order_key = p.order_key AND q.event < p.event
 		AND (q.due < 'infinity' OR q.order_key = '` + StrictKey + `')))`
@@ -32,19 +32,19 @@ const claimable = `(p.lease IS NULL OR NOT EXISTS (SELECT FROM member m WHERE m.
 const dueColumns = `c.webhook, c.attempts, coalesce(c.order_key, ''), e.id IS NULL, c.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''),
 	coalesce(e.tenant, ''), coalesce(e.resource, ''), coalesce(e.occurred, 'epoch'), coalesce(e.body, ''), coalesce(e.reconciled, false)`
 
-// Claim bounds what ClaimDue leases.
+// Claim bounds the retries that ClaimDue leases.
 type Claim struct {
-	// Leads: the member leads, and so serves the webhooks without a cursor.
+	// Leads: the member leads, and so serves the live webhooks.
 	Leads bool
-	// Limit is how many deliveries to claim, PerWebhook how many of one webhook, and Bytes of how large bodies; it is one at least.
+	// Limit and PerWebhook bound the number of retries, in all and per webhook, and Bytes the size of their bodies. At least one is claimed.
 	Limit, PerWebhook, Bytes int
-	// Except are webhooks of which none is claimed.
+	// Except are webhooks whose retries are not claimed.
 	Except []int64
 }
 
-// claimDue walks over the webhooks that have parked deliveries by skipping from one to the next in retry_webhook_due, whatever
-// number each of them has. Tenants take turns, and so do the webhooks of a tenant; where more are due than may be claimed, chance
-// decides, so that none is passed over for long.
+// claimDue finds the webhooks that have retries with a loose index scan over retry_webhook_due, so that its cost does not depend on the number
+// of retries. Tenants take turns, and so do the webhooks of a tenant. If more retries are due than may be claimed, the choice is random, so
+// that none waits for long.
 const claimDue = `
 WITH RECURSIVE first AS (
 	(SELECT webhook, due FROM retry WHERE due < 'infinity' ORDER BY webhook, due LIMIT 1)
@@ -72,14 +72,14 @@ WITH RECURSIVE first AS (
 )
 SELECT ` + dueColumns + ` FROM c LEFT JOIN event e ON e.id = c.event ORDER BY c.due`
 
-// ClaimDue leases parked deliveries that are due, shared fairly among tenants and their webhooks, earliest first. Those of a webhook that
-// keeps an order or a rate, and of one that is paused, go only to the relay that serves it.
+// ClaimDue leases retries that are due, shared fairly among tenants and their webhooks, earliest first. Retries of an exclusive webhook, or of
+// a paused one, are leased only to the relay that serves it.
 func (m *Member) ClaimDue(ctx context.Context, c Claim) ([]Due, error) {
 	rows, err := m.store.pool.Query(ctx, claimDue, m.id, c.Limit, c.PerWebhook, c.Except, c.Leads, c.Bytes)
 	return collectDue(rows, err)
 }
 
-// ClaimOldest leases the oldest delivery of a webhook that waits, due or not; nil if none does.
+// ClaimOldest leases the webhook's oldest retry that is not dead, due or not; nil if there is none.
 func (m *Member) ClaimOldest(ctx context.Context, webhook int64) (*Due, error) {
 	rows, err := m.store.pool.Query(ctx, `WITH oldest AS (
 			SELECT p.event, p.webhook FROM retry p WHERE p.webhook = $2 AND p.due < 'infinity' AND `+claimable+`
@@ -98,7 +98,7 @@ func (m *Member) ClaimOldest(ctx context.Context, webhook int64) (*Due, error) {
 
 func collectDue(rows pgx.Rows, err error) ([]Due, error) {
 	if err != nil {
-		return nil, fmt.Errorf("claim parked deliveries: %w", err)
+		return nil, fmt.Errorf("claim retries: %w", err)
 	}
 	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Due, error) {
 		var d Due
@@ -106,17 +106,17 @@ func collectDue(rows pgx.Rows, err error) ([]Due, error) {
 		return d, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("claim parked deliveries: %w", err)
+		return nil, fmt.Errorf("claim retries: %w", err)
 	}
 	return due, nil
 }
 
-// Blocked returns, of webhooks that keep an order, how many deliveries hold up later ones, by webhook and key.
+// Blocked counts the retries that block later deliveries, by webhook and order key.
 func (s *Store) Blocked(ctx context.Context, webhooks []int64) (map[int64]map[string]int, error) {
 	rows, err := s.pool.Query(ctx, `SELECT webhook, order_key, count(*) FROM retry WHERE webhook = ANY ($1)
 		AND (order_key LIKE 'r:%' AND due < 'infinity' OR order_key = '`+StrictKey+`') GROUP BY webhook, order_key`, webhooks)
 	if err != nil {
-		return nil, fmt.Errorf("look for deliveries that hold up others: %w", err)
+		return nil, fmt.Errorf("count retries that block others: %w", err)
 	}
 	blocked := map[int64]map[string]int{}
 	var id int64
@@ -129,26 +129,26 @@ func (s *Store) Blocked(ctx context.Context, webhooks []int64) (map[int64]map[st
 		blocked[id][key] = n
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("look for deliveries that hold up others: %w", err)
+		return nil, fmt.Errorf("count retries that block others: %w", err)
 	}
 	return blocked, nil
 }
 
-// ParkedCount is how many deliveries of a webhook wait for their next attempt, and how many were given up.
+// ParkedCount is the number of a webhook's failed deliveries that will be tried again, and that are dead.
 type ParkedCount struct{ Waiting, Dead int }
 
-// ParkedCounts counts the parked deliveries by webhook.
+// ParkedCounts counts the failed deliveries by webhook.
 func (s *Store) ParkedCounts(ctx context.Context) (map[int64]ParkedCount, error) {
 	rows, err := s.pool.Query(ctx, `SELECT webhook, count(*) FILTER (WHERE due < 'infinity'), count(*) FILTER (WHERE due = 'infinity')
 		FROM retry GROUP BY webhook`)
 	if err != nil {
-		return nil, fmt.Errorf("count parked deliveries: %w", err)
+		return nil, fmt.Errorf("count retries: %w", err)
 	}
 	counts := map[int64]ParkedCount{}
 	var id int64
 	var c ParkedCount
 	if _, err := pgx.ForEachRow(rows, []any{&id, &c.Waiting, &c.Dead}, func() error { counts[id] = c; return nil }); err != nil {
-		return nil, fmt.Errorf("count parked deliveries: %w", err)
+		return nil, fmt.Errorf("count retries: %w", err)
 	}
 	return counts, nil
 }

@@ -63,7 +63,7 @@ func TestSkip(t *testing.T) {
 	}
 	attempts, err := s.store.Attempts(t.Context(), 2, 0)
 	s.must(err)
-	if len(attempts) != 1 || attempts[0].Class != "canceled" || attempts[0].Error != skippedByHand || attempts[0].Number != 4 {
+	if len(attempts) != 1 || attempts[0].Class != "canceled" || attempts[0].Error != skippedManually || attempts[0].Number != 4 {
 		t.Errorf("attempts: %+v", attempts)
 	}
 }

@@ -2,8 +2,8 @@ package outbox
 
 import "github.com/iam-relay/iam-relay/cdc"
 
-// rowCache keeps recently used rows within a bound, in two generations: when the young one is full it becomes the old one
-// and the former old one is forgotten; a hit in the old one moves the row up. Neither is ever larger than the limit.
+// rowCache keeps recently used rows in two generations of at most limit bytes each. When the young one is full, it replaces the old one,
+// whose rows are evicted. A hit in the old one moves the row to the young one.
 type rowCache struct {
 	limit      int // bytes of one generation
 	young, old map[rowID]cdc.Row
@@ -21,7 +21,7 @@ func (c *rowCache) get(id rowID) (cdc.Row, bool) {
 	return row, ok
 }
 
-// put keeps a row unless it would take a large part of the cache alone.
+// put caches a row unless it is larger than an eighth of the limit.
 func (c *rowCache) put(id rowID, row cdc.Row) {
 	c.drop(id)
 	size := entryBytes(id.key, row)
@@ -45,7 +45,7 @@ func (c *rowCache) drop(id rowID) {
 
 func (c *rowCache) clear() { c.young, c.old, c.bytes = nil, nil, 0 }
 
-// entryBytes estimates what a row takes in a map: the entry, slice, string headers and texts.
+// entryBytes estimates the memory of a row in a map: entry, slice, string headers and texts.
 func entryBytes(key cdc.Key, row cdc.Row) int {
 	n := 96 + len(key) + 24*len(row)
 	for i := range row {

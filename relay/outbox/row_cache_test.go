@@ -144,9 +144,9 @@ func TestMirror_BatchIsBoundedInBytes(t *testing.T) {
 func TestMirror_ChildrenAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	s := newShelf(t)
-	owners := map[*cdc.Table]int{users: 2}
+	parents := map[*cdc.Table]int{users: 2}
 	child := func(chunk *Chunk, key cdc.Key, parent string, size int) {
-		chunk.upsert(users, key, cdc.Row{cdc.TextValue(string(key)), cdc.TextValue(strings.Repeat("x", size)), cdc.TextValue(parent)}, owners, nil)
+		chunk.upsert(users, key, cdc.Row{cdc.TextValue(string(key)), cdc.TextValue(strings.Repeat("x", size)), cdc.TextValue(parent)}, parents, nil)
 	}
 	for _, key := range numbered(mirrorChildren>>20 + 1) {
 		chunk := &Chunk{}
@@ -154,7 +154,7 @@ func TestMirror_ChildrenAreBoundedInBytes(t *testing.T) {
 		child(chunk, "l"+key, "light", 10)
 		s.must(s.leader.Commit(t.Context(), chunk, 10, 0))
 	}
-	m := s.leader.NewMirror(owners)
+	m := s.leader.NewMirror(parents)
 	m.Begin(t.Context())
 	for range 2 {
 		if rows := m.Children(users, 2, "heavy"); rows != nil || !m.Partly() {

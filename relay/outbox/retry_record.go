@@ -1,0 +1,59 @@
+package outbox
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Parked is a delivery that failed and will be tried again, or is dead.
+type Parked struct {
+	Event, Webhook int64
+	Attempts       int
+	Due            time.Time // the zero time for a dead one
+	Class          string
+	Status         int
+	// Key orders it: see StrictKey and ResourceKey. Empty for no order.
+	Key string
+	// Again: it was a retry before, claimed by this member.
+	Again bool
+}
+
+// queueRetries writes the retries that the member still holds. Another relay may have claimed a retry, or serve the webhook, meanwhile;
+// then the member's state is void.
+func (d *Delivery) queueRetries(batch *pgx.Batch, member int64, leads bool) {
+	// Stable: of two outcomes of a delivery, the later one must win.
+	slices.SortStableFunc(d.Unpark, func(a, b DeliveryKey) int {
+		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
+	})
+	slices.SortStableFunc(d.Park, func(a, b Parked) int {
+		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
+	})
+	for i := range d.Unpark {
+		batch.Queue(`DELETE FROM retry WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unpark[i].Event, d.Unpark[i].Webhook, member)
+	}
+	for i := range d.Unlease {
+		batch.Queue(`UPDATE retry SET lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unlease[i].Event, d.Unlease[i].Webhook, member)
+	}
+	for i := range d.Park {
+		p := &d.Park[i]
+		dead := p.Due.IsZero()
+		wait := time.Duration(0)
+		if !dead {
+			wait = time.Until(p.Due) // the server counts from its own now
+		}
+		if p.Again {
+			batch.Queue(`UPDATE retry SET attempts = $4, due = CASE WHEN $5 THEN 'infinity' ELSE clock_timestamp() + $6::interval END,
+					class = $7, status = $8, lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`,
+				p.Event, p.Webhook, member, p.Attempts, dead, wait, p.Class, p.Status)
+			continue
+		}
+		batch.Queue(`INSERT INTO retry (event, webhook, attempts, due, class, status, order_key) SELECT $4, $3, $5, CASE WHEN $6 THEN 'infinity' ELSE clock_timestamp() + $7::interval END, $8, $9, nullif($10, '')
+			WHERE EXISTS (SELECT FROM webhook WHERE id = $3 AND `+mayServe+`)
+			ON CONFLICT (event, webhook) DO UPDATE SET attempts = greatest(retry.attempts, excluded.attempts), due = excluded.due,
+				class = excluded.class, status = excluded.status, lease = NULL`,
+			member, leads, p.Webhook, p.Event, p.Attempts, dead, wait, p.Class, p.Status, p.Key)
+	}
+}
