@@ -71,7 +71,7 @@ func TestFault_Schema(t *testing.T) {
 		}},
 		"slot_dropped": {"the replication slot is dropped", func(tr *trial, _ int) {
 			tr.lose(dropSlot)
-			tr.until("there is one again", `SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name = $1`, tr.name)
+			tr.until("there is one again", `SELECT count(*) > 0 FROM pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL`, tr.name)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,11 +15,12 @@ import (
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
 
-// lose ends whoever reads from the slot, and does something to it while it is free.
+// lose ends the session that reads from the slot, and does something to the slot while it is free. A slot that is still being
+// created is left alone: it has no position yet.
 func (w *world) lose(sql string) {
 	w.t.Helper()
 	eventually(w.t, "the slot is lost", func() (bool, error) {
-		if _, err := w.db.Exec(w.t.Context(), `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1`, w.name); err != nil {
+		if _, err := w.db.Exec(w.t.Context(), `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL`, w.name); err != nil {
 			return false, err
 		}
 		_, err := w.db.Exec(w.t.Context(), sql, w.name)
@@ -107,7 +108,7 @@ func TestReconcile_SlotIsDroppedUnderLoad(t *testing.T) {
 		seen := l.len()
 		eventually(t, "the load goes on", func() (bool, error) { return l.len() > seen+100, nil })
 		w.lose(dropSlot)
-		w.until("a new slot", `SELECT count(*) = 1 FROM pg_replication_slots WHERE slot_name = $1`, w.name)
+		w.until("a new slot", `SELECT count(*) = 1 FROM pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL`, w.name)
 	}
 	l.end()
 	w.caughtUp()

@@ -46,10 +46,9 @@ type Receiver struct {
 	counting bool
 	served   chan error
 
-	closing context.Context // ends the delays
-	cancel  context.CancelFunc
-
 	mu      sync.Mutex
+	closing context.Context // ends the requests that wait for their answer
+	cancel  context.CancelFunc
 	changed *sync.Cond // of state
 	state   Snapshot
 	respond func(*Delivery) Response
@@ -113,7 +112,9 @@ func (r *Receiver) CertificatePEM() []byte { return r.cert }
 
 // Close ends the server and every request that waits. It may be called twice.
 func (r *Receiver) Close() error {
+	r.mu.Lock()
 	r.cancel()
+	r.mu.Unlock()
 	err := r.server.Close()
 	served := <-r.served
 	r.served <- served
@@ -124,6 +125,14 @@ func (r *Receiver) Close() error {
 		return fmt.Errorf("close the webhook receiver: %w", err)
 	}
 	return nil
+}
+
+// HangUp ends the requests that wait for their answer, as if the receiver had died. Later ones are not affected.
+func (r *Receiver) HangUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cancel()
+	r.closing, r.cancel = context.WithCancel(context.Background())
 }
 
 // Respond sets how later requests are answered. It is called for each, after the request has been checked and before it is
@@ -158,8 +167,8 @@ func (r *Receiver) handle(w http.ResponseWriter, request *http.Request) {
 	r.mu.Unlock()
 	d.verify(secrets)
 
-	answer := r.record(&d)
-	if !r.wait(request.Context(), answer) {
+	answer, closing := r.record(&d)
+	if !wait(request.Context(), closing, answer) {
 		// Neither an answer nor a proper end: as if the receiver had died.
 		panic(http.ErrAbortHandler)
 	}
@@ -171,8 +180,8 @@ func (r *Receiver) handle(w http.ResponseWriter, request *http.Request) {
 	_, _ = w.Write(answer.Body)
 }
 
-// record decides on the answer and adds the delivery to the state.
-func (r *Receiver) record(d *Delivery) Response {
+// record decides on the answer, and on what ends the wait for it, and adds the delivery to the state.
+func (r *Receiver) record(d *Delivery) (answer Response, closing context.Context) {
 	id, content := r.hash(d.Path, []byte(d.ID)), r.hash(d.DeliveryID, d.Body)
 
 	r.mu.Lock()
@@ -182,7 +191,7 @@ func (r *Receiver) record(d *Delivery) Response {
 	if repeated && earlier.content != content {
 		d.problem("webhook-id %s came before with another body or x-ferriskey-delivery-id", d.ID)
 	}
-	answer := r.respond(d)
+	answer = r.respond(d)
 	if answer.Status == 0 {
 		answer.Status = http.StatusNoContent
 	}
@@ -193,7 +202,7 @@ func (r *Receiver) record(d *Delivery) Response {
 	r.seen[id] = sighting{content: content, accepted: accepted || earlier.accepted}
 	r.state.add(d, accepted, !r.counting)
 	r.changed.Broadcast()
-	return answer
+	return answer, r.closing
 }
 
 // hash is of 64 bits: among ten million deliveries, two are confused once in 370,000 runs.
@@ -208,7 +217,7 @@ func (r *Receiver) hash(a string, b []byte) uint64 {
 }
 
 // wait delays the answer. It reports whether there is to be one.
-func (r *Receiver) wait(client context.Context, answer Response) bool {
+func wait(client, closing context.Context, answer Response) bool {
 	if !answer.Hang && answer.Delay == 0 {
 		return true
 	}
@@ -223,7 +232,7 @@ func (r *Receiver) wait(client context.Context, answer Response) bool {
 		return true
 	case <-client.Done():
 		return false
-	case <-r.closing.Done():
+	case <-closing.Done():
 		return false
 	}
 }
