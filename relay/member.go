@@ -131,7 +131,7 @@ func (r *Relay) deliveryConfig(member *outbox.Member) delivery.Config {
 		Senders: c.Senders, Metrics: r.metrics, Log: r.log,
 		Clock: &monitor.ClockWatch{Server: "outbox", Log: r.log, Metrics: r.metrics},
 		Breaker: delivery.BreakerConfig{
-			Failures: c.RestAfter, Pause: c.Rest.Duration, PauseMax: c.RestMax.Duration,
+			Failures: c.PauseAfter, Pause: c.Pause.Duration, PauseMax: c.PauseMax.Duration,
 			DisableAfter: c.DisableAfter.Duration, DisableSpread: c.DisableSpread.Duration,
 		},
 	}

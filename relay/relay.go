@@ -69,7 +69,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	r.metrics = admin.NewMetrics(registry, classes...)
 	if cfg.Admin.Listen != "" {
 		r.admin, err = admin.New(admin.Config{
-			Listen: cfg.Admin.Listen, Logger: log, Registry: registry, Ready: r.monitor.Checks, State: r.monitor.Gauges, Version: version,
+			Listen: cfg.Admin.Listen, Logger: log, Registry: registry, Ready: r.monitor.Checks, Gauges: r.monitor.Gauges, Version: version,
 		})
 		if err != nil {
 			return nil, err

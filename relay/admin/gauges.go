@@ -18,38 +18,38 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	connectedDesc  = describe("source_connected", "Whether the replication connection is up (1) or not (0).")
-	leaderDesc     = describe("leader", "Whether this relay leads and ingests (1) or is a standby (0).")
-	lagBytesDesc   = describe("replication_lag_bytes", "Bytes of WAL between the acknowledged position and the end of the server's WAL.")
-	lagSecondsDesc = describe("replication_lag_seconds", "Seconds since the outbox was last known to hold everything committed in the source.")
-	retainedDesc   = describe("slot_retained_wal_bytes", "Bytes of WAL that the server retains for the replication slot.")
-	safeDesc       = describe("slot_safe_wal_bytes", "Bytes of WAL that can be written before the slot may be lost; absent without max_slot_wal_keep_size.")
-	standingDesc   = describe("state", "1 for the current state of the relay, 0 for all others.", "state")
-	slotActiveDesc = describe("slot_active", "Whether a relay streams from the slot (1) or not (0).")
-	slotStatusDesc = describe("slot_status", "1 for the current wal_status of the slot, 0 for all others.", "status")
-	heldDesc       = describe("delayed_events", "Events that are delayed because a later change may cancel them (unless_followed).")
-	withheldDesc   = describe("optional_inaccessible",
+	connectedDesc    = describe("source_connected", "Whether the replication connection is up (1) or not (0).")
+	leaderDesc       = describe("leader", "Whether this relay leads and ingests (1) or is a standby (0).")
+	lagBytesDesc     = describe("replication_lag_bytes", "Bytes of WAL between the acknowledged position and the end of the server's WAL.")
+	lagSecondsDesc   = describe("replication_lag_seconds", "Seconds since the outbox was last known to hold everything committed in the source.")
+	retainedDesc     = describe("slot_retained_wal_bytes", "Bytes of WAL that the server retains for the replication slot.")
+	safeDesc         = describe("slot_safe_wal_bytes", "Bytes of WAL that can be written before the slot may be lost; absent without max_slot_wal_keep_size.")
+	stateDesc        = describe("state", "1 for the current state of the relay, 0 for all others.", "state")
+	slotActiveDesc   = describe("slot_active", "Whether a relay streams from the slot (1) or not (0).")
+	slotStatusDesc   = describe("slot_status", "1 for the current wal_status of the slot, 0 for all others.", "status")
+	delayedDesc      = describe("delayed_events", "Events that are delayed because a later change may cancel them (unless_followed).")
+	inaccessibleDesc = describe("optional_inaccessible",
 		"Optional mapped tables and columns that exist but are not granted or not published; iam-relay check lists them.")
-	queueDesc  = describe("webhook_queued_deliveries", "Deliveries queued in memory or in flight.", "webhook")
-	behindDesc = describe("webhook_lag_events", "Events that a catching-up webhook has yet to read from the outbox.", "webhook")
-	parkedDesc = describe("webhook_retrying_deliveries", "Failed deliveries that will be retried.", "webhook")
-	deadDesc   = describe("webhook_dead_deliveries", "Deliveries that were given up and are kept for manual retry.", "webhook")
+	queuedDesc    = describe("webhook_queued_deliveries", "Deliveries queued in memory or in flight.", "webhook")
+	lagEventsDesc = describe("webhook_lag_events", "Events that a catching-up webhook has yet to read from the outbox.", "webhook")
+	retryingDesc  = describe("webhook_retrying_deliveries", "Failed deliveries that will be retried.", "webhook")
+	deadDesc      = describe("webhook_dead_deliveries", "Deliveries that were given up and are kept for manual retry.", "webhook")
 )
 
-// stateCollector turns a State into metrics at each scrape. A removed webhook disappears from the metrics.
-type stateCollector func() State
+// gaugeCollector converts Gauges to metrics at each scrape. A removed webhook disappears from the metrics.
+type gaugeCollector func() Gauges
 
-func (stateCollector) Describe(ch chan<- *prometheus.Desc) {
+func (gaugeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		connectedDesc, leaderDesc, lagBytesDesc, lagSecondsDesc, standingDesc, retainedDesc, safeDesc, slotActiveDesc, slotStatusDesc,
-		heldDesc, withheldDesc, queueDesc, behindDesc, parkedDesc, deadDesc,
+		connectedDesc, leaderDesc, lagBytesDesc, lagSecondsDesc, stateDesc, retainedDesc, safeDesc, slotActiveDesc, slotStatusDesc,
+		delayedDesc, inaccessibleDesc, queuedDesc, lagEventsDesc, retryingDesc, deadDesc,
 	} {
 		ch <- desc
 	}
 }
 
-func (read stateCollector) Collect(ch chan<- prometheus.Metric) {
-	state := read()
+func (read gaugeCollector) Collect(ch chan<- prometheus.Metric) {
+	g := read()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		metric, err := prometheus.NewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 		if err != nil {
@@ -57,18 +57,18 @@ func (read stateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- metric
 	}
-	gauge(connectedDesc, boolValue(state.Connected))
-	gauge(leaderDesc, boolValue(state.Leader))
-	if state.Standing != "" {
-		for _, standing := range standings {
-			gauge(standingDesc, boolValue(standing == state.Standing), string(standing))
+	gauge(connectedDesc, boolValue(g.Connected))
+	gauge(leaderDesc, boolValue(g.Leader))
+	if g.State != "" {
+		for _, s := range states {
+			gauge(stateDesc, boolValue(s == g.State), string(s))
 		}
 	}
-	gauge(lagBytesDesc, float64(state.LagBytes))
-	if !state.Through.IsZero() {
-		gauge(lagSecondsDesc, max(time.Since(state.Through), 0).Seconds())
+	gauge(lagBytesDesc, float64(g.LagBytes))
+	if !g.Through.IsZero() {
+		gauge(lagSecondsDesc, max(time.Since(g.Through), 0).Seconds())
 	}
-	if slot := state.Slot; slot != nil {
+	if slot := g.Slot; slot != nil {
 		gauge(retainedDesc, float64(slot.RetainedBytes))
 		if slot.SafeBytes >= 0 {
 			gauge(safeDesc, float64(slot.SafeBytes))
@@ -78,12 +78,12 @@ func (read stateCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(slotStatusDesc, boolValue(status == slot.Status), status)
 		}
 	}
-	gauge(heldDesc, float64(state.Held))
-	gauge(withheldDesc, float64(state.Withheld))
-	for _, w := range state.Webhooks {
-		gauge(queueDesc, float64(w.Queue), w.Webhook)
-		gauge(behindDesc, float64(w.Behind), w.Webhook)
-		gauge(parkedDesc, float64(w.Parked), w.Webhook)
+	gauge(delayedDesc, float64(g.Delayed))
+	gauge(inaccessibleDesc, float64(g.Inaccessible))
+	for _, w := range g.Webhooks {
+		gauge(queuedDesc, float64(w.Queued), w.Webhook)
+		gauge(lagEventsDesc, float64(w.Lag), w.Webhook)
+		gauge(retryingDesc, float64(w.Retrying), w.Webhook)
 		gauge(deadDesc, float64(w.Dead), w.Webhook)
 	}
 }
@@ -105,8 +105,8 @@ func register(c Config) error {
 	add := []prometheus.Collector{
 		build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}
-	if c.State != nil {
-		add = append(add, stateCollector(c.State))
+	if c.Gauges != nil {
+		add = append(add, gaugeCollector(c.Gauges))
 	}
 	for _, collector := range add {
 		if err := c.Registry.Register(collector); err != nil {

@@ -14,7 +14,7 @@ const namespace = "iam_relay"
 // latencyBuckets are in seconds: from a healthy delivery to one that needs attention.
 var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
-// Metrics holds the counters and histograms; State holds the gauges. All methods are safe for concurrent use.
+// Metrics holds the counters and histograms; Gauges holds the gauges. All methods are safe for concurrent use.
 type Metrics struct {
 	transactions     prometheus.Counter
 	changes          *prometheus.CounterVec

@@ -70,16 +70,16 @@ func TestMetrics_Counters(t *testing.T) {
 	}
 }
 
-func TestState_IsReadAtEachScrape(t *testing.T) {
+func TestGauges_AreReadAtEachScrape(t *testing.T) {
 	t.Parallel()
-	var state atomic.Pointer[State]
-	url := start(t, Config{State: func() State { return *state.Load() }})
+	var state atomic.Pointer[Gauges]
+	url := start(t, Config{Gauges: func() Gauges { return *state.Load() }})
 
-	state.Store(&State{
-		Connected: true, Leader: true, LagBytes: 4096, Held: 2, Withheld: 5,
-		Slot: &Slot{Active: true, Status: "extended", RetainedBytes: 1 << 20, SafeBytes: 512}, Standing: Stuck,
+	state.Store(&Gauges{
+		Connected: true, Leader: true, LagBytes: 4096, Delayed: 2, Inaccessible: 5,
+		Slot: &Slot{Active: true, Status: "extended", RetainedBytes: 1 << 20, SafeBytes: 512}, State: Stuck,
 		Webhooks: []WebhookStats{
-			{Webhook: "audit", Queue: 1, Behind: 2, Parked: 3, Dead: 4},
+			{Webhook: "audit", Queued: 1, Lag: 2, Retrying: 3, Dead: 4},
 			{Webhook: "crm"},
 		},
 	})
@@ -119,7 +119,7 @@ func TestState_IsReadAtEachScrape(t *testing.T) {
 	}
 
 	// Unknown values are absent, and so is a removed webhook.
-	state.Store(&State{Webhooks: []WebhookStats{{Webhook: "crm", Parked: 7}}})
+	state.Store(&Gauges{Webhooks: []WebhookStats{{Webhook: "crm", Retrying: 7}}})
 	want = []string{
 		`delayed_events 0`,
 		`leader 0`,
@@ -136,10 +136,10 @@ func TestState_IsReadAtEachScrape(t *testing.T) {
 	}
 }
 
-func TestState_LagGrowsWithoutServerMessages(t *testing.T) {
+func TestGauges_LagGrowsWithoutServerMessages(t *testing.T) {
 	t.Parallel()
 	through := time.Now().Add(-time.Hour)
-	url := start(t, Config{State: func() State { return State{Through: through} }})
+	url := start(t, Config{Gauges: func() Gauges { return Gauges{Through: through} }})
 	samples := scrape(t, url)
 	if !slices.ContainsFunc(samples, func(s string) bool { return strings.HasPrefix(s, "replication_lag_seconds 36") }) {
 		t.Errorf("no lag of an hour in %q", samples)
@@ -149,8 +149,8 @@ func TestState_LagGrowsWithoutServerMessages(t *testing.T) {
 // Two webhooks with the same name are the caller's bug; the scrape still serves all other metrics.
 func TestMetrics_InvalidMetricDoesNotHideOthers(t *testing.T) {
 	t.Parallel()
-	url := start(t, Config{State: func() State {
-		return State{Leader: true, Webhooks: []WebhookStats{{Webhook: "audit"}, {Webhook: "audit"}}}
+	url := start(t, Config{Gauges: func() Gauges {
+		return Gauges{Leader: true, Webhooks: []WebhookStats{{Webhook: "audit"}, {Webhook: "audit"}}}
 	}})
 	if samples := scrape(t, url); !slices.Contains(samples, "leader 1") {
 		t.Errorf("leader is missing from %q", samples)

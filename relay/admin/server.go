@@ -20,17 +20,17 @@ import (
 // shutdownLimit bounds how long shutdown waits for requests in progress.
 const shutdownLimit = 3 * time.Second
 
-// Config is what a Server needs. Only State may be nil.
+// Config is what a Server needs. Only Gauges may be nil.
 type Config struct {
 	// Listen is host:port; port 0 chooses a free one.
 	Listen string
 	Logger *slog.Logger
-	// Registry is served at /metrics. New adds build, Go runtime and process metrics to it, and those of State.
+	// Registry is served at /metrics. New adds build, Go runtime and process metrics to it, and Gauges.
 	Registry *prometheus.Registry
 	// Ready is called for each request to /readyz. It must not block: it returns what is known, without querying a database.
 	Ready func() []Check
-	// State is called for each scrape and must not block.
-	State   func() State
+	// Gauges is called for each scrape and must not block.
+	Gauges  func() Gauges
 	Version string
 }
 

@@ -2,28 +2,28 @@ package admin
 
 import "time"
 
-// Standing sums up in one word whether the relay keeps up with its source.
-type Standing string
+// State sums up in one word whether the relay keeps up with its source.
+type State string
 
 // The states of a relay. The metric, /readyz, status and the docs use the same words.
 const (
-	Starting     Standing = "starting"     // has not read the WAL yet
-	Idle         Standing = "idle"         // has read all of the WAL, and nothing new arrives
-	Streaming    Standing = "streaming"    // transactions arrive and reach the outbox within seconds
-	Behind       Standing = "catching up"  // reads a backlog
-	Stuck        Standing = "stuck"        // cannot commit to the outbox
-	Disconnected Standing = "disconnected" // cannot connect to the source
-	StandingBy   Standing = "standby"      // another relay leads
-	Lost         Standing = "lost"         // the slot is missing or can no longer be read
+	Starting     State = "starting"     // has not read the WAL yet
+	Idle         State = "idle"         // has read all of the WAL, and nothing new arrives
+	Streaming    State = "streaming"    // transactions arrive and reach the outbox within seconds
+	CatchingUp   State = "catching up"  // reads a backlog
+	Stuck        State = "stuck"        // cannot commit to the outbox
+	Disconnected State = "disconnected" // cannot connect to the source
+	Standby      State = "standby"      // another relay leads
+	Lost         State = "lost"         // the slot is missing or can no longer be read
 )
 
-var standings = []Standing{Starting, Idle, Streaming, Behind, Stuck, Disconnected, StandingBy, Lost}
+var states = []State{Starting, Idle, Streaming, CatchingUp, Stuck, Disconnected, Standby, Lost}
 
-// State is the relay's condition at one moment. It is read at each scrape rather than pushed into gauges: a pushed gauge
-// keeps its last value when the goroutine that sets it dies.
-type State struct {
-	// Standing is empty while it is unknown.
-	Standing Standing
+// Gauges holds the figures of the relay at one moment. They are read at each scrape rather than pushed: a pushed gauge keeps its last
+// value when the goroutine that sets it dies.
+type Gauges struct {
+	// State is empty while it is unknown.
+	State State
 	// Connected reports whether the replication connection is up.
 	Connected bool
 	// Leader reports whether this relay ingests.
@@ -34,10 +34,10 @@ type State struct {
 	Through time.Time
 	// Slot is nil while it is unknown.
 	Slot *Slot
-	// Held is the number of delayed events, which a later change may still cancel (unless_followed).
-	Held int
-	// Withheld is the number of optional tables and columns that exist but cannot be read.
-	Withheld int
+	// Delayed is the number of events that a later change may still cancel (unless_followed).
+	Delayed int
+	// Inaccessible is the number of optional tables and columns that exist but cannot be read.
+	Inaccessible int
 	// Webhooks has one entry for each existing webhook. Names are unique.
 	Webhooks []WebhookStats
 }
@@ -57,16 +57,16 @@ type Slot struct {
 	SafeBytes int64
 }
 
-// WebhookStats are the figures of one webhook.
+// WebhookStats holds the figures of one webhook.
 type WebhookStats struct {
 	// Webhook is the configured name, or else the id.
 	Webhook string
-	// Queue is the number of deliveries queued in memory or in flight.
-	Queue int
-	// Behind is the number of events between the webhook's cursor and the newest event; 0 when it is live.
-	Behind int
-	// Parked is the number of failed deliveries that will be retried.
-	Parked int
+	// Queued is the number of deliveries queued in memory or in flight.
+	Queued int
+	// Lag is the number of events between the webhook's cursor and the newest event; 0 when it is live.
+	Lag int
+	// Retrying is the number of failed deliveries that will be retried.
+	Retrying int
 	// Dead is the number of deliveries that were given up.
 	Dead int
 }

@@ -125,7 +125,7 @@ const (
 
 // summarize says in one word how the relay is doing, as far as the databases can show it.
 func (s *status) summarize(position outbox.Position) {
-	s.State = string(func() admin.Standing {
+	s.State = string(func() admin.State {
 		switch {
 		case s.lost:
 			return admin.Lost
@@ -138,7 +138,7 @@ func (s *status) summarize(position outbox.Position) {
 		case s.Slot == nil || !s.Slot.Active:
 			return admin.Disconnected
 		case s.Slot.LagBytes > farBehind:
-			return admin.Behind
+			return admin.CatchingUp
 		case s.LastEvent != nil && time.Since(s.LastEvent.Occurred) < recent:
 			return admin.Streaming
 		}

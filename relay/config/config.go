@@ -85,9 +85,9 @@ type Delivery struct {
 	AllowNetworks  []netip.Prefix `toml:"allow_networks"`
 	IAMWebhooks    bool           `toml:"iam_webhooks"`
 	Senders        int            `toml:"senders"`
-	RestAfter      int            `toml:"pause_after"`
-	Rest           Duration       `toml:"pause"`
-	RestMax        Duration       `toml:"pause_max"`
+	PauseAfter     int            `toml:"pause_after"`
+	Pause          Duration       `toml:"pause"`
+	PauseMax       Duration       `toml:"pause_max"`
 	DisableAfter   Duration       `toml:"disable_after"`
 	DisableSpread  Duration       `toml:"disable_spread"`
 	// MaxPayload is 0 for no limit.
@@ -189,9 +189,9 @@ func Default() *Config {
 			AllowNetworks:  []netip.Prefix{},
 			IAMWebhooks:    true,
 			Senders:        512,
-			RestAfter:      10,
-			Rest:           Duration{30 * time.Second},
-			RestMax:        Duration{10 * time.Minute},
+			PauseAfter:     10,
+			Pause:          Duration{30 * time.Second},
+			PauseMax:       Duration{10 * time.Minute},
 			DisableAfter:   Duration{5 * 24 * time.Hour},
 			DisableSpread:  Duration{12 * time.Hour},
 			MaxPayload:     Size{256 << 10},

@@ -105,9 +105,9 @@ func (d *Delivery) validate(ps *problems) {
 		ps.add("delivery.jitter", "must be between 0 and 1")
 	}
 	checkCount(ps, "delivery.senders", d.Senders, 100_000)
-	checkCount(ps, "delivery.pause_after", d.RestAfter, 10_000)
-	checkDuration(ps, "delivery.pause", d.Rest, 10*time.Millisecond, 24*time.Hour)
-	checkDuration(ps, "delivery.pause_max", d.RestMax, d.Rest.Duration, 24*time.Hour)
+	checkCount(ps, "delivery.pause_after", d.PauseAfter, 10_000)
+	checkDuration(ps, "delivery.pause", d.Pause, 10*time.Millisecond, 24*time.Hour)
+	checkDuration(ps, "delivery.pause_max", d.PauseMax, d.Pause.Duration, 24*time.Hour)
 	if d.DisableAfter.Duration != 0 {
 		checkDuration(ps, "delivery.disable_after", d.DisableAfter, time.Second, 365*24*time.Hour)
 		checkDuration(ps, "delivery.disable_spread", d.DisableSpread, 0, d.DisableAfter.Duration)

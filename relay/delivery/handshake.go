@@ -9,15 +9,15 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// agreement is what an endpoint has agreed to, where its webhook asks for a handshake first: the target's AgreementID and,
+// agreement is what an endpoint has agreed to, where its webhook asks for a handshake first: the target's HandshakeID and,
 // behind a blank, how many requests a minute it allows. It is void once the URL is another one.
 type agreement string
 
 func agreementOf(t *webhook.Target, o webhook.Outcome) agreement {
 	if o.AllowedRate > 0 {
-		return agreement(t.AgreementID() + " " + strconv.Itoa(o.AllowedRate))
+		return agreement(t.HandshakeID() + " " + strconv.Itoa(o.AllowedRate))
 	}
-	return agreement(t.AgreementID())
+	return agreement(t.HandshakeID())
 }
 
 // covers reports whether nothing, or nothing more, has to be asked of the target.
@@ -26,7 +26,7 @@ func (a agreement) covers(t *webhook.Target) bool {
 		return true // it is told apart elsewhere that nothing can be sent there
 	}
 	id, _, _ := strings.Cut(string(a), " ")
-	return t.AgreementID() == "" || t.AgreementID() == id
+	return t.HandshakeID() == "" || t.HandshakeID() == id
 }
 
 // rate is how many requests a second are allowed, 0 for no limit.

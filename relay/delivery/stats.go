@@ -14,9 +14,9 @@ func (d *Dispatcher) Stats(parked map[int64]outbox.ParkedCount) []admin.WebhookS
 		if d.leader == nil && !e.served {
 			continue // another relay shows how it stands
 		}
-		s := admin.WebhookStats{Webhook: e.label(), Queue: len(e.queue) + len(e.sending), Parked: parked[id].Waiting, Dead: parked[id].Dead}
+		s := admin.WebhookStats{Webhook: e.label(), Queued: len(e.queue) + len(e.sending), Retrying: parked[id].Waiting, Dead: parked[id].Dead}
 		if e.served && e.behind {
-			s.Behind = int(d.head - e.readFrom)
+			s.Lag = int(d.head - e.readFrom)
 		}
 		stats = append(stats, s)
 	}

@@ -22,6 +22,6 @@ func usable(s *mapping.Subscription) (dropped, err error) {
 	if s.Tenant == "" {
 		return nil, errNoTenant
 	}
-	s.Headers, dropped = webhook.BoundHeaders(s.Headers)
-	return dropped, webhook.CheckBounds(s.URL, secrets(s.Secret), s.Events)
+	s.Headers, dropped = webhook.LimitHeaders(s.Headers)
+	return dropped, webhook.CheckLimits(s.URL, secrets(s.Secret), s.Events)
 }

@@ -19,7 +19,7 @@ const (
 
 // standing is in one word how the relay stands, and why if that is not well. An idle source is told from a stuck outbox by
 // who waits: the relay for the server, or a commit for something in the outbox. m.mu is held.
-func (m *Monitor) currentState() (admin.Standing, string) {
+func (m *Monitor) currentState() (admin.State, string) {
 	switch {
 	// What was last heard of a slot that is read from may be from before it was made.
 	case m.source == nil && m.slot != nil && (m.slot.Status == statusLost || m.slot.Status == statusMissing && m.streamed):
@@ -27,7 +27,7 @@ func (m *Monitor) currentState() (admin.Standing, string) {
 	case m.outboxErr != nil:
 		return admin.Stuck, m.outboxErr.Error()
 	case m.standby:
-		return admin.StandingBy, ""
+		return admin.Standby, ""
 	case m.failing.repeated():
 		return admin.Stuck, m.failing.String()
 	case m.wait != nil && m.wait.For > stuckAfter:
@@ -43,7 +43,7 @@ func (m *Monitor) currentState() (admin.Standing, string) {
 	case time.Since(m.source.LastMessage()) > silence:
 		return admin.Disconnected, fmt.Sprintf("nothing heard from the server for %s", time.Since(m.source.LastMessage()).Round(time.Second))
 	case time.Since(later(m.through, m.since)) > behindAfter:
-		return admin.Behind, "the log is being read and its end is not reached"
+		return admin.CatchingUp, "the log is being read and its end is not reached"
 	case time.Since(m.worked) < busyFor:
 		return admin.Streaming, ""
 	}
@@ -65,15 +65,15 @@ func (m *Monitor) Checks() []admin.Check {
 	if !store.OK && m.outboxErr == nil {
 		store.Detail = "not connected yet"
 	}
-	standing, why := m.currentState()
-	replication := admin.Check{Name: "replication", Detail: string(standing)}
-	switch standing {
-	case admin.Idle, admin.Streaming, admin.Behind:
+	state, why := m.currentState()
+	replication := admin.Check{Name: "replication", Detail: string(state)}
+	switch state {
+	case admin.Idle, admin.Streaming, admin.CatchingUp:
 		replication.OK = true
 		if m.waiting != "" {
 			replication.Detail += "; " + m.waiting
 		}
-	case admin.StandingBy:
+	case admin.Standby:
 		replication.OK, replication.Detail = true, "another relay leads, standing by"
 	case admin.Stuck:
 		store.OK, store.Detail = false, why
@@ -90,11 +90,11 @@ func (m *Monitor) Checks() []admin.Check {
 }
 
 // state is what the gauges show.
-func (m *Monitor) Gauges() admin.State {
+func (m *Monitor) Gauges() admin.Gauges {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := admin.State{Connected: m.source != nil, Leader: m.leader != nil, Slot: m.slot, Held: m.held, Through: m.through, Withheld: m.withheld}
-	s.Standing, _ = m.currentState()
+	s := admin.Gauges{Connected: m.source != nil, Leader: m.leader != nil, Slot: m.slot, Delayed: m.held, Through: m.through, Inaccessible: m.withheld}
+	s.State, _ = m.currentState()
 	if m.source != nil {
 		if received := m.source.Received(); received > m.durable {
 			s.LagBytes = uint64(received - m.durable)

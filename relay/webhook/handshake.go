@@ -37,9 +37,9 @@ func (s *Sender) Handshake(ctx context.Context, t *Target) Outcome {
 	return o
 }
 
-// AgreementID is a hash of the URL and the origin for which the endpoint grants permission; a change of either requires a new
+// HandshakeID is a hash of the URL and the origin for which the endpoint grants permission; a change of either requires a new
 // handshake. It is empty if the endpoint needs none.
-func (t *Target) AgreementID() string {
+func (t *Target) HandshakeID() string {
 	if t.origin == "" {
 		return ""
 	}

@@ -115,7 +115,7 @@ func TestTarget_AgreementID(t *testing.T) {
 	t.Parallel()
 	id := func(origin string, e Endpoint) string {
 		s := sender(t, func(cfg *SenderConfig) { cfg.Origin = origin })
-		return target(t, s, e).AgreementID()
+		return target(t, s, e).HandshakeID()
 	}
 	wanted := Options{Handshake: true}
 	first := id("a.example", Endpoint{URL: "https://example.com/1", Options: wanted})

@@ -50,7 +50,7 @@ func CheckHeaders(headers map[string]string) error {
 			problems = append(problems, err)
 		}
 	}
-	_, dropped := BoundHeaders(headers)
+	_, dropped := LimitHeaders(headers)
 	return errors.Join(append(problems, dropped)...)
 }
 

@@ -19,8 +19,8 @@ const (
 	maxPatternBytes = 200
 )
 
-// CheckBounds returns which limits the URL, secrets and events of a webhook exceed. The error does not contain values.
-func CheckBounds(url string, secrets, events []string) error {
+// CheckLimits returns which limits the URL, secrets and events of a webhook exceed. The error does not contain values.
+func CheckLimits(url string, secrets, events []string) error {
 	var problems []error
 	if len(url) > maxURLBytes {
 		problems = append(problems, fmt.Errorf("the URL is longer than %d bytes; use a shorter one", maxURLBytes))
@@ -40,8 +40,8 @@ func CheckBounds(url string, secrets, events []string) error {
 	return errors.Join(problems...)
 }
 
-// BoundHeaders returns the headers that are within the limits, taken in the order of their names, and why the others are dropped.
-func BoundHeaders(headers map[string]string) (kept map[string]string, dropped error) {
+// LimitHeaders returns the headers that are within the limits, taken in the order of their names, and why the others are dropped.
+func LimitHeaders(headers map[string]string) (kept map[string]string, dropped error) {
 	kept = make(map[string]string, min(len(headers), maxHeaders))
 	var problems []error
 	total, excess := 0, 0
