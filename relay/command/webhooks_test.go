@@ -156,7 +156,7 @@ func TestWebhooks_DefinedElsewhere(t *testing.T) {
 	w.exec(`UPDATE ` + w.name + `.webhook SET name = '4294967296' WHERE origin = 'iam'`)
 	w.webhooks("show", "4294967296").has("name           crm")
 	w.exec(`UPDATE ` + w.name + `.webhook SET name = 'w1' WHERE origin = 'iam'`)
-	w.webhooks("add", "--name", "crm", "--url", "https://crm3.example.com").fails(1, "webhook crm: another webhook that was made here has that name")
+	w.webhooks("add", "--name", "crm", "--url", "https://crm3.example.com").fails(1, "webhook crm: another webhook has that name; choose another one")
 
 	// Whether it is delivered to is another matter.
 	w.webhooks("disable", "w1", "--reason", "pager").done("webhook w1 (iam:HOOK): disabled; its events are kept, and it goes on from there once it is enabled\n")

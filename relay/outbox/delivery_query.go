@@ -8,17 +8,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// DeliveryState says how a delivery stands.
+// DeliveryState is the state of a delivery.
 type DeliveryState string
 
-// The states of a delivery.
+// States of a delivery.
 const (
-	DeliveryPending   DeliveryState = "pending"   // it was not tried yet
-	DeliveryParked    DeliveryState = "retrying"  // it waits for its next attempt
-	DeliveryDead      DeliveryState = "dead"      // it was given up
-	DeliveryDelivered DeliveryState = "delivered" //
-	DeliverySkipped   DeliveryState = "skipped"   // it was given up by hand
-	DeliveryDropped   DeliveryState = "dropped"   // its webhook was removed, or switched off, before
+	DeliveryPending   DeliveryState = "pending"  // not attempted yet
+	DeliveryParked    DeliveryState = "retrying" // failed; will be tried again
+	DeliveryDead      DeliveryState = "dead"     // failed for good: a permanent failure, or the end of its schedule
+	DeliveryDelivered DeliveryState = "delivered"
+	DeliverySkipped   DeliveryState = "skipped" // dropped by command
+	DeliveryDropped   DeliveryState = "dropped" // its webhook was removed or disabled before
 )
 
 // DeliveryStates returns every DeliveryState.
@@ -26,35 +26,35 @@ func DeliveryStates() []DeliveryState {
 	return []DeliveryState{DeliveryPending, DeliveryParked, DeliveryDead, DeliveryDelivered, DeliverySkipped, DeliveryDropped}
 }
 
-// DeliveryStatus is one event on its way to one webhook.
+// DeliveryStatus describes the delivery of an event to a webhook.
 type DeliveryStatus struct {
-	// Event has no body. It has a number only, if retention has dropped it.
+	// Event has no body. If it is past retention, only its ID is set.
 	Event
 	Webhook int64
-	// Label is the webhook's name or key; empty for one that is forgotten.
+	// Label is the webhook's name or key; empty if the webhook no longer exists.
 	Label string
 	State DeliveryState
-	// Attempts is how many were made since it was first, or last, begun with.
+	// Attempts is the number since the schedule began, or was restarted.
 	Attempts int
-	Due      time.Time // of the next attempt; the zero time if there is none
-	// Class, Status and Error are those of the last attempt; Error only where the history of attempts was read.
+	Due      time.Time // when the next attempt is due; zero if there is none
+	// Class, Status, Error and At are those of the last attempt. Error and At are empty in listings of retrying or dead deliveries.
 	Class  string
 	Status int
 	Error  string
-	At     time.Time // of the last attempt, alike
+	At     time.Time
 }
 
-// DeliveryFilter narrows the deliveries. Its zero value is all of them.
+// DeliveryFilter selects deliveries. The zero value selects all.
 type DeliveryFilter struct {
 	EventFilter
-	Webhook int64 // 0 is any
+	Webhook int64 // 0 for any
 	State   DeliveryState
 }
 
-// Deliveries returns deliveries, those of the newest events first.
+// Deliveries returns deliveries, newest events first.
 func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]DeliveryStatus, error) {
 	if f.State == DeliveryParked || f.State == DeliveryDead {
-		return s.parkedDeliveries(ctx, f, limit)
+		return s.failedDeliveries(ctx, f, limit)
 	}
 	if f.ID != 0 {
 		return s.deliveriesOf(ctx, f, f.ID-1, f.ID, limit)
@@ -67,14 +67,14 @@ func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]
 	if err != nil || first == 0 {
 		return nil, err
 	}
-	if f.State == DeliveryPending { // there is none before
+	if f.State == DeliveryPending { // events up to done have no pending deliveries
 		var done int64
 		if err := s.pool.QueryRow(ctx, `SELECT least(min(cursor), (SELECT delivered FROM watermark)) FROM webhook`).Scan(&done); err != nil {
-			return nil, fmt.Errorf("read how far the webhooks are: %w", err)
+			return nil, fmt.Errorf("read the cursors of webhooks: %w", err)
 		}
 		first = max(first, done+1)
 	}
-	// The history has no order of its own that would find the newest: it is read from the end, in growing pieces.
+	// No index finds the newest deliveries that pass the filter, so the log is read backwards in growing ranges.
 	var all []DeliveryStatus
 	for span := int64(1000); last >= first && len(all) < limit; span = min(span*2, 64_000) {
 		after := max(last-span, first-1)
@@ -88,8 +88,8 @@ func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]
 	return all, nil
 }
 
-// parkedDeliveries reads those that table parked has, which says all there is to say but the errors.
-func (s *Store) parkedDeliveries(ctx context.Context, f DeliveryFilter, limit int) ([]DeliveryStatus, error) {
+// failedDeliveries reads retrying or dead deliveries from table retry, which has everything but the errors.
+func (s *Store) failedDeliveries(ctx context.Context, f DeliveryFilter, limit int) ([]DeliveryStatus, error) {
 	rows, err := s.pool.Query(ctx, `SELECT p.event, coalesce(e.webhook_id, ''), coalesce(e.name, ''), coalesce(e.tenant, ''), coalesce(e.resource, ''),
 			coalesce(e.occurred, '0001-01-01Z'), p.webhook, coalesce(nullif(w.name, ''), w.key, ''), CASE p.due WHEN 'infinity' THEN 'dead' ELSE 'retrying' END,
 			p.attempts, coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), p.class, p.status, '', '0001-01-01Z'::timestamptz
@@ -98,25 +98,25 @@ func (s *Store) parkedDeliveries(ctx context.Context, f DeliveryFilter, limit in
 		ORDER BY p.event DESC, p.webhook LIMIT $11`,
 		append(f.parameters(), string(f.State), f.Webhook, f.EventFilter.any(), limit)...)
 	if err != nil {
-		return nil, fmt.Errorf("read parked deliveries: %w", err)
+		return nil, fmt.Errorf("read retries: %w", err)
 	}
 	all, err := collectDeliveries(rows)
 	if err != nil {
-		return nil, fmt.Errorf("read parked deliveries: %w", err)
+		return nil, fmt.Errorf("read retries: %w", err)
 	}
 	return all, nil
 }
 
-// any reports whether the filter lets every event pass, also one that is known by its number only.
+// any reports whether every event passes the filter, also one of which only the id is known.
 func (f *EventFilter) any() bool {
 	return f.ID == 0 && f.WebhookID == "" && f.Names == nil && f.Tenant == "" && f.Resource == "" && f.Since.IsZero() && f.Until.IsZero()
 }
 
-// deliveriesOf puts together what a stretch of the log, the history of attempts, and table parked say.
+// deliveriesOf joins a range of the event log with the attempts and the retries.
 func (s *Store) deliveriesOf(ctx context.Context, f DeliveryFilter, after, through int64, limit int) ([]DeliveryStatus, error) {
 	var all []DeliveryStatus
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		// The server knows nothing of how many rows the parts have. Compared one by one they would take minutes.
+		// The planner cannot estimate the CTEs, and nested loops over them would take minutes.
 		if _, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off`); err != nil {
 			return err
 		}
@@ -133,8 +133,8 @@ func (s *Store) deliveriesOf(ctx context.Context, f DeliveryFilter, after, throu
 	return all, nil
 }
 
-// deliveriesOfSpan puts pairs of event and webhook together from all three, since a replayed event may be for a webhook that
-// it was not for at first.
+// deliveriesOfSpan collects pairs of event and webhook from all three tables, since a replayed event may go to a webhook that was not
+// subscribed to it.
 const deliveriesOfSpan = `WITH e AS MATERIALIZED (
 			SELECT e.* FROM event e WHERE e.id > $8 AND e.id <= $9 AND ` + eventFilter + `
 		), tried AS MATERIALIZED (
@@ -166,7 +166,7 @@ func collectDeliveries(rows pgx.Rows) ([]DeliveryStatus, error) {
 	})
 }
 
-// Attempts returns the attempts to deliver an event, of one webhook unless that is 0, oldest first.
+// Attempts returns the attempts to deliver an event, to one webhook unless that is 0, oldest first.
 func (s *Store) Attempts(ctx context.Context, event, webhook int64) ([]Attempt, error) {
 	rows, err := s.pool.Query(ctx, `SELECT event, webhook, number, at, micros, class, status, coalesce(response, ''), coalesce(error, ''),
 			coalesce(dns, 0), coalesce(connect, 0), coalesce(tls, 0), coalesce(first_byte, 0)

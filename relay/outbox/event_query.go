@@ -12,20 +12,20 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// EventFilter narrows the log. Its zero value is everything.
+// EventFilter selects events. The zero value selects all.
 type EventFilter struct {
-	// ID and WebhookID name one event; 0 and empty are any.
+	// ID and WebhookID select one event; 0 and empty for any.
 	ID        int64
 	WebhookID string
-	// Names are patterns as webhooks have them, of which one must match; nil is any name.
+	// Names are patterns as in webhooks, of which one must match; nil for any name.
 	Names    []string
 	Tenant   string // the tenant's key
 	Resource string
-	// Since and Until are of the commit time in the IAM, from the one up to, not including, the other; zero is unbounded.
+	// Since (inclusive) and Until (exclusive) bound the commit time in the IAM; zero for no bound.
 	Since, Until time.Time
 }
 
-// eventFilter is EventFilter's condition on an event e, as the parameters $1 to $7.
+// eventFilter is the SQL condition of an EventFilter on an event e, with parameters $1 to $7.
 const eventFilter = `($1::bigint = 0 OR e.id = $1) AND ($2 = '' OR e.webhook_id = $2) AND ($3::text[] IS NULL OR e.name LIKE ANY ($3))
 	AND ($4 = '' OR e.tenant = $4) AND ($5 = '' OR e.resource = $5)
 	AND ($6::timestamptz IS NULL OR e.occurred >= $6 AND e.` + storedSince + `$6)::date) AND ($7::timestamptz IS NULL OR e.occurred < $7)`
@@ -34,7 +34,7 @@ func (f *EventFilter) parameters() []any {
 	return []any{f.ID, f.WebhookID, likes(f.Names), f.Tenant, f.Resource, timeOrNull(f.Since), timeOrNull(f.Until)}
 }
 
-// likes turns patterns of event names, in which a star stands for one or more words, into those of LIKE.
+// likes converts patterns of event names, in which * stands for one or more words, to LIKE patterns.
 func likes(patterns []string) []string {
 	if patterns == nil {
 		return nil
@@ -66,7 +66,7 @@ func (s *Store) Events(ctx context.Context, f EventFilter, limit int) ([]Event, 
 	return s.events(ctx, `SELECT `+eventColumns+` FROM event e WHERE `+eventFilter+` ORDER BY e.id DESC LIMIT $8`, append(f.parameters(), limit)...)
 }
 
-// EventsAfter returns events after a place in the log that pass the filter, oldest first, without their bodies.
+// EventsAfter returns events after an event id that pass the filter, oldest first, without their bodies.
 func (s *Store) EventsAfter(ctx context.Context, f EventFilter, after int64, limit int) ([]Event, error) {
 	return s.events(ctx, `SELECT `+eventColumns+` FROM event e WHERE e.id > $8 AND `+eventFilter+` ORDER BY e.id LIMIT $9`,
 		append(f.parameters(), after, limit)...)
@@ -84,7 +84,7 @@ func (s *Store) events(ctx context.Context, sql string, arguments ...any) ([]Eve
 	return events, nil
 }
 
-// Event returns the event that the filter's ID or WebhookID names, without its body; nil if the log does not have it.
+// Event returns the event with the filter's ID or WebhookID, without its body; nil if there is none.
 func (s *Store) Event(ctx context.Context, f EventFilter) (*Event, error) {
 	events, err := s.Events(ctx, EventFilter{ID: f.ID, WebhookID: f.WebhookID}, 1)
 	if err != nil || len(events) == 0 {
@@ -93,7 +93,7 @@ func (s *Store) Event(ctx context.Context, f EventFilter) (*Event, error) {
 	return &events[0], nil
 }
 
-// Body returns an event's body; nil if the log does not have it. It holds personal data: show it only where it was asked for.
+// Body returns an event's body, or nil. It may contain personal data: show it only on request.
 func (s *Store) Body(ctx context.Context, event int64) ([]byte, error) {
 	var body []byte
 	err := s.pool.QueryRow(ctx, `SELECT body FROM event WHERE id = $1`, event).Scan(&body)
@@ -106,8 +106,8 @@ func (s *Store) Body(ctx context.Context, event int64) ([]byte, error) {
 	return body, nil
 }
 
-// FirstEventSince returns the number of an event before which none was committed since the given time; of the oldest one for
-// the zero time; 0 if there is none.
+// FirstEventSince returns an event id before which no event was committed since the given time. For the zero time, that is the oldest event.
+// It returns 0 if there is none.
 func (s *Store) FirstEventSince(ctx context.Context, since time.Time) (int64, error) {
 	var id int64
 	err := s.pool.QueryRow(ctx, `SELECT coalesce(min(id), 0) FROM event WHERE $1::timestamptz IS NULL OR `+storedSince+`$1)::date`, timeOrNull(since)).Scan(&id)
@@ -117,7 +117,7 @@ func (s *Store) FirstEventSince(ctx context.Context, since time.Time) (int64, er
 	return id, nil
 }
 
-// WebhookRef is what commands need to know of a webhook to name it: nothing of it is secret but parts of the URL.
+// WebhookRef identifies a webhook to commands. Only parts of the URL are secret.
 type WebhookRef struct {
 	ID                        int64
 	Origin, Key, Name, Tenant string
@@ -126,7 +126,7 @@ type WebhookRef struct {
 	Enabled, Removed          bool
 }
 
-// Label is the webhook's name, or else its key.
+// Label returns the webhook's name, or its key if it has none.
 func (w *WebhookRef) Label() string {
 	if w.Name != "" {
 		return w.Name
@@ -134,7 +134,7 @@ func (w *WebhookRef) Label() string {
 	return w.Key
 }
 
-// WebhookRefs returns the webhooks in the order of their ids.
+// WebhookRefs returns all webhooks in the order of their ids.
 func (s *Store) WebhookRefs(ctx context.Context) ([]WebhookRef, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, origin, key, name, tenant, url, options, enabled, removed_after IS NOT NULL FROM webhook ORDER BY id`)
 	if err != nil {

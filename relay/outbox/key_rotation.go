@@ -20,7 +20,7 @@ func (s *Store) Reseal(ctx context.Context, tables []*cdc.Table) (int, error) {
 		return 0, nil
 	}
 	n := 0
-	err := s.byHand(ctx, func(tx pgx.Tx) (err error) {
+	err := s.changeWebhooks(ctx, func(tx pgx.Tx) (err error) {
 		n, err = s.rotateWebhooks(ctx, tx)
 		return err
 	})

@@ -11,26 +11,26 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// givenAway is the DisabledFor of a removed webhook whose successor belongs to another tenant.
+// givenAway is the DisabledFor of a removed webhook that was moved to another tenant.
 const givenAway = "given to another tenant"
 
-// End removes a webhook after the given event: what it is owed up to there is still delivered.
+// End removes a webhook after the given event. Events up to it are still delivered.
 func (w *Webhook) End(after int64) {
 	if w.RemovedAfter == nil {
 		w.RemovedAfter = &after
 	}
 }
 
-// GiveAway ends a webhook whose endpoint belongs to another tenant from now on: nothing that it is owed is delivered any more.
+// GiveAway ends a webhook that moves to another tenant. Its undelivered events are dropped.
 func (w *Webhook) GiveAway(after int64) {
 	w.End(after)
 	w.Enabled, w.DisabledFor = false, givenAway
 }
 
-// GivenAway reports whether the webhook was removed without being delivered what it is owed.
+// GivenAway reports whether the webhook was ended by GiveAway.
 func (w *Webhook) GivenAway() bool { return w.RemovedAfter != nil && w.DisabledFor == givenAway }
 
-// SaveWebhooks stores subscriptions that changed outside the ingestion of a transaction, fenced like every other write.
+// SaveWebhooks stores webhooks that changed other than by an ingested transaction.
 func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 	if len(webhooks) == 0 {
 		return nil
@@ -44,12 +44,12 @@ func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
 	return nil
 }
 
-// savePage is how many webhooks one statement stores, fewer where they are large.
+// savePage is the largest number of webhooks in a statement.
 const savePage = 500
 
-// queueWebhooks writes what defines subscriptions, of one that changed several times its last state. What is delivered to them,
-// and whether they were stopped by hand, stays as the rows have it. In the order of their ids, as everybody does who changes
-// several; a successor's id is greater than that of the webhook that makes way for it.
+// queueWebhooks stores definitions of webhooks; of a webhook that occurs several times, the last one. The rows keep their delivery state, and
+// whether they were disabled by command. Rows are locked in the order of their ids, like everywhere; a successor has a higher id than the
+// webhook it replaces.
 func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
 	last := map[int64]*Webhook{}
 	for i := range webhooks {
@@ -64,7 +64,7 @@ func queueWebhooks(batch *pgx.Batch, webhooks []Webhook, k *keys) {
 	}
 }
 
-// bytes is about what the webhook's definition takes in a statement.
+// bytes estimates the size of the webhook's definition in a statement.
 func (w *Webhook) bytes() int {
 	n := 500 + len(w.Key) + len(w.Tenant) + len(w.Name) + len(w.Description) + len(w.URL) + len(w.Options) + len(w.Credentials)
 	for name, value := range w.Headers {
@@ -78,7 +78,7 @@ func (w *Webhook) bytes() int {
 	return n
 }
 
-// webhookRecord is a webhook's definition as a statement gets it.
+// webhookRecord is a webhook's definition as saveWebhooks reads it.
 type webhookRecord struct {
 	ID           int64           `json:"id"`
 	Origin       string          `json:"origin"`
@@ -111,7 +111,7 @@ const saveWebhooks = `INSERT INTO webhook AS w (id, origin, key, tenant, tenant_
 		description = excluded.description, url = excluded.url, headers = excluded.headers, secrets = excluded.secrets, events = excluded.events,
 		options = excluded.options, credentials = excluded.credentials, exclusive = excluded.exclusive,
 		removed_after = excluded.removed_after, changed = now(), version = nextval('webhook_version'),
-		-- What is owed to a removed one is delivered, or not, as before, unless its endpoint is another tenant's.
+		-- A removed webhook stays enabled or disabled, unless it moves to another tenant.
 		enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled AND excluded.disabled_reason <> '` + givenAway + `'
 			WHEN starts_with(w.disabled_reason, '` + byHand + `') THEN false
 			ELSE excluded.enabled OR excluded.disabled_reason <> '' END,
@@ -123,7 +123,7 @@ const saveWebhooks = `INSERT INTO webhook AS w (id, origin, key, tenant, tenant_
 func queueWebhookPage(batch *pgx.Batch, webhooks []*Webhook, k *keys) {
 	records := make([]webhookRecord, 0, len(webhooks))
 	for _, plain := range webhooks {
-		if plain.Origin == OriginRelay { // defined by its row alone; only ingest knows who has its tenant's name
+		if plain.Origin == OriginRelay { // its row is the definition; ingestion only adds the tenant's keys
 			batch.Queue(`UPDATE webhook SET tenant_keys = $2, version = nextval('webhook_version') WHERE id = $1`, plain.ID, orEmpty(plain.TenantKeys))
 			continue
 		}

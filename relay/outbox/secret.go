@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ValidSecrets are the secrets that sign at a moment, in their order: those that have expired are left out.
+// ValidSecrets returns the secrets that have not expired, in their order.
 func (w *Webhook) ValidSecrets(now time.Time) []string {
 	var valid []string
 	for i, secret := range w.Secrets {
@@ -16,7 +16,7 @@ func (w *Webhook) ValidSecrets(now time.Time) []string {
 	return valid
 }
 
-// NextExpiry is when the next of the secrets will no longer sign; the zero time if none will end.
+// NextExpiry returns when the next secret expires; the zero time if none does.
 func (w *Webhook) NextExpiry(now time.Time) time.Time {
 	var next time.Time
 	for i := range w.Secrets {
@@ -27,7 +27,7 @@ func (w *Webhook) NextExpiry(now time.Time) time.Time {
 	return next
 }
 
-// SetSecrets replaces all secrets by new ones.
+// SetSecrets replaces all secrets.
 func (w *Webhook) SetSecrets(now time.Time, secrets ...string) {
 	w.Secrets, w.SecretsCreated, w.SecretsExpire = secrets, make([]time.Time, len(secrets)), make([]time.Time, len(secrets))
 	for i := range secrets {
@@ -35,8 +35,8 @@ func (w *Webhook) SetSecrets(now time.Time, secrets ...string) {
 	}
 }
 
-// Rotate puts new secrets before the others, which sign on until the end of the grace. Those that end earlier stay so; those
-// that have ended are dropped.
+// Rotate adds new secrets before the old ones, which expire at the end of the grace period, or earlier if they already did. Expired secrets
+// are dropped.
 func (w *Webhook) Rotate(now time.Time, grace time.Duration, secrets ...string) {
 	end := now.Add(grace)
 	w.SecretsExpire = slices.Clone(w.SecretsExpire)
@@ -55,7 +55,7 @@ func (w *Webhook) Rotate(now time.Time, grace time.Duration, secrets ...string) 
 	w.SecretsCreated, w.SecretsExpire = append(w.SecretsCreated, old.SecretsCreated...), append(w.SecretsExpire, old.SecretsExpire...)
 }
 
-// dropExpired forgets the secrets that sign no longer.
+// dropExpired removes expired secrets.
 func (w *Webhook) dropExpired(now time.Time) {
 	old := *w
 	w.Secrets, w.SecretsCreated, w.SecretsExpire = nil, nil, nil
@@ -67,7 +67,7 @@ func (w *Webhook) dropExpired(now time.Time) {
 	}
 }
 
-// SecretTimes are when a secret was made and when it ends; the zero time is unknown, and never.
+// SecretTimes returns when a secret was created and when it expires; the zero time means unknown, and never.
 func (w *Webhook) SecretTimes(i int) (created, expires time.Time) {
 	return at(w.SecretsCreated, i), at(w.SecretsExpire, i)
 }
@@ -81,7 +81,7 @@ func at(times []time.Time, i int) time.Time {
 	return time.Time{}
 }
 
-// orZero makes zero times of nulls, orNull the reverse.
+// orZero converts nulls to zero times, orNull the reverse.
 func orZero(times []*time.Time) []time.Time {
 	if times == nil {
 		return nil

@@ -13,72 +13,72 @@ import (
 const (
 	OriginIAM    = "iam"    // the IAM's own webhook tables
 	OriginConfig = "config" // [[webhook]] in the configuration file
-	OriginRelay  = "relay"  // made with iam-relay webhooks; numbered by a sequence of their own
+	OriginRelay  = "relay"  // created with iam-relay webhooks; numbered by a separate sequence
 )
 
-// FirstRelayID is the first number of the webhooks of OriginRelay; the leader's own counter stays below.
+// FirstRelayID is the first id of a webhook of OriginRelay. The leader assigns lower ids.
 const FirstRelayID = 1 << 32
 
-// Webhook is one subscription, whatever its origin.
+// Webhook is a subscription of any origin.
 type Webhook struct {
 	ID     int64
 	Origin string
 	// Key identifies it within its origin: the IAM's row key, or the configured name.
 	Key string
-	// Tenant is the key of the tenant whose events it gets, or "*"; for one that is not the IAM's it may also be the tenant's name.
+	// Tenant is the key of the tenant whose events it receives, or "*". Unless the origin is the IAM, it may also be the tenant's name.
 	Tenant      string
 	Name        string
 	Description string
 	URL         string
 	Headers     map[string]string
-	// Secrets all sign what is sent, unless they have expired: see ValidSecrets. Without one it is sent unsigned.
+	// Secrets sign deliveries, all that have not expired: see ValidSecrets. Without secrets, deliveries are unsigned.
 	Secrets []string
-	// SecretsCreated and SecretsExpire go with Secrets; the zero time is unknown, and never. They may be shorter.
+	// SecretsCreated and SecretsExpire correspond to Secrets, and may be shorter. The zero time means unknown, and never.
 	SecretsCreated, SecretsExpire []time.Time
 	Events                        []string
 	Enabled                       bool
-	// Cursor is set while the webhook reads the log by itself: the last event that it is done with.
+	// Cursor is set while the webhook catches up: the last event that is done.
 	Cursor *int64
-	// DisabledFor says why delivering was stopped, for example that the endpoint answered 410 Gone, or by hand: see ByHand. It is
-	// empty for one that its definition switches off.
+	// DisabledFor is why the webhook is disabled, for example that the endpoint answered 410 Gone, or manually: see ByHand. It is empty if
+	// the definition disables it.
 	DisabledFor string
-	// RemovedAfter is set once the subscription is gone: events up to it are still delivered.
+	// RemovedAfter is set once the webhook is removed: events up to it are still delivered.
 	RemovedAfter *int64
-	// Options say how it is delivered to, and Credentials what that needs; both in JSON, Credentials empty for none.
+	// Options (JSON) are the delivery options, and Credentials (JSON, or empty) their secret part.
 	Options, Credentials string
-	// Exclusive: its parked deliveries are sent only by the relay that serves it.
+	// Exclusive: only the relay that serves the webhook sends its retries, to keep its order or rate.
 	Exclusive bool
-	// Agreed is the hash of the URL that has passed a handshake.
+	// Agreed is what the endpoint accepted in the validation handshake: the hash of its URL, and a rate.
 	Agreed string
-	// TenantKeys are the keys of the tenants that have the name which Tenant is; empty while none is known, or Tenant is no name.
+	// TenantKeys are the keys of the tenants whose name is Tenant; empty if none is known, or Tenant is not a name.
 	TenantKeys []string
-	// Version grows with each change that other relays must learn of.
+	// Version increases with every change that other relays must notice.
 	Version int64
-	// Resumed is how often its failures were forgiven on request.
+	// Resumed counts resets of Health by command.
 	Resumed int
-	// Lease is the member that serves it while it has a Cursor; 0 for none.
+	// Lease is the member that serves the webhook while it has a Cursor; 0 for none.
 	Lease int64
-	// Created is when it was first stored, Changed when its definition changed, or its state by hand.
+	// Created is when it was first stored, Changed when its definition, or its state by command, last changed.
 	Created, Changed time.Time
 	Health
 }
 
-// Health is how an endpoint has fared lately.
+// Health is the stored state of an endpoint's circuit breaker.
 type Health struct {
-	RestUntil    time.Time // zero: it does not rest
-	Rests        int       // in a row, without a success between them
-	FailingSince time.Time // zero: the last attempt succeeded
-	FailingSpans int       // spans of time with a failure since then
-	FailedAt     time.Time // the last failure that began a span
+	RestUntil    time.Time // zero if it is not paused
+	Rests        int       // in a row, without a success in between
+	FailingSince time.Time // zero if the last attempt succeeded
+	FailingSpans int       // periods with a failure since then
+	FailedAt     time.Time // start of the last of them
 }
 
-// webhookColumns are what scanWebhook reads.
+// webhookColumns are the columns that scanWebhook reads.
 const webhookColumns = `w.id, w.origin, w.key, w.tenant, w.name, w.description, w.url, w.headers::text, w.secrets, w.secrets_created, w.secrets_expire,
 	w.events, w.enabled, w.cursor, w.disabled_reason, w.removed_after, w.options, w.credentials, w.exclusive, w.handshake, w.tenant_keys, w.version, w.resume_count, coalesce(w.lease, 0),
 	w.created, w.changed, coalesce(w.paused_until, '0001-01-01Z'), w.pauses, coalesce(w.failing_since, '0001-01-01Z'), w.failing_spans,
 	coalesce(w.failed_at, '0001-01-01Z')`
 
-// scanWebhook reads a webhook and opens what is sealed of it.
+// scanWebhook reads and decrypts a webhook.
 func (s *Store) scanWebhook(row pgx.CollectableRow) (Webhook, error) {
 	w, err := scanStored(row)
 	if err != nil {
@@ -104,12 +104,12 @@ func scanStored(row pgx.CollectableRow) (Webhook, error) {
 	return w, nil
 }
 
-// LoadWebhooks reads the subscriptions that still have something to deliver, in the order of their ids.
+// LoadWebhooks returns all webhooks in the order of their ids.
 func (s *Store) LoadWebhooks(ctx context.Context) ([]Webhook, error) {
 	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w ORDER BY id`)
 }
 
-// LoadWebhooksByID reads some of them.
+// LoadWebhooksByID returns the webhooks with the given ids.
 func (s *Store) LoadWebhooksByID(ctx context.Context, ids []int64) ([]Webhook, error) {
 	return s.loadWebhooks(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE id = ANY ($1) ORDER BY id`, ids)
 }
@@ -137,7 +137,7 @@ func headersJSON(w *Webhook) string {
 	return string(headers)
 }
 
-// orEmpty keeps a null out of a column that has none.
+// orEmpty returns an empty slice for nil, which would be stored as NULL.
 func orEmpty(texts []string) []string {
 	if texts == nil {
 		return []string{}
@@ -145,14 +145,13 @@ func orEmpty(texts []string) []string {
 	return texts
 }
 
-// ForgetWebhooks deletes removed subscriptions that have nothing left to deliver, with what was given up of theirs. It
-// returns their ids. The newest subscription that the leader has numbered stays whatever it is, so that its id is not given to
-// another, which would get what is still held for it.
+// ForgetWebhooks deletes removed webhooks that have nothing left to deliver, with their dead deliveries, and returns their ids. It keeps the
+// newest webhook that the leader numbered, because its id would be assigned again, and delayed events may still refer to it.
 func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
 	rows, err := l.store.pool.Query(ctx, `WITH gone AS (
 			DELETE FROM webhook w USING watermark
 			WHERE w.removed_after <= watermark.delivered
-				-- One that was disabled keeps its place, which nobody serves any more.
+				-- A disabled webhook keeps its cursor, which no relay advances.
 				AND (w.cursor IS NULL OR NOT w.enabled AND NOT EXISTS (SELECT FROM member m WHERE m.id = w.lease))
 				AND (w.origin = 'relay' OR w.id < (SELECT max(id) FROM webhook WHERE origin <> 'relay'))
 				AND (NOT w.enabled OR NOT EXISTS (SELECT FROM retry p WHERE p.webhook = w.id AND p.due < 'infinity')
@@ -162,11 +161,11 @@ func (l *Leader) ForgetWebhooks(ctx context.Context) ([]int64, error) {
 			DELETE FROM retry p USING gone WHERE p.webhook = gone.id
 		) SELECT id FROM gone`)
 	if err != nil {
-		return nil, fmt.Errorf("forget removed webhooks: %w", err)
+		return nil, fmt.Errorf("delete removed webhooks: %w", err)
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
-		return nil, fmt.Errorf("forget removed webhooks: %w", err)
+		return nil, fmt.Errorf("delete removed webhooks: %w", err)
 	}
 	return ids, nil
 }

@@ -15,16 +15,16 @@ import (
 )
 
 var (
-	// ErrNameTaken says that another webhook made by hand has the name.
-	ErrNameTaken = errors.New("another webhook that was made here has that name")
-	// ErrWebhookGone says that there is no such webhook any more.
+	// ErrNameTaken reports that another webhook of OriginRelay has the name.
+	ErrNameTaken = errors.New("another webhook has that name; choose another one")
+	// ErrWebhookGone reports that the webhook no longer exists.
 	ErrWebhookGone = errors.New("the webhook was removed")
 )
 
-// byHand begins the DisabledFor of a webhook that somebody stopped.
+// byHand is the beginning of DisabledFor if the webhook was disabled by command.
 const byHand = "by hand"
 
-// ByHand is the DisabledFor of a webhook that somebody stops, for a reason that may be empty.
+// ByHand returns the DisabledFor of a webhook that is disabled by command. The reason may be empty.
 func ByHand(reason string) string {
 	if reason == "" {
 		return byHand
@@ -32,15 +32,15 @@ func ByHand(reason string) string {
 	return byHand + ": " + reason
 }
 
-// StoppedByHand reports whether somebody has stopped the webhook. It stays so until somebody enables it.
+// StoppedByHand reports whether the webhook was disabled by command. Only a command enables it again.
 func (w *Webhook) StoppedByHand() bool { return strings.HasPrefix(w.DisabledFor, byHand) }
 
-// SwitchedOn reports whether the definition wants the webhook to be delivered to, now or, where it is disabled, later.
+// SwitchedOn reports whether the definition enables the webhook, even if it is disabled for another reason.
 func (w *Webhook) SwitchedOn() bool { return w.Enabled || w.DisabledFor != "" }
 
-// AddWebhook stores a new webhook of OriginRelay, and gives it its ID, Key and whatever else the row has.
+// AddWebhook stores a new webhook of OriginRelay, and sets its ID, Key and the defaults of the row.
 func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
-	return s.byHand(ctx, func(tx pgx.Tx) error {
+	return s.changeWebhooks(ctx, func(tx pgx.Tx) error {
 		if err := numberWebhook(ctx, tx, w); err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
 	})
 }
 
-// insert stores a webhook that has its id and key.
+// insert stores a webhook whose ID and Key are set.
 func (s *Store) insert(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 	if err := checkName(ctx, tx, w); err != nil {
 		return err
@@ -67,20 +67,20 @@ func (s *Store) insert(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 
 func numberWebhook(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 	if err := tx.QueryRow(ctx, `SELECT nextval('webhook_relay_id')`).Scan(&w.ID); err != nil {
-		return fmt.Errorf("number the webhook: %w", err)
+		return fmt.Errorf("assign an id to the webhook: %w", err)
 	}
 	w.Origin, w.Key = OriginRelay, strconv.FormatInt(w.ID, 10)
 	return nil
 }
 
-// ChangeWebhook lets change have the webhook as it is now, and stores what it leaves: of one of OriginRelay its definition,
-// and of any whether it is enabled, and why not. A greater Resumed forgives its failures. One of OriginRelay that change gives to
-// another tenant ends, undelivered, and begins again as a webhook with another id, which is returned.
+// ChangeWebhook passes the current webhook to change and stores the result: the definition if it is of OriginRelay, and for every origin
+// Enabled and DisabledFor. A greater Resumed resets Health. If change moves a webhook of OriginRelay to another tenant, the webhook ends,
+// its undelivered events are dropped, and a new one with another id is returned.
 func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(*Webhook) error) (Webhook, error) {
 	return s.changeWebhook(ctx, id, func(_ pgx.Tx, w *Webhook) error { return change(w) })
 }
 
-// RemoveWebhook ends a webhook of OriginRelay: what it was owed by now is still delivered.
+// RemoveWebhook removes a webhook of OriginRelay. Events up to now are still delivered.
 func (s *Store) RemoveWebhook(ctx context.Context, id int64) (Webhook, error) {
 	return s.changeWebhook(ctx, id, func(tx pgx.Tx, w *Webhook) error {
 		last, err := lastEvent(ctx, tx)
@@ -96,7 +96,7 @@ func lastEvent(ctx context.Context, tx pgx.Tx) (last int64, err error) {
 	return last, nil
 }
 
-// DropExpiredSecrets forgets the secrets that sign no longer. It returns of how many webhooks it did; they have a new version.
+// DropExpiredSecrets deletes expired secrets of webhooks of OriginRelay, and returns the number of webhooks changed.
 func (s *Store) DropExpiredSecrets(ctx context.Context) (int, error) {
 	now := s.ServerTime(time.Now())
 	rows, err := s.pool.Query(ctx, `SELECT id FROM webhook WHERE origin = $1 AND removed_after IS NULL
@@ -124,7 +124,7 @@ func (s *Store) DropExpiredSecrets(ctx context.Context) (int, error) {
 
 func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx, *Webhook) error) (Webhook, error) {
 	var w Webhook
-	err := s.byHand(ctx, func(tx pgx.Tx) (err error) {
+	err := s.changeWebhooks(ctx, func(tx pgx.Tx) (err error) {
 		if w, err = s.lockWebhook(ctx, tx, id); err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx,
 	return w, err
 }
 
-// redefine writes the definition of a webhook of OriginRelay.
+// redefine stores the definition of a webhook of OriginRelay.
 func (s *Store) redefine(ctx context.Context, tx pgx.Tx, before, now *Webhook) error {
 	if now.Origin != OriginRelay {
 		return nil
@@ -164,7 +164,7 @@ func (s *Store) redefine(ctx context.Context, tx pgx.Tx, before, now *Webhook) e
 	}
 	if _, err := tx.Exec(ctx, `UPDATE webhook SET removed_after = $2, enabled = false, disabled_reason = '`+givenAway+`', changed = now(),
 		version = nextval('webhook_version') WHERE id = $1`, before.ID, last); err != nil {
-		return fmt.Errorf("end the webhook of the former tenant: %w", err)
+		return fmt.Errorf("end the webhook of the old tenant: %w", err)
 	}
 	if err := numberWebhook(ctx, tx, now); err != nil {
 		return err
@@ -172,7 +172,7 @@ func (s *Store) redefine(ctx context.Context, tx pgx.Tx, before, now *Webhook) e
 	return s.insert(ctx, tx, now)
 }
 
-// lockWebhook reads a webhook that nobody else changes until tx ends.
+// lockWebhook reads a webhook and locks it until tx ends.
 func (s *Store) lockWebhook(ctx context.Context, tx pgx.Tx, id int64) (Webhook, error) {
 	rows, err := tx.Query(ctx, `SELECT `+webhookColumns+` FROM webhook w WHERE id = $1 FOR UPDATE`, id)
 	if err != nil {
@@ -188,9 +188,9 @@ func (s *Store) lockWebhook(ctx context.Context, tx pgx.Tx, id int64) (Webhook, 
 	return found[0], nil
 }
 
-// byHand runs a change in a transaction. One at a time: names are unique, and the versions of such changes become visible in
-// their order.
-func (s *Store) byHand(ctx context.Context, change func(pgx.Tx) error) error {
+// changeWebhooks runs a change in a transaction, one at a time, so that names stay unique and changes become visible in the order of their
+// versions.
+func (s *Store) changeWebhooks(ctx context.Context, change func(pgx.Tx) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
@@ -209,12 +209,12 @@ func checkName(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM webhook WHERE origin = $1 AND name = $2 AND id <> $3 AND removed_after IS NULL)`,
 		w.Origin, w.Name, w.ID).Scan(&taken)
 	if err != nil {
-		return fmt.Errorf("look for the webhook's name: %w", err)
+		return fmt.Errorf("check the webhook's name: %w", err)
 	}
 	if taken {
 		return ErrNameTaken
 	}
-	// One that had the name before it was removed, of another tenant, may still be owed something, and have the same endpoint.
+	// A removed webhook of that name may belong to another tenant and still have events for the same endpoint.
 	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = false, disabled_reason = '`+givenAway+`', version = nextval('webhook_version')
 		WHERE origin = $1 AND name = $2 AND removed_after IS NOT NULL AND tenant <> $3 AND enabled`, w.Origin, w.Name, w.Tenant); err != nil {
 		return fmt.Errorf("end the webhook that had the name: %w", err)
@@ -222,7 +222,7 @@ func checkName(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 	return nil
 }
 
-// define writes a webhook's definition.
+// define stores a webhook's definition.
 func (s *Store) define(ctx context.Context, tx pgx.Tx, plain *Webhook) error {
 	w := s.keys.encryptedWebhook(plain)
 	_, err := tx.Exec(ctx, `UPDATE webhook SET tenant = $2, name = $3, description = $4, url = $5, headers = $6::text::json, secrets = $7,
@@ -236,8 +236,8 @@ func (s *Store) define(ctx context.Context, tx pgx.Tx, plain *Webhook) error {
 	return nil
 }
 
-// settle writes whether a webhook is enabled. One that is enabled now and was not, or is resumed, starts with a clean record.
-// Relays learn of that by resumed: they may look only after it was disabled and enabled again.
+// settle stores whether a webhook is enabled. Enabling or resuming it resets its Health. resume_count tells the other relays, which may not
+// see that it was disabled in between.
 func settle(ctx context.Context, tx pgx.Tx, w *Webhook, resume bool) error {
 	if _, err := tx.Exec(ctx, `UPDATE webhook SET paused_until = NULL, pauses = 0, failing_since = NULL, failing_spans = 0, failed_at = NULL,
 			resume_count = resume_count + 1 WHERE id = $1 AND ($3 OR $2 AND NOT enabled)`, w.ID, w.Enabled, resume); err != nil {

@@ -7,24 +7,25 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// WebhookChanges finds the webhooks that were changed since it last looked. The zero value finds all that were ever changed.
+// WebhookChanges polls for webhooks that were changed since the last poll. The first poll of the zero value returns all that were ever
+// changed.
 //
-// Transactions become visible in another order than they took a number from a sequence, and one may stay open for hours. So a
-// row carries the transaction that changed it, and each look goes back to the oldest transaction that was still running at the
-// look before: what was not visible then has that number, or a greater one.
+// Transactions do not become visible in the order of their sequence numbers, and one may stay open for hours. So a row has the id of the
+// transaction that changed it, and each poll goes back to the oldest transaction that was running at the poll before: a change that was not
+// visible then has that id or a higher one.
 type WebhookChanges struct {
-	horizon string          // the oldest transaction that was running at the last look; empty before the first
-	seen    map[int64]int64 // versions by webhook, of those changed since the horizon
+	horizon string          // the oldest transaction that was running at the last poll; empty before the first
+	seen    map[int64]int64 // versions of the webhooks that were changed since the horizon
 }
 
-// Look returns what is new. A change may be returned twice, never missed.
+// Look polls. It may return a change twice, but misses none.
 func (c *WebhookChanges) Look(ctx context.Context, s *Store) ([]Webhook, error) {
 	rows, err := s.pool.Query(ctx, `WITH now AS (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon)
 		SELECT now.horizon::text, coalesce(w.id, 0), coalesce(w.version, 0) FROM now LEFT JOIN webhook w ON w.version > 0
-			-- A server whose transactions are numbered from the beginning again, as one that was restored is, is read from the beginning.
+			-- Transaction ids that went back, as after a restore into a new server, start over.
 			AND w.changed_by >= CASE WHEN now.horizon >= $1::text::xid8 THEN $1::text::xid8 ELSE '0' END`, orZeroXID(c.horizon))
 	if err != nil {
-		return nil, fmt.Errorf("look for changed webhooks: %w", err)
+		return nil, fmt.Errorf("poll for changed webhooks: %w", err)
 	}
 	var horizon string
 	var id, version int64
@@ -40,7 +41,7 @@ func (c *WebhookChanges) Look(ctx context.Context, s *Store) ([]Webhook, error) 
 		}
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("look for changed webhooks: %w", err)
+		return nil, fmt.Errorf("poll for changed webhooks: %w", err)
 	}
 	var changed []Webhook
 	if len(fresh) > 0 {
