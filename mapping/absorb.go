@@ -9,7 +9,7 @@ import (
 // observeParent notes whether a row that others refer to was inserted or deleted. A row whose key changed was neither.
 func (t *Transaction) observeParent(c *cdc.Change, change rowChange) {
 	table := change.bound.table
-	t.looksBack = t.looksBack || change.op == cdc.Delete && table.collects
+	t.needsBefore = t.needsBefore || change.op == cdc.Delete && table.collects
 	if !table.isParent {
 		return
 	}

@@ -10,5 +10,5 @@
 //	changes, err = Fold(changes)                 // one net change per row
 //	Resolve(&change, mirrored row)               // the old row, the unchanged values, the final operation
 //	m.Refs, m.RefsOf                             // which other mirrored rows to fetch
-//	t := m.Begin(commit, rows); t.Observe(changes); t.Map(changes, emit); t.Follows()
+//	t := m.Begin(commit, rows); t.Observe(changes); t.Map(changes, emit); t.Cancellations()
 package mapping

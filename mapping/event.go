@@ -22,15 +22,15 @@ type Event struct {
 	Resource string
 	// ToRoot is set if the event also goes to the webhooks of root tenants (a tenant was created or deleted).
 	ToRoot bool
-	// Body is the payload exactly as it is sent and signed, or nil if it would exceed [Mapper.MaxBody].
+	// Body is the payload exactly as it is sent and signed, or nil if it would exceed [Mapper.SetMaxBody].
 	Body []byte
-	// Hold is set on an event that a later change may cancel (unless_followed), else nil.
-	Hold *Hold
+	// Delay is set on an event that a later change may cancel (unless_followed), else nil.
+	Delay *Delay
 }
 
-// Hold describes how long an event is delayed, and which change cancels it.
-type Hold struct {
-	// Match is compared with the result of Transaction.Follows.
+// Delay describes how long an event is delayed, and which change cancels it.
+type Delay struct {
+	// Match is compared with the result of Transaction.Cancellations.
 	Match string
 	// Within is the time from the commit of the delayed event's transaction to the commit of the cancelling one.
 	Within time.Duration
@@ -42,13 +42,13 @@ type Rows interface {
 	Row(table *cdc.Table, key cdc.Key) cdc.Row
 	// Children returns the rows of the table whose column by (an index into its Columns) holds the parent's key, in key order.
 	Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
-	// Former returns the children as they were before the transaction.
-	Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
+	// ChildrenBefore returns the children as they were before the transaction.
+	ChildrenBefore(table *cdc.Table, by int, parent cdc.Key) []cdc.Row
 }
 
-// PartialRows is implemented by Rows that may omit children to limit memory. Partly reports whether the last call of
+// PartialRows is implemented by Rows that may omit children to limit memory. ChildrenOmitted reports whether the last call of
 // Children omitted some; an event that collects them has no body.
-type PartialRows interface{ Partly() bool }
+type PartialRows interface{ ChildrenOmitted() bool }
 
 // Ref refers to rows of the mirror that mapping needs.
 type Ref struct {

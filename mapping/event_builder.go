@@ -13,7 +13,7 @@ func (t *Transaction) buildEvent(r *rule, change rowChange, tenant cdc.Key) (e E
 			if _, canceled := t.follows[match]; canceled {
 				return e, true, nil
 			}
-			e.Hold = &Hold{Match: match.String(), Within: u.within}
+			e.Delay = &Delay{Match: match.String(), Within: u.within}
 		}
 	}
 	if r.resource != tenantResource {

@@ -138,8 +138,8 @@ func (w *world) describe(e Event) string {
 	if e.ToRoot {
 		s.WriteString(" to-root")
 	}
-	if e.Hold != nil {
-		s.WriteString(" delayed=" + e.Hold.Within.String() + " match=" + w.matchName(e.Hold.Match))
+	if e.Delay != nil {
+		s.WriteString(" delayed=" + e.Delay.Within.String() + " match=" + w.matchName(e.Delay.Match))
 	}
 	s.WriteString("\n")
 	s.Write(e.Body)

@@ -133,7 +133,7 @@ type anyRows struct{ mirror }
 
 func (a anyRows) Row(table *cdc.Table, key cdc.Key) cdc.Row { return a.row(table, key) }
 
-func (a anyRows) Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
+func (a anyRows) ChildrenBefore(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	return a.children(table, by, parent)
 }
 

@@ -23,12 +23,12 @@ type Mapper struct {
 	maxBody int
 }
 
-// DefaultMaxBody is the size limit of an event's body, in bytes, unless MaxBody sets another.
+// DefaultMaxBody is the size limit of an event's body, in bytes, unless SetMaxBody sets another.
 const DefaultMaxBody = 16 << 20
 
-// MaxBody limits the body of an event to a number of bytes. A few small rows can make a very large body, through their
+// SetMaxBody limits the body of an event to a number of bytes. A few small rows can make a very large body, through their
 // children and through parents that many of them share. An event whose body would be larger has none.
-func (m *Mapper) MaxBody(bytes int) { m.maxBody = bytes }
+func (m *Mapper) SetMaxBody(bytes int) { m.maxBody = bytes }
 
 // takeBody returns a body that was built in the mapper's buffer. It gives a large buffer away instead of keeping it.
 func (m *Mapper) takeBody(body []byte) []byte {

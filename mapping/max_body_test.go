@@ -62,7 +62,7 @@ func TestMaxBody_EventWithoutBody(t *testing.T) {
 			}
 			lines := []string{test.line, "insert users id=@ee realm_id=@a1 username=small"}
 			want := w.events(lines, w.anything())
-			w.mapper.MaxBody(4096)
+			w.mapper.SetMaxBody(4096)
 			got := w.events(lines, w.anything())
 			if len(want[0].Body) <= 4096 {
 				t.Fatal("the body does not exceed the limit")
@@ -88,7 +88,7 @@ func TestMaxBody_Limit(t *testing.T) {
 	lines := []string{"insert users id=@e1 realm_id=@a1 username=one"}
 	want := w.events(lines, w.anything())
 	for limit, allowed := range map[int]bool{len(want[0].Body): true, len(want[0].Body) - 1: false} {
-		w.mapper.MaxBody(limit)
+		w.mapper.SetMaxBody(limit)
 		if got := w.events(lines, w.anything()); (got[0].Body != nil) != allowed {
 			t.Errorf("a limit of %d bytes gives a body of %d", limit, len(got[0].Body))
 		}
@@ -99,7 +99,7 @@ func TestMaxBody_Limit(t *testing.T) {
 type partial struct{ *fetched }
 
 func (p partial) Children(*cdc.Table, int, cdc.Key) []cdc.Row { return nil }
-func (p partial) Partly() bool                                { return true }
+func (p partial) ChildrenOmitted() bool                       { return true }
 
 // An event must not be sent with an empty list if its children were omitted to limit memory.
 func TestMaxBody_ChildrenOmitted(t *testing.T) {

@@ -51,7 +51,7 @@ type fetched struct {
 	w        *world
 	mirror   mirror
 	allowed  map[Ref]bool
-	former   mirror // before the transaction, if mirror is after it; else nil
+	previous mirror // before the transaction, if mirror is after it; else nil
 	anything bool
 }
 
@@ -62,16 +62,16 @@ func (f *fetched) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 	return f.mirror.row(table, key)
 }
 
-func (f *fetched) Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
+func (f *fetched) ChildrenBefore(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	if !f.anything && !f.allowed[Ref{Table: table, Key: parent, By: by}] && !f.allowed[Ref{Table: table, Key: parent, By: by, Before: true}] {
-		f.w.t.Errorf("mapping asked for the former children of %s in %s, which Refs did not report", parent, table.Name)
+		f.w.t.Errorf("mapping asked for the children before the transaction of %s in %s, which Refs did not report", parent, table.Name)
 	}
-	return f.before().children(table, by, parent)
+	return f.previousMirror().children(table, by, parent)
 }
 
-func (f *fetched) before() mirror {
-	if f.former != nil {
-		return f.former
+func (f *fetched) previousMirror() mirror {
+	if f.previous != nil {
+		return f.previous
 	}
 	return f.mirror
 }

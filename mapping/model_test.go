@@ -133,7 +133,7 @@ func (m *modelWorld) modelled(e Event) modelled {
 			m.t.Fatalf("%s: %v", e.Body, err)
 		}
 	}
-	return modelled{Name: e.Name, Tenant: e.Tenant, Resource: e.Resource, Detail: row.Username + row.Name + row.Value, Delayed: e.Hold != nil}
+	return modelled{Name: e.Name, Tenant: e.Tenant, Resource: e.Resource, Detail: row.Username + row.Name + row.Value, Delayed: e.Delay != nil}
 }
 
 // commit maps the recorded changes and compares the events with the model.
@@ -156,14 +156,14 @@ func (m *modelWorld) commit(before modelState) {
 		m.t.Fatalf("events (-want +got):\n%s", diff)
 	}
 
-	former := m.mirrorCopy()
+	previous := m.mirrorCopy()
 	// The order for a transaction that is too large for memory: write, map in chunks, then delete.
 	for _, c := range changes {
 		if c.Op != cdc.Delete {
 			m.mirror.put(c.Relation.Table, c.New)
 		}
 	}
-	large := m.mapped(m.mapper.BeginLarge(at, &fetched{w: m.world, mirror: m.mirror, former: former, anything: true}), changes, true)
+	large := m.mapped(m.mapper.BeginLarge(at, &fetched{w: m.world, mirror: m.mirror, previous: previous, anything: true}), changes, true)
 	if !reflect.DeepEqual(events, large) {
 		m.t.Fatalf("events (-small +large):\n%s", cmp.Diff(events, large))
 	}

@@ -2,9 +2,9 @@ package mapping
 
 import "github.com/iam-relay/iam-relay/cdc"
 
-// Owners returns, for each table whose rows are looked up by their parent, the column that holds the parent's key, as an
+// OwnerColumns returns, for each table whose rows are looked up by their parent, the column that holds the parent's key, as an
 // index into its Columns. It is the By of every Ref to the table.
-func (m *Mapper) Owners() map[*cdc.Table]int {
+func (m *Mapper) OwnerColumns() map[*cdc.Table]int {
 	owners := map[*cdc.Table]int{}
 	for _, b := range m.tables {
 		if b.table.collected {

@@ -117,7 +117,7 @@ func (r *renderer) collect(dst []byte, c *collect, row cdc.Row, before bool) []b
 	dst = append(dst, '[')
 	child := r.t.bound(c.table)
 	children := r.t.children(c, cdc.Key(valueAt(row, 0).Text), before)
-	if rows, ok := r.t.rows.(PartialRows); ok && rows.Partly() {
+	if rows, ok := r.t.rows.(PartialRows); ok && rows.ChildrenOmitted() {
 		r.tooLarge = true
 	}
 	for i, one := range children {

@@ -33,9 +33,9 @@ func (m *Mapper) WebhookTables() (webhooks, events *cdc.Table) {
 	return w.table.cdc, w.events.table.cdc
 }
 
-// SubscriptionOf returns the keys of the webhooks that a change affects, from the old and the new row. Their rows may have
+// AffectedWebhooks returns the keys of the webhooks that a change affects, from the old and the new row. Their rows may have
 // been deleted.
-func (m *Mapper) SubscriptionOf(c *cdc.Change) []cdc.Key {
+func (m *Mapper) AffectedWebhooks(c *cdc.Change) []cdc.Key {
 	webhooks, events := m.WebhookTables()
 	b := m.byCDC[c.Relation.Table]
 	switch {
@@ -91,8 +91,8 @@ func (m *Mapper) subscriptionParents(t *table, row cdc.Row, rows Rows, need func
 	}
 }
 
-// ErrDeleted is the error of Subscription for a row that is marked as deleted.
-var ErrDeleted = errors.New("the row is marked as deleted")
+// ErrSoftDeleted is the error of Subscription for a row that is marked as deleted.
+var ErrSoftDeleted = errors.New("the row is marked as deleted")
 
 // Subscription reads a row of the webhooks table. It returns an error if the row is marked as deleted, has no URL, or has
 // headers that are not a JSON object of strings. The error contains the key of the row and no values.
@@ -106,7 +106,7 @@ func (m *Mapper) Subscription(row cdc.Row, rows Rows) (Subscription, error) {
 		return Subscription{}, fmt.Errorf("read webhook: %w", err)
 	}
 	if m.isSoftDeleted(m.tables[w.table.index], row) {
-		return Subscription{}, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), ErrDeleted)
+		return Subscription{}, fmt.Errorf("read webhook %s of %s: %w", key, w.table.name(), ErrSoftDeleted)
 	}
 	s := Subscription{
 		Key: key, Tenant: m.claimedTenant(mirrorLookup{m, rows}, w.table, row),

@@ -38,11 +38,11 @@ func TestSubscription(t *testing.T) {
 	}
 	moved := w.changes([]string{"update webhook_subscribers id=@71 webhook_id=@62"})[0]
 	Resolve(&moved, w.mirror.row(events, moved.Key))
-	if diff := cmp.Diff([]cdc.Key{key, cdc.Key(long("@62"))}, w.mapper.SubscriptionOf(&moved)); diff != "" {
+	if diff := cmp.Diff([]cdc.Key{key, cdc.Key(long("@62"))}, w.mapper.AffectedWebhooks(&moved)); diff != "" {
 		t.Errorf("subscriber of another webhook (-want +got):\n%s", diff)
 	}
 	deleted := w.changes([]string{"delete webhooks id=@61"})[0]
-	if diff := cmp.Diff([]cdc.Key{key}, w.mapper.SubscriptionOf(&deleted)); diff != "" {
+	if diff := cmp.Diff([]cdc.Key{key}, w.mapper.AffectedWebhooks(&deleted)); diff != "" {
 		t.Errorf("deleted webhook (-want +got):\n%s", diff)
 	}
 	realms := w.relation("realms").Table
@@ -89,7 +89,7 @@ deleted = "name startsWith 'old.'"
 	w.mirrorRow("webhook_subscribers id=@72 webhook_id=@62 name=user.created")
 	hooks, _ := w.mapper.WebhookTables()
 	rows := &fetched{w: w, mirror: w.mirror, anything: true}
-	if _, err := w.mapper.Subscription(w.mirror.row(hooks, cdc.Key(long("@61"))), rows); !errors.Is(err, ErrDeleted) {
+	if _, err := w.mapper.Subscription(w.mirror.row(hooks, cdc.Key(long("@61"))), rows); !errors.Is(err, ErrSoftDeleted) {
 		t.Errorf("webhook that is marked as deleted: %v", err)
 	}
 	got, err := w.mapper.Subscription(w.mirror.row(hooks, cdc.Key(long("@62"))), rows)

@@ -70,8 +70,8 @@ func (r *Rules) findTenantPaths() {
 	}
 }
 
-// TenantName returns the tenant table and the column that tenant_name names; the column is empty if there is none.
-func (r *Rules) TenantName() (table *cdc.Table, column string) {
+// TenantNameColumn returns the tenant table and the column that tenant_name names; the column is empty if there is none.
+func (r *Rules) TenantNameColumn() (table *cdc.Table, column string) {
 	if r.tenantName < 0 {
 		return r.tenant.cdc, ""
 	}

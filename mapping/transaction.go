@@ -23,8 +23,8 @@ type Transaction struct {
 	inserted keySet
 	// moved holds the old keys of rows whose keys changed.
 	moved keySet
-	// looksBack is set if events may need children as they were before the transaction.
-	looksBack bool
+	// needsBefore is set if events may need children as they were before the transaction.
+	needsBefore bool
 	// removed holds deleted rows of collected tables, which rows still returns; only without overlay.
 	removed keySet
 	written []writtenRows // by table index; nil without overlay
@@ -33,7 +33,7 @@ type Transaction struct {
 	groups     map[groupKey]*groupedRows
 	groupBytes int // of the unfinished grouped events
 	follows    map[matchKey]struct{}
-	newFollows []matchKey // added to follows since the last call of Follows
+	newFollows []matchKey // added to follows since the last call of Cancellations
 }
 
 // Begin starts a transaction. rows returns the mirror as it was just before the transaction, with at least the rows that
@@ -82,8 +82,8 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 	}
 }
 
-// LooksBack reports whether Map may ask for children as they were before the transaction.
-func (t *Transaction) LooksBack() bool { return t.looksBack }
+// NeedsChildrenBefore reports whether Map may ask for children as they were before the transaction.
+func (t *Transaction) NeedsChildrenBefore() bool { return t.needsBefore }
 
 // Map emits the events of the changes. A grouped event is emitted with its last row, under the index that was reserved at its
 // first row. Map stops at the first error, including errors of emit.
@@ -183,9 +183,9 @@ func (t *Transaction) nextIndex() int {
 	return t.index - 1
 }
 
-// Follows returns the match keys, sorted, of the changes that were observed since its last call. They cancel delayed events
+// Cancellations returns the match keys, sorted, of the changes that were observed since its last call. They cancel delayed events
 // of earlier transactions.
-func (t *Transaction) Follows() []string {
+func (t *Transaction) Cancellations() []string {
 	out := make([]string, len(t.newFollows))
 	for i, match := range t.newFollows {
 		out[i] = match.String()

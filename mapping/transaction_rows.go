@@ -88,7 +88,7 @@ func (t *Transaction) children(c *collect, parent cdc.Key, before bool) []cdc.Ro
 		return nil
 	}
 	if before {
-		return t.rows.Former(c.table.cdc, c.by, parent)
+		return t.rows.ChildrenBefore(c.table.cdc, c.by, parent)
 	}
 	mirrored := t.rows.Children(c.table.cdc, c.by, parent)
 	if !t.overlay {

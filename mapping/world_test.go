@@ -132,7 +132,7 @@ func (w *world) transaction(lines []string, overlay bool) []string {
 	commit := Commit{LSN: cdc.LSN(w.commits), Time: time.Date(2026, 8, 20, 13, 54, w.commits, 123456000, time.UTC), Reconciled: w.reconciled}
 	tx := w.mapper.Begin(commit, rows)
 	if !overlay {
-		rows.former = w.mirrorCopy()
+		rows.previous = w.mirrorCopy()
 		// The order for a transaction that is too large for memory: write, map, then delete.
 		for _, c := range changes {
 			if c.Op != cdc.Delete {
@@ -164,7 +164,7 @@ func (w *world) transaction(lines []string, overlay bool) []string {
 		}
 		out = append(out, w.describe(e))
 	}
-	for _, match := range tx.Follows() {
+	for _, match := range tx.Cancellations() {
 		out = append(out, "cancels match="+w.matchName(match)+"\n")
 	}
 	w.mirror.apply(changes)

@@ -13,7 +13,7 @@ const replayPoll = time.Second
 
 // replay works the replays off, step by step, until ctx ends. All of their state is in the store: whoever leads next goes on.
 func (t *leadership) replay(ctx context.Context) error {
-	table, column := t.rules.TenantName()
+	table, column := t.rules.TenantNameColumn()
 	names := outbox.TenantNames{Table: table.Name, Column: column}
 	return loop.Every(ctx, replayPoll, nil, func(ctx context.Context) error {
 		for more := true; more; {

@@ -135,7 +135,7 @@ func (c *replayCommandLine) start(ctx context.Context, o *opened, args []string)
 		if err != nil {
 			return err
 		}
-		table, column := rules.TenantName()
+		table, column := rules.TenantNameColumn()
 		n, err := o.store.CountReplay(ctx, &r, outbox.TenantNames{Table: table.Name, Column: column})
 		switch {
 		case err != nil:

@@ -133,7 +133,7 @@ func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes [
 		return last, err
 	}
 	last = number(chunk.Events[len(before.Events):], last)
-	in.cancelHeld(mapped.Follows(), tx, chunk)
+	in.cancelHeld(mapped.Cancellations(), tx, chunk)
 	for i := range net {
 		in.mirror.Apply(&net[i])
 	}

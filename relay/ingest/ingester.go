@@ -26,7 +26,7 @@ type Config struct {
 	Log        *slog.Logger
 
 	Mapper *mapping.Mapper
-	Owners map[*cdc.Table]int // by Mapper.Owners
+	Owners map[*cdc.Table]int // by Mapper.OwnerColumns
 	Plan   *SnapshotPlan      // nil if no table is read
 	Server cdc.Server
 	// Tables are all mapped ones, TenantNames where tenants have their names.
@@ -330,8 +330,8 @@ func (in *Ingester) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Ch
 		Occurred: tx.Time, LSN: tx.Commit, Ordinal: e.Index, Body: e.Body, Webhooks: in.subs.match(e),
 		Reconciled: in.reconciling,
 	}
-	if e.Hold != nil {
-		h := outbox.Held{Event: entry, Match: e.Hold.Match, Until: tx.Time.Add(e.Hold.Within)}
+	if e.Delay != nil {
+		h := outbox.Held{Event: entry, Match: e.Delay.Match, Until: tx.Time.Add(e.Delay.Within)}
 		in.held.add(h)
 		chunk.AddHeld(h)
 		return

@@ -174,13 +174,13 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	err := eachChunk(net, func(changes []cdc.Change) error {
 		mapped.Observe(changes)
 		chunk := &outbox.Chunk{}
-		l.cancelHeld(mapped.Follows(), l.tx, chunk)
+		l.cancelHeld(mapped.Cancellations(), l.tx, chunk)
 		return l.write(ctx, chunk)
 	})
 	if err != nil {
 		return err
 	}
-	if err := l.writeMirror(ctx, net, mapped.LooksBack()); err != nil {
+	if err := l.writeMirror(ctx, net, mapped.NeedsChildrenBefore()); err != nil {
 		return err
 	}
 	if mapped.Grouping() {
@@ -259,7 +259,7 @@ func (l *largeMapping) emitting(ctx context.Context, step func(emit func(mapping
 	chunk := &outbox.Chunk{}
 	err := step(func(e mapping.Event) error {
 		l.emit(&e, l.tx, chunk)
-		if e.Hold != nil {
+		if e.Delay != nil {
 			l.pass(e.Index)
 		} else {
 			l.number(e.Index, &chunk.Events[len(chunk.Events)-1])

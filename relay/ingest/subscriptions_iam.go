@@ -56,7 +56,7 @@ func (s *subscriptions) follow(m *mapping.Mapper, changes []cdc.Change, mirror *
 	}
 	for i := range changes {
 		c := &changes[i]
-		for _, key := range m.SubscriptionOf(c) {
+		for _, key := range m.AffectedWebhooks(c) {
 			note(key)
 		}
 		if len(s.parents.below) > 0 {
@@ -121,7 +121,7 @@ func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cd
 			}
 			return changed
 		}
-		if !errors.Is(err, mapping.ErrDeleted) {
+		if !errors.Is(err, mapping.ErrSoftDeleted) {
 			s.log.Warn("a webhook of the IAM cannot be used", "webhook", string(key), "err", err)
 		}
 	}

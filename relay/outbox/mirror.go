@@ -41,7 +41,7 @@ type Mirror struct {
 	byParent map[parentID]map[cdc.Key]struct{} // keys of the rows in batch that have a parent
 	err      error
 	pinned        // rows loaded for this batch
-	partly   bool // the last Children or Former did not fit into memory
+	partly   bool // the last Children or ChildrenBefore did not fit into memory
 
 	large bool // a large transaction is being mapped; the stored rows already include it
 
@@ -160,7 +160,7 @@ func (m *Mirror) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 }
 
 // Children returns the rows of table that belong to the parent as of the current change, in key order. If they do not fit into memory, it
-// returns none and Partly reports true.
+// returns none and ChildrenOmitted reports true.
 func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	id := parentID{table, parent}
 	stored := m.storedChildren(id, m.children, &m.wantChildren)
@@ -196,8 +196,8 @@ func (m *Mirror) storedChildren(id parentID, known map[parentID][]cdc.Row, want 
 	return rows
 }
 
-// Partly reports whether the rows of the last Children or Former did not fit into memory.
-func (m *Mirror) Partly() bool { return m.partly }
+// ChildrenOmitted reports whether the rows of the last Children or ChildrenBefore did not fit into memory.
+func (m *Mirror) ChildrenOmitted() bool { return m.partly }
 
 // Fail records an error for Err.
 func (m *Mirror) Fail(err error) { m.err = errors.Join(m.err, err) }

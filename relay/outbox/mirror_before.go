@@ -59,9 +59,9 @@ func (t *Large) clearBefore(ctx context.Context) error {
 	return nil
 }
 
-// Former returns the rows of table that belonged to the parent before the transaction, in key order. Like Children, it returns none if they
+// ChildrenBefore returns the rows of table that belonged to the parent before the transaction, in key order. Like Children, it returns none if they
 // do not fit into memory.
-func (m *Mirror) Former(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
+func (m *Mirror) ChildrenBefore(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	if !m.large {
 		return m.Children(table, by, parent) // the mirror does not include the transaction yet
 	}

@@ -157,11 +157,11 @@ func TestMirror_ChildrenAreBoundedInBytes(t *testing.T) {
 	m := s.leader.NewMirror(parents)
 	m.Begin(t.Context())
 	for range 2 {
-		if rows := m.Children(users, 2, "heavy"); rows != nil || !m.Partly() {
+		if rows := m.Children(users, 2, "heavy"); rows != nil || !m.ChildrenOmitted() {
 			t.Errorf("%d children of 1 MiB were loaded", len(rows))
 		}
-		if rows := m.Children(users, 2, "light"); len(rows) != mirrorChildren>>20+1 || m.Partly() {
-			t.Errorf("there are %d children, partly: %t", len(rows), m.Partly())
+		if rows := m.Children(users, 2, "light"); len(rows) != mirrorChildren>>20+1 || m.ChildrenOmitted() {
+			t.Errorf("there are %d children, partly: %t", len(rows), m.ChildrenOmitted())
 		}
 	}
 	s.must(m.Err())

@@ -42,8 +42,8 @@ func (t *Replicator) session(ctx context.Context) error {
 		return err
 	}
 	mapper.OnConditionFailure(t.Warned.ConditionFailures(t.Metrics))
-	mapper.MaxBody(int(t.Settings.Outbox.MaxBody.Bytes))
-	owners := mapper.Owners()
+	mapper.SetMaxBody(int(t.Settings.Outbox.MaxBody.Bytes))
+	owners := mapper.OwnerColumns()
 	found.owners = owners
 	r, err := t.begin(ctx, found)
 	if err != nil {
@@ -52,7 +52,7 @@ func (t *Replicator) session(ctx context.Context) error {
 	defer r.Close()
 	identities := found.survey.Identities(server.Current, r.Position())
 	t.Monitor.SetWithheld(len(catalog.Withheld()))
-	names, column := t.Rules.TenantName()
+	names, column := t.Rules.TenantNameColumn()
 	in, err := ingest.New(ctx, ingest.Config{
 		Leader: t.Leader, Store: t.Store, Dispatcher: t.Dispatch, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warned, Log: t.Log,
 		Mapper: mapper, Owners: owners, Plan: found.survey, Server: server, Tables: t.Rules.Tables(),
