@@ -51,26 +51,26 @@ func TestCatalog_Problems(t *testing.T) {
 	}{
 		{"good", table("good", false, "id", "a"), nil},
 		{"pair", pair, nil},
-		{"part of a key", table("pair", false, "a", "c"), []cdc.Problem{{Table: "public.pair", Text: "two of its rows may have the same key (a): no unique index has only columns of it"}}},
-		{"no unique index", table("twins", false, "id", "a"), []cdc.Problem{{Table: "public.twins", Text: "two of its rows may have the same key (id): no unique index has only columns of it"}}},
-		{"unique at times", table("nearly", false, "id", "a"), []cdc.Problem{{Table: "public.nearly", Text: "two of its rows may have the same key (id): no unique index has only columns of it"}}},
+		{"part of a key", table("pair", false, "a", "c"), []cdc.Problem{{Table: "public.pair", Text: "two rows may have the same key (a): no unique index consists of key columns only"}}},
+		{"no unique index", table("twins", false, "id", "a"), []cdc.Problem{{Table: "public.twins", Text: "two rows may have the same key (id): no unique index consists of key columns only"}}},
+		{"unique at times", table("nearly", false, "id", "a"), []cdc.Problem{{Table: "public.nearly", Text: "two rows may have the same key (id): no unique index consists of key columns only"}}},
 		{"index with more columns", table("covering", false, "id", "a"), nil},
 		{"full", table("full_identity", false, "id", "a"), nil},
-		{"nullable key", table("nullable", false, "id", "a"), []cdc.Problem{{Table: "public.nullable", Column: "id", Text: "it is a key column and may be NULL, and a row without a key cannot be told from others"}}},
+		{"nullable key", table("nullable", false, "id", "a"), []cdc.Problem{{Table: "public.nullable", Column: "id", Text: "is a nullable key column, and a row without a key cannot be identified"}}},
 		{"key of a domain", table("domain_key", false, "id", "a"), nil},
-		{"deferrable key", table("late", false, "id", "a"), []cdc.Problem{{Table: "public.late", Text: "its primary key is deferrable, which PostgreSQL does not take for a replica identity: with a publication, UPDATE and DELETE of the table fail"}}},
+		{"deferrable key", table("late", false, "id", "a"), []cdc.Problem{{Table: "public.late", Text: "its primary key is deferrable, so PostgreSQL does not use it as replica identity: while the table is published, UPDATE and DELETE fail"}}},
 		{"index", table("by_index", false, "id", "a"), nil},
 		{"optional table", table("missing", true, "id"), nil},
 		{"optional column", optional, nil},
-		{"missing table", table("missing", false, "id"), []cdc.Problem{{Table: "public.missing", Text: "it does not exist"}}},
-		{"missing column", table("good", false, "id", "later"), []cdc.Problem{{Table: "public.good", Column: "later", Text: "it does not exist"}}},
-		{"no key", table("keyless", false, "id"), []cdc.Problem{{Table: "public.keyless", Text: "its replica identity (DEFAULT) does not hold the key column id, so updates and deletes cannot be told apart"}}},
-		{"identity nothing", table("nothing", false, "id"), []cdc.Problem{{Table: "public.nothing", Text: "its replica identity (NOTHING) does not hold the key column id, so updates and deletes cannot be told apart"}}},
-		{"another key", table("other_key", false, "id"), []cdc.Problem{{Table: "public.other_key", Text: "its replica identity (DEFAULT) does not hold the key column id, so updates and deletes cannot be told apart"}}},
-		{"unlogged", table("unlogged", false, "id"), []cdc.Problem{{Table: "public.unlogged", Text: "it is unlogged or temporary, so its changes are not in the log"}}},
-		{"partitioned", table("parted", false, "id"), []cdc.Problem{{Table: "public.parted", Text: "it is no ordinary table"}}},
-		{"view", table("seen", false, "id"), []cdc.Problem{{Table: "public.seen", Text: "it is no ordinary table"}}},
-		{"generated column", table("generated", false, "id", "a"), []cdc.Problem{{Table: "public.generated", Column: "a", Text: "it is generated, and generated columns are not in the log"}}},
+		{"missing table", table("missing", false, "id"), []cdc.Problem{{Table: "public.missing", Text: "does not exist"}}},
+		{"missing column", table("good", false, "id", "later"), []cdc.Problem{{Table: "public.good", Column: "later", Text: "does not exist"}}},
+		{"no key", table("keyless", false, "id"), []cdc.Problem{{Table: "public.keyless", Text: "its replica identity (DEFAULT) does not include the key column id, so the WAL does not identify updated and deleted rows"}}},
+		{"identity nothing", table("nothing", false, "id"), []cdc.Problem{{Table: "public.nothing", Text: "its replica identity (NOTHING) does not include the key column id, so the WAL does not identify updated and deleted rows"}}},
+		{"another key", table("other_key", false, "id"), []cdc.Problem{{Table: "public.other_key", Text: "its replica identity (DEFAULT) does not include the key column id, so the WAL does not identify updated and deleted rows"}}},
+		{"unlogged", table("unlogged", false, "id"), []cdc.Problem{{Table: "public.unlogged", Text: "is unlogged or temporary, so its changes are not in the WAL"}}},
+		{"partitioned", table("parted", false, "id"), []cdc.Problem{{Table: "public.parted", Text: "is not an ordinary table"}}},
+		{"view", table("seen", false, "id"), []cdc.Problem{{Table: "public.seen", Text: "is not an ordinary table"}}},
+		{"generated column", table("generated", false, "id", "a"), []cdc.Problem{{Table: "public.generated", Column: "a", Text: "is generated, and generated columns are not in the WAL"}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -104,8 +104,8 @@ func TestCatalog_RightsOfTheRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []cdc.Problem{
-		{Table: "public.users", Text: "the role may not use its schema", Fix: `GRANT USAGE ON SCHEMA "public" TO the relay's role`},
-		{Table: "public.users", Text: `the role may not read "bio", "ctid", which the first copy needs`, Fix: `GRANT SELECT ("bio", "ctid") ON "public"."users" TO the relay's role`},
+		{Table: "public.users", Text: "the role has no USAGE on its schema", Fix: `GRANT USAGE ON SCHEMA "public" TO the relay's role`},
+		{Table: "public.users", Text: `the role cannot read "bio", "ctid", which the initial copy needs`, Fix: `GRANT SELECT ("bio", "ctid") ON "public"."users" TO the relay's role`},
 	}
 	diff(t, "problems", want, catalog.Problems())
 }

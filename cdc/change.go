@@ -1,165 +1,90 @@
 package cdc
 
 import (
-	"encoding/binary"
-	"errors"
-
-	"github.com/jackc/pglogrepl"
+	"cmp"
+	"fmt"
 )
 
-// row takes an INSERT, UPDATE or DELETE.
-func (d *decoder) rowChange(at LSN, data []byte) error {
-	if d.begin == nil {
-		return errors.New("a row change outside of a transaction")
-	}
-	if len(data) < 6 {
-		return errTruncated
-	}
-	if d.spool == nil {
-		return d.skippedChange(binary.BigEndian.Uint32(data[1:]))
-	}
-	p, known, err := d.relation(binary.BigEndian.Uint32(data[1:]))
-	switch {
-	case err != nil:
-		return err
-	case !known:
-		return errors.New("a row change of a relation that was not described")
-	case p == nil:
-		return nil
-	}
-	if err := d.change(p, at, data); err != nil {
-		if _, ok := errors.AsType[*SchemaError](err); ok || errors.Is(err, ErrSpill) {
-			return err
-		}
-		return &DecodeError{LSN: at, Table: p.relation.Schema + "." + p.relation.Name, Err: err}
-	}
-	return nil
+// Relation is one version of a table as the WAL describes it. A schema change of the IAM gives a new one.
+type Relation struct {
+	*Table
+	// Types holds the type OID of each of Table.Columns, with domains resolved to their base type; 0 for a column that the
+	// database does not have.
+	Types []uint32
+	// CanonicalForms holds how the texts of each of Table.Columns are rewritten; nil if none is.
+	CanonicalForms []CanonicalForm
 }
 
-func (d *decoder) change(p *projection, at LSN, data []byte) error {
-	if p.broken != nil {
-		return p.broken.at(at)
+// Op is the kind of a row change.
+type Op uint8
+
+const (
+	Insert Op = iota + 1
+	Update
+	Delete
+	// Truncate empties the whole table. The change has neither a key nor rows.
+	Truncate
+)
+
+func (o Op) String() string {
+	switch o {
+	case Insert:
+		return "insert"
+	case Update:
+		return "update"
+	case Delete:
+		return "delete"
+	case Truncate:
+		return "truncate"
 	}
-	if p.unidentified != nil && pglogrepl.MessageType(data[0]) != pglogrepl.MessageTypeInsert {
-		return p.unidentified.at(at)
-	}
-	var before, after Row
-	var full bool
-	var err error
-	rest := data[5:]
-	if kind := rest[0]; kind == pglogrepl.UpdateMessageTupleTypeKey || kind == pglogrepl.UpdateMessageTupleTypeOld {
-		full = kind == pglogrepl.UpdateMessageTupleTypeOld
-		if before, rest, err = p.tuple(d.encoding, rest[1:], !full, d.cells[:len(p.relation.Columns)]); err != nil {
-			return err
-		}
-	}
-	if len(rest) > 0 && rest[0] == pglogrepl.UpdateMessageTupleTypeNew {
-		if after, rest, err = p.tuple(d.encoding, rest[1:], false, d.cells[:len(p.relation.Columns)]); err != nil {
-			return err
-		}
-	}
-	if len(rest) > 0 {
-		return errors.New("the message is longer than its tuples")
-	}
-	switch op := pglogrepl.MessageType(data[0]); {
-	case op == pglogrepl.MessageTypeInsert && before == nil && after != nil:
-		return d.insert(p.relation, after)
-	case op == pglogrepl.MessageTypeUpdate && after != nil:
-		return d.update(p.relation, before, after, full)
-	case op == pglogrepl.MessageTypeDelete && before != nil && after == nil:
-		return d.delete(p.relation, before, full)
-	}
-	return errors.New("a row change lacks its tuple, or has one too many")
+	return fmt.Sprintf("op %d", uint8(o))
 }
 
-func (d *decoder) insert(r *Relation, after Row) error {
-	key, err := r.KeyOf(after)
-	if err != nil {
-		return err
-	}
-	return d.add(Change{Op: Insert, Relation: r, Key: key, New: after})
+// Change is one row change. As it leaves the Source, Old is set only if the table's replica identity is FULL; otherwise the
+// mirror has the old row.
+type Change struct {
+	// Seq orders the changes of a transaction. It starts at 0 and is unique, but may have gaps.
+	Seq int
+	// Sub orders changes with the same Seq: those into which a consumer has expanded a Truncate. The Source sets it to 0.
+	Sub      int
+	Op       Op
+	Relation *Relation
+	Key      Key
+	// New is the row after an Insert or Update, else nil.
+	New Row
+	// Old is the row before an Update or Delete, if known, else nil.
+	Old Row
+	// Moved is set on the Insert of an UPDATE that changed the key; such an UPDATE becomes a Delete of the old key and an
+	// Insert of the new one. From is then the old key. It may be the empty string, which is a valid key.
+	Moved bool
+	From  Key
 }
 
-// update makes of a change of the key the two changes that it is.
-func (d *decoder) update(r *Relation, before, after Row, full bool) error {
-	if before == nil {
-		key, err := r.KeyOf(after)
-		if err != nil {
-			return err
-		}
-		return d.add(Change{Op: Update, Relation: r, Key: key, New: after})
-	}
-	oldKey, err := r.KeyOf(before)
-	if err != nil {
-		return err
-	}
-	// A key-only old row has what is unchanged in a TOASTed key, a full one everything.
-	for i := range after {
-		if after[i].Kind == Unchanged && before[i].Known() {
-			after[i] = before[i]
-		}
-	}
-	key, err := r.KeyOf(after)
-	if err != nil {
-		return err
-	}
-	if !full {
-		before = nil
-	}
-	if key == oldKey {
-		return d.add(Change{Op: Update, Relation: r, Key: key, New: after, Old: before})
-	}
-	if err := d.add(Change{Op: Delete, Relation: r, Key: oldKey, Old: before}); err != nil {
-		return err
-	}
-	return d.add(Change{Op: Insert, Relation: r, Key: key, New: after, Moved: true, From: oldKey})
+// Before reports whether c precedes other in their transaction.
+func (c *Change) Before(other *Change) bool { return c.ordinal().before(other.ordinal()) }
+
+func (c *Change) ordinal() ordinal { return ordinal{c.Seq, c.Sub} }
+
+// ordinal orders the changes of a transaction.
+type ordinal struct{ seq, sub int }
+
+func (p ordinal) before(other ordinal) bool {
+	return p.seq < other.seq || p.seq == other.seq && p.sub < other.sub
 }
 
-func (d *decoder) delete(r *Relation, before Row, full bool) error {
-	key, err := r.KeyOf(before)
-	if err != nil {
-		return err
-	}
-	if !full {
-		before = nil
-	}
-	return d.add(Change{Op: Delete, Relation: r, Key: key, Old: before})
+func (p ordinal) compare(other ordinal) int {
+	return cmp.Or(cmp.Compare(p.seq, other.seq), cmp.Compare(p.sub, other.sub))
 }
 
-func (d *decoder) truncate(at LSN, m *pglogrepl.TruncateMessage) error {
-	if d.begin == nil {
-		return errors.New("a truncation outside of a transaction")
+// Size estimates the memory that a change holds, in bytes: its fields, the headers of its values, and their texts.
+func (c *Change) Size() int {
+	const change, value = 128, 24
+	n := change + len(c.Key) + len(c.From) + value*(len(c.New)+len(c.Old))
+	for i := range c.New {
+		n += len(c.New[i].Text)
 	}
-	if d.spool == nil {
-		for _, id := range m.RelationIDs {
-			if err := d.skippedChange(id); err != nil {
-				return err
-			}
-		}
-		return nil
+	for i := range c.Old {
+		n += len(c.Old[i].Text)
 	}
-	for _, id := range m.RelationIDs {
-		p, known, err := d.relation(id)
-		switch {
-		case err != nil:
-			return err
-		case !known:
-			return errors.New("a truncation of a relation that was not described")
-		case p == nil:
-			continue
-		}
-		if p.broken != nil {
-			return p.broken.at(at)
-		}
-		if err := d.add(Change{Op: Truncate, Relation: p.relation}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *decoder) add(c Change) error {
-	c.Seq = d.seq
-	d.seq++
-	return d.spool.Add(c)
+	return n
 }

@@ -13,7 +13,7 @@ import (
 
 const utf8Name, sqlASCII = "UTF8", "SQL_ASCII"
 
-// singleByte and multiByte are the encodings of databases, by PostgreSQL's names, that are converted here.
+// singleByte and multiByte are the database encodings that this package converts, by PostgreSQL's names.
 // https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET-SUPPORTED
 var singleByte = map[string]*charmap.Charmap{
 	"LATIN1": charmap.ISO8859_1, "LATIN2": charmap.ISO8859_2, "LATIN3": charmap.ISO8859_3, "LATIN4": charmap.ISO8859_4,
@@ -28,14 +28,14 @@ var singleByte = map[string]*charmap.Charmap{
 
 var multiByte = map[string]xencoding.Encoding{"EUC_JP": japanese.EUCJP, "EUC_KR": korean.EUCKR, "EUC_CN": simplifiedchinese.GBK}
 
-// exceptions are the characters that PostgreSQL reads otherwise.
+// overrides are the characters for which PostgreSQL's conversion differs from that of golang.org/x/text.
 var overrides = map[string]map[string]rune{
 	"KOI8U":  {"\xae": '╝', "\xbe": '╬'},
 	"EUC_CN": {"\xa1\xa4": '・', "\xa1\xaa": '―'},
 	"EUC_KR": {"\xa2\xe8": '㉾'},
 }
 
-// encodingNamed is the encoding with PostgreSQL's name. The server converts those that are not known here.
+// encodingNamed returns the encoding with PostgreSQL's name. Unknown encodings are converted by the server.
 func encodingNamed(name string) *encoding {
 	if c := singleByte[name]; c != nil {
 		return charmapEncoding(name, c).override(overrides[name])
@@ -65,7 +65,7 @@ func nextUTF8(src []byte) (rune, int) {
 
 func putUTF8(dst []byte, r rune) ([]byte, bool) { return utf8.AppendRune(dst, r), true }
 
-// ascii reports whether a text has only ASCII characters.
+// ascii reports whether a text consists of ASCII characters.
 func ascii(text []byte) bool {
 	for _, b := range text {
 		if b >= utf8.RuneSelf {
@@ -101,8 +101,8 @@ func (e *encoding) override(exceptions map[string]rune) *encoding {
 	return e
 }
 
-// lastControl is the last of the control characters from 0x80 on. Bytes up to it that stand for nothing else are those, as they
-// are for PostgreSQL in all encodings of ISO and for browsers also in those of Windows.
+// lastControl is the last of the C1 control characters. A byte up to it that represents nothing else is that control character,
+// as in PostgreSQL for the ISO encodings and in browsers for the Windows encodings as well.
 // https://encoding.spec.whatwg.org/#legacy-single-byte-encodings
 const lastControl = 0x9F
 
@@ -127,7 +127,8 @@ func charmapEncoding(name string, c *charmap.Charmap) *encoding {
 	}
 }
 
-// ofEUC is an encoding of characters of two bytes, or three that begin with 0x8F. All but the first are 0xA1 or more.
+// eucEncoding is an encoding with characters of two bytes, or of three that start with 0x8F. All bytes after the first are 0xA1
+// or higher.
 func eucEncoding(name string, x xencoding.Encoding) *encoding {
 	put := func(dst []byte, r rune) ([]byte, bool) {
 		encoded, err := x.NewEncoder().Bytes(utf8.AppendRune(nil, r))
@@ -148,7 +149,7 @@ func eucEncoding(name string, x xencoding.Encoding) *encoding {
 			if err != nil || r == utf8.RuneError || length != len(decoded) {
 				return 0, 0
 			}
-			// Two texts must not become one.
+			// Different texts must stay different.
 			if back, ok := put(nil, r); !ok || !bytes.Equal(back, src[:size]) {
 				return 0, 0
 			}

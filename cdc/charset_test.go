@@ -11,8 +11,8 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// TestEncoding_IsThatOfTheServer converts every character of every encoding here and by the server. Where the server has none, the text
-// must still come back as it was.
+// TestEncoding_IsThatOfTheServer converts every character of every encoding here and by the server. Where the server has none,
+// the text must still come back as it was.
 func TestEncoding_IsThatOfTheServer(t *testing.T) {
 	t.Parallel()
 	conn, err := pgx.Connect(t.Context(), clustertest.Database(t))

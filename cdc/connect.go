@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Connect opens an ordinary session with the source database for short queries: statement_timeout is 60 s, lock_timeout 10 s. The error
-// never contains the URL.
+// Connect opens an ordinary session with the source database for short queries: statement_timeout is 60 s, lock_timeout 10 s.
+// The error never contains the URL.
 func Connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -88,8 +88,8 @@ func closeConn(conn *pgconn.PgConn) {
 	_ = conn.Close(ctx)
 }
 
-// majorVersion parses the server_version that the server reports at session start, such as "17.10 (Debian)" or "18beta1". It is 0 if there
-// is none.
+// majorVersion parses the server_version that the server reports at session start, such as "17.10 (Debian)" or "18beta1". It is
+// 0 if there is none.
 func majorVersion(conn *pgconn.PgConn) int {
 	version := conn.ParameterStatus("server_version")
 	digits := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })

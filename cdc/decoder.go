@@ -8,18 +8,18 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// decoder assembles transactions from the messages of pgoutput, protocol version 1: only committed transactions come,
-// whole and in commit order. It does no I/O but for transactions that spill.
+// decoder assembles transactions from pgoutput messages of protocol version 1. The server sends committed transactions only,
+// whole and in commit order. Apart from spilling large transactions, it does no I/O.
 type decoder struct {
-	matcher *relationMatcher
-	encoding   *encoding // of the texts in the messages
-	// from: transactions whose commit record is before it are durable already and are skipped.
+	matcher  *relationMatcher
+	encoding *encoding // of the texts in the messages
+	// from: transactions that commit before it are durable and skipped.
 	from     LSN
 	newSpool func() *Spool
-	history *historyCheck // nil if nothing is to be checked
-	// touched: the transaction changes a mapped table; mark is the last one that did.
+	history  *historyCheck // nil if there is nothing to check
+	// mapped: the current transaction changes a mapped table. mark is the last transaction that did.
 	mapped bool
-	mark    *Mark
+	mark   *Mark
 
 	relations map[uint32]*loggedRelation // by OID
 	begin     *pglogrepl.BeginMessage    // nil between transactions
@@ -28,8 +28,6 @@ type decoder struct {
 	seq       int
 	cells     []cell
 }
-
-type tableName struct{ schema, name string }
 
 func newDecoder(tables []*Table, catalog *Catalog, from LSN, newSpool func() *Spool) *decoder {
 	d := &decoder{
@@ -44,10 +42,10 @@ func newDecoder(tables []*Table, catalog *Catalog, from LSN, newSpool func() *Sp
 	return d
 }
 
-// inTransaction reports whether a transaction has begun and not yet ended.
+// inTransaction reports whether a transaction has begun and not ended yet.
 func (d *decoder) inTransaction() bool { return d.begin != nil }
 
-// close gives up a transaction that has not ended.
+// close discards an unfinished transaction.
 func (d *decoder) close() error {
 	spool := d.spool
 	d.begin, d.spool = nil, nil
@@ -57,7 +55,7 @@ func (d *decoder) close() error {
 	return spool.Close()
 }
 
-// decode takes one message. It returns a transaction, which may be empty, with the message that ends it.
+// decode handles one message. With the message that ends a transaction it returns that transaction, which may be empty.
 func (d *decoder) decode(at LSN, data []byte) (*Transaction, error) {
 	t, err := d.message(at, data)
 	if err == nil || errors.Is(err, ErrSpill) {
@@ -86,7 +84,7 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 	case pglogrepl.MessageTypeInsert, pglogrepl.MessageTypeUpdate, pglogrepl.MessageTypeDelete:
 		return nil, d.rowChange(at, data)
 	case pglogrepl.MessageTypeTruncate:
-		// The parser makes room for as many relations as the message claims.
+		// The parser allocates as many relations as the message claims to have.
 		if len(data) < 6 || uint64(binary.BigEndian.Uint32(data[1:]))*4 != uint64(len(data)-6) {
 			return nil, errTruncated
 		}
@@ -107,14 +105,14 @@ func (d *decoder) message(at LSN, data []byte) (*Transaction, error) {
 	case *pglogrepl.TruncateMessage:
 		return nil, d.truncate(at, m)
 	case *pglogrepl.TypeMessage, *pglogrepl.LogicalDecodingMessage:
-		// A type's name adds nothing to its OID, and messages of applications are not ours.
+		// The OID of a type is enough, and logical decoding messages of applications are ignored.
 	default:
 		return nil, fmt.Errorf("unexpected message %s", message.Type())
 	}
 	return nil, nil
 }
 
-// parse turns the parser's panics on truncated input into errors.
+// parse is pglogrepl.Parse, but returns an error where that panics on truncated input.
 func parse(data []byte) (m pglogrepl.Message, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -129,7 +127,7 @@ func parse(data []byte) (m pglogrepl.Message, err error) {
 
 func (d *decoder) start(m *pglogrepl.BeginMessage) error {
 	if d.begin != nil {
-		return fmt.Errorf("a transaction begins within transaction %d", d.begin.Xid)
+		return fmt.Errorf("a transaction begins inside transaction %d", d.begin.Xid)
 	}
 	if err := d.history.begin(m); err != nil {
 		return err
@@ -144,10 +142,10 @@ func (d *decoder) start(m *pglogrepl.BeginMessage) error {
 func (d *decoder) commit(m *pglogrepl.CommitMessage) (*Transaction, error) {
 	begin, spool := d.begin, d.spool
 	if begin == nil {
-		return nil, errors.New("a transaction ends that has not begun")
+		return nil, errors.New("a commit without a begin")
 	}
 	if begin.FinalLSN != m.CommitLSN {
-		return nil, fmt.Errorf("the transaction that was to end at %s ends at %s", begin.FinalLSN, m.CommitLSN)
+		return nil, fmt.Errorf("the transaction announced for %s commits at %s", begin.FinalLSN, m.CommitLSN)
 	}
 	d.begin, d.spool = nil, nil
 	if spool == nil {

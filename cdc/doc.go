@@ -1,7 +1,7 @@
-// Package cdc reads committed row changes from PostgreSQL: publication, slot, snapshot and the logical replication stream,
-// decoded into whole transactions.
+// Package cdc (change data capture) reads committed row changes from PostgreSQL: it manages the publication and the replication
+// slot, reads snapshots, and decodes the logical replication stream into whole transactions.
 //
-// Only the columns that a Table names ever leave the package, and it acknowledges nothing by itself: the server is told the
-// position that the consumer has called durable, and no other. Nothing the package does can make the statements of the
-// source's applications fail: it alters no table, and it closes its connection rather than hold up a server's shutdown.
+// Only the columns that a Table names leave the package. It acknowledges only positions that its consumer has reported as
+// durable. It never makes statements of the source's applications fail: it alters no table, and it closes its connection rather
+// than delay a server shutdown.
 package cdc

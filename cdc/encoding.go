@@ -9,33 +9,36 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// encoding turns the texts of a database into UTF-8 and back, character by character; ASCII stands for itself in all of them.
+// encoding converts the texts of a database to UTF-8 and back, character by character. In every encoding, ASCII stands for
+// itself.
 //
-// The server would do so too, but it ends the session at the first byte that it cannot convert, also in a column that is not
-// mapped. So sessions that read rows have it send the bytes as they are stored, and only mapped columns are converted.
+// The server could convert as well, but it ends the session at the first byte that it cannot convert, even in a column that is
+// not mapped. The sessions that read rows therefore request the bytes as they are stored, and only mapped columns are
+// converted.
 //
-// A byte that stands for nothing becomes U+FFFD, the replacement character, and its value as two upper-case hex digits. That is
-// valid wherever a character is (also within JSON, and in the texts of arrays), and different texts stay different, so that keys do:
-// what looks like such a replacement, in an encoding that has U+FFFD, is itself replaced byte by byte. The exception are databases
-// in UTF-8, whose valid texts are never touched: there it can be ambiguous, for bytes that the server should not have accepted.
+// A byte that represents no character becomes U+FFFD, the replacement character, followed by its value as two upper-case hex
+// digits. The result is valid wherever a character is, including JSON and array literals, and different texts stay different,
+// so keys do too: in an encoding that has U+FFFD, a text that looks like such a replacement is itself replaced byte by byte.
+// Databases in UTF-8 are the exception. Their valid texts are never changed, so a replacement can be ambiguous there, for bytes
+// that the server should not have accepted.
 type encoding struct {
 	name string
-	// next reads the first character of a text that begins with a byte that is not ASCII. Size is 0 if there is none.
+	// decode returns the first character of a text that starts with a byte that is not ASCII. size is 0 if it is not a character.
 	decode func(src []byte) (r rune, size int)
-	// put appends a character that is not ASCII; false if the encoding does not have it.
+	// encode appends a character that is not ASCII. It returns false if the encoding does not have it.
 	encode func(dst []byte, r rune) ([]byte, bool)
-	// plain reports whether a text is UTF-8 as it is.
+	// isUTF8 reports whether a text needs no conversion.
 	isUTF8 func(text []byte) bool
-	// converted: the server has to convert, and fails where it cannot.
+	// serverConverts: this package cannot convert the encoding, so the server has to, and fails where it cannot.
 	serverConverts bool
 }
 
-// encodingOf is the encoding of the database that a session is of. The server reports it at the start.
+// encodingOf returns the encoding of the session's database, which the server reports at session start.
 func encodingOf(conn *pgconn.PgConn) *encoding {
 	return encodingNamed(conn.ParameterStatus("server_encoding"))
 }
 
-// EncodingProblem says what the encoding of the source's database means for the texts of mapped columns; empty if nothing.
+// EncodingProblem describes what the encoding of the source database means for the texts of mapped columns; empty if nothing.
 func EncodingProblem(conn *pgconn.PgConn) string {
 	switch e := encodingOf(conn); {
 	case e.serverConverts:
@@ -44,12 +47,12 @@ func EncodingProblem(conn *pgconn.PgConn) string {
 		return "server_encoding is SQL_ASCII, so the server does not know how texts are encoded: the relay takes them for UTF-8; " +
 			"each byte of a mapped column that is not valid UTF-8 is sent as U+FFFD and its value in hex"
 	case e.name != utf8Name:
-		return fmt.Sprintf("server_encoding is %s: the relay converts the texts of mapped columns to UTF-8; each byte that stands for no character is sent as U+FFFD and its value in hex", e.name)
+		return fmt.Sprintf("server_encoding is %s: the relay converts the texts of mapped columns to UTF-8; a byte that represents no character is sent as U+FFFD followed by its value in hex", e.name)
 	}
 	return ""
 }
 
-// ofBytes is the encoding into which the server converts a text so that text takes the bytes.
+// rawName is the encoding to which convert_to has to convert a text so that toUTF8 accepts the bytes.
 func (e *encoding) rawName() string {
 	if e.serverConverts {
 		return utf8Name
@@ -57,7 +60,7 @@ func (e *encoding) rawName() string {
 	return e.name
 }
 
-// readRaw makes the server send texts as they are stored.
+// requestRawText makes the server send texts as they are stored.
 func requestRawText(ctx context.Context, conn *pgconn.PgConn) error {
 	if e := encodingOf(conn); e.name == utf8Name || e.serverConverts {
 		return nil
@@ -76,7 +79,7 @@ func appendReplacement(dst []byte, b byte) []byte {
 	return append(append(dst, replacement...), hexDigits[b>>4], hexDigits[b&15])
 }
 
-// replaced reads what follows U+FFFD in the replacement of a byte.
+// parseReplacement parses the two hex digits after U+FFFD in the replacement of a byte.
 func parseReplacement[T string | []byte](digits T) (byte, bool) {
 	if len(digits) < 2 {
 		return 0, false
@@ -85,7 +88,7 @@ func parseReplacement[T string | []byte](digits T) (byte, bool) {
 	return byte(high<<4 | low&15), high >= 8 && low >= 0
 }
 
-// text converts a text of the database to UTF-8. The result may share its memory.
+// toUTF8 converts a text of the database to UTF-8. The result may share memory with raw.
 func (e *encoding) toUTF8(raw []byte) []byte {
 	if e.isUTF8(raw) {
 		return raw
@@ -111,7 +114,7 @@ func (e *encoding) toUTF8(raw []byte) []byte {
 	return out
 }
 
-// bytes converts UTF-8, as text returns it, to the encoding of the database; false if that does not have all characters.
+// fromUTF8 is the inverse of toUTF8. It returns false if the encoding does not have all characters.
 func (e *encoding) fromUTF8(text string) ([]byte, bool) {
 	if e.name == utf8Name || e.serverConverts {
 		return []byte(text), true
@@ -136,7 +139,7 @@ func (e *encoding) fromUTF8(text string) ([]byte, bool) {
 	return out, true
 }
 
-// identifier converts the name of a table or column.
+// identifierName converts the name of a table or column to UTF-8.
 func (e *encoding) identifierName(name string) string {
 	if raw := []byte(name); !e.isUTF8(raw) {
 		return string(e.toUTF8(raw))

@@ -9,12 +9,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The catalog changes after which rows may have changed without a trace in the WAL: the table left the publication, even briefly; it was
-// replaced by another table of the same name; the published operations were narrowed; a column was dropped and added again, changed its
-// type, or had its values rewritten (ALTER COLUMN … TYPE … USING).
+// The catalog changes after which rows may have changed without a trace in the WAL: the table left the publication, even
+// briefly; it was replaced by another table of the same name; the published operations were narrowed; a column was dropped and
+// added again, changed its type, or had its values rewritten (ALTER COLUMN … TYPE … USING).
 //
-// A rewrite gives the table a new file and replaces the column's row in pg_attribute, which changes the xmin of that row. Either alone
-// proves nothing: TRUNCATE, VACUUM FULL and CLUSTER give a new file; GRANT, SET STATISTICS and RENAME replace the column's row.
+// A rewrite gives the table a new file and replaces the column's row in pg_attribute, which changes the xmin of that row.
+// Either alone proves nothing: TRUNCATE, VACUUM FULL and CLUSTER give a new file; GRANT, SET STATISTICS and RENAME replace the
+// column's row.
 // https://www.postgresql.org/docs/current/ddl-system-columns.html
 
 const fingerprints = `
@@ -28,8 +29,8 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
 JOIN pg_publication p ON p.pubname = $1
 JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid`
 
-// Fingerprints returns a text for each published mapped table, by its name. Alike compares two of them. The text has a line for the table,
-// one for its file, and one for each mapped column.
+// Fingerprints returns a text for each published mapped table, by its name. Alike compares two of them. The text has a line for
+// the table, one for its file, and one for each mapped column.
 func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, tables []*Table) (map[string]string, error) {
 	schemas, names := schemasAndNames(tables)
 	prints := map[string]string{}
@@ -42,8 +43,8 @@ func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, table
 	return prints, nil
 }
 
-// Alike reports whether, between two fingerprints of a table, every change of its rows is in the WAL. Columns that only one of them has are
-// ignored: they were mapped, added, dropped or renamed. A false result may have a harmless reason.
+// Alike reports whether, between two fingerprints of a table, every change of its rows is in the WAL. Columns that only one of
+// them has are ignored: they were mapped, added, dropped or renamed. A false result may have a harmless reason.
 func Alike(before, now string) bool {
 	table, file, columns := splitFingerprint(before)
 	tableNow, fileNow, columnsNow := splitFingerprint(now)

@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// Type OIDs that are fixed in PostgreSQL's catalogue (pg_type.dat).
+// uuidOID is the type OID of uuid (pg_type.dat).
 const uuidOID = 2950
 
 // hashLength is the length of a hashed value: SHA-256 in hex.
 const hashLength = 2 * sha256.Size
 
-// appendHash appends the hash that stands for a value of a Column with Hash. A uuid is hashed by its 16 bytes, so that the
-// result does not depend on how it is written.
+// appendHash appends the hash that replaces a value of a Column with Hash. A uuid is hashed as its 16 bytes, so the result does
+// not depend on how it is written.
 func appendHash(dst []byte, typeOID uint32, text []byte) ([]byte, error) {
 	sum := [sha256.Size]byte{}
 	if typeOID == uuidOID {
@@ -28,7 +28,7 @@ func appendHash(dst []byte, typeOID uint32, text []byte) ([]byte, error) {
 	return hex.AppendEncode(dst, sum[:]), nil
 }
 
-// parseUUID reads the one form in which PostgreSQL writes a uuid. The error does not repeat the text: it is a secret.
+// parseUUID parses PostgreSQL's output format of a uuid. The error does not repeat the text, which is a secret.
 func parseUUID(text []byte) (raw [16]byte, err error) {
 	var digits [32]byte
 	n := 0

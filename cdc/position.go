@@ -34,8 +34,8 @@ type PositionError struct {
 	Text     string // what was found and how to fix it
 }
 
-// Healable reports whether a reconciliation can replace the WAL that is missing. It is false for likely mistakes in the configuration and
-// for slots of other programs.
+// Healable reports whether a reconciliation can replace the WAL that is missing. It is false for likely mistakes in the
+// configuration and for slots of other programs.
 func (e *PositionError) Healable() bool {
 	switch e.Mismatch {
 	case OtherDatabase, OtherSlot, SlotForeign:
@@ -51,8 +51,9 @@ func (e *PositionError) Is(target error) bool {
 	return target == ErrSlotMissing && e.Mismatch == SlotGone || target == ErrSlotLost && e.Mismatch == SlotUnusable
 }
 
-// CheckPosition verifies that the stored position belongs to this server's WAL and to this slot. The server verifies none of it: a
-// position from elsewhere would silently skip transactions, or acknowledge some that were never read. The error is a *PositionError.
+// CheckPosition verifies that the stored position belongs to this server's WAL and to this slot. The server verifies none of
+// it: a position from elsewhere would silently skip transactions, or acknowledge some that were never read. The error is a
+// *PositionError.
 func CheckPosition(server Server, slot SlotStatus, stored Position) error {
 	mismatch := func(m Mismatch, format string, args ...any) error {
 		return &PositionError{Mismatch: m, Text: fmt.Sprintf(format, args...)}

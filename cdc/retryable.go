@@ -49,8 +49,9 @@ func Retryable(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// concurrentlyDropped reports whether a statement met an object that another session was dropping or altering. The server reports that
-// as an internal error: its functions read the current catalog, which no longer has the row that the statement's snapshot has.
+// concurrentlyDropped reports whether a statement met an object that another session was dropping or altering. The server
+// reports that as an internal error: its functions read the current catalog, which no longer has the row that the statement's
+// snapshot has.
 func concurrentlyDropped(err *pgconn.PgError) bool {
 	return err.Code == codeInternal && (strings.HasPrefix(err.Message, "cache lookup failed for ") || strings.HasPrefix(err.Message, "could not open relation with OID ") ||
 		strings.HasPrefix(err.Message, "tuple concurrently "))

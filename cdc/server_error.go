@@ -34,8 +34,8 @@ const (
 	codeUndefinedDatabase = "3D000"
 )
 
-// explain adds to a server error which of the package's errors it is and how to resolve it. SQLSTATE 42704 does not say which object is
-// missing, so the caller passes the error that stands for it.
+// explain adds to a server error which of the package's errors it is and how to resolve it. SQLSTATE 42704 does not say which
+// object is missing, so the caller passes the error that stands for it.
 func explain(err, missing error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {

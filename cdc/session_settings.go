@@ -11,14 +11,15 @@ import (
 
 const applicationName = "iam-relay"
 
-// pinned are the settings of every connection of the relay, to the source and to the outbox. No setting of a role, a database or the server
-// changes what a session reads, how long it may take or whose functions it calls. They are sent in the startup packet, so they apply from
-// the first statement on. Every version since PostgreSQL 14 has them; Pin sets those that only newer versions have.
+// pinned are the settings of every connection of the relay, to the source and to the outbox. No setting of a role, a database
+// or the server changes what a session reads, how long it may take or whose functions it calls. They are sent in the startup
+// packet, so they apply from the first statement on. Every version since PostgreSQL 14 has them; Pin sets those that only newer
+// versions have.
 // https://www.postgresql.org/docs/current/runtime-config-client.html
 var pinned = map[string]string{
 	"application_name": applicationName,
-	// Without other schemas, no planted function can shadow one of pg_catalog by arguments that match better. pg_temp is listed because it
-	// would otherwise be searched first.
+	// Without other schemas, no planted function can shadow one of pg_catalog by arguments that match better. pg_temp is listed
+	// because it would otherwise be searched first.
 	"search_path": "pg_catalog, pg_temp",
 	// The text format of values. Sessions that read rows of a database in another encoding change client_encoding, see encoding.
 	"client_encoding":             "UTF8",
@@ -57,8 +58,8 @@ var pinned = map[string]string{
 	"jit": "off",
 }
 
-// sessionSettings overrides what the startup packet cannot: synchronous_commit, which may be stronger than "local" but not weaker, and every
-// other parameter that is set for the role or the database, including those of extensions.
+// sessionSettings overrides what the startup packet cannot: synchronous_commit, which may be stronger than "local" but not
+// weaker, and every other parameter that is set for the role or the database, including those of extensions.
 const sessionSettings = `SELECT pg_catalog.set_config(s.name, CASE
     WHEN s.name = 'synchronous_commit' THEN 'local'
     ELSE coalesce(s.boot_val, '') END, false)

@@ -32,8 +32,8 @@ type SlotStatus struct {
 	Failover bool
 	// Confirmed is the last acknowledged position. Restart is where decoding would start; 0 if that WAL is removed.
 	Confirmed, Restart LSN
-	// RetainedBytes is the size of the WAL retained by the slot, LagBytes the size of the unacknowledged part. An open transaction can
-	// keep the first large while the second is 0. -1 is unknown.
+	// RetainedBytes is the size of the WAL retained by the slot, LagBytes the size of the unacknowledged part. An open
+	// transaction can keep the first large while the second is 0. -1 is unknown.
 	RetainedBytes, LagBytes int64
 	// SafeWALSize is how many bytes can still be written before the slot may be lost; -1 is unknown or unlimited.
 	SafeWALSize int64
@@ -104,8 +104,8 @@ func Slot(ctx context.Context, conn *pgx.Conn, name string) (SlotStatus, error) 
 	return s, nil
 }
 
-// DropSlot drops a slot; a missing slot is not an error. The error is ErrSlotActive if the slot is in use, and ErrSlotForeign if its plugin
-// or database shows that it belongs to another program, in which case it is not dropped.
+// DropSlot drops a slot; a missing slot is not an error. The error is ErrSlotActive if the slot is in use, and ErrSlotForeign
+// if its plugin or database shows that it belongs to another program, in which case it is not dropped.
 func DropSlot(ctx context.Context, conn *pgx.Conn, name string) error {
 	_, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
 		WHERE slot_name = $1 AND plugin = $2 AND database = current_database() AND NOT temporary`, name, outputPlugin)

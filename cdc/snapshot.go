@@ -15,29 +15,30 @@ import (
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 )
 
-// Snapshot reads the tables as they were at one point of the log: everything committed before it is seen, and the slot
-// that was created with it streams everything after it.
+// Snapshot reads the tables as of one position of the WAL: everything that committed before is visible, and the slot that was
+// created with it streams everything after. It is not safe for concurrent use.
 type Snapshot struct {
-	// LSN is the slot's consistent point. Streaming starts from it.
+	// LSN is the slot's consistent point, from which streaming starts.
 	LSN LSN
-	// Name is the snapshot's, as exported.
+	// Name is the name of the exported snapshot.
 	Name string
 	// Time is the server's clock when the snapshot was opened, in UTC.
 	Time time.Time
 
-	url    string
-	holder *pgconn.PgConn // in a transaction that holds the snapshot
-	stop   context.CancelFunc
-	keepAlives  sync.WaitGroup
-	reader *pgx.Conn // nil before the first read
-	fetch  int       // how many rows to ask for at a time
+	url        string
+	holder     *pgconn.PgConn // its open transaction keeps the snapshot
+	stop       context.CancelFunc
+	keepAlives sync.WaitGroup
+	reader     *pgx.Conn // nil before the first read
+	fetch      int       // number of rows of the next FETCH
 }
 
-// CreateSlot creates a logical slot and opens a snapshot of its starting point. A temporary one is gone when the snapshot is
-// open. On PostgreSQL 17 and newer a lasting slot is a failover slot.
+// CreateSlot creates a logical slot and opens a snapshot at its consistent point. A temporary slot is dropped as soon as the
+// snapshot is open. On PostgreSQL 17 and newer, other slots are failover slots.
 //
-// The server first waits for all transactions that are writing at this moment, in any database. If the slot was made but
-// its snapshot could not be opened, the slot is dropped again.
+// The server first waits for all transactions that have written, in any database. If the snapshot cannot be opened, the slot is
+// dropped again. The error is ErrSlotExists if the slot exists.
+// https://www.postgresql.org/docs/current/protocol-replication.html
 func CreateSlot(ctx context.Context, url, name string, temporary bool) (*Snapshot, error) {
 	s, err := createSlot(ctx, url, name, temporary)
 	if err != nil {
@@ -57,7 +58,7 @@ func createSlot(ctx context.Context, url, name string, temporary bool) (_ *Snaps
 	if err != nil {
 		return nil, err
 	}
-	// A plainly closed connection would leave the server waiting for the other transactions, and then with a slot.
+	// If the connection were only closed, the server would go on waiting for the other transactions, and then create the slot.
 	config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: 5 * time.Second}
 	}
@@ -88,8 +89,7 @@ func createSlot(ctx context.Context, url, name string, temporary bool) (_ *Snaps
 	return s, nil
 }
 
-// createSlotCommand is written here because pglogrepl knows only the grammar of before PostgreSQL 15, which has no
-// failover.
+// createSlotCommand exists because pglogrepl only knows the grammar before PostgreSQL 15, which has no FAILOVER.
 // https://www.postgresql.org/docs/current/protocol-replication.html
 func createSlotCommand(name string, temporary bool, major int) string {
 	switch {
@@ -101,14 +101,14 @@ func createSlotCommand(name string, temporary bool, major int) string {
 	return fmt.Sprintf(`CREATE_REPLICATION_SLOT "%s" LOGICAL %s EXPORT_SNAPSHOT`, name, outputPlugin)
 }
 
-// snapshotIdle is after what silence of the relay the server ends the session that holds the snapshot, and snapshotBeat how often
-// the relay says something there: a relay that is frozen holds up neither the removal of dead rows nor anything else for longer.
+// A relay that is frozen must not hold up the removal of dead rows: the server ends the session that keeps the snapshot after
+// snapshotIdleTimeout without a query, and the relay runs one every snapshotKeepAlive.
 const (
 	snapshotIdleTimeout = "60s"
-	snapshotKeepAlive = 10 * time.Second
+	snapshotKeepAlive   = 10 * time.Second
 )
 
-// open takes the exported snapshot over into a session that only holds it, without a lock on any table, and exports it again for
+// open imports the exported snapshot into a session that only keeps it, without a lock on any table, and exports it again for
 // the short transactions that read.
 func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateReplicationSlotResult) error {
 	var err error
@@ -141,7 +141,7 @@ func (s *Snapshot) open(ctx context.Context, url string, slot pglogrepl.CreateRe
 	return nil
 }
 
-// beat keeps the session that holds the snapshot from ending. Where it cannot, the next read fails and says so.
+// keepAlive prevents the idle timeout of the session that keeps the snapshot. If it fails, the next read reports the error.
 func (s *Snapshot) keepAlive(ctx context.Context) {
 	tick := time.NewTicker(snapshotKeepAlive)
 	defer tick.Stop()
@@ -161,10 +161,10 @@ func importSnapshot(name string) string {
 	return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT " + literal(name)
 }
 
-// literal writes a text as SQL; standard_conforming_strings is on.
+// literal writes a text as an SQL literal; standard_conforming_strings is on.
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-// Close ends the snapshot. It may be called again.
+// Close releases the snapshot. It may be called more than once.
 func (s *Snapshot) Close() {
 	if s.stop != nil {
 		s.stop()

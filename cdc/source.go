@@ -6,69 +6,68 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// SourceConfig says what to stream. URL, Slot, Publication and Tables are needed.
+// SourceConfig configures a Source. URL, Slot, Publication and Tables are required.
 type SourceConfig struct {
 	URL         string
 	Slot        string
 	Publication string
 	Tables      []*Table
-	// Server is whom to read from, as Inspect saw it: a name that leads to several servers may lead to another one by now.
-	// The zero value is whoever answers.
+	// Server is the expected server, as Inspect returned it: the URL may lead to another server by now. The zero value accepts
+	// any server.
 	Server Server
-	// Catalog resolves domains and says which columns count as absent; nil leaves domains as they are.
+	// Catalog resolves domains and says which columns count as absent; nil resolves no domains.
 	Catalog *Catalog
-	// Identities say which relation each table is; nil takes the first one that has its name.
+	// Identities say which relation each table is; nil takes the first relation with the table's name.
 	Identities *Identities
-	// Mark is what the consumer has read last before from; the zero value is unknown.
+	// Mark identifies the last transaction that the consumer has read; the zero value is unknown.
 	Mark Mark
 	// MemoryLimit is how many bytes of one transaction are kept in memory; 0 is DefaultMemoryLimit.
 	MemoryLimit int
-	// SpillDir takes the temporary files of larger transactions; empty is the system's directory.
+	// SpillDir is the directory for the temporary files of larger transactions; empty is the system's directory.
 	SpillDir string
-	// WALSenderTimeout is set for this session, so that the server lets go of the slot soon after a relay has vanished. 0 is
-	// 5 s.
+	// WALSenderTimeout is the session's wal_sender_timeout. It makes the server release the slot soon after a relay has
+	// disappeared. 0 is 5 s.
 	WALSenderTimeout time.Duration
-	// StallLimit is how long the consumer may take nothing; 0 is 5 s.
+	// StallLimit is how long the consumer may accept nothing before the stream ends with ErrStalled; 0 is 5 s.
 	StallLimit time.Duration
-	Logger     *slog.Logger // nil is no log
+	Logger     *slog.Logger // nil discards the log
 }
 
-// Message is one of two things.
+// Message is either a transaction or, if Transaction is nil, an idle position.
 type Message struct {
 	Transaction *Transaction
-	// Idle, if Transaction is nil: every transaction committed before it has been handed over.
+	// Idle: every transaction that committed before it has been handed over.
 	Idle LSN
-	// Mark, if Transaction is nil, is the last transaction of the mapped tables before Idle, if it had no change to hand over; nil for
-	// none.
+	// Mark identifies the last transaction before Idle that changed mapped tables, if it had no change to hand over; nil if
+	// there is none.
 	Mark *Mark
 }
 
-// Source streams committed transactions from a slot. One goroutine calls Stream; the other methods may be called from any.
+// Source streams committed transactions from a slot. Only one goroutine may call Stream; the other methods are safe for
+// concurrent use.
 type Source struct {
 	config SourceConfig
 
-	outstanding      atomic.Int64  // the weight of the transactions that the consumer has not closed
-	durable     atomic.Uint64 // what Acknowledge said
+	outstanding atomic.Int64  // weight of the transactions that the consumer has not closed
+	durable     atomic.Uint64 // the acknowledged position
 	received    atomic.Uint64
 	lastMessage atomic.Int64 // Unix time in nanoseconds
 
-	// To wake the goroutine that owns the connection: set acknowledged or pinged first, then its read deadline, then
-	// wake. One that is about to read sees the flags; one that reads is interrupted; one that waits for its consumer
-	// listens on wake.
+	// To wake the goroutine that owns the connection: set acknowledged or pinged, then the connection's read deadline, then
+	// send to wake. A goroutine about to read sees the flag, one that reads is interrupted, and one that waits for the consumer
+	// receives from wake.
 	acknowledged, pinged atomic.Bool
 	conn                 atomic.Pointer[pgconn.PgConn]
 	wake                 chan struct{}
 }
 
-// NewSource returns a Source that does nothing yet.
+// NewSource returns a Source. It does not connect before Stream.
 func NewSource(config SourceConfig) *Source {
 	config.WALSenderTimeout = cmp.Or(config.WALSenderTimeout, 5*time.Second)
 	config.StallLimit = cmp.Or(config.StallLimit, 5*time.Second)
@@ -76,8 +75,8 @@ func NewSource(config SourceConfig) *Source {
 	return &Source{config: config, wake: make(chan struct{}, 1)}
 }
 
-// Acknowledge says that everything committed before the position is durable: the End of a Transaction, or an Idle. Only
-// that is ever told to the server. A position before an earlier one changes nothing.
+// Acknowledge reports that everything that committed before the position is durable: the End of a Transaction, or an Idle. Only
+// acknowledged positions are ever confirmed to the server. A position before an earlier one has no effect.
 func (s *Source) Acknowledge(durable LSN) {
 	for {
 		old := s.durable.Load()
@@ -93,8 +92,8 @@ func (s *Source) Acknowledge(durable LSN) {
 	}
 }
 
-// Ping asks the server how far its log has been read, so that an Idle follows, also if it has been told before. It does
-// nothing while Stream does not run.
+// Ping asks the server for its current position, so that an Idle follows even if its position is not new. It has no effect
+// while Stream is not running.
 func (s *Source) Ping() {
 	if !s.pinged.Swap(true) {
 		s.interrupt()
@@ -103,7 +102,7 @@ func (s *Source) Ping() {
 
 func (s *Source) interrupt() {
 	if conn := s.conn.Load(); conn != nil {
-		// It fails only for a closed connection, which nobody reads.
+		// It only fails for a closed connection.
 		_ = conn.Conn().SetReadDeadline(time.Unix(1, 0))
 	}
 	s.wakeUp()
@@ -122,10 +121,10 @@ func (s *Source) release(weight int64) {
 	s.wakeUp()
 }
 
-// Received is the latest position of the log that the server has sent or skipped.
+// Received returns the latest position of the WAL that the server has sent or skipped.
 func (s *Source) Received() LSN { return LSN(s.received.Load()) }
 
-// LastMessage is when the server was last heard; zero if never.
+// LastMessage returns when the server last sent a message; the zero time if never.
 func (s *Source) LastMessage() time.Time {
 	if at := s.lastMessage.Load(); at != 0 {
 		return time.Unix(0, at)
@@ -133,15 +132,15 @@ func (s *Source) LastMessage() time.Time {
 	return time.Time{}
 }
 
-// Stream hands over the transactions whose commit record is not before from, in commit order, until ctx ends or something
-// fails; see Retryable. from is the End of the last durable transaction, or the consistent point of a new slot. The
-// consumer owns the transactions that are in out when Stream returns.
+// Stream sends to out, in commit order, the transactions whose commit record is not before from, until ctx ends or an error
+// occurs; see Retryable. from is the End of the last durable transaction, or the consistent point of a new slot. When Stream
+// returns, the consumer owns the transactions in out.
 //
-// While out is full, or the consumer has not closed transactions of eight times MemoryLimit, Stream reads nothing, but keeps the
-// connection alive with the acknowledged position for up to StallLimit.
+// While out is full, or the consumer has not closed transactions of eight times MemoryLimit, Stream reads nothing, but keeps
+// the connection alive with the acknowledged position for up to StallLimit.
 func (s *Source) Stream(ctx context.Context, from LSN, out chan<- Message) error {
 	if from == 0 {
-		return fmt.Errorf("stream slot %s: there is no position to start from", s.config.Slot)
+		return fmt.Errorf("stream slot %s: no start position given", s.config.Slot)
 	}
 	if err := s.stream(ctx, from, out); err != nil {
 		if ctx.Err() != nil {
@@ -155,10 +154,10 @@ func (s *Source) Stream(ctx context.Context, from LSN, out chan<- Message) error
 func (s *Source) stream(ctx context.Context, from LSN, out chan<- Message) (err error) {
 	st := &stream{
 		source: s, config: &s.config, out: out,
-		status:    standbyStatus{interval: min(10*time.Second, s.config.WALSenderTimeout/3), sent: from, sentAt: time.Now()},
-		handedOver:  from,
-		idle:    idleState{sent: from},
-		heardAt: time.Now(),
+		status:     standbyStatus{interval: min(10*time.Second, s.config.WALSenderTimeout/3), sent: from, sentAt: time.Now()},
+		handedOver: from,
+		idle:       idleState{sent: from},
+		heardAt:    time.Now(),
 	}
 	st.decoder = newDecoder(s.config.Tables, s.config.Catalog, from, func() *Spool {
 		return NewSpool(s.config.SpillDir, s.config.MemoryLimit)
@@ -169,109 +168,11 @@ func (s *Source) stream(ctx context.Context, from LSN, out chan<- Message) (err 
 		return err
 	}
 	defer closeConn(st.conn)
-	// An acknowledgement from before must not reach another slot.
+	// A position acknowledged in an earlier run must not be confirmed to another slot.
 	s.durable.Store(uint64(from))
-	s.pinged.Store(st.decoder.history.pending()) // so that an idle server says how far its WAL goes
+	s.pinged.Store(st.decoder.history.pending()) // an idle server then sends the end of its WAL
 	s.conn.Store(st.conn)
 	defer s.conn.Store(nil)
 	defer context.AfterFunc(ctx, s.interrupt)()
 	return st.run(ctx)
-}
-
-// start connects and asks for the stream. A notice that means that transactions are missing is put into st.notice.
-func (s *Source) start(ctx context.Context, from LSN, st *stream) (*pgconn.PgConn, error) {
-	if err := CheckSlotName(s.config.Slot); err != nil {
-		return nil, err
-	}
-	config, err := replicationConfig(s.config.URL)
-	if err != nil {
-		return nil, err
-	}
-	config.RuntimeParams["wal_sender_timeout"] = fmt.Sprintf("%dms", s.config.WALSenderTimeout.Milliseconds())
-	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		if n.SeverityUnlocalized == "WARNING" && strings.Contains(n.Message, "skipped loading publication") {
-			st.notice = fmt.Errorf("%w: %s; changes are missing", ErrPublicationMissing, n.Message)
-			return
-		}
-		s.config.Logger.WarnContext(ctx, "notice from the source's server", "code", n.Code, "message", n.Message)
-	}
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, explain(err, nil)
-	}
-	if err := s.checkServer(ctx, conn); err != nil {
-		closeConn(conn)
-		return nil, err
-	}
-	begin, err := s.startPosition(ctx, conn, from, st)
-	if err == nil {
-		err = requestRawText(ctx, conn)
-	}
-	if err != nil {
-		closeConn(conn)
-		return nil, err
-	}
-	st.decoder.encoding = encodingOf(conn)
-	publications, ok := st.decoder.encoding.fromUTF8(publicationNames(s.config.Publication))
-	if !ok {
-		closeConn(conn)
-		return nil, fmt.Errorf("the database's encoding, %s, does not have the characters of the name %s: give the publication another name", st.decoder.encoding.name, s.config.Publication)
-	}
-	err = pglogrepl.StartReplication(ctx, conn, `"`+s.config.Slot+`"`, pglogrepl.LSN(begin), pglogrepl.StartReplicationOptions{
-		Mode:       pglogrepl.LogicalReplication,
-		PluginArgs: []string{"proto_version '1'", "publication_names " + string(publications)},
-	})
-	if err != nil {
-		closeConn(conn)
-		return nil, explain(err, ErrSlotMissing)
-	}
-	return conn, nil
-}
-
-// recall decides what of the WAL that was read before is read once more, to see that it is the same.
-func (s *Source) startPosition(ctx context.Context, conn *pgconn.PgConn, from LSN, st *stream) (LSN, error) {
-	results, err := conn.Exec(ctx, `SELECT confirmed_flush_lsn, active FROM pg_catalog.pg_replication_slots WHERE slot_name = '`+s.config.Slot+`'`).ReadAll()
-	if err != nil {
-		return 0, explain(err, nil)
-	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
-		return from, nil // it is missing, and the server will say so
-	}
-	row := results[0].Rows[0]
-	if string(row[1]) == "t" { // what it has confirmed may change at any moment
-		return 0, fmt.Errorf("%w: slot %s is active; another relay may run, and this one takes over when that ends", ErrSlotActive, s.config.Slot)
-	}
-	if row[0] == nil {
-		return from, nil
-	}
-	confirmed, err := ParseLSN(string(row[0]))
-	if err != nil {
-		return 0, err
-	}
-	st.decoder.history = newHistoryCheck(s.config.Mark, confirmed, from)
-	begin := st.decoder.history.startAt(from)
-	st.handedOver, st.status.sent = begin, begin
-	return begin, nil
-}
-
-// recognise makes sure that the server is the one whose log the position is of.
-func (s *Source) checkServer(ctx context.Context, conn *pgconn.PgConn) error {
-	if s.config.Server.SystemID == "" {
-		return nil
-	}
-	found, err := pglogrepl.IdentifySystem(ctx, conn)
-	if err != nil {
-		return explain(err, nil)
-	}
-	if found.SystemID != s.config.Server.SystemID || int(found.Timeline) != s.config.Server.Timeline {
-		return fmt.Errorf("%w: system %s on timeline %d instead of %s on %d", ErrServerChanged, found.SystemID, found.Timeline,
-			s.config.Server.SystemID, s.config.Server.Timeline)
-	}
-	return nil
-}
-
-// publicationNames writes the plugin's option: a list of quoted identifiers within a quoted string.
-func publicationNames(name string) string {
-	identifier := `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-	return "'" + strings.ReplaceAll(identifier, "'", "''") + "'"
 }

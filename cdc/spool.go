@@ -8,12 +8,12 @@ import (
 // DefaultMemoryLimit is how many bytes of one transaction are kept in memory.
 const DefaultMemoryLimit = 4 << 20
 
-// partLimits is how many times that limit a part may take to be read.
+// partLimits is how much memory reading a part may take, in multiples of the memory limit.
 const partLimits = 4
 
-// Spool collects the changes of one transaction: in memory up to a limit, beyond it in a temporary file. They may come in any
-// order, as a consumer that works part by part gives them back, and come out in the order of Seq and Sub. Each time that one
-// comes before the last one of its part costs some memory, so they should mostly be in order.
+// Spool collects the changes of one transaction: in memory up to a limit, beyond it in a temporary file. Changes can be added
+// in any order and come out in the order of Seq and Sub. They should be mostly ordered: every change that precedes the last one
+// of its part costs memory.
 type Spool struct {
 	dir   string
 	limit int
@@ -23,21 +23,21 @@ type Spool struct {
 	scratch []byte
 }
 
-// content is what a Spool hands to its Transaction.
+// content is what a Spool passes to its Transaction.
 type content struct {
-	changes []Change // all of them, as long as there is no file
+	changes []Change // all changes, as long as there is no file
 	count   int
 	bytes   int
 	moves   bool // some change is Moved
 
 	file *spillFile
-	// truncates concern every part. They are few and stay in memory.
+	// truncates belong to every part. They are few and stay in memory.
 	truncates []Change
-	relations []*Relation // the file names a relation by its place here
+	relations []*Relation // the file refers to a relation by its index here
 }
 
-// NewSpool returns a Spool that keeps up to limit bytes (0: DefaultMemoryLimit) in memory and puts its file into dir (empty:
-// the system's directory for temporary files).
+// NewSpool returns a Spool that keeps up to limit bytes in memory (0 is DefaultMemoryLimit) and creates its file in dir (empty
+// is the system's directory for temporary files).
 func NewSpool(dir string, limit int) *Spool {
 	if limit <= 0 {
 		limit = DefaultMemoryLimit
@@ -45,7 +45,7 @@ func NewSpool(dir string, limit int) *Spool {
 	return &Spool{dir: dir, limit: limit}
 }
 
-// Add adds a change. A Truncate may be added again at the same place, which changes nothing: it is a part of every part.
+// Add adds a change. Adding a Truncate with the same Seq and Sub again has no effect, because every part contains all of them.
 func (s *Spool) Add(c Change) error {
 	s.moves = s.moves || c.Moved
 	if s.file != nil {
@@ -95,7 +95,7 @@ func (s *Spool) spill(c *Change) error {
 	return s.file.write(c.ordinal(), c.Key, s.scratch)
 }
 
-// sorted puts the changes in memory into their order, in which they mostly are.
+// sorted sorts the changes in memory, which mostly are in order.
 func (s *Spool) sorted() []Change {
 	inOrder := func(a, b Change) int { return a.ordinal().compare(b.ordinal()) }
 	if !slices.IsSortedFunc(s.changes, inOrder) {
@@ -104,8 +104,8 @@ func (s *Spool) sorted() []Change {
 	return s.changes
 }
 
-// Transaction returns the changes as a Transaction, whose other fields the caller sets, and which now owns the
-// temporary file. The Spool must not be used any more.
+// Transaction returns a Transaction with the changes, which takes over the temporary file. The caller sets its other fields and
+// must not use the Spool any more.
 func (s *Spool) Transaction() (*Transaction, error) {
 	if s.file == nil {
 		s.sorted()
@@ -117,7 +117,7 @@ func (s *Spool) Transaction() (*Transaction, error) {
 	return t, nil
 }
 
-// Close removes the temporary file of a Spool that did not become a Transaction. It may be called at any time.
+// Close removes the temporary file of a Spool that did not become a Transaction. It may be called more than once.
 func (s *Spool) Close() error { return s.close() }
 
 func (c *content) close() error {
@@ -129,8 +129,8 @@ func (c *content) close() error {
 	return file.close()
 }
 
-// partOf is the same for all spools. What one level puts into one part, the next one spreads over all. The hash is a fixed one
-// (FNV-1a, mixed as in MurmurHash3), so that a failure can be repeated in another process.
+// partOf returns the part of a key. The keys of one part are spread over all parts of the next level. The hash is fixed
+// (FNV-1a, finalized as in MurmurHash3), so that a failure is reproducible in another process.
 func partOf(key Key, level int) int {
 	hash := uint64(14695981039346656037)
 	for i := range len(key) {
@@ -142,17 +142,4 @@ func partOf(key Key, level int) int {
 		hash /= spillParts
 	}
 	return int(hash % spillParts)
-}
-
-// Size estimates the memory that a change holds: its own fields, its values' headers and their texts.
-func (c *Change) Size() int {
-	const change, value = 128, 24
-	n := change + len(c.Key) + len(c.From) + value*(len(c.New)+len(c.Old))
-	for i := range c.New {
-		n += len(c.New[i].Text)
-	}
-	for i := range c.Old {
-		n += len(c.Old[i].Text)
-	}
-	return n
 }

@@ -1,9 +1,7 @@
 package cdc
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,11 +10,11 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// silenceLimit is how long the server may say nothing although it is asked. It is long because a server that decodes a very
-// large transaction has nothing to say for a while.
+// silenceLimit is how long the server may send nothing although it was asked to reply. It is long because a server sends
+// nothing for a while as it decodes a very large transaction.
 const silenceLimit = time.Minute
 
-// stream is one run of a Source: the only owner of its connection.
+// stream is one run of a Source. It is the only owner of its connection.
 type stream struct {
 	source  *Source
 	config  *SourceConfig
@@ -25,21 +23,12 @@ type stream struct {
 	out     chan<- Message
 
 	status     standbyStatus
-	shutdown shutdownDetector
-	idle     idleState
-	handedOver   LSN       // everything before it has been handed over
-	heardAt  time.Time // when the server was last heard, or could not be because nobody read
-	deadline    time.Time // the connection's read deadline; zero after it has passed
-	notice   error     // a notice that ends the stream
-}
-
-// idle is the news that nothing is pending.
-type idleState struct {
-	position  LSN // the newest position before which nothing is pending
-	sent   LSN
-	sentAt time.Time
-	// pinged: the reply to a Ping is to come; asked: it has come, and is told even if it is no news.
-	pingPending, forced bool
+	shutdown   shutdownDetector
+	idle       idleState
+	handedOver LSN       // everything before it has been handed over
+	heardAt    time.Time // when the server last sent something, or the stream last was unable to read
+	deadline   time.Time // the connection's read deadline; zero after it has passed
+	notice     error     // a notice that ends the stream
 }
 
 func (st *stream) run(ctx context.Context) error {
@@ -51,7 +40,7 @@ func (st *stream) run(ctx context.Context) error {
 		st.finishHistoryCheck()
 		st.sendIdle(now)
 		if now.Sub(st.heardAt) > silenceLimit {
-			return fmt.Errorf("%w: nothing came for %s", ErrServerSilent, silenceLimit)
+			return fmt.Errorf("%w: no message for %s", ErrServerSilent, silenceLimit)
 		}
 		message, err := st.receive(ctx, now)
 		if err != nil {
@@ -66,25 +55,25 @@ func (st *stream) run(ctx context.Context) error {
 		if err := st.handle(ctx, message); err != nil {
 			return err
 		}
-		now = st.heardAt // later than before, if the consumer was busy
+		now = st.heardAt // which has advanced if the consumer was busy
 	}
 }
 
-// settle lets the stored position be acknowledged once the server's history was seen to have it.
+// finishHistoryCheck allows to acknowledge the stored position once the history check has passed.
 func (st *stream) finishHistoryCheck() {
 	if h := st.decoder.history; h != nil && h.done {
 		st.handedOver, st.decoder.history = max(st.handedOver, h.from), nil
 	}
 }
 
-// receive returns the next message, or nil if there was none until something else is to be done.
+// receive returns the next message, or nil if there is none before something else has to be done.
 func (st *stream) receive(ctx context.Context, now time.Time) (pgproto3.BackendMessage, error) {
 	acknowledged := st.source.acknowledged.Load()
 	until := st.nextStatus()
 	if st.idle.due() && !st.decoder.inTransaction() && !st.decoder.history.pending() {
 		until = earlier(until, st.idle.sentAt.Add(minStatusInterval))
 	}
-	// A deadline that comes too early only costs a round.
+	// A deadline that is too early only costs one iteration.
 	if st.deadline.IsZero() || until.Before(st.deadline) || st.deadline.Before(now) {
 		if err := st.conn.Conn().SetReadDeadline(until); err != nil {
 			return nil, fmt.Errorf("read the stream: %w", err)
@@ -97,7 +86,7 @@ func (st *stream) receive(ctx context.Context, now time.Time) (pgproto3.BackendM
 			return nil, nil
 		}
 	}
-	// Without a context, pgconn leaves the deadline alone, and a timeout leaves the connection usable.
+	// Without a cancelable context, pgconn does not change the deadline, and the connection stays usable after a timeout.
 	message, err := st.conn.ReceiveMessage(context.Background())
 	if err == nil {
 		return message, nil
@@ -109,8 +98,8 @@ func (st *stream) receive(ctx context.Context, now time.Time) (pgproto3.BackendM
 		st.deadline = time.Time{}
 		return nil, nil
 	}
-	// A fatal error of the server comes this way, another one as a message.
-	return nil, fmt.Errorf("the replication connection ended: %w", explain(err, ErrPublicationMissing))
+	// pgconn returns a fatal error of the server as an error, and any other one as a message.
+	return nil, fmt.Errorf("replication connection lost: %w", explain(err, ErrPublicationMissing))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -127,7 +116,7 @@ func (st *stream) handle(ctx context.Context, message pgproto3.BackendMessage) e
 	case *pgproto3.ErrorResponse:
 		return explain(pgconn.ErrorResponseToPgError(m), ErrPublicationMissing)
 	case *pgproto3.CopyDone, *pgproto3.CommandComplete, *pgproto3.ReadyForQuery:
-		return fmt.Errorf("%w: it ended the stream", ErrServerShutdown)
+		return fmt.Errorf("%w: the server ended the stream", ErrServerShutdown)
 	case *pgproto3.NoticeResponse:
 		return st.notice
 	case *pgproto3.ParameterStatus:
@@ -176,7 +165,7 @@ func (st *stream) keepalive(k pglogrepl.PrimaryKeepaliveMessage) error {
 	if k.ReplyRequested {
 		st.status.replyOwed = true
 		if st.shutdown.replyRequested(k.ServerWALEnd, st.heardAt) {
-			return fmt.Errorf("%w: it waits for what is not durable yet", ErrServerShutdown)
+			return fmt.Errorf("%w: it is waiting for an acknowledgement", ErrServerShutdown)
 		}
 	}
 	return nil
@@ -185,69 +174,5 @@ func (st *stream) keepalive(k pglogrepl.PrimaryKeepaliveMessage) error {
 func (st *stream) advance(to LSN) {
 	if uint64(to) > st.source.received.Load() {
 		st.source.received.Store(uint64(to))
-	}
-}
-
-// hand gives a transaction to the consumer. One without changes of the mapped tables is only a position.
-func (st *stream) handOver(ctx context.Context, t *Transaction) error {
-	st.advance(t.End)
-	if t.Len() == 0 {
-		st.idle.position = max(st.idle.position, t.End)
-		return t.Close()
-	}
-	end := t.End
-	t.weight = st.weight(t)
-	st.source.outstanding.Add(t.weight)
-	t.closed = st.source.release
-	select {
-	case st.outputFor(t) <- Message{Transaction: t}:
-	default:
-		if err := st.waitForConsumer(ctx, t); err != nil {
-			return errors.Join(err, t.Close())
-		}
-	}
-	st.handedOver = max(st.handedOver, end)
-	st.idle.sent = max(st.idle.sent, end)
-	return nil
-}
-
-// handedLimits is how many transactions of the largest size that stays in memory the consumer may have at a time.
-const outstandingLimits = 8
-
-// weigh says what a transaction takes as long as it is not closed. A spilled one takes little memory, but an open file.
-func (st *stream) weight(t *Transaction) int64 {
-	if t.Spilled() {
-		return int64(st.memoryLimit() / 4)
-	}
-	return int64(t.Bytes())
-}
-
-func (st *stream) memoryLimit() int { return cmp.Or(st.config.MemoryLimit, DefaultMemoryLimit) }
-
-// outFor is the channel to the consumer, or nil while it may not have one more transaction. It may always have one.
-func (st *stream) outputFor(t *Transaction) chan<- Message {
-	handed := st.source.outstanding.Load()
-	if handed > t.weight && handed > outstandingLimits*int64(st.memoryLimit()) {
-		return nil
-	}
-	return st.out
-}
-
-// due reports whether there is something to tell the consumer.
-func (i *idleState) due() bool { return i.position > i.sent || i.forced && i.position > 0 }
-
-// tellIdle tells the consumer that nothing is pending, if that is news and the consumer has room for it.
-func (st *stream) sendIdle(now time.Time) {
-	i := &st.idle
-	if !i.due() || st.decoder.inTransaction() || st.decoder.history.pending() || (!i.forced && now.Sub(i.sentAt) < minStatusInterval) {
-		return
-	}
-	position := max(i.position, i.sent)
-	i.sentAt = now
-	select {
-	case st.out <- Message{Idle: position, Mark: st.decoder.mark}:
-		i.sent, i.forced = position, false
-		st.handedOver = max(st.handedOver, position)
-	default:
 	}
 }

@@ -78,8 +78,8 @@ func parseHistory(content []byte) ([]Switch, error) {
 	return switches, lines.Err()
 }
 
-// Outlived reports whether a position that was read on a timeline is part of the history of a later timeline. If it is not, the standby was
-// promoted before it had received that WAL, and replication cannot resume from the position.
+// Outlived reports whether a position that was read on a timeline is part of the history of a later timeline. If it is not, the
+// standby was promoted before it had received that WAL, and replication cannot resume from the position.
 func Outlived(history []Switch, timeline int, lsn LSN) bool {
 	for _, s := range history {
 		if s.Timeline == timeline {

@@ -79,8 +79,8 @@ func incompressible(size int) string {
 const oddTypes = `CREATE TYPE mood AS ENUM ('so so', 'it''s, "ok"'); CREATE DOMAIN mail AS varchar(255) CHECK (length(value) < 100);
 	CREATE DOMAIN nested AS mail; CREATE TYPE pair AS (a int, b text);`
 
-// A row that was streamed is the row that a copy reads, whatever its columns hold and wherever it came from: an INSERT, an UPDATE, or
-// an UPDATE that changed the key.
+// A row that was streamed is the row that a copy reads, whatever its columns hold and wherever it came from: an INSERT, an
+// UPDATE, or an UPDATE that changed the key.
 func TestValues_StreamedAsCopied(t *testing.T) {
 	t.Parallel()
 	table := &cdc.Table{Schema: "public", Name: "odd", KeyColumns: 1, Columns: columns("id")}

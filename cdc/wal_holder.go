@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Holder is the oldest transaction that has written and is still open. Decoding has to start before it, so the server retains the WAL from
-// there on, whatever the relay has acknowledged.
+// Holder is the oldest transaction that has written and is still open. Decoding has to start before it, so the server retains
+// the WAL from there on, whatever the relay has acknowledged.
 type Holder struct {
 	PID            int    // 0 for a prepared transaction
 	Prepared       string // identifier of a prepared transaction, else empty

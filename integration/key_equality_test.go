@@ -78,7 +78,7 @@ func TestKeyEquality_TenantWithoutARow(t *testing.T) {
 // Where the database's locale decides what is equal, the reference is refused, with what to do: also while the relay runs.
 func TestKeyEquality_LocaleIsRefused(t *testing.T) {
 	t.Parallel()
-	const says, remedy = "texts that differ in their case are equal", "take \"org\" out of parents"
+	const says, remedy = "texts that differ in case are equal", "remove \"org\" from parents"
 	p := organizations(t, "citext", "citext")
 	if said := launch(t, p.cfg).fails(); !strings.Contains(said, says) || !strings.Contains(said, remedy) {
 		t.Errorf("it says: %s", said)

@@ -52,7 +52,7 @@ func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec(`CREATE TABLE keyless (id int); CREATE PUBLICATION other FOR TABLE keyless`)
-	const keyless = "✗ others       publication other makes UPDATE or DELETE on public.keyless fail: it has no replica identity: give it a primary key, or take it out of the publication"
+	const keyless = "✗ others       publication other makes UPDATE or DELETE on public.keyless fail: it has no replica identity: add a primary key, or remove it from the publication"
 	r := w.run("check")
 	r.has(keyless)
 	r.fails(1, "1 precondition is not met")
@@ -66,12 +66,12 @@ func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
 		return // it has no column lists and no row filters
 	}
 	for _, test := range []struct{ sql, undo, reason string }{
-		{"CREATE PUBLICATION other FOR TABLE users (username)", "", "its column list does not cover the replica identity"},
-		{"CREATE PUBLICATION other FOR TABLE users (id, username); ALTER TABLE users REPLICA IDENTITY FULL", "ALTER TABLE users REPLICA IDENTITY DEFAULT", "its column list does not cover the replica identity"},
-		{"CREATE PUBLICATION other FOR TABLE users WHERE (username > 'm')", "", "its row filter uses a column outside of the replica identity"},
+		{"CREATE PUBLICATION other FOR TABLE users (username)", "", "its column list does not include the replica identity: add those columns to the list"},
+		{"CREATE PUBLICATION other FOR TABLE users (id, username); ALTER TABLE users REPLICA IDENTITY FULL", "ALTER TABLE users REPLICA IDENTITY DEFAULT", "its column list does not include the replica identity: add those columns to the list"},
+		{"CREATE PUBLICATION other FOR TABLE users WHERE (username > 'm')", "", "its row filter uses a column outside the replica identity: remove the row filter"},
 	} {
 		w.exec(test.sql)
-		w.run("check").has("✗ others       publication other makes UPDATE or DELETE on public.users fail: " + test.reason + ", or take it out of the publication")
+		w.run("check").has("✗ others       publication other makes UPDATE or DELETE on public.users fail: " + test.reason + ", or remove it from the publication")
 		if _, err := w.conn.Exec(t.Context(), `UPDATE users SET enabled = true`); err == nil {
 			t.Errorf("after %q it does not fail", test.sql)
 		}
@@ -92,13 +92,13 @@ func TestSetup_BreaksNoStatementsOfTheIAM(t *testing.T) {
 	w.exec(`ALTER TABLE users REPLICA IDENTITY FULL`)
 	if major := clustertest.Cluster(t).Major; major >= 15 {
 		w.exec(fmt.Sprintf(`CREATE PUBLICATION %s FOR TABLE users (id, realm_id, username)`, w.name))
-		const refusal = "publication NAME: with it, UPDATE and DELETE fail in the application on public.users: its column list does not cover the replica identity"
+		const refusal = "publication NAME: it makes UPDATE and DELETE of the application fail on public.users: its column list does not include the replica identity: add those columns to the list"
 		w.run("setup").fails(1, refusal)
 		w.start().stop() // takes the table out, and publishes it without a list
 		w.exec(`UPDATE users SET enabled = true; DELETE FROM users`)
 		w.run("teardown", "--yes").done("dropped slot NAME\ndropped publication NAME\ndropped schema NAME\n")
 		w.exec(`CREATE PUBLICATION other FOR TABLE users (id, username)`)
-		w.run("setup").has("WARNING: publication other makes UPDATE or DELETE on public.users fail: its column list does not cover the replica identity, or take it out of the publication")
+		w.run("setup").has("WARNING: publication other makes UPDATE or DELETE on public.users fail: its column list does not include the replica identity: add those columns to the list, or remove it from the publication")
 		w.exec(fmt.Sprintf(`DROP PUBLICATION %s; DROP PUBLICATION other`, w.name))
 	}
 	w.exec(`ALTER TABLE users ADD COLUMN shout text GENERATED ALWAYS AS (upper(username)) STORED`)
@@ -106,8 +106,8 @@ func TestSetup_BreaksNoStatementsOfTheIAM(t *testing.T) {
 		w.run("setup").has("publication NAME: made for 16 tables")
 		return
 	}
-	const generated = `with it, UPDATE and DELETE fail in the application on public.users: its replica identity FULL has a generated column, which the publication leaves out: ` +
-		`ALTER TABLE "public"."users" REPLICA IDENTITY DEFAULT if it has a primary key, which is enough, or, if the column is stored, set publish_generated_columns = stored in the publication`
+	const generated = `it makes UPDATE and DELETE of the application fail on public.users: its replica identity FULL includes a generated column that the publication does not publish: ` +
+		`run ALTER TABLE "public"."users" REPLICA IDENTITY DEFAULT, which is sufficient with a primary key, or, if the column is stored, set publish_generated_columns = stored in the publication`
 	w.run("setup").fails(1, "publication NAME: "+generated)
 	if r := w.run("setup", "--print"); !strings.Contains(r.out, "\n-- PROBLEM: "+generated+"\n") || strings.Contains(r.out, "\nCREATE PUBLICATION") {
 		t.Errorf("it prints what breaks the IAM:\n%s", r.out)
@@ -129,7 +129,7 @@ func TestCheck_GeneratedColumns(t *testing.T) {
 	want := "✓ others       no publication makes the IAM's own UPDATE or DELETE fail"
 	_, err := w.conn.Exec(t.Context(), `DELETE FROM generated`)
 	if err != nil {
-		want = "✗ others       publication other makes UPDATE or DELETE on public.generated fail: its replica identity FULL has a generated column that is not published, or take it out of the publication"
+		want = "✗ others       publication other makes UPDATE or DELETE on public.generated fail: its replica identity FULL includes a generated column that is not published: use REPLICA IDENTITY DEFAULT, or remove it from the publication"
 	}
 	if major := clustertest.Cluster(t).Major; (err != nil) != (major >= 18) {
 		t.Errorf("PostgreSQL %d: %v", major, err)
@@ -140,8 +140,8 @@ func TestCheck_GeneratedColumns(t *testing.T) {
 func TestCheck_ThePublicationItself(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ sql, want string }{
-		{"CREATE PUBLICATION NAME FOR ALL TABLES", `✗ publication  NAME: it is FOR ALL TABLES, which makes UPDATE and DELETE fail on every table without a primary key; DROP PUBLICATION "NAME" and run setup`},
-		{"CREATE PUBLICATION NAME FOR TABLE users WHERE (id <> '00000000-0000-0000-0000-000000000000')", `✗ publication  NAME: it has row filters on public.users, so changes are missing from the log; take the tables out and add them without`},
+		{"CREATE PUBLICATION NAME FOR ALL TABLES", `✗ publication  NAME: FOR ALL TABLES makes UPDATE and DELETE fail on every table without a primary key; run DROP PUBLICATION "NAME", then iam-relay setup`},
+		{"CREATE PUBLICATION NAME FOR TABLE users WHERE (id <> '00000000-0000-0000-0000-000000000000')", `✗ publication  NAME: row filters on public.users hide changes; remove these tables from the publication and add them without a row filter`},
 		{"CREATE PUBLICATION NAME FOR TABLE users (id, username)", `! publication  NAME: it has column lists on public.users; a migration that drops such a column fails, and mapped columns may be missing: take the tables out and add them without`},
 		{"CREATE PUBLICATION NAME FOR TABLE _sqlx_migrations", `! publication  NAME: it also publishes public._sqlx_migrations, which the mapping does not read`},
 		{"CREATE PUBLICATION NAME FOR TABLE users WITH (publish = 'insert, update')", `— publication  NAME lacks mapped tables or operations; run mends that`},
@@ -283,7 +283,7 @@ func TestCheck_SchemaOfTheMapping(t *testing.T) {
 	if err := os.WriteFile(file, []byte("extends = \"ferriskey\"\nschema = \"iam\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.run("check").has("✗ tables       public.users: it does not exist; correct the mapping's schema and table names, or mark the table optional")
+	w.run("check").has("✗ tables       public.users: does not exist; correct the schema and table names in the mapping, or mark the table optional")
 	w.configure(w.url, "[mapping]", fmt.Sprintf("file = %q", file))
 	w.run("check").has("✓ tables       16, with their keys and columns")
 }
@@ -296,6 +296,6 @@ func TestCheck_DatabaseInAnotherEncoding(t *testing.T) {
 		"as an administrator, run: CREATE DATABASE iam_relay ENCODING 'UTF8' TEMPLATE template0; and name that database in outbox.url"
 	r := w.run("check")
 	r.has("✗ outbox       " + refusal)
-	r.has("! source       server_encoding is LATIN1: the relay converts the texts of mapped columns to UTF-8; each byte that stands for no character is sent as U+FFFD and its value in hex")
+	r.has("! source       server_encoding is LATIN1: the relay converts the texts of mapped columns to UTF-8; a byte that represents no character is sent as U+FFFD followed by its value in hex")
 	w.run("run").fails(1, "the outbox: "+refusal)
 }

@@ -122,13 +122,13 @@ func TestFailure_MissingTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec("DROP TABLE credentials; ALTER TABLE users DROP COLUMN lastname CASCADE")
-	want := `table public.users, column lastname: it does not exist; correct the mapping, or mark the column optional
-table public.credentials: it does not exist; correct the mapping's schema and table names, or mark the table optional`
+	want := `table public.users, column lastname: does not exist; correct the mapping, or mark the column optional
+table public.credentials: does not exist; correct the schema and table names in the mapping, or mark the table optional`
 	w.run("run").fails(1, want)
 	w.run("setup").fails(1, want)
 	r := w.run("check")
-	r.has("✗ tables       public.users, column lastname: it does not exist; correct the mapping, or mark the column optional",
-		"✗ tables       public.credentials: it does not exist; correct the mapping's schema and table names, or mark the table optional")
+	r.has("✗ tables       public.users, column lastname: does not exist; correct the mapping, or mark the column optional",
+		"✗ tables       public.credentials: does not exist; correct the schema and table names in the mapping, or mark the table optional")
 	r.fails(1, "2 preconditions are not met")
 }
 
@@ -138,7 +138,7 @@ func TestFailure_MissingGrant(t *testing.T) {
 	role := w.role("REPLICATION")
 	w.configure(w.as(role, password))
 	w.exec(fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s; GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; REVOKE SELECT ON user_role FROM %s", w.name, role, role, role))
-	const table = `public.user_role: the role may not read "id", "user_id", "role_id", "ctid", which the first copy needs; GRANT SELECT ("id", "user_id", "role_id", "ctid") ON "public"."user_role" TO the relay's role`
+	const table = `public.user_role: the role cannot read "id", "user_id", "role_id", "ctid", which the initial copy needs; GRANT SELECT ("id", "user_id", "role_id", "ctid") ON "public"."user_role" TO the relay's role`
 	w.run("run").fails(1, "table "+table)
 	r := w.run("check")
 	r.has("✗ tables       " + table)

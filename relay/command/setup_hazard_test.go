@@ -22,10 +22,10 @@ func statements(sql string) string {
 func TestSetup_HarmsNoStatementOfTheIAM(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ sql, problem string }{
-		"no identity": {`ALTER TABLE user_role DROP CONSTRAINT user_role_pkey`, "table public.user_role: its replica identity (DEFAULT) does not hold the key column"},
+		"no identity": {`ALTER TABLE user_role DROP CONSTRAINT user_role_pkey`, "table public.user_role: its replica identity (DEFAULT) does not include the key column"},
 		"deferrable key": {
 			`ALTER TABLE user_role DROP CONSTRAINT user_role_pkey, ADD PRIMARY KEY (user_id, role_id) DEFERRABLE; CREATE UNIQUE INDEX ON user_role (user_id, role_id)`,
-			"table public.user_role: its primary key is deferrable, which PostgreSQL does not take for a replica identity: with a publication, UPDATE and DELETE of the table fail",
+			"table public.user_role: its primary key is deferrable, so PostgreSQL does not use it as replica identity: while the table is published, UPDATE and DELETE fail",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestSetup_TablesWithChildren(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec(`CREATE TABLE users_archive (archived timestamptz) INHERITS (users)`)
-	const warning = "table public.users: tables inherit from it (public.users_archive), and their rows are not read with it; map them as tables too if their rows matter"
+	const warning = "table public.users: tables inherit from it (public.users_archive), and their rows are not read; map those tables as well if their rows matter"
 	printed := w.run("setup", "--print")
 	if printed.code != 0 || printed.err != "iam-relay: warning: "+warning+"\n" {
 		t.Errorf("exit code %d, stderr %q", printed.code, printed.err)

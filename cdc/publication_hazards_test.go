@@ -192,7 +192,8 @@ func TestEnsurePublication_GivesWayToAMigration(t *testing.T) {
 		_, err := cdc.EnsurePublication(t.Context(), maker, "mine", mapped)
 		done <- err
 	}()
-	// The maker has users locked while it waits for audit. The migration gets users all the same, and is not the victim of a deadlock.
+	// The maker has users locked while it waits for audit. The migration gets users all the same, and is not the victim of a
+	// deadlock.
 	watcher := connect(t, s.url)
 	until(t, "the relay waits", func() (waits bool) {
 		if err := watcher.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)`, maker.PgConn().PID()).Scan(&waits); err != nil {

@@ -7,14 +7,15 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// Mark is evidence of the history that a consumer has read. A server whose disk was put back to an earlier state has the same
-// identity, timeline and slot, and after enough writes a WAL that is longer than what was read: only its content shows that.
+// Mark identifies the last transaction that a consumer has read, as evidence of the server's history. A server that was
+// restored to an earlier state has the same system identifier, timeline and slot, and after enough writes its WAL is longer
+// than what was read: only the contents of the WAL differ.
 type Mark struct {
-	// Commit, XID and Time are those of the last transaction of the mapped tables. XID is 0 if there is none.
+	// Commit, XID and Time belong to the last transaction that changed mapped tables. XID is 0 if there is none.
 	Commit LSN
 	XID    uint32
 	Time   time.Time
-	// Floor: what was committed before it is known by a snapshot, not transaction by transaction.
+	// Floor: transactions that committed before it are covered by a snapshot and were not read one by one.
 	Floor LSN
 }
 
@@ -22,24 +23,24 @@ func (m Mark) String() string {
 	return fmt.Sprintf("transaction %d, committed at %s at position %s", m.XID, m.Time.Format(time.RFC3339Nano), m.Commit)
 }
 
-// Mark is the transaction as evidence that it was read.
+// Mark returns what identifies the transaction as the last one that was read.
 func (t *Transaction) Mark() *Mark { return &Mark{Commit: t.Commit, XID: t.XID, Time: t.Time} }
 
-// evidence checks, before anything is handed over or acknowledged, that the server sends the WAL that the consumer has read: from the
-// last transaction of the mapped tables to the stored position, which is read once more. What comes before the slot's confirmed
-// position needs no check, as only a server that had it could confirm it.
+// historyCheck verifies, before anything is handed over or acknowledged, that the server sends the same WAL that the consumer
+// has read. For that, the WAL from the last transaction of the mapped tables to the stored position is read again. WAL before
+// the slot's confirmed position needs no check: only a server that had it could confirm it.
 type historyCheck struct {
 	mark Mark
 	from LSN // the stored position
-	// confirmed is the slot's, which is acknowledged again until the history is proven: the stored position would let a restored server
-	// forget what proves that it is not the one that was read.
+	// confirmed is the slot's confirmed position. It is acknowledged until the check is done: acknowledging the stored position
+	// would let a restored server remove the WAL that proves the difference.
 	confirmed LSN
-	// expected: the mark's transaction must come, as the slot has not confirmed it.
+	// markPending: the transaction of mark must still come, because the slot has not confirmed it.
 	markPending bool
-	done     bool
+	done        bool
 }
 
-// newEvidence returns nil if there is nothing to check.
+// newHistoryCheck returns nil if there is nothing to check.
 func newHistoryCheck(mark Mark, confirmed, from LSN) *historyCheck {
 	if confirmed >= from || mark.XID == 0 && mark.Floor == 0 {
 		return nil
@@ -49,7 +50,7 @@ func newHistoryCheck(mark Mark, confirmed, from LSN) *historyCheck {
 
 func (h *historyCheck) pending() bool { return h != nil && !h.done }
 
-// start is where the stream has to begin.
+// startAt returns the position from which the check has to stream.
 func (h *historyCheck) startAt(from LSN) LSN {
 	switch {
 	case h == nil:
@@ -60,7 +61,7 @@ func (h *historyCheck) startAt(from LSN) LSN {
 	return min(from, h.mark.Floor)
 }
 
-// begin takes the beginning of a transaction.
+// begin handles the start of a transaction.
 func (h *historyCheck) begin(m *pglogrepl.BeginMessage) error {
 	if !h.pending() {
 		return nil
@@ -76,16 +77,16 @@ func (h *historyCheck) begin(m *pglogrepl.BeginMessage) error {
 	return nil
 }
 
-// touched takes a change of a mapped table in a transaction that commits there.
+// mappedChange handles a change of a mapped table in a transaction with the commit position.
 func (h *historyCheck) mappedChange(commit LSN) error {
 	if !h.pending() || commit <= h.mark.Commit || commit < h.mark.Floor {
 		return nil
 	}
 	return &PositionError{Mismatch: OtherHistory, Text: fmt.Sprintf(
-		"the server's WAL has a transaction at %s, before the stored position %s, that was not there when it was read: an older state of the server was restored and written to", commit, h.from)}
+		"the server's WAL has a transaction at %s, before the stored position %s, that did not exist when the WAL was read: an earlier state of the server was restored and then written to", commit, h.from)}
 }
 
-// reached: all that committed before a position has come.
+// reached is called once everything that committed before the position has been received.
 func (h *historyCheck) reached(position LSN) error {
 	if !h.pending() {
 		return nil
@@ -99,5 +100,5 @@ func (h *historyCheck) reached(position LSN) error {
 
 func (h *historyCheck) mismatch() error {
 	return &PositionError{Mismatch: OtherHistory, Text: fmt.Sprintf(
-		"the server's WAL no longer has %s: an older state of the server was restored and written to", h.mark)}
+		"the server's WAL no longer has %s: an earlier state of the server was restored and then written to", h.mark)}
 }

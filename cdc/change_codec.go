@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// The temporary form of a change, in a file that the same process reads again:
+// The format of a change in a temporary file, which only the process that wrote it reads:
 //
 //	op, moved, uvarint relation, string key, string from, row new, row old
 //
-// It follows its Seq and Sub, by which a merge of many parts chooses without reading more. A string is its length and bytes, a row
-// is 0 for nil or its length+1 and values, and a value is its kind, followed by a string if that is Text.
+// A change is preceded by its Seq and Sub, so that a merge can order changes without decoding them. A string is its length and
+// bytes. A row is 0 for nil, else its length+1 and values. A value is its kind, followed by a string if the kind is Text.
 
-var errSpillFormat = fmt.Errorf("%w: a change in it is damaged", ErrSpill)
+var errSpillFormat = fmt.Errorf("%w: it contains a damaged change", ErrSpill)
 
 func appendChange(dst []byte, c *Change, relation int) []byte {
 	moved := byte(0)
@@ -46,11 +46,11 @@ func appendRow(dst []byte, row Row) []byte {
 	return dst
 }
 
-// changeReader takes a change apart. The change's strings are parts of the reader's text if that is small.
+// changeReader decodes a change. If text is small, the strings of the change share its memory.
 type changeReader struct {
-	text string
-	size int // of the whole text
-	damaged  bool
+	text    string
+	size    int // of the whole text, in bytes
+	damaged bool
 }
 
 func readChange(at ordinal, text string, relations []*Relation) (Change, error) {
@@ -69,7 +69,7 @@ func readChange(at ordinal, text string, relations []*Relation) (Change, error) 
 	return c, nil
 }
 
-// readKey reads no more of a change than its key.
+// readKey decodes only the key of a change.
 func readKey(text string) (Key, error) {
 	r := changeReader{text: text, size: len(text)}
 	r.byte()
@@ -118,7 +118,7 @@ func (r *changeReader) string() string {
 
 func (r *changeReader) row() Row {
 	n := r.number()
-	// Each value takes a byte at least.
+	// Each value takes at least one byte.
 	if n == 0 || n-1 > uint64(len(r.text)) {
 		r.damaged = r.damaged || n != 0
 		return nil

@@ -8,20 +8,22 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// statusPause is the least time between two status updates, but for a Ping: a server that shuts down answers each at once,
-// and under load each commit to the outbox acknowledges.
+// minStatusInterval is the minimum interval between two status updates, except for a Ping. A server that shuts down answers
+// each of them at once, and under load every commit to the outbox acknowledges a position.
 const minStatusInterval = 100 * time.Millisecond
 
-// feedback is what the server was told last, and when it must hear again.
+// standbyStatus is what the server was last told, and when the next status update is due.
+// https://www.postgresql.org/docs/current/protocol-replication.html
 type standbyStatus struct {
-	interval time.Duration // the longest silence, a third of wal_sender_timeout: the server asks at half of it
-	sent   LSN
-	sentAt time.Time
-	replyOwed   bool // the server asked for a reply
+	interval  time.Duration // the longest silence: a third of wal_sender_timeout; the server requests a reply at half of it
+	sent      LSN
+	sentAt    time.Time
+	replyOwed bool // the server requested a reply
 }
 
-// position is what may be acknowledged: what the consumer called durable, but never more than it was given on this
-// connection, and nothing new before the server's history is proven to hold the stored position. The server believes anything, and forgets what is before it.
+// acknowledgeable returns the position to confirm: what the consumer acknowledged, but never more than was handed over on this
+// connection, and nothing new before the history check has passed. The server accepts any position, and removes the WAL before
+// it.
 func (st *stream) acknowledgeable() LSN {
 	position := min(LSN(st.source.durable.Load()), st.handedOver)
 	if e := st.decoder.history; e.pending() {
@@ -30,13 +32,13 @@ func (st *stream) acknowledgeable() LSN {
 	return position
 }
 
-// report sends a status update if one is due.
+// sendStatus sends a status update if one is due.
 func (st *stream) sendStatus(ctx context.Context, now time.Time) error {
 	f := &st.status
 	since := now.Sub(f.sentAt)
 	ping := st.source.pinged.Load() && st.source.pinged.Swap(false)
 	if since >= minStatusInterval && st.source.acknowledged.Load() {
-		st.source.acknowledged.Store(false) // before the position is read, so that a later one is not missed
+		st.source.acknowledged.Store(false) // before reading the position, so that no later one is missed
 	}
 	position := st.acknowledgeable()
 	switch {
@@ -48,12 +50,12 @@ func (st *stream) sendStatus(ctx context.Context, now time.Time) error {
 	if ping {
 		st.idle.pingPending = true
 	}
-	// Write, flush and apply are always set: a zero flush position would be replaced by the write position.
+	// All three positions are set, because the server replaces a zero flush position by the write position.
 	update := pglogrepl.StandbyStatusUpdate{
 		WALWritePosition: pglogrepl.LSN(position), WALFlushPosition: pglogrepl.LSN(position), WALApplyPosition: pglogrepl.LSN(position),
 		ReplyRequested: ping || now.Sub(st.heardAt) >= f.interval,
 	}
-	// From this moment on: a message that took long to decode must not use up the time for the answer.
+	// Counted from now instead of from the caller's time: a message that took long to decode must not shorten the timeout.
 	if err := st.conn.Conn().SetWriteDeadline(time.Now().Add(st.config.WALSenderTimeout)); err != nil {
 		return fmt.Errorf("send a status update: %w", err)
 	}
@@ -64,7 +66,7 @@ func (st *stream) sendStatus(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// nextReport is when report has something to do, if nothing happens before.
+// nextStatus returns when sendStatus is due if nothing happens before.
 func (st *stream) nextStatus() time.Time {
 	if st.status.replyOwed || st.source.acknowledged.Load() || st.acknowledgeable() != st.status.sent {
 		return st.status.sentAt.Add(minStatusInterval)
@@ -72,16 +74,16 @@ func (st *stream) nextStatus() time.Time {
 	return st.status.sentAt.Add(st.status.interval)
 }
 
-// shutdownWatch notices a server that is shutting down: it asks for a reply again and again, until the reply says that
-// everything up to the end of its log is durable, and does not end before.
+// shutdownDetector recognizes a server that is shutting down: it requests replies repeatedly, until a reply confirms everything
+// up to the end of its WAL, and does not stop before.
 type shutdownDetector struct {
 	walEnd   pglogrepl.LSN
-	since time.Time
+	since    time.Time
 	requests int
 }
 
-// asked takes one request for a reply, and reports whether they mean a shutdown: more than three within a second for the
-// same end of the log.
+// replyRequested counts one request, and reports whether the server is shutting down: more than three requests within a second
+// for the same end of the WAL.
 func (w *shutdownDetector) replyRequested(end pglogrepl.LSN, now time.Time) bool {
 	if end != w.walEnd || now.Sub(w.since) > time.Second {
 		*w = shutdownDetector{walEnd: end, since: now}
