@@ -19,7 +19,7 @@ type Dispatcher struct {
 	Config
 
 	mu             sync.Mutex
-	leader         *outbox.Leader // nil while another relay leads
+	leader         Leader // nil while another relay leads
 	endpoints      map[int64]*endpoint
 	head           int64 // the newest event of the log, as far as is known here
 	delivered      int64 // stored, by the leader: all but the endpoints with a cursor are done up to here
@@ -39,9 +39,9 @@ type Dispatcher struct {
 
 // deliveryConfig is what delivery works with.
 type Config struct {
-	Member   *outbox.Member
-	Store    *outbox.Store
-	Sender   *webhook.Sender
+	Member   Member
+	Store    Store
+	Sender   Sender
 	Schedule webhook.Schedule
 	InFlight int // per endpoint
 	Queue    int // events per endpoint
@@ -71,7 +71,7 @@ func New(c Config) *Dispatcher {
 
 // lead takes the leader's part over: from now on this relay serves all webhooks but those that read the log by themselves at
 // another one.
-func (d *Dispatcher) Lead(leader *outbox.Leader, p outbox.Position, webhooks []outbox.Webhook, blocked map[int64]map[string]int) {
+func (d *Dispatcher) Lead(leader Leader, p outbox.Position, webhooks []outbox.Webhook, blocked map[int64]map[string]int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.leader, d.head, d.delivered = leader, p.LastEvent, p.Delivered

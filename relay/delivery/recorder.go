@@ -143,13 +143,13 @@ func (d *Dispatcher) flush(ctx context.Context) error {
 }
 
 func (d *Dispatcher) flushBatch(ctx context.Context) error {
-	pending, leader := d.collect()
+	pending, epoch := d.collect()
 	if pending == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	lost, err := d.Member.Record(ctx, leader, pending)
+	lost, err := d.Member.Record(ctx, epoch, pending)
 	if err != nil {
 		return fmt.Errorf("record deliveries: %w", err)
 	}
@@ -161,11 +161,11 @@ func (d *Dispatcher) flushBatch(ctx context.Context) error {
 }
 
 // collect returns what is to be written together, or nil: outcomes, and the places that follow from exactly these outcomes.
-func (d *Dispatcher) collect() (*outbox.Delivery, *outbox.Leader) {
+func (d *Dispatcher) collect() (*outbox.Delivery, int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ledger.recording != nil {
-		return d.ledger.recording, d.leader
+		return d.ledger.recording, d.epoch()
 	}
 	pending := d.ledger.pending
 	d.ledger.pending = outbox.Delivery{}
@@ -186,10 +186,18 @@ func (d *Dispatcher) collect() (*outbox.Delivery, *outbox.Leader) {
 	pending.Delivered, d.delivered = mark, mark
 	if !moved && len(pending.Attempts) == 0 && len(pending.Park) == 0 && len(pending.Unpark) == 0 && len(pending.Unlease) == 0 && len(pending.Places) == 0 &&
 		len(pending.Health) == 0 && len(pending.Agreed) == 0 && len(pending.Disable) == 0 && len(pending.Notices) == 0 {
-		return nil, nil
+		return nil, 0
 	}
 	d.ledger.recording = &pending
-	return &pending, d.leader
+	return &pending, d.epoch()
+}
+
+// epoch is that of the leadership, 0 while another relay leads.
+func (d *Dispatcher) epoch() int64 {
+	if d.leader == nil {
+		return 0
+	}
+	return d.leader.Epoch()
 }
 
 // mark is the event up to which all endpoints without a place of their own are done. Only the leader has such.

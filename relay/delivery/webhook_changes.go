@@ -23,7 +23,7 @@ func (d *Dispatcher) watch(ctx context.Context) error {
 		if err := d.followClockIfLeading(ctx); err != nil {
 			return err
 		}
-		changed, err := changes.Look(ctx, d.Store)
+		changed, err := d.Store.ChangedWebhooks(ctx, &changes)
 		if err != nil {
 			return err
 		}
@@ -43,7 +43,7 @@ func (d *Dispatcher) followClockIfLeading(ctx context.Context) error {
 	return d.FollowClock(ctx, leader)
 }
 
-func (d *Dispatcher) FollowClock(ctx context.Context, leader *outbox.Leader) error {
+func (d *Dispatcher) FollowClock(ctx context.Context, leader Leader) error {
 	set, err := leader.FollowClock(ctx)
 	if set != 0 {
 		d.Log.Warn("the clock of the outbox's server was set", "by", set.Round(time.Millisecond).String())

@@ -134,7 +134,7 @@ func (s *subscriptions) configure(want []outbox.Webhook, lastEvent int64) []outb
 // for one that the dispatcher does not know would wait for the next start. What is deleted from the outbox is forgotten here, too.
 func (in *Ingester) reload(ctx context.Context) error {
 	in.subs.forget(in.Dispatcher.TakeForgotten())
-	changed, err := in.changes.Look(ctx, in.Store)
+	changed, err := in.Store.ChangedWebhooks(ctx, &in.changes)
 	if err != nil || len(changed) == 0 {
 		return err
 	}

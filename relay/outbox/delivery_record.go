@@ -48,14 +48,14 @@ type Delivery struct {
 // mayServe is true for a webhook that member $1 serves: one that it has leased, or, if it leads ($2), one that is live.
 const mayServe = `(lease = $1 OR $2 AND cursor IS NULL)`
 
-// Record writes a batch of outcomes. leader is nil unless this member leads. It returns the ids of webhooks that the member no longer
+// Record writes a batch of outcomes. The epoch is that of this member while it leads, else 0. It returns the ids of webhooks that the member no longer
 // serves, and whose state in memory is void.
-func (m *Member) Record(ctx context.Context, leader *Leader, d *Delivery) ([]int64, error) {
+func (m *Member) Record(ctx context.Context, epoch int64, d *Delivery) ([]int64, error) {
 	d.inServerTime(m.store)
 	var lost []int64
 	err := m.store.withPartitions(ctx, func() error {
 		lost = nil
-		return m.store.pool.SendBatch(ctx, m.recording(leader, d, &lost)).Close()
+		return m.store.pool.SendBatch(ctx, m.recording(epoch, d, &lost)).Close()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record deliveries: %w", fenced(err))
@@ -75,12 +75,12 @@ func (d *Delivery) inServerTime(s *Store) {
 }
 
 // recording returns the statements of a batch, which are one implicit transaction.
-func (m *Member) recording(leader *Leader, d *Delivery, lost *[]int64) *pgx.Batch {
+func (m *Member) recording(epoch int64, d *Delivery, lost *[]int64) *pgx.Batch {
 	batch := &pgx.Batch{}
-	leads := leader != nil
+	leads := epoch != 0
 	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
 	if leads {
-		batch.Queue(`SELECT advance_watermark($1, $2)`, leader.epoch, d.Delivered)
+		batch.Queue(`SELECT advance_watermark($1, $2)`, epoch, d.Delivered)
 	}
 	d.queueAttempts(batch)
 	d.queueRetries(batch, m.id, leads)

@@ -115,7 +115,7 @@ func TestIndexed_DeliveriesAreOrderedByResourcesOfAnyLength(t *testing.T) {
 	for event := int64(1); event <= 2; event++ {
 		d.Park = append(d.Park, Parked{Event: event, Webhook: 7, Attempts: 1, Due: time.Now().Add(-time.Minute), Key: ResourceKey(resource)})
 	}
-	_, err := s.member.Record(t.Context(), s.leader, &d)
+	_, err := s.member.Record(t.Context(), s.leader.Epoch(), &d)
 	s.must(err)
 	due, err := s.member.ClaimDue(t.Context(), Claim{Leads: true, Limit: 10, PerWebhook: 10, Bytes: 1 << 20, Except: []int64{}})
 	s.must(err)

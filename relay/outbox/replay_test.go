@@ -103,7 +103,7 @@ func (s *shelf) log(events ...Event) {
 	}
 	s.must(s.leader.Commit(s.Context(), &Chunk{Events: events}, cdc.LSN(s.last), s.last))
 	done.Delivered = s.last
-	_, err := s.member.Record(s.Context(), s.leader, &done)
+	_, err := s.member.Record(s.Context(), s.leader.Epoch(), &done)
 	s.must(err)
 }
 

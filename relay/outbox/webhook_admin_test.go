@@ -101,7 +101,7 @@ func TestWebhookChanges_AreFoundOnce(t *testing.T) {
 	var changes WebhookChanges
 	changed := func(want ...string) {
 		t.Helper()
-		webhooks, err := changes.Look(ctx, store)
+		webhooks, err := store.ChangedWebhooks(ctx, &changes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestDropExpiredSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	var changes WebhookChanges
-	if _, err := changes.Look(ctx, store); err != nil {
+	if _, err := store.ChangedWebhooks(ctx, &changes); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []int{1, 0} {
@@ -236,7 +236,7 @@ func TestDropExpiredSecrets(t *testing.T) {
 			t.Errorf("of %d webhooks, want %d (%v)", n, want, err)
 		}
 	}
-	changed, err := changes.Look(ctx, store)
+	changed, err := store.ChangedWebhooks(ctx, &changes)
 	if err != nil || len(changed) != 1 {
 		t.Fatalf("changed: %v, %v", changed, err)
 	}

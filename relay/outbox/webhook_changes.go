@@ -18,8 +18,8 @@ type WebhookChanges struct {
 	seen    map[int64]int64 // versions of the webhooks that were changed since the horizon
 }
 
-// Look polls. It may return a change twice, but misses none.
-func (c *WebhookChanges) Look(ctx context.Context, s *Store) ([]Webhook, error) {
+// ChangedWebhooks polls for webhooks that were changed since c was last used. It may return a change twice, but misses none.
+func (s *Store) ChangedWebhooks(ctx context.Context, c *WebhookChanges) ([]Webhook, error) {
 	rows, err := s.pool.Query(ctx, `WITH now AS (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon)
 		SELECT now.horizon::text, coalesce(w.id, 0), coalesce(w.version, 0) FROM now LEFT JOIN webhook w ON w.version > 0
 			-- Transaction ids that went back, as after a restore into a new server, start over.

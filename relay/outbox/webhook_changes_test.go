@@ -24,7 +24,7 @@ func TestWebhookChanges_OneThatIsCommittedLate(t *testing.T) {
 	looked := map[int64]int{}
 	look := func() {
 		t.Helper()
-		found, err := changes.Look(ctx, store)
+		found, err := store.ChangedWebhooks(ctx, &changes)
 		if err != nil {
 			t.Fatal(err)
 		}
