@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// BenchmarkRequest is what the relay adds to an attempt: headers and two signatures over 600 bytes.
+// BenchmarkRequest measures the relay's own share of an attempt: headers and two signatures over 600 bytes.
 func BenchmarkRequest(b *testing.B) {
 	s, err := NewSender(SenderConfig{})
 	if err != nil {
@@ -26,7 +26,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkSend is a whole attempt, the receiver's side included, over many connections at once.
+// BenchmarkSend measures whole attempts, including the receiver, over many concurrent connections.
 func BenchmarkSend(b *testing.B) {
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer srv.Close()

@@ -37,7 +37,7 @@ func TestSend_CloudEvent(t *testing.T) {
 		t.Errorf("headers = %v", got)
 	}
 
-	// A tenant is a part of a URI before it is one of a header, so its space is encoded twice.
+	// The tenant is encoded for the URI, and the URI for the header, so a space is encoded twice.
 	m.Tenant, m.Resource, m.Event = "mein Réalm/1", "a \"b\" 100%\n€\xff", "user.créé"
 	if diff := cmp.Diff(map[string]string{
 		"specversion": "1.0", "id": "evt_2f6a", "type": "user.cr%C3%A9%C3%A9",
@@ -57,8 +57,8 @@ func TestSend_CloudEvent(t *testing.T) {
 	}
 }
 
-// Keys may have any length, header sections may not: many servers refuse more than 8 kB.
-func TestSend_CloudEventOfLongKeys(t *testing.T) {
+// Keys have any length, but many servers reject more than 8 kB of headers.
+func TestSend_CloudEventLongKeys(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	srv := receiver(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
@@ -93,10 +93,10 @@ func TestCheckCloudEventsSource(t *testing.T) {
 	}
 	for _, source := range []string{"", "a b", "é", "https://u:p@a.example", "a?b", "a#b", "a\"b", "%zz", strings.Repeat("a", 256)} {
 		if err := CheckCloudEventsSource(source); err == nil {
-			t.Errorf("%q is accepted", source)
+			t.Errorf("%q is valid", source)
 		}
 	}
 	if _, err := NewSender(SenderConfig{CloudEventsSource: "a b"}); err == nil {
-		t.Error("a Sender has it")
+		t.Error("NewSender accepts an invalid source")
 	}
 }

@@ -1,11 +1,60 @@
 package webhook
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 )
+
+// Credentials authenticate the relay to the endpoint, besides signatures, and the endpoint to the relay. They contain secrets and
+// must not be logged.
+type Credentials struct {
+	// CA holds PEM certificates that verify the endpoint instead of the system's.
+	CA string `json:"ca,omitempty"`
+	// ClientCert and ClientKey, in PEM, authenticate the relay (mTLS).
+	ClientCert string `json:"client_cert,omitempty"`
+	ClientKey  string `json:"client_key,omitempty"`
+	// Bearer is a token for the Authorization header.
+	Bearer string `json:"bearer,omitempty"`
+	// OAuth2 fetches bearer tokens; nil if it is not used.
+	OAuth2 *OAuth2 `json:"oauth2,omitempty"`
+}
+
+// OAuth2 configures a client-credentials grant (RFC 6749, section 4.4).
+type OAuth2 struct {
+	TokenURL     string   `json:"token_url"`
+	ClientID     string   `json:"client_id"`
+	ClientSecret string   `json:"client_secret"`
+	Scopes       []string `json:"scopes,omitempty"`
+}
+
+// String redacts.
+func (c Credentials) String() string { return redacted }
+
+// GoString keeps %#v from printing the secrets.
+func (c Credentials) GoString() string { return redacted }
+
+// JSON returns the form in which credentials are stored, encrypted if a key is configured; empty if there are none.
+func (c *Credentials) JSON() string {
+	if *c == (Credentials{}) {
+		return ""
+	}
+	return mustMarshal(c)
+}
+
+// ParseCredentials parses the result of Credentials.JSON. The error does not contain the text.
+func ParseCredentials(text string) (Credentials, error) {
+	var c Credentials
+	if text == "" {
+		return c, nil
+	}
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return Credentials{}, errors.New("the stored credentials of a webhook are in a format that this version does not support; upgrade the relay")
+	}
+	return c, nil
+}
 
 // CredentialsProblem is a mistake in an endpoint's credentials. It does not contain any of them.
 type CredentialsProblem struct {

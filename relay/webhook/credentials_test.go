@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// authority is a certificate authority of the test's own.
+// authority is a certificate authority for tests.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -42,7 +42,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue makes a certificate for 127.0.0.1, signed by the authority or, while there is none, by itself.
+// issue creates a certificate for 127.0.0.1, signed by the authority or, if that has no certificate yet, self-signed.
 func (a *authority) issue(t *testing.T, name string, isCA bool) (string, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -67,7 +67,7 @@ func (a *authority) issue(t *testing.T, name string, isCA bool) (string, *ecdsa.
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), key
 }
 
-// pair makes a certificate and its key in PEM.
+// pair returns a certificate and its key in PEM.
 func (a *authority) pair(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	cert, private := a.issue(t, name, false)
@@ -78,7 +78,7 @@ func (a *authority) pair(t *testing.T, name string) (cert, key string) {
 	return cert, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// serveTLS is a receiver with a certificate of the authority, that wants one of its clients too.
+// serveTLS starts a receiver with a certificate of the authority that requires client certificates.
 func (a *authority) serveTLS(t *testing.T, auth tls.ClientAuthType, handle http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	cert, key := a.pair(t, "receiver")
@@ -96,12 +96,12 @@ func (a *authority) serveTLS(t *testing.T, auth tls.ClientAuthType, handle http.
 	return srv
 }
 
-func TestSend_CAOfTheEndpoint(t *testing.T) {
+func TestSend_EndpointCA(t *testing.T) {
 	t.Parallel()
 	ours, other := newAuthority(t), newAuthority(t)
 	srv := ours.serveTLS(t, tls.NoClientCert, func(http.ResponseWriter, *http.Request) {})
 	s := sender(t, nil)
-	// The good ones first: connections of one profile must not serve another.
+	// Valid ones first: their connections must not be reused with other credentials.
 	for _, tt := range []struct {
 		name, ca string
 		want     Class
@@ -135,7 +135,7 @@ func TestSend_ClientCertificate(t *testing.T) {
 	if o := send(Credentials{ClientCert: cert, ClientKey: key}); o.Class != ClassDelivered || client.Load() != "relay" {
 		t.Errorf("outcome = %+v, client %v", o, client.Load())
 	}
-	// With TLS 1.3 the receiver refuses after the handshake, with an alert instead of an answer.
+	// With TLS 1.3 the receiver rejects the certificate after the handshake, with an alert instead of a response.
 	if o := send(Credentials{}); o.Class != ClassTLSError && o.Class != ClassTransportError {
 		t.Errorf("without a certificate: %+v", o)
 	}
@@ -144,12 +144,12 @@ func TestSend_ClientCertificate(t *testing.T) {
 		t.Errorf("with a certificate of another authority: %+v", o)
 	}
 	if client.Load() != "relay" {
-		t.Errorf("%v got through", client.Load())
+		t.Errorf("requests with %v were accepted", client.Load())
 	}
 }
 
-// Endpoints with the same credentials share connections, others do not, and none has a pool of its own for each request.
-func TestTarget_OnePoolForEachProfile(t *testing.T) {
+// Endpoints share connections if and only if they have the same credentials.
+func TestTarget_SharesPoolsByCredentials(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	s := sender(t, nil)
@@ -166,7 +166,7 @@ func TestTarget_OnePoolForEachProfile(t *testing.T) {
 			first := target(t, s, Endpoint{Key: "1", URL: srv.URL, Credentials: c})
 			second := target(t, s, Endpoint{Key: "2", URL: srv.URL + "/2", Credentials: c})
 			if first.transport != second.transport || first.transport == s.transport {
-				t.Error("the pool is not that of the profile")
+				t.Error("endpoints with equal credentials have different pools")
 			}
 			for _, to := range []*Target{first, second} {
 				if o := s.Send(t.Context(), to, message()); o.Class != ClassDelivered {
@@ -178,15 +178,15 @@ func TestTarget_OnePoolForEachProfile(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	if n := len(connections); n != 2 {
-		t.Errorf("%d connections, want one for each of two profiles", n)
+		t.Errorf("%d connections, want one for each of two sets of credentials", n)
 	}
 	if a, b := target(t, s, Endpoint{URL: "https://a.example"}), target(t, s, Endpoint{URL: "https://b.example"}); a.transport != b.transport {
 		t.Error("endpoints without credentials do not share a pool")
 	}
 }
 
-// Credentials that nobody uses any more are forgotten.
-func TestSender_ForgetsCredentials(t *testing.T) {
+// Unused credentials are garbage-collected.
+func TestSender_DropsUnusedCredentials(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	s := sender(t, nil)
@@ -196,11 +196,11 @@ func TestSender_ForgetsCredentials(t *testing.T) {
 		}}
 		kept := target(t, s, e)
 		if again := target(t, s, e); again.transport != kept.transport || again.tokens != kept.tokens {
-			t.Error("what is in use was made anew")
+			t.Error("credentials in use were built again")
 		}
 		e.Credentials.OAuth2 = &OAuth2{TokenURL: "https://idp.example", ClientID: "relay", ClientSecret: "another"}
 		if other := target(t, s, e); other.transport != kept.transport || other.tokens == kept.tokens {
-			t.Error("another client shares the tokens")
+			t.Error("different clients share tokens")
 		}
 	}()
 	for deadline := time.Now().Add(30 * time.Second); ; {
@@ -220,7 +220,7 @@ func TestSender_ForgetsCredentials(t *testing.T) {
 	}
 }
 
-func TestTarget_RefusesCredentials(t *testing.T) {
+func TestTarget_InvalidCredentials(t *testing.T) {
 	t.Parallel()
 	a, b := newAuthority(t), newAuthority(t)
 	cert, key := a.pair(t, "relay")
@@ -267,7 +267,7 @@ func TestTarget_RefusesCredentials(t *testing.T) {
 		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		case err != nil && strings.Contains(err.Error(), "sesame"):
-			t.Errorf("%s: the error repeats a secret: %v", tt.name, err)
+			t.Errorf("%s: the error contains a secret: %v", tt.name, err)
 		}
 	}
 }

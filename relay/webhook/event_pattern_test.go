@@ -35,10 +35,10 @@ func TestMatches(t *testing.T) {
 		}
 	}
 	if Matches(nil, "user.created") {
-		t.Error("no pattern matches an event")
+		t.Error("an empty list matches an event")
 	}
 	if !Matches([]string{"role.*", "user.*"}, "user.created") {
-		t.Error("the second pattern does not count")
+		t.Error("the second pattern is ignored")
 	}
 }
 
@@ -65,6 +65,6 @@ func TestCheckPatterns(t *testing.T) {
 	}
 	err := CheckPatterns([]string{"user*", "group.*"}, known)
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
-		t.Errorf("want both problems, got %v", err)
+		t.Errorf("error = %v, want both problems", err)
 	}
 }

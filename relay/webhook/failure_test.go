@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// serveRaw listens on loopback and hands every connection, once its request's headers are read, to answer.
+// serveRaw listens on loopback, reads the headers of each request, and passes the connection to answer.
 func serveRaw(t *testing.T, answer func(conn net.Conn, header http.Header)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -130,7 +130,7 @@ func endless(conn net.Conn, _ http.Header) {
 	}
 }
 
-// closedPort returns an address on which nothing listens, and nobody else can either: its port is taken until the test ends.
+// closedPort returns an address whose port is reserved until the test ends, and on which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -171,8 +171,8 @@ func silentTCP(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// A name that resolves to an allowed address first and to an internal one later is checked each time it is dialled.
-func TestSend_Rebinding(t *testing.T) {
+// DNS rebinding: a name that first resolves to an allowed address and then to an internal one is checked at each connection.
+func TestSend_DNSRebinding(t *testing.T) {
 	t.Parallel()
 	var received atomic.Int32
 	srv := receiver(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -203,8 +203,8 @@ func TestSend_Rebinding(t *testing.T) {
 	}
 }
 
-// Whatever a receiver does with what it gets, even sending it back where net/http quotes it, no error repeats it.
-func TestSend_ErrorsRepeatNoSecret(t *testing.T) {
+// A receiver echoes the request where net/http quotes the response; no error may contain it.
+func TestSend_ErrorsContainNoSecrets(t *testing.T) {
 	t.Parallel()
 	echo := func(format string) string {
 		return serveRaw(t, func(conn net.Conn, h http.Header) {
@@ -230,13 +230,13 @@ func TestSend_ErrorsRepeatNoSecret(t *testing.T) {
 		}
 		for _, text := range []string{o.Err.Error(), fmt.Sprintf("%+v %#v", o.Err, o.Err)} {
 			if strings.Contains(text, "sesame") || strings.Contains(text, "v1,") {
-				t.Errorf("%s: the error repeats what was sent: %s", url, text)
+				t.Errorf("%s: the error contains part of the request: %s", url, text)
 			}
 		}
 	}
 }
 
-// answering makes a sender's names be resolved by a name server of the test.
+// answering returns a resolver that uses a DNS server of the test.
 func answering(t *testing.T, answer func(query []byte) []byte) func(*SenderConfig) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -260,7 +260,7 @@ func answering(t *testing.T, answer func(query []byte) []byte) func(*SenderConfi
 		cfg.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			client, err := (&net.Dialer{}).DialContext(ctx, "udp", conn.LocalAddr().String())
 			if err == nil {
-				// An abandoned lookup would go on waiting for its answer after the test.
+				// Otherwise an abandoned lookup would continue after the test.
 				context.AfterFunc(t.Context(), func() { _ = client.Close() })
 			}
 			return client, err
@@ -268,7 +268,7 @@ func answering(t *testing.T, answer func(query []byte) []byte) func(*SenderConfi
 	}
 }
 
-// question returns the end of the one question of a query (RFC 1035, section 4.1.2).
+// question returns the offset after the question of a query (RFC 1035, section 4.1.2).
 func question(query []byte) int {
 	i := 12
 	for query[i] != 0 {
@@ -291,7 +291,7 @@ func dnsNoName(query []byte) []byte   { return dnsReply(query, 3, 0) }
 func dnsSilence([]byte) []byte        { return nil }
 func dnsServFail(query []byte) []byte { return dnsReply(query, 2, 0) }
 
-// dnsA answers with one IPv4 address that may not be cached.
+// dnsA responds with one IPv4 address and a TTL of 0.
 func dnsA(addr string) func(query []byte) []byte {
 	return func(query []byte) []byte {
 		if !isA(query) {

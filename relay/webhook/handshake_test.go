@@ -55,7 +55,7 @@ func TestHandshake_Request(t *testing.T) {
 	}
 }
 
-func TestHandshake_Answers(t *testing.T) {
+func TestHandshake_Responses(t *testing.T) {
 	t.Parallel()
 	srv := receiver(t, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -94,7 +94,7 @@ func TestHandshake_Answers(t *testing.T) {
 			t.Errorf("%s: outcome = %+v", tt.path, o)
 		}
 		if o.Err != nil && strings.Contains(o.Err.Error(), "other.example") {
-			t.Errorf("%s: the error repeats the receiver: %v", tt.path, o.Err)
+			t.Errorf("%s: the error contains text of the receiver: %v", tt.path, o.Err)
 		}
 		if strings.Contains(tt.path, "Retry-After") && o.RetryAfter != time.Minute {
 			t.Errorf("%s: retry after %s", tt.path, o.RetryAfter)
@@ -107,11 +107,11 @@ func TestHandshake_Answers(t *testing.T) {
 		t.Errorf("without the option: %+v", o)
 	}
 	if o := s.Handshake(t.Context(), target(t, s, Endpoint{URL: "http://" + closedPort(t), Options: Options{Handshake: true}})); o.Class != ClassConnectRefused {
-		t.Errorf("nobody there: %+v", o)
+		t.Errorf("unreachable receiver: %+v", o)
 	}
 }
 
-func TestTarget_AgreementID(t *testing.T) {
+func TestTarget_HandshakeID(t *testing.T) {
 	t.Parallel()
 	id := func(origin string, e Endpoint) string {
 		s := sender(t, func(cfg *SenderConfig) { cfg.Origin = origin })
@@ -128,11 +128,11 @@ func TestTarget_AgreementID(t *testing.T) {
 		"none":   id("a.example", Endpoint{URL: "https://example.com/1"}),
 	} {
 		if other == first {
-			t.Errorf("%s: the same", name)
+			t.Errorf("%s: the id did not change", name)
 		}
 	}
 	if none := id("a.example", Endpoint{URL: "https://example.com/1"}); none != "" {
-		t.Errorf("id = %q where no agreement is needed", none)
+		t.Errorf("id = %q, want none without the option", none)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestCheckOrigin(t *testing.T) {
 	}
 	for _, bad := range []string{"a b", "a\nb", "é", "*", "a,b", strings.Repeat("a", 254)} {
 		if _, err := NewSender(SenderConfig{Origin: bad}); err == nil {
-			t.Errorf("%q is accepted", bad)
+			t.Errorf("%q is valid", bad)
 		}
 	}
 }

@@ -19,7 +19,7 @@ func TestCheckHeaders(t *testing.T) {
 	} {
 		err := CheckHeaders(map[string]string{name: "sesame"})
 		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "reserved") {
-			t.Errorf("%s: error %v, want that it is reserved", name, err)
+			t.Errorf("%s: error %v, want one that contains reserved", name, err)
 		}
 	}
 	for _, tt := range []struct {
@@ -37,12 +37,12 @@ func TestCheckHeaders(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: error %v, want one with %q", tt.headers, err, tt.want)
 		} else if strings.Contains(err.Error(), "sesame") {
-			t.Errorf("the error repeats a value: %v", err)
+			t.Errorf("the error contains a value: %v", err)
 		}
 	}
 	err := CheckHeaders(map[string]string{"Host": "a", "Date": "b", "X-Fine": "c"})
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
-		t.Errorf("want both problems, got %v", err)
+		t.Errorf("error = %v, want both problems", err)
 	}
 }
 
@@ -58,8 +58,8 @@ func TestIsSafeHeaderValue(t *testing.T) {
 	}
 }
 
-// An IAM lets its administrators set headers that HTTP or the relay sets. They are left out; the webhook is not lost over them.
-func TestTarget_DropsHeadersOfTheIAM(t *testing.T) {
+// An IAM accepts headers that HTTP or the relay sets. They are dropped, and the webhook is still delivered to.
+func TestTarget_DropsReservedHeadersOfIAM(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	var host string
@@ -87,7 +87,7 @@ func TestTarget_DropsHeadersOfTheIAM(t *testing.T) {
 		t.Errorf("dropped: %v", dropped)
 	}
 	if _, err := s.Target(&Endpoint{Origin: OriginConfig, Name: "crm", URL: srv.URL, Headers: headers}); err == nil {
-		t.Error("an operator's own webhook is accepted with them")
+		t.Error("a configured webhook with them is valid")
 	}
 	if to := target(t, s, Endpoint{Origin: OriginIAM, URL: srv.URL, Headers: map[string]string{"X": "1"}}); to.DroppedHeaders() != nil {
 		t.Error(to.DroppedHeaders())

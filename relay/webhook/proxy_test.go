@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// egress is a proxy that connects every name to the same address, as one would that sees another network.
+// egress is a proxy that connects all names to the same address, like one with access to another network.
 type egress struct {
 	url string
 	to  string // the address that all connections go to
@@ -89,7 +89,7 @@ func TestSend_Proxy(t *testing.T) {
 	handle := func(_ http.ResponseWriter, r *http.Request) { got = r }
 	secure, plain := a.serveTLS(t, tls.NoClientCert, handle), receiver(t, handle)
 
-	// The names mean something to the proxy only, and no internal network is allowed.
+	// Only the proxy can resolve the names, and no internal network is allowed.
 	via := newEgress(t, secure.Listener.Addr().String())
 	s := sender(t, func(cfg *SenderConfig) {
 		cfg.Proxy = strings.Replace(via.url, "http://", "http://relay:s%20same@", 1)
@@ -113,7 +113,7 @@ func TestSend_Proxy(t *testing.T) {
 	if err := s.Probe(t.Context(), to); err != nil {
 		t.Errorf("probe: %v", err)
 	}
-	// Who the receiver is, is verified behind the proxy.
+	// The receiver's certificate is verified through the tunnel.
 	if o := s.Send(t.Context(), target(t, s, Endpoint{URL: "https://other.example/", Credentials: Credentials{CA: a.pem}}), message()); o.Class != ClassTLSError {
 		t.Errorf("other host: %+v", o)
 	}
@@ -131,10 +131,10 @@ func TestSend_Proxy(t *testing.T) {
 	if want := "Basic cmVsYXk6c2FtZQ=="; open.header.Get("Proxy-Authorization") != want || got.Header.Get("Proxy-Authorization") != "" {
 		t.Errorf("authorization = %q, and %q for the receiver", open.header.Get("Proxy-Authorization"), got.Header.Get("Proxy-Authorization"))
 	}
-	// What a URL itself tells is refused all the same.
+	// Internal addresses in the URL itself are still rejected.
 	for _, url := range []string{"https://127.0.0.1/", "https://169.254.169.254/", "https://[::1]/", "https://localhost/", "https://0x7f.1/"} {
 		if _, err := s.Target(&Endpoint{URL: url}); err == nil {
-			t.Errorf("%s is accepted", url)
+			t.Errorf("%s is valid", url)
 		}
 	}
 }
@@ -193,8 +193,8 @@ func TestCheckProxy(t *testing.T) {
 	}
 }
 
-// With a proxy the guard's list does not apply to the proxy itself.
-func TestSend_ProxyIsExempt(t *testing.T) {
+// The guard does not apply to the address of the proxy.
+func TestSend_ProxyIsExemptFromGuard(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	srv := a.serveTLS(t, tls.NoClientCert, func(http.ResponseWriter, *http.Request) {})

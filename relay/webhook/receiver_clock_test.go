@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The signature carries the time of the outbox's server, unless that is further from the receiver's clock than this machine's.
-func TestReceiverClock_ChoosesTheTimeThatTheReceiverAccepts(t *testing.T) {
+// The timestamp is the outbox server's time, unless this machine's clock is closer to the receiver's.
+func TestReceiverClock_SigningTime(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for name, c := range map[string]struct {
@@ -37,10 +37,10 @@ func TestReceiverClock_ChoosesTheTimeThatTheReceiverAccepts(t *testing.T) {
 	first := &Target{url: &url.URL{Host: "a"}, clock: &receiverClock{}}
 	again, elsewhere := &Target{url: &url.URL{Host: "a"}, clock: &receiverClock{}}, &Target{url: &url.URL{Host: "b"}, clock: &receiverClock{}}
 	if again.KeepClock(first); again.clock != first.clock {
-		t.Error("an endpoint that is defined again forgets its receiver's clock")
+		t.Error("a redefined endpoint loses the receiver's clock")
 	}
 	if elsewhere.KeepClock(first); elsewhere.clock == first.clock {
-		t.Error("another host has the clock of the former one")
+		t.Error("another host keeps the clock of the previous one")
 	}
 	var clock receiverClock
 	if got := clock.signingTime(now, time.Time{}); !got.Equal(now) {

@@ -29,7 +29,7 @@ func TestSchedule_Default(t *testing.T) {
 		t.Errorf("total = %s, want %s", total, want)
 	}
 	if _, ok := s.Next(0, 0.5); ok {
-		t.Error("attempt 0 has a successor")
+		t.Error("Next(0) returns a delay")
 	}
 }
 

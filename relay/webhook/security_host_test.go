@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// internalSpellings are internal addresses and localhost, written in every way that some client, resolver or URL parser reads.
+// internalSpellings are internal addresses and localhost in every form that some client, resolver or URL parser accepts.
 var internalSpellings = []string{
 	// Full-width and other compatibility digits and letters, and ideographic full stops.
 	"127.0.0.１", "１２７.０.０.１", "127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "①②⑦.⓪.⓪.①", "𝟏𝟐𝟕.𝟎.𝟎.𝟏", "１６９.２５４.１６９.２５４", "％31",
@@ -16,7 +16,7 @@ var internalSpellings = []string{
 	"localhost.localdomain", "ip6-localhost", "localhost6",
 	// Percent-encoded.
 	"127.0.0.%EF%BC%91", "%EF%BC%91%EF%BC%92%EF%BC%97.0.0.1", "%31%32%37.0.0.1", "127%2e0%2e0%2e1", "127.0.0.1%00.example.com", "localhost%2f",
-	// Punycode of what IDNA would have mapped.
+	// Punycode of characters that IDNA maps.
 	"xn--127-0-0-1.example.xn--l-", "xn--a", "xn--ls8h-",
 	// Decimal, octal, hexadecimal and short forms, also in full-width digits.
 	"2130706433", "017700000001", "0x7f000001", "0X7F.1", "0x7f.0.0.1", "0177.0.0.1", "127.1", "127.0.1", "0", "0.0.0.0", "０x7f.1", "２１３０７０６４３３",
@@ -25,12 +25,12 @@ var internalSpellings = []string{
 	"[::1]", "[0:0:0:0:0:0:0:1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::ffff:8.8.8.8]", "[::127.0.0.1]", "[64:ff9b::7f00:1]",
 	"[64:ff9b::127.0.0.1]", "[2002:7f00:1::]", "[2001:0:7f00:1::]", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[::1%25]", "[fd00:ec2::254]", "[::１]", "[127.0.0.1]",
 	"[fec0::1]", "::1",
-	// A user name, a backslash or white space that moves the host.
+	// A user name, a backslash or white space that changes the host.
 	"example.com@127.0.0.1", "example.com:80@127.0.0.1", "127.0.0.1\\@example.com", "127.0.0.1\\.example.com", "127.0.0.1 .example.com", "127.0.0.1\x00.example.com",
 	"exa mple.com", "exa\u3000mple.com", "example..com", ".example.com", ".", "。", "\u00ad",
 }
 
-// No spelling of an internal host passes the check, whether the relay connects by itself or by way of a proxy.
+// No form of an internal host passes the check, with or without a proxy.
 func TestSecurity_HostSpellings(t *testing.T) {
 	t.Parallel()
 	via := newEgress(t, "127.0.0.1:9")
@@ -40,7 +40,7 @@ func TestSecurity_HostSpellings(t *testing.T) {
 			for _, url := range []string{"https://" + host + "/hook", "http://" + host, "\u00a0https://" + host + ":8443/ "} {
 				to, err := s.Target(&Endpoint{URL: url})
 				if err == nil {
-					t.Errorf("%s: %q is accepted and would go to %s", name, url, to.url.Host)
+					t.Errorf("%s: %q is valid and would be sent to %s", name, url, to.url.Host)
 				}
 			}
 		}
@@ -50,8 +50,8 @@ func TestSecurity_HostSpellings(t *testing.T) {
 	}
 }
 
-// What was checked is what the proxy is asked for, and what the receiver sees as Host and as the name of its certificate.
-func TestSecurity_HostAsChecked(t *testing.T) {
+// The checked host is the one used for CONNECT, the Host header, SNI and certificate verification.
+func TestSecurity_UsesTheCheckedHost(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
 	var names, hosts []string

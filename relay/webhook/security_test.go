@@ -19,14 +19,17 @@ import (
 	"time"
 )
 
-// What a receiver, or whoever may name one, must not be able to do. Beside the tests of this file there are, with the code that
-// they are about: TestGuard_DeniedRanges and TestCheckURL (addresses, numeric hosts, user names, fragments, zones, ports),
-// TestSecurity_HostSpellings and TestSecurity_HostAsChecked (IDNA, odd spellings, with and without a proxy),
-// TestSend_Rebinding (a name that changes its mind), TestCheckHeaders (reserved and malformed headers), TestSend_BodyThatDoesNotEnd,
-// TestSend_ErrorsRepeatNoSecret and TestSend_OAuth2Failures (what errors tell), TestVerify (replay and comparison).
+// Attacks by receivers, and by users who may define webhooks. Related tests in other files:
+//   - TestGuard_DeniedRanges, TestCheckURL: addresses, numeric hosts, user names, fragments, zones, ports
+//   - TestSecurity_HostSpellings, TestSecurity_UsesTheCheckedHost: IDNA and other spellings
+//   - TestSend_DNSRebinding
+//   - TestCheckHeaders: reserved and malformed headers
+//   - TestSend_EndlessBody
+//   - TestSend_ErrorsContainNoSecrets, TestSend_OAuth2Failures: secrets in errors
+//   - TestVerify: replay and comparison
 
-// A name is refused for what it resolves to, whatever form the address has.
-func TestSecurity_AddressBehindAName(t *testing.T) {
+// A name is blocked by the addresses it resolves to, in any form.
+func TestSecurity_ResolvedAddress(t *testing.T) {
 	t.Parallel()
 	six, err := net.Listen("tcp6", "[::1]:0")
 	if err == nil {
@@ -57,7 +60,7 @@ func TestSecurity_AddressBehindAName(t *testing.T) {
 	}
 }
 
-// dnsAddress answers the question that fits the address.
+// dnsAddress responds to the query for the type of the address.
 func dnsAddress(addr netip.Addr) func(query []byte) []byte {
 	if addr.Is4() {
 		return dnsA(addr.String())
@@ -71,8 +74,8 @@ func dnsAddress(addr netip.Addr) func(query []byte) []byte {
 	}
 }
 
-// One deadline covers everything up to the end of the headers, however slowly they come.
-func TestSecurity_HeadersThatDripIn(t *testing.T) {
+// One deadline covers the attempt up to the end of the headers.
+func TestSecurity_SlowHeaders(t *testing.T) {
 	t.Parallel()
 	for name, pieces := range map[string][2]string{
 		"status line":     {"HTTP/1.1 200 ", "O"},
@@ -93,7 +96,7 @@ func TestSecurity_HeadersThatDripIn(t *testing.T) {
 			})
 			s := sender(t, short)
 			o := s.Send(t.Context(), target(t, s, Endpoint{URL: url}), message())
-			// Interim answers are counted too, and the count may end first.
+			// net/http also limits the number of interim responses, which may be reached first.
 			if o.Class != ClassTimeout && (o.Class != ClassTransportError || name != "interim answers") || o.Duration > 5*time.Second {
 				t.Errorf("outcome = %+v", o)
 			}
@@ -101,8 +104,8 @@ func TestSecurity_HeadersThatDripIn(t *testing.T) {
 	}
 }
 
-// A small answer must not become a large one: nothing is decompressed, and nothing compressed is asked for.
-func TestSecurity_CompressedAnswer(t *testing.T) {
+// Decompression bomb: the sender neither requests nor decompresses compressed responses.
+func TestSecurity_CompressedResponse(t *testing.T) {
 	t.Parallel()
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
@@ -129,7 +132,7 @@ func TestSecurity_CompressedAnswer(t *testing.T) {
 	}
 }
 
-// What comes from the database cannot add headers, nor a second request.
+// Values from the database cannot inject headers or a second request.
 func TestSecurity_HeaderInjection(t *testing.T) {
 	t.Parallel()
 	const evil = "a\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1\r\nHost: evil\r\n\r\n"
@@ -161,7 +164,7 @@ func TestSecurity_HeaderInjection(t *testing.T) {
 	}
 }
 
-// No redirect is followed, wherever it leads.
+// No redirect is followed.
 func TestSecurity_Redirects(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Bool
@@ -203,8 +206,8 @@ func TestSecurity_TLSVersions(t *testing.T) {
 	}
 }
 
-// The environment's proxies are not asked: neither for names, which they would be used for, nor for token servers.
-func TestSecurity_ProxiesOfTheEnvironment(t *testing.T) {
+// HTTP_PROXY and HTTPS_PROXY are ignored, for receivers and for token servers.
+func TestSecurity_IgnoresEnvironmentProxies(t *testing.T) {
 	via := newEgress(t, "127.0.0.1:1")
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
 		t.Setenv(name, via.url)
@@ -224,8 +227,8 @@ func TestSecurity_ProxiesOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// A token server is guarded like a receiver: it is dialled by what its name resolves to at that moment.
-func TestSecurity_TokenServerRebinding(t *testing.T) {
+// The guard applies to token servers too, at each connection.
+func TestSecurity_TokenServerDNSRebinding(t *testing.T) {
 	t.Parallel()
 	ts := newTokenServer(t)
 	ts.expires = 1 // each delivery asks for a new one
@@ -249,20 +252,20 @@ func TestSecurity_TokenServerRebinding(t *testing.T) {
 	}
 }
 
-// Credentials never show when a Target, an Endpoint or a Sender is printed by mistake as part of its owner.
-func TestSecurity_CredentialsRedact(t *testing.T) {
+// Printing an Endpoint, a Target or a Sender does not reveal credentials.
+func TestSecurity_CredentialsAreRedacted(t *testing.T) {
 	t.Parallel()
 	e := Endpoint{Credentials: Credentials{
 		CA: "sesame", ClientCert: "sesame", ClientKey: "sesame", Bearer: "sesame", OAuth2: &OAuth2{ClientSecret: "sesame"},
 	}}
 	for _, text := range []string{fmt.Sprint(e), fmt.Sprintf("%+v", e), fmt.Sprintf("%#v", e), fmt.Sprintf("%v", e.Credentials)} {
 		if strings.Contains(text, "sesame") {
-			t.Errorf("it shows in %s", text)
+			t.Errorf("a secret is printed: %s", text)
 		}
 	}
 }
 
-// The deadline holds for all of an attempt, token and proxy included.
+// One deadline covers the whole attempt, including the token server and the proxy.
 func TestSecurity_OneDeadline(t *testing.T) {
 	t.Parallel()
 	silent := silentTCP(t)

@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The key pair of the specification's third vector.
+// The key pair of the specification's third test vector.
 const (
 	vectorPrivate = Secret("whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==")
 	vectorPublic  = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
@@ -57,7 +57,7 @@ func TestWebhookSignature_PublishedVectors(t *testing.T) {
 
 func TestFerrisKeySignature_Vector(t *testing.T) {
 	t.Parallel()
-	// The first symmetric secret makes it, wherever it stands.
+	// The first symmetric secret is used, at any index.
 	s, err := newSignatures([]Secret{vectorPrivate, Secret(strings.Repeat("0123456789abcdef", 4)), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +68,7 @@ func TestFerrisKeySignature_Vector(t *testing.T) {
 	}
 }
 
-// Whatever is signed, with however many secrets, an independent verifier that holds any one of them accepts it, and
-// nothing else.
+// An independent verifier with any one of the secrets accepts the signature, and rejects it for another body.
 func TestWebhookSignature_VerifiedIndependently(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -100,13 +99,13 @@ func TestWebhookSignature_VerifiedIndependently(t *testing.T) {
 				t.Fatalf("not accepted: %v", err)
 			}
 			if err := verifier.Verify(append([]byte("x"), body...), header); err == nil {
-				t.Fatal("another body is accepted")
+				t.Fatal("another body was accepted")
 			}
 		}
 	})
 }
 
-// Secrets of both kinds sign together, in the order of the list.
+// Symmetric and asymmetric secrets sign together, in the order of the list.
 func TestWebhookSignature_BothKinds(t *testing.T) {
 	t.Parallel()
 	const symmetric = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -168,7 +167,7 @@ func TestSecret_Check(t *testing.T) {
 		vectorPublic:         "is public",
 		"whsk_sesame":        "64 bytes",
 		"whsk_":              "64 bytes",
-		// The public half of another key.
+		// With the public half of another key.
 		Secret(string(vectorPrivate[:48]) + strings.Repeat("A", 43) + "=="): "do not match",
 		"": "shorter",
 	} {
@@ -177,12 +176,12 @@ func TestSecret_Check(t *testing.T) {
 			t.Errorf("Check(%q) = %v, want %q", string(secret), err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "sesame") {
-			t.Errorf("the error repeats the secret: %v", err)
+			t.Errorf("the error contains the secret: %v", err)
 		}
 	}
 }
 
-func TestSecret_Redacts(t *testing.T) {
+func TestSecret_IsRedacted(t *testing.T) {
 	t.Parallel()
 	s := Secret("open sesame")
 	asJSON, err := json.Marshal(map[string]any{"a": s, "b": []Secret{s}})
@@ -196,7 +195,7 @@ func TestSecret_Redacts(t *testing.T) {
 		fmt.Sprintf("%#v", Endpoint{Secrets: []Secret{s}}), string(asJSON), log.String(),
 	} {
 		if strings.Contains(text, "sesame") || strings.Contains(text, "736573616d65") {
-			t.Errorf("the secret shows in %s", text)
+			t.Errorf("the secret is printed: %s", text)
 		}
 	}
 }

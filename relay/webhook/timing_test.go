@@ -25,11 +25,11 @@ func TestSend_Phases(t *testing.T) {
 	}
 	o = s.Send(t.Context(), to, message())
 	if p := o.Phases; o.Class != ClassDelivered || p.DNS != 0 || p.Connect != 0 || p.TLS != 0 || p.FirstByte <= 0 || p.FirstByte > o.Duration {
-		t.Errorf("on a kept connection: %+v", o)
+		t.Errorf("on a reused connection: %+v", o)
 	}
 }
 
-// Of an attempt that failed, the phases show which one it hung in.
+// The phases of a failed attempt show where it hung.
 func TestSend_PhasesOfFailures(t *testing.T) {
 	t.Parallel()
 	silent := serveRaw(t, func(conn net.Conn, _ http.Header) { _, _ = conn.Read(make([]byte, 1)) })

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// tokenServer gives out tokens, numbered from token-1 on.
+// tokenServer issues the tokens token-1, token-2, …
 type tokenServer struct {
 	url string
 
@@ -102,7 +102,7 @@ func TestSend_OAuth2(t *testing.T) {
 	}
 }
 
-// A token that is about to expire is not used again.
+// A token that is about to expire is not reused.
 func TestSend_OAuth2Expiry(t *testing.T) {
 	t.Parallel()
 	var seen []string
@@ -121,8 +121,8 @@ func TestSend_OAuth2Expiry(t *testing.T) {
 	}
 }
 
-// After a 401 the next attempt brings a fresh token, but an endpoint that refuses that one too gets no third at once.
-func TestSend_OAuth2Refused(t *testing.T) {
+// After a 401 the next attempt fetches a new token, but if the endpoint refuses that one too, the next fetch is delayed.
+func TestSend_OAuth2RefusedToken(t *testing.T) {
 	t.Parallel()
 	var good atomic.Value
 	good.Store("Bearer token-2")
@@ -146,7 +146,7 @@ func TestSend_OAuth2Refused(t *testing.T) {
 		}
 	}
 	if n := ts.requests(); n != 2 {
-		t.Errorf("%d tokens were asked for, want 2", n)
+		t.Errorf("%d tokens were requested, want 2", n)
 	}
 	to.tokens.mu.Lock()
 	to.tokens.renewed = to.tokens.renewed.Add(-2 * minTokenLifetime) // time passes
@@ -155,7 +155,7 @@ func TestSend_OAuth2Refused(t *testing.T) {
 		s.Send(t.Context(), to, message())
 	}
 	if n := ts.requests(); n != 3 {
-		t.Errorf("%d tokens were asked for, want 3", n)
+		t.Errorf("%d tokens were requested, want 3", n)
 	}
 }
 
@@ -205,7 +205,7 @@ func TestSend_OAuth2Failures(t *testing.T) {
 				t.Errorf("outcome = %+v, want one with %q", o, tt.text)
 			}
 			if text := strings.ToLower(fmt.Sprintf("%+v %#v", o, o.Err)); strings.Contains(text, "sesame") || strings.Contains(text, "basic") {
-				t.Errorf("the outcome repeats a secret: %s", text)
+				t.Errorf("the outcome contains a secret: %s", text)
 			}
 			if tt.name == "down" && o.RetryAfter != time.Minute {
 				t.Errorf("retry after %s", o.RetryAfter)
@@ -217,7 +217,7 @@ func TestSend_OAuth2Failures(t *testing.T) {
 	}
 }
 
-// Deliveries that wait for the same token share what comes of asking for it.
+// Deliveries that wait for the same token share the error of the fetch.
 func TestSend_OAuth2FailureIsShared(t *testing.T) {
 	t.Parallel()
 	const waiting = 20
@@ -225,7 +225,7 @@ func TestSend_OAuth2FailureIsShared(t *testing.T) {
 	s := sender(t, nil)
 	to := target(t, s, ts.endpoint("http://127.0.0.1:1"))
 	ts.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }
-	// The test itself holds the place of a fetch until all wait.
+	// Hold the semaphore until all deliveries wait.
 	to.tokens.fetching <- struct{}{}
 	var attempts sync.WaitGroup
 	var began atomic.Int32
@@ -242,9 +242,9 @@ func TestSend_OAuth2FailureIsShared(t *testing.T) {
 	}
 	<-to.tokens.fetching
 	attempts.Wait()
-	// Each asks twice, in both ways of showing a secret. Who began to wait only after the first failure asks anew.
+	// oauth2 sends each request twice, once per authentication style. Deliveries that start to wait after the first failure fetch again.
 	if n := ts.requests(); n > waiting {
-		t.Errorf("the token server was asked %d times for %d deliveries", n, waiting)
+		t.Errorf("the token server got %d requests for %d deliveries", n, waiting)
 	}
 }
 

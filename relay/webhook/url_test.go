@@ -64,12 +64,12 @@ func TestCheckURL(t *testing.T) {
 		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%s: error %v, want one with %q", tt.url, err, tt.want)
 		case err != nil && strings.Contains(err.Error(), "sesame"):
-			t.Errorf("%s: the error repeats a secret: %v", tt.url, err)
+			t.Errorf("%s: the error contains a secret: %v", tt.url, err)
 		}
 	}
 }
 
-// A URL of the IAM's rows is sent as every other client would send it: trimmed, encoded, without its fragment.
+// A URL from the IAM's tables is normalized as other clients do: trimmed, encoded and without its fragment.
 func TestParseURL(t *testing.T) {
 	t.Parallel()
 	g, err := newGuard(nil)
@@ -110,7 +110,7 @@ func TestParseURL(t *testing.T) {
 		}
 		again, err := parseURL(got, false, g)
 		if err != nil || again.RequestURI() != u.RequestURI() || again.Host != u.Host {
-			t.Errorf("%q is read as another URL than %q: %v %v", got, raw, again, err)
+			t.Errorf("%q is parsed as another URL than %q: %v %v", got, raw, again, err)
 		}
 	}
 	for _, empty := range []string{"", " ", "\u00a0\t", "#x"} {
@@ -120,7 +120,7 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-// The request line is valid whatever the row holds.
+// The request line is valid for any URL in the database.
 func TestSend_EncodesURL(t *testing.T) {
 	t.Parallel()
 	var got []string

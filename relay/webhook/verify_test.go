@@ -13,7 +13,7 @@ import (
 
 const vectorSymmetric = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
-// vectorHeader is the request of the specification's first and third vector.
+// vectorHeader is the request of the specification's first and third test vectors.
 func vectorHeader(signatures string) http.Header {
 	return http.Header{"Webhook-Id": {"msg_p5jXN8AQM9LWM0D4loKWxJek"}, "Webhook-Timestamp": {"1614265330"}, "Webhook-Signature": {signatures}}
 }
@@ -40,12 +40,12 @@ func TestVerify(t *testing.T) {
 		{name: "v1", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), scheme: "v1"},
 		{name: "v1a, private", secrets: []Secret{vectorPrivate}, header: vectorHeader(vectorV1a), scheme: "v1a"},
 		{name: "v1a, public", secrets: []Secret{vectorPublic}, header: vectorHeader(vectorV1a), scheme: "v1a"},
-		{name: "second of both", secrets: []Secret{testSecret, vectorPublic}, header: vectorHeader(other + " " + vectorV1a), scheme: "v1a", at: [2]int{1, 1}},
-		{name: "unknown version before", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v2,x " + vectorV1), scheme: "v1", at: [2]int{1, 0}},
-		{name: "broken one before", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v1,? " + vectorV1), scheme: "v1", at: [2]int{1, 0}},
+		{name: "second secret", secrets: []Secret{testSecret, vectorPublic}, header: vectorHeader(other + " " + vectorV1a), scheme: "v1a", at: [2]int{1, 1}},
+		{name: "unknown version first", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v2,x " + vectorV1), scheme: "v1", at: [2]int{1, 0}},
+		{name: "malformed signature first", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v1,? " + vectorV1), scheme: "v1", at: [2]int{1, 0}},
 		{name: "two header lines", secrets: []Secret{vectorSymmetric}, header: vectorHeader(other), change: func(h http.Header) { h.Add("Webhook-Signature", vectorV1) }, scheme: "v1", at: [2]int{1, 0}},
-		{name: "just in time", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), late: 5 * time.Minute, scheme: "v1"},
-		{name: "just early enough", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), late: -5 * time.Minute, scheme: "v1"},
+		{name: "late within tolerance", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), late: 5 * time.Minute, scheme: "v1"},
+		{name: "early within tolerance", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), late: -5 * time.Minute, scheme: "v1"},
 
 		{name: "late", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), late: 301 * time.Second, want: "matches, but the request was sent 5m1s ago"},
 		{name: "early", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), late: -301 * time.Second, want: "matches, but the timestamp is 5m1s in the future"},
@@ -56,20 +56,20 @@ func TestVerify(t *testing.T) {
 		{name: "another time", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), change: func(h http.Header) { h.Set("Webhook-Timestamp", "1614265331") }, want: "no signature matches"},
 		{name: "shortened signature", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v1,g0hM9SsE+OTPJTGt"), want: "no signature matches"},
 		{name: "empty signature", secrets: []Secret{vectorPublic}, header: vectorHeader("v1a,"), want: "no signature matches"},
-		{name: "the other kind", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1a), want: "no signature has the type of the secret"},
-		{name: "a hash under the wrong name", secrets: []Secret{vectorPublic}, header: vectorHeader("v1a," + vectorV1[3:]), want: "no signature matches"},
+		{name: "secret of another type", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1a), want: "no signature has the type of the secret"},
+		{name: "HMAC labeled v1a", secrets: []Secret{vectorPublic}, header: vectorHeader("v1a," + vectorV1[3:]), want: "no signature matches"},
 		{name: "unknown version", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v2,x sesame"), want: "no signature of version v1 or v1a"},
-		{name: "no base64", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v1,?"), want: "not valid base64"},
+		{name: "not base64", secrets: []Secret{vectorSymmetric}, header: vectorHeader("v1,?"), want: "not valid base64"},
 		{name: "unsigned", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), change: func(h http.Header) { h.Del("Webhook-Signature") }, want: "not signed"},
 		{name: "no id", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), change: func(h http.Header) { h.Del("Webhook-Id") }, want: "the webhook-id header is missing"},
 		{name: "two ids", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), change: func(h http.Header) { h.Add("Webhook-Id", "x") }, want: "2 webhook-id headers"},
 		{name: "no timestamp", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), change: func(h http.Header) { h.Del("Webhook-Timestamp") }, want: "the webhook-timestamp header is missing"},
-		{name: "odd timestamp", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), change: func(h http.Header) { h.Set("Webhook-Timestamp", "today") }, want: "not in Unix seconds"},
+		{name: "invalid timestamp", secrets: []Secret{vectorSymmetric}, header: vectorHeader(vectorV1), change: func(h http.Header) { h.Set("Webhook-Timestamp", "today") }, want: "not in Unix seconds"},
 		{name: "no secret", header: vectorHeader(vectorV1), want: "no secret"},
 		{name: "empty secret", secrets: []Secret{""}, header: vectorHeader(vectorV1), want: "a secret is empty"},
-		{name: "broken secret", secrets: []Secret{"whsec_?"}, header: vectorHeader(vectorV1), want: "base64"},
-		{name: "broken public key", secrets: []Secret{"whpk_sesame"}, header: vectorHeader(vectorV1a), want: "32 bytes"},
-		{name: "broken private key", secrets: []Secret{"whsk_sesame"}, header: vectorHeader(vectorV1a), want: "64 bytes"},
+		{name: "invalid secret", secrets: []Secret{"whsec_?"}, header: vectorHeader(vectorV1), want: "base64"},
+		{name: "invalid public key", secrets: []Secret{"whpk_sesame"}, header: vectorHeader(vectorV1a), want: "32 bytes"},
+		{name: "invalid private key", secrets: []Secret{"whsk_sesame"}, header: vectorHeader(vectorV1a), want: "64 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -90,11 +90,11 @@ func TestVerify(t *testing.T) {
 		})
 	}
 	if _, err := Verify([]Secret{vectorSymmetric}, vectorHeader(vectorV1), []byte(`{"test":2432232314}`), sent, time.Minute); err == nil {
-		t.Error("a body that was written anew is accepted")
+		t.Error("a re-encoded body is accepted")
 	}
 }
 
-// What this package signs it verifies, and what the independent library signs too.
+// Verify accepts signatures of this package and of the independent library.
 func TestVerify_RoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -128,7 +128,7 @@ func TestVerify_RoundTrip(t *testing.T) {
 		}
 		header.Set("Webhook-Id", id+"x")
 		if _, err := Verify([]Secret{vectorSymmetric}, header, body, sent, time.Second); err == nil {
-			t.Fatal("another id is accepted")
+			t.Fatal("another id was accepted")
 		}
 	})
 }
