@@ -151,6 +151,10 @@ func (c *conditionCheck) member(n *ast.MemberNode) {
 			return // call reports it.
 		}
 	}
+	if c.condition.bare {
+		c.report("write the name of a column alone, or row[\"NAME\"]")
+		return
+	}
 	c.report("only row, old and parent(\"…\") have columns")
 }
 

@@ -1,10 +1,6 @@
 package mapping
 
-import (
-	"fmt"
-
-	"github.com/iam-relay/iam-relay/cdc"
-)
+import "github.com/iam-relay/iam-relay/cdc"
 
 const (
 	// maxGroup and maxGroupBytes limit a grouped event; more rows or more data make several events. The byte limit keeps an
@@ -41,7 +37,7 @@ func (t *Transaction) Group(changes []cdc.Change) error {
 	for i := range changes {
 		c := &changes[i]
 		if err := t.groupChange(c); err != nil {
-			return fmt.Errorf("map %s of %s.%s at %s: %w", c.Op, c.Relation.Schema, c.Relation.Name, t.commit.LSN, err)
+			return t.changeError(c, err)
 		}
 	}
 	return nil

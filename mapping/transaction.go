@@ -91,10 +91,14 @@ func (t *Transaction) Map(changes []cdc.Change, emit func(Event) error) error {
 	for i := range changes {
 		c := &changes[i]
 		if err := t.mapChange(c, emit); err != nil {
-			return fmt.Errorf("map %s of %s.%s at %s: %w", c.Op, c.Relation.Schema, c.Relation.Name, t.commit.LSN, err)
+			return t.changeError(c, err)
 		}
 	}
 	return nil
+}
+
+func (t *Transaction) changeError(c *cdc.Change, err error) error {
+	return fmt.Errorf("map %s of %s.%s at %s: %w", c.Op, c.Relation.Schema, c.Relation.Name, t.commit.LSN, err)
 }
 
 func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
