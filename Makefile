@@ -36,8 +36,8 @@ help: ## this list
 build: ## bin/iam-relay, one static file
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/iam-relay .
 
-demo: build ## every documented event, from a committed row to a verified webhook
-	@needs=$$(.ci/prepare postgres); eval "$$needs"; exec bin/iam-relay demo $(ARGS)
+demo: ## every documented event, from a committed row to a verified webhook
+	@$(GO) build -o bin/demo ./integration/demo; needs=$$(.ci/prepare postgres); eval "$$needs"; exec bin/demo $(ARGS)
 
 test: check lint unit ## vet, format, lint, and all tests with the race detector
 

@@ -207,7 +207,7 @@ func TestReconcile_ByHand(t *testing.T) {
 	w.refuses(cfg, "see with iam-relay reconcile --dry-run what has changed, and have it told with iam-relay reconcile")
 	before := w.slot()
 	said := w.command(cfg, "reconcile", "--dry-run")
-	for _, want := range []string{"4 events would be told", "users  1 inserted  1 updated  1 deleted", "user.deleted  1", "user.deleted  " + deleted} {
+	for _, want := range []string{"4 events would be emitted", "users  1 inserted  1 updated  1 deleted", "user.deleted  1", "user.deleted  " + deleted} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the dry run does not say %q:\n%s", want, said)
 		}
@@ -216,7 +216,7 @@ func TestReconcile_ByHand(t *testing.T) {
 	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.event`)); n != 0 {
 		t.Errorf("the dry run has made %d events", n)
 	}
-	if said := w.command(cfg, "reconcile"); !strings.Contains(said, "4 events are told") {
+	if said := w.command(cfg, "reconcile"); !strings.Contains(said, "4 events emitted") {
 		t.Errorf("it says:\n%s", said)
 	}
 	p := start(t, cfg)

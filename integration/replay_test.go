@@ -43,7 +43,7 @@ func TestReplay_MissedEventsArriveAlthoughTheRelayIsKilled(t *testing.T) {
 	}
 	got := a.arrives(t, w.hook, "/later")
 	w.sameAsStored(w.db, got)
-	if shown := p.command("replay", "show", "1", "--wait"); !strings.Contains(shown, "done: looked at events up to 600 of 600; 600 queued, 600 delivered, 0 waiting, 0 dead, 0 skipped\n") {
+	if shown := p.command("replay", "show", "1", "--wait"); !strings.Contains(shown, "done: examined events up to 600 of 600; 600 queued, 600 delivered, 0 waiting, 0 dead, 0 skipped\n") {
 		t.Errorf("it says %s", shown)
 	}
 	if told := p.command("replay", "--webhook", "later", "--missed", "--dry-run"); !strings.HasPrefix(told, "0 events would be") {

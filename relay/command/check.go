@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
@@ -19,81 +19,117 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// The marks of a line: met, not met, met but unwise, and not to be told (yet).
+// The states of a check, and their marks in the text.
 const (
-	markOK   = "✓"
-	markFail = "✗"
-	markWarn = "!"
-	markNone = "—"
+	checkOK      = "ok"
+	checkFailed  = "failed"
+	checkWarning = "warning"
+	checkPending = "pending" // not there yet, and created by the relay; or not known yet
 )
 
-// check tries the preconditions one after another and writes a line for each.
+var checkMarks = map[string]string{checkOK: "✓", checkFailed: "✗", checkWarning: "!", checkPending: "—"}
+
+// checkResult is one line of check.
+type checkResult struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	Text  string `json:"text"` // the problem, and how to fix it
+}
+
+// check tries the prerequisites one after another and reports a result for each.
 type check struct {
-	version string
-	out     io.Writer
+	*environment
+	results []checkResult
 	failed  int
 
+	path  string
 	cfg   *config.Config
 	rules *mapping.Rules
-	// position is the stored one; nil where the outbox could not tell it or there is none yet.
+	// position is the stored one; nil if the outbox has none yet, or could not be read.
 	position *outbox.Position
 	leader   int              // process of the leading relay's session, 0 if none leads
 	stuck    string           // what a commit of the outbox waits for
-	webhooks []outbox.Webhook // as the outbox knows them
+	webhooks []outbox.Webhook // in the outbox
 	clocks   []clockReading
 }
 
-func checkCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	path := configFlag(flags)
-	endpoints := flags.Bool("endpoints", false, "also look up and connect to each webhook's URL; nothing is sent")
-	return func(ctx context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
-			return err
-		}
-		c := &check{version: env.version, out: env.out}
-		if c.configuration(*path, env.environ) {
-			c.spill()
-			c.outbox(ctx)
-			c.source(ctx)
-			c.compareClocks()
-			c.checkWebhooks()
-			if *endpoints {
-				c.endpoints(ctx)
+func checkCommand(env *environment) *cobra.Command {
+	var endpoints bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the prerequisites, and suggest fixes",
+		Long: `Check the configuration, the databases and the webhooks, and print a line for each prerequisite:
+✓ met, ✗ not met, ! met but risky, — not there yet and created by the relay. Nothing is changed.
+It exits with 1 if a prerequisite is not met.`,
+		Example: `  iam-relay check --endpoints
+  iam-relay check --json | jq '.[] | select(.state == "failed")'`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			path, err := env.configPath()
+			if err != nil {
+				return err
 			}
-		}
-		switch {
-		case ctx.Err() != nil:
-			return errInterrupted
-		case c.failed == 1:
-			return errors.New("1 precondition is not met")
-		case c.failed > 0:
-			return fmt.Errorf("%d preconditions are not met", c.failed)
-		}
-		return nil
+			c := &check{environment: env, path: path}
+			c.run(cmd.Context(), endpoints)
+			if env.json {
+				err = writeObject(env.out, c.results)
+			}
+			switch {
+			case err != nil:
+				return err
+			case cmd.Context().Err() != nil:
+				return errInterrupted
+			case c.failed == 1:
+				return errors.New("1 prerequisite is not met")
+			case c.failed > 0:
+				return fmt.Errorf("%d prerequisites are not met", c.failed)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&endpoints, "endpoints", false, "also connect to the URL of each webhook; nothing is sent")
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
+}
+
+func (c *check) run(ctx context.Context, endpoints bool) {
+	if !c.configuration() {
+		return
+	}
+	c.spill()
+	c.outbox(ctx)
+	c.source(ctx)
+	c.compareClocks()
+	c.checkWebhooks()
+	if endpoints {
+		c.endpoints(ctx)
 	}
 }
 
-func (c *check) line(mark, what, format string, args ...any) {
-	if mark == markFail {
+func (c *check) result(state, name, format string, args ...any) {
+	if state == checkFailed {
 		c.failed++
 	}
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
-	fmt.Fprintf(c.out, "%s %-12s %s\n", mark, what, text)
+	c.results = append(c.results, checkResult{name, state, text})
+	c.say("%s %-12s %s", checkMarks[state], name, text)
 }
 
-func (c *check) ok(what, format string, args ...any)   { c.line(markOK, what, format, args...) }
-func (c *check) fail(what, format string, args ...any) { c.line(markFail, what, format, args...) }
-func (c *check) warn(what, format string, args ...any) { c.line(markWarn, what, format, args...) }
-func (c *check) none(what, format string, args ...any) { c.line(markNone, what, format, args...) }
+func (c *check) ok(name, format string, args ...any)   { c.result(checkOK, name, format, args...) }
+func (c *check) fail(name, format string, args ...any) { c.result(checkFailed, name, format, args...) }
+func (c *check) warn(name, format string, args ...any) { c.result(checkWarning, name, format, args...) }
+func (c *check) pending(name, format string, args ...any) {
+	c.result(checkPending, name, format, args...)
+}
 
 // configuration loads the configuration and the mapping; without them there is nothing to go on with.
-func (c *check) configuration(path string, environ []string) bool {
+func (c *check) configuration() bool {
 	var err error
-	if c.cfg, err = config.Load(path, environ); err != nil {
+	if c.cfg, err = config.Load(c.path, c.environ); err != nil {
 		c.lines("config", err)
 		return false
 	}
-	c.ok("config", "%s", path)
+	c.ok("config", "%s", c.path)
 	if c.rules, err = relay.Rules(c.cfg); err != nil {
 		c.lines("mapping", err)
 		return false
@@ -151,7 +187,7 @@ func (c *check) outbox(ctx context.Context) {
 	case o.ReadOnly:
 		c.fail("outbox", "database %s is read-only for role %s: if it is a standby, set outbox.url to the primary", o.Database, o.Role)
 	case !o.SchemaExists && o.MayCreateSchema:
-		c.none("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
+		c.pending("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
 	case !o.SchemaExists:
 		c.fail("outbox", "schema %s does not exist, and role %s may not create it; as the owner of the database, run: %s or: GRANT CREATE ON DATABASE %s TO %s",
 			schema, o.Role, outbox.SchemaSQL(schema, o.Role), quote(o.Database), quote(o.Role))
@@ -162,7 +198,7 @@ func (c *check) outbox(ctx context.Context) {
 	case o.Migration > o.Known:
 		c.fail("outbox", "schema %s was created by a newer iam-relay (migration %d, this version knows %d): run that version", schema, o.Migration, o.Known)
 	case o.Migration < o.Known:
-		c.none("outbox", "schema %s is not up to date (migration %d of %d); run brings it there", schema, o.Migration, o.Known)
+		c.pending("outbox", "schema %s is not up to date (migration %d of %d); run brings it there", schema, o.Migration, o.Known)
 	default:
 		c.ok("outbox", "schema %s of database %s", schema, o.Database)
 	}

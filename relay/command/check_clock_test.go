@@ -21,7 +21,7 @@ func TestCheck_ClocksThatDiffer(t *testing.T) {
 		"between the others": {[]clockReading{{"the outbox's server", -4 * time.Second, 0}, {"the source's server", 4 * time.Second, 0}}, "! clock        the clock of the source's server is 8s ahead of that of the outbox's server" + why},
 	} {
 		var out bytes.Buffer
-		c := &check{out: &out, clocks: test.clocks}
+		c := &check{environment: &environment{out: &out}, clocks: test.clocks}
 		c.compareClocks()
 		if got := out.String(); got != test.want || c.failed > 0 {
 			t.Errorf("%s:\n%swant:\n%s", name, got, test.want)

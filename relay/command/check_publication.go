@@ -41,7 +41,7 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 		state = "lacks mapped tables or operations"
 	}
 	if may && c.cfg.Source.CreatePublication {
-		c.none("publication", "%s %s; run mends that", p.Name, state)
+		c.pending("publication", "%s %s; run mends that", p.Name, state)
 	} else {
 		c.fail("publication", "%s %s; let %s run: %s", p.Name, state, p.Who(), strings.Join(sql, " "))
 	}

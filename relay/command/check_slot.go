@@ -37,11 +37,11 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 		}
 		c.ok("slot", "%s is where the relay stopped; %s; %s not acknowledged, %s of log kept for it", name, reader, size(slot.LagBytes), size(slot.RetainedBytes))
 	case !slot.Exists:
-		c.none("slot", "%s does not exist yet; run makes it on its first start", name)
+		c.pending("slot", "%s does not exist yet; run makes it on its first start", name)
 	case slot.Foreign(c.server.Database):
 		c.fail("slot", "%s is of plugin %s and database %q: somebody else has made it; choose another source.slot", name, slot.Plugin, slot.Database)
 	case state == outbox.StateCopying && c.position.Slot == name && c.leader != 0:
-		c.none("slot", "%s was made by a first start that is copying the tables", name)
+		c.pending("slot", "%s was made by a first start that is copying the tables", name)
 	case state == outbox.StateCopying && c.position.Slot == name:
 		c.warn("slot", "%s was made by a first start that did not end, and %s of log are kept for it; run begins it again, teardown drops it", name, size(slot.RetainedBytes))
 	default:

@@ -55,7 +55,7 @@ func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
 	const keyless = "✗ others       publication other makes UPDATE or DELETE on public.keyless fail: it has no replica identity: add a primary key, or remove it from the publication"
 	r := w.run("check")
 	r.has(keyless)
-	r.fails(1, "1 precondition is not met")
+	r.fails(1, "1 prerequisite is not met")
 	if _, err := w.conn.Exec(t.Context(), `DELETE FROM keyless`); err == nil {
 		t.Error("it does not fail")
 	}
@@ -174,7 +174,7 @@ func TestCheck_SlotsThatAreNotOurs(t *testing.T) {
 	w.amend(`publication = `, "reconcile = \"stop\"\npublication = ")
 	r := w.run("check")
 	r.has("✗ slot         " + gone + "; iam-relay reconcile compares all tables with what the relay knows of them, and tells the differences")
-	r.fails(1, "1 precondition is not met")
+	r.fails(1, "1 prerequisite is not met")
 	w.run("run").fails(1, gone+`; source.reconcile is "stop": see with iam-relay reconcile --dry-run what has changed, and have it told with iam-relay reconcile`)
 }
 
@@ -238,7 +238,7 @@ func TestCheck_Endpoints(t *testing.T) {
 	r.has("✓ endpoint     up: accepts connections", "✗ endpoint     down: connect to CLOSED: connection refused",
 		"✗ endpoint     plain: TLS handshake: the server does not speak TLS on this port",
 		"✗ endpoint     nowhere: look up no-such-host.invalid: no such host", "— endpoint     off: switched off")
-	r.fails(1, "5 preconditions are not met")
+	r.fails(1, "5 prerequisites are not met")
 	if !strings.Contains(r.out, "10.1.2.3 is an internal or special-purpose address; to allow it, add its network to delivery.allow_networks") || !strings.Contains(r.out, "\n! webhooks") {
 		t.Errorf("it does not warn of the IAM's webhooks that cannot be used:\n%s", r.out)
 	}
@@ -267,7 +267,7 @@ func TestCheck_Secrets(t *testing.T) {
 	w.configure(w.url, "[mapping]", fmt.Sprintf("file = %q", file))
 	w.replaces = append(w.replaces, file, "MAPPING")
 	r := check()
-	r.fails(1, "2 preconditions are not met")
+	r.fails(1, "2 prerequisites are not met")
 	r.has(`✗ tables       MAPPING:3: "inviteCode" of users looks like a secret; remove it, list it under hash to read only its SHA-256, or list it under public if it is not a secret`,
 		`✗ tables       MAPPING:3: "preferences" of users is a document that may contain secrets; remove it, list it under hash to read only its SHA-256, or list it under public if it is not a secret`)
 	own += "public = [\"inviteCode\", \"preferences\"]\n"

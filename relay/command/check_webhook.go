@@ -69,7 +69,7 @@ func describeEndpoint(e *webhook.Endpoint) string {
 	if name := visible(e.Name); strings.TrimSpace(name) != "" {
 		return fmt.Sprintf("%s (%s)", name, visible(e.Key))
 	}
-	if host := place(e.URL); host != "" {
+	if host := schemeAndHost(e.URL); host != "" {
 		return fmt.Sprintf("%s (%s)", visible(e.Key), host)
 	}
 	return visible(e.Key)
@@ -89,7 +89,7 @@ func (c *check) endpoints(ctx context.Context) {
 			name = "of the IAM, " + describeEndpoint(&e)
 		}
 		if e.Disabled {
-			c.none("endpoint", "%s: switched off", name)
+			c.pending("endpoint", "%s: switched off", name)
 			continue
 		}
 		target, err := sender.Target(&e)

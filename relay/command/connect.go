@@ -9,28 +9,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/mapping"
-	"github.com/iam-relay/iam-relay/relay"
 	"github.com/iam-relay/iam-relay/relay/config"
 )
 
-// load reads the configuration and the mapping that it names.
-func load(path string, env *environment) (*config.Config, *mapping.Rules, error) {
-	cfg, err := config.Load(path, env.environ)
-	if err != nil {
-		return nil, nil, err
-	}
-	rules, err := relay.Rules(cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := relay.KnownEvents(cfg, rules); err != nil {
-		return nil, nil, err
-	}
-	return cfg, rules, nil
-}
-
-// connect opens an ordinary session with the source. An error never has the URL in it.
+// connect opens an ordinary connection to the source. An error never contains the URL.
 func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	conn, err := cdc.Connect(ctx, url)
 	if errors.Is(err, cdc.ErrURL) {
@@ -39,11 +21,11 @@ func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	return conn, err
 }
 
-// closeConn says goodbye to the server, even if the command is being interrupted.
+// closeConn ends a connection in order, even if the command is being interrupted.
 func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = conn.Close(ctx) // The connection is of no more use, whatever the error.
+	_ = conn.Close(ctx) // Nothing depends on it any more.
 }
 
 // account is the role and the database that a valid connection string names.

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -10,7 +9,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
 // deliveryJSON is a delivery for scripts: fields are added, not renamed.
@@ -20,7 +22,7 @@ type deliveryJSON struct {
 	Name      string               `json:"name"`
 	Tenant    string               `json:"tenant"`
 	Resource  string               `json:"resource"`
-	Occurred  *time.Time           `json:"occurred"` // null if retention has dropped the event
+	Occurred  *time.Time           `json:"occurred"` // null if the event is past retention
 	Webhook   int64                `json:"webhook"`
 	Label     string               `json:"webhook_name"`
 	State     outbox.DeliveryState `json:"state"`
@@ -37,85 +39,54 @@ func deliveryOf(d *outbox.DeliveryStatus) deliveryJSON {
 	}
 }
 
-// attemptJSON is an attempt for scripts. Times are in microseconds; a phase that there was not is left out.
-type attemptJSON struct {
-	Number    int       `json:"number"`
-	At        time.Time `json:"at"`
-	Micros    int64     `json:"micros"`
-	DNS       *int64    `json:"dns_micros,omitempty"`
-	Connect   *int64    `json:"connect_micros,omitempty"`
-	TLS       *int64    `json:"tls_micros,omitempty"`
-	FirstByte *int64    `json:"first_byte_micros,omitempty"`
-	Class     string    `json:"class"`
-	Status    int       `json:"status,omitempty"`
-	Error     string    `json:"error,omitempty"`
-	Response  string    `json:"response,omitempty"` // the first bytes of a bad answer
+func deliveriesCommand(env *environment) *cobra.Command {
+	return withDefault(&cobra.Command{
+		Use:   "deliveries",
+		Short: "List, show, retry and skip deliveries",
+		Long: `List deliveries, those of the newest events first; show the attempts of one; retry or skip
+those that failed.
+` + timeHelp,
+		Example: `  iam-relay deliveries --state dead --webhook crm
+  iam-relay deliveries show 4711
+  iam-relay deliveries retry --all-dead --webhook crm`,
+	}, func() *cobra.Command { return deliveriesListCommand(env) },
+		deliveriesShowCommand(env), deliveriesRetryCommand(env), deliveriesSkipCommand(env))
 }
 
-func attemptOf(a *outbox.Attempt) attemptJSON {
-	return attemptJSON{
-		Number: a.Number, At: a.At, Micros: a.Duration.Microseconds(), DNS: micros(a.Phases.DNS), Connect: micros(a.Phases.Connect), TLS: micros(a.Phases.TLS),
-		FirstByte: micros(a.Phases.FirstByte), Class: a.Class, Status: a.Status, Error: a.Error, Response: a.Response,
-	}
-}
-
-func micros(d time.Duration) *int64 {
-	if d <= 0 {
-		return nil
-	}
-	n := d.Microseconds()
-	return &n
-}
-
-// deliveryDetail is a delivery with its history.
-type deliveryDetail struct {
-	deliveryJSON
-	// Left is how many attempts follow if all fail.
-	Left    int           `json:"attempts_left"`
-	URL     string        `json:"url"` // scheme and host
-	History []attemptJSON `json:"history"`
-}
-
-type deliveriesCommandLine struct {
+// deliveriesFlags are the flags that choose deliveries.
+type deliveriesFlags struct {
 	filterFlags
-	state, webhook, event, class string
-	limit                        limit
-	allDead, json                bool
+	state, webhook, event string
+	limit                 limit
 }
 
-func deliveriesCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	var c deliveriesCommandLine
-	path := configFlag(flags)
-	flags.StringVar(&c.state, "state", "", "only deliveries in this `STATE`: "+strings.Join(states(), ", "))
-	flags.StringVar(&c.webhook, "webhook", "", "only those to this `WEBHOOK`, by name, key or number")
-	flags.StringVar(&c.event, "event", "", "only those of this `EVENT`: its number, its webhook-id evt_…, or a pattern of names as user.*")
-	c.declare(flags)
-	flags.BoolVar(&c.allDead, "all-dead", false, "retry all dead deliveries")
-	flags.StringVar(&c.class, "class", "", "only those whose last attempt was of this `CLASS`, as http_5xx")
-	flags.BoolVar(&c.json, "json", false, "write JSON: list writes a line for each delivery, show an array")
-	c.limit.declare(flags)
-	return verbs(flags, path, []verb{
-		{
-			name: "list", summary: "list deliveries, those of the newest events first",
-			options: []string{"state", "webhook", "event", "tenant", "resource", "since", "until", "limit"}, check: c.checkList, run: c.list,
+func deliveriesListCommand(env *environment) *cobra.Command {
+	var f deliveriesFlags
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List deliveries, those of the newest events first",
+		Long:    "List deliveries, those of the newest events first.\n" + timeHelp,
+		Example: "  iam-relay deliveries list --event 'user.*' --since 1h",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.listDeliveries(ctx, &f) })
 		},
-		{
-			name: "show", arguments: "EVENT", least: 1, most: 1, options: []string{"webhook"},
-			summary: "show each attempt to deliver an event", check: oneEvent, run: c.show,
-		},
-		{
-			name: "retry", arguments: "[EVENT]", most: 1, options: []string{"webhook", "all-dead", "class"},
-			summary: "make a parked or dead delivery due now, with all its attempts before it; or all dead ones", check: c.checkRetry, run: c.retry,
-		},
-		{
-			name: "skip", arguments: "EVENT", least: 1, most: 1, options: []string{"webhook"},
-			summary: "give a parked delivery up, so that what waits behind it goes on", check: c.checkSkip, run: c.skip,
-		},
-	})
+	}
+	cmd.Flags().StringVar(&f.state, "state", "", "only deliveries in this `STATE`: "+strings.Join(deliveryStates(), ", "))
+	cmd.Flags().StringVar(&f.webhook, "webhook", "", "only deliveries to this `WEBHOOK`, by name, key or number")
+	cmd.Flags().StringVar(&f.event, "event", "", "only deliveries of this `EVENT`: its number, its webhook-id evt_…, or a pattern of names as user.*")
+	f.declare(cmd)
+	f.limit.declare(cmd)
+	env.jsonFlag(cmd, "print JSON, one line per delivery")
+	completeWords(cmd, "state", deliveryStates())
+	return cmd
 }
 
-// states are those that --state takes.
-func states() []string {
+// deliveryStates are those that --state takes.
+func deliveryStates() []string {
 	var texts []string
 	for _, s := range outbox.DeliveryStates() {
 		texts = append(texts, string(s))
@@ -123,69 +94,64 @@ func states() []string {
 	return texts
 }
 
-func (c *deliveriesCommandLine) checkList([]string) error {
-	if c.state != "" && !slices.Contains(states(), c.state) {
-		return &usageError{fmt.Sprintf("--state is one of %s", strings.Join(states(), ", "))}
+func (f *deliveriesFlags) check() error {
+	if f.state != "" && !slices.Contains(deliveryStates(), f.state) {
+		return &usageError{fmt.Sprintf("--state must be one of %s", strings.Join(deliveryStates(), ", "))}
 	}
-	if _, err := c.eventFilter(); err != nil {
+	if _, err := f.eventFilter(); err != nil {
 		return err
 	}
-	return c.limit.check(nil)
+	return f.limit.check()
 }
 
-func oneEvent(args []string) error {
-	_, err := eventNamed(args[0])
-	return err
-}
-
-// eventFilter adds --event, which names one or gives a pattern.
-func (c *deliveriesCommandLine) eventFilter() (outbox.EventFilter, error) {
-	if one, err := eventNamed(c.event); err == nil {
-		f, err := c.filter()
-		f.ID, f.WebhookID = one.ID, one.WebhookID
-		return f, err
+// eventFilter adds --event, which names one event or gives a pattern.
+func (f *deliveriesFlags) eventFilter() (outbox.EventFilter, error) {
+	if one, err := eventNamed(f.event); err == nil {
+		e, err := f.filter()
+		e.ID, e.WebhookID = one.ID, one.WebhookID
+		return e, err
 	}
-	c.name = c.event
-	return c.filter()
+	f.name = f.event
+	return f.filter()
 }
 
-// webhookID resolves --webhook; 0 if it was not given.
-func (c *deliveriesCommandLine) webhookID(ctx context.Context, store *outbox.Store) (int64, error) {
-	if c.webhook == "" {
+// webhookNumber resolves --webhook; 0 if it was not given.
+func (s *session) webhookNumber(ctx context.Context, which string) (int64, error) {
+	if which == "" {
 		return 0, nil
 	}
-	w, err := findWebhook(ctx, store, c.webhook)
+	w, err := findWebhook(ctx, s.store, which)
 	if err != nil {
 		return 0, err
 	}
 	return w.ID, nil
 }
 
-func (c *deliveriesCommandLine) list(ctx context.Context, o *opened, _ []string) error {
-	f := outbox.DeliveryFilter{State: outbox.DeliveryState(c.state)}
+func (s *session) listDeliveries(ctx context.Context, flags *deliveriesFlags) error {
+	f := outbox.DeliveryFilter{State: outbox.DeliveryState(flags.state)}
 	var err error
-	if f.EventFilter, err = c.eventFilter(); err != nil {
+	if f.EventFilter, err = flags.eventFilter(); err != nil {
 		return err
 	}
-	if f.Webhook, err = c.webhookID(ctx, o.store); err != nil {
+	if f.Webhook, err = s.webhookNumber(ctx, flags.webhook); err != nil {
 		return err
 	}
-	if f.WebhookID != "" { // its number finds it faster
-		e, err := findEvent(ctx, o.store, f.WebhookID)
+	if f.WebhookID != "" { // a lookup by number is faster
+		e, err := findEvent(ctx, s.store, f.WebhookID)
 		if err != nil {
 			return err
 		}
 		f.ID = e.ID
 	}
-	all, err := o.store.Deliveries(ctx, f, int(c.limit))
+	all, err := s.store.Deliveries(ctx, f, int(flags.limit))
 	if err != nil {
 		return err
 	}
-	if !c.json {
-		return writeDeliveries(o.out, all)
+	if !s.json {
+		return writeDeliveries(s.out, all)
 	}
 	for i := range all {
-		if err := writeLine(o.out, deliveryOf(&all[i])); err != nil {
+		if err := writeLine(s.out, deliveryOf(&all[i])); err != nil {
 			return err
 		}
 	}
@@ -201,22 +167,32 @@ func writeDeliveries(out io.Writer, all []outbox.DeliveryStatus) error {
 	fmt.Fprintln(w, "event\tname\tresource\toccurred\twebhook\tstate\tattempts\tlast\tdue")
 	for i := range all {
 		d := &all[i]
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", d.ID, orDash(d.Name), orDash(d.Resource), clock(d.Occurred), labelOf(d), d.State, d.Attempts,
-			outcomeOf(d.Class, d.Status), clock(d.Due))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", d.ID, orDash(d.Name), orDash(d.Resource), timeText(d.Occurred), webhookLabel(d), d.State, d.Attempts,
+			outcomeText(d.Class, d.Status), timeText(d.Due))
 	}
 	return w.Flush()
 }
 
-func labelOf(d *outbox.DeliveryStatus) string {
+// webhookLabel names the webhook of a delivery by name and number, as names can be used twice.
+func webhookLabel(d *outbox.DeliveryStatus) string {
 	if d.Label == "" {
 		return fmt.Sprintf("#%d", d.Webhook)
 	}
 	return fmt.Sprintf("%s#%d", visible(d.Label), d.Webhook)
 }
 
-func outcomeOf(class string, status int) string {
+func outcomeText(class string, status int) string {
 	if status == 0 {
 		return orDash(class)
 	}
 	return fmt.Sprintf("%s (%d)", class, status)
+}
+
+// classNames are those that --class takes.
+func classNames() []string {
+	var names []string
+	for _, c := range webhook.Classes() {
+		names = append(names, string(c))
+	}
+	return names
 }

@@ -76,10 +76,10 @@ func TestDeliveries(t *testing.T) {
 
 crm#1  http://RECEIVER: retrying, due TIME, 2 attempts left
   1  TIME  http_5xx (503)  1.234ms, dns 11µs, connect 22µs, first byte 44µs  the receiver responded with status 503
-  it answered: "not now"
+  response: "not now"
 `)
 
-	// By hand: one, all that are dead, and one that nobody wants any more.
+	// Manually: one, all dead ones, and one that is no longer wanted.
 	version := `SELECT FROM ` + s.name + `.webhook WHERE version = $1`
 	s.run("deliveries", "retry", "2", "--webhook", "crm").goes("1 delivery is due now\n")
 	if !s.exists(`SELECT FROM `+s.name+`.retry WHERE event = 2 AND due <= now() AND attempts = 0`) || !s.exists(version, 1) {
@@ -87,15 +87,15 @@ crm#1  http://RECEIVER: retrying, due TIME, 2 attempts left
 	}
 	s.run("deliveries", "retry", "--all-dead", "--class", "timeout").goes("0 deliveries are due now\n")
 	s.run("deliveries", "retry", "--all-dead", "--webhook", "crm", "--class", "http_5xx", "--json").goes(`{"due":1}` + "\n")
-	s.run("deliveries", "skip", "3", "--webhook", "crm").goes("event 3 is given up for webhook crm\n")
+	s.run("deliveries", "skip", "3", "--webhook", "crm").goes("skipped event 3 for webhook crm\n")
 	if !s.exists(version, 3) {
 		t.Error("no relay was told")
 	}
 	s.run("deliveries", "--state", "skipped").goes(header + "3  user.created  USER-three  TIME  crm#1  skipped  1  canceled  -\n")
-	s.run("deliveries", "skip", "3", "--webhook", "crm").fails(1, "event 3 is not parked for webhook crm: it is skipped; iam-relay replay 3 --webhook 1 sends it once more")
-	s.run("deliveries", "retry", "1", "--webhook", "crm").fails(1, "event 1 is not parked for webhook crm: it is delivered; iam-relay replay 1 --webhook 1 sends it once more")
-	s.run("replay", "2", "--webhook", "crm").fails(1, "event 2 waits for its next attempt to crm; make it due with: iam-relay deliveries retry 2 --webhook 1")
-	s.run("deliveries", "show", "9").fails(1, "there is no event 9: retention has dropped it, or it never was")
+	s.run("deliveries", "skip", "3", "--webhook", "crm").fails(1, "event 3 is not being retried for webhook crm: it is skipped; send it again with iam-relay replay 3 --webhook 1")
+	s.run("deliveries", "retry", "1", "--webhook", "crm").fails(1, "event 1 is not being retried for webhook crm: it is delivered; send it again with iam-relay replay 1 --webhook 1")
+	s.run("replay", "2", "--webhook", "crm").fails(1, "event 2 is already being retried for crm; retry it now with iam-relay deliveries retry 2 --webhook 1")
+	s.run("deliveries", "show", "9").fails(1, "there is no event 9, or it is past retention")
 
 	s.fails.Store(false)
 	s.start()
@@ -103,7 +103,7 @@ crm#1  http://RECEIVER: retrying, due TIME, 2 attempts left
 	s.run("deliveries", "--event", "2").goes(header + "2  user.created  USER-two  TIME  crm#1  delivered  1  delivered (200)  -\n")
 }
 
-// What is still to come is pending, and what nobody will send any more was dropped.
+// An event not read yet is pending; one that will not be sent any more was dropped.
 func TestDeliveries_PendingAndDropped(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, `["1h"]`)
@@ -122,29 +122,29 @@ func TestDeliveries_PendingAndDropped(t *testing.T) {
 	s.run("replay", "2", "--webhook", "crm").fails(1, "event 2 is still on its way to crm")
 	s.run("deliveries", "show", "2").has("crm#1  http://RECEIVER: pending, 2 attempts left")
 	s.exec(`UPDATE ` + s.name + `.event SET webhooks = '{}'`)
-	s.run("deliveries", "retry", "2", "--webhook", "crm").fails(1, "event 2 was not for webhook crm; iam-relay replay sends it all the same, if its tenant is the webhook's")
+	s.run("deliveries", "retry", "2", "--webhook", "crm").fails(1, "event 2 was not for webhook crm; iam-relay replay sends it nevertheless if the webhook is of the event's tenant")
 }
 
 func TestDeliveries_WrongUsage(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, config: "unused.toml"}
 	for want, arguments := range map[string][]string{
-		"--state is one of pending, retrying, dead, delivered, skipped, dropped":            {"--state", "lost"},
+		"--state must be one of pending, retrying, dead, delivered, skipped, dropped":       {"--state", "lost"},
 		`event pattern "us*": a star stands for whole words; write "user.*" or "*.deleted"`: {"--event", "us*"},
-		"iam-relay deliveries show needs EVENT":                                             {"show"},
-		`"one" names no event; write its number or its webhook-id, evt_…`:                   {"show", "one"},
-		`unexpected argument "3"`: {"show", "2", "3"},
-		`unexpected argument "rety"; iam-relay deliveries --help lists what there is`: {"rety", "3"},
-		"retry what? name an EVENT with --webhook, or say --all-dead":                 {"retry"},
-		"name one EVENT or say --all-dead, not both":                                  {"retry", "3", "--all-dead"},
-		"to which webhook? give --webhook":                                            {"retry", "3"},
-		`"lost" is no class of an outcome; docs/delivery.md lists them`:               {"retry", "--all-dead", "--class", "lost"},
-		"of which webhook? give --webhook":                                            {"skip", "3"},
-		"--all-dead is not an option of iam-relay deliveries list":                    {"--all-dead"},
+		"iam-relay deliveries show needs EVENT; see iam-relay deliveries show --help":       {"show"},
+		`"one" is not an event; give its number or its webhook-id, evt_…`:                   {"show", "one"},
+		`unexpected argument "3"; see iam-relay deliveries show --help`:                     {"show", "2", "3"},
+		`unknown command "rety"; did you mean "deliveries retry"?`:                          {"rety", "3"},
+		"nothing to retry: give an EVENT with --webhook, or --all-dead":                     {"retry"},
+		"give either one EVENT or --all-dead":                                               {"retry", "3", "--all-dead"},
+		"no webhook given: name it with --webhook":                                          {"retry", "3"},
+		`--class: "lost" is not a class of outcomes; docs/delivery.md lists them`:           {"retry", "--all-dead", "--class", "lost"},
+		"iam-relay deliveries skip needs EVENT; see iam-relay deliveries skip --help":       {"skip"},
+		"unknown flag --all-dead; see iam-relay deliveries --help":                          {"--all-dead"},
 	} {
 		w.run("deliveries", arguments...).fails(2, want)
 	}
-	if r := run(t, "deliveries", "--help"); r.code != 0 || !strings.Contains(r.err, "-state") || !strings.Contains(r.err, "TIME is as 2026-08-20T13:54:00Z") {
+	if r := run(t, "deliveries", "--help"); r.code != 0 || !strings.Contains(r.out, "--state STATE") || !strings.Contains(r.out, "as 2026-08-20T13:54:00Z") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 }

@@ -82,11 +82,11 @@ crm#1  delivered  1  delivered (200)  -
 	}
 	s.exec(`UPDATE ` + s.name + `.event SET tenant = NULL, webhooks = '{}' WHERE id = 1`)
 	s.exec(`DELETE FROM ` + s.name + `.attempt WHERE event = 1`)
-	s.run("events", "show", "1").has("tenant      unknown: it goes to nobody", "none")
+	s.run("events", "show", "1").has("tenant      unknown, so it is not delivered", "no deliveries")
 	s.exec(`UPDATE ` + s.name + `.webhook SET name = E'crm\x1b[2J\n'`)
 	s.run("deliveries", "--limit", "1").goes("event  name  resource  occurred  webhook  state  attempts  last  due\n" +
 		"3  user.created  USER-two  TIME  crm\uFFFD[2J\uFFFD#1  delivered  1  delivered (200)  -\n")
-	s.run("replay", "1", "--webhook", "crm").fails(1, "the tenant of event 1 is unknown: it is delivered to nobody")
+	s.run("replay", "1", "--webhook", "crm").fails(1, "the tenant of event 1 is unknown, so it is delivered to no webhook")
 }
 
 // user1 is the id of the user that was made first.
@@ -131,7 +131,7 @@ func (f *following) says(want string) {
 	}
 }
 
-// interrupted wants it to end in order.
+// interrupted wants it to exit with 0.
 func (f *following) interrupted() {
 	f.t.Helper()
 	if err := f.cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -182,12 +182,12 @@ func TestEvents_WrongUsage(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, config: "unused.toml"}
 	for want, arguments := range map[string][]string{
-		"iam-relay events show needs EVENT":                                    {"show"},
-		"--body is not an option of iam-relay events list":                     {"--body"},
-		"--limit is not an option of iam-relay events tail":                    {"tail", "--limit", "5"},
-		"--limit is from 1 to 100000":                                          {"--limit", "-1"},
-		`event pattern "a..b" has an empty word between its dots`:              {"tail", "--name", "a..b"},
-		`unexpected argument "x"; iam-relay events --help lists what there is`: {"x"},
+		"iam-relay events show needs EVENT; see iam-relay events show --help": {"show"},
+		"unknown flag --body; see iam-relay events --help":                    {"--body"},
+		"unknown flag --limit; see iam-relay events tail --help":              {"tail", "--limit", "5"},
+		"--limit must be from 1 to 100000":                                    {"--limit", "-1"},
+		`event pattern "a..b" has an empty word between its dots`:             {"tail", "--name", "a..b"},
+		`unknown command "x"; see iam-relay events --help`:                    {"x"},
 	} {
 		w.run("events", arguments...).fails(2, want)
 	}

@@ -19,7 +19,7 @@ func TestFailure_UnreachableDatabase(t *testing.T) {
 	w.run("status").fails(1, "connect to the outbox: "+reason)
 	w.run("teardown").fails(1, "connect to the source: "+reason)
 	r := w.run("check")
-	r.fails(1, "2 preconditions are not met")
+	r.fails(1, "2 prerequisites are not met")
 	r.has("✗ outbox       connect to the outbox: "+reason, "✗ source       connect to the source: "+reason)
 }
 
@@ -77,7 +77,7 @@ func TestFailure_BadConfiguration(t *testing.T) {
 	}
 	r := w.run("check")
 	r.prints("✗ config       " + first + "\n✗ config       " + second + "\n")
-	r.fails(1, "2 preconditions are not met")
+	r.fails(1, "2 prerequisites are not met")
 }
 
 func TestFailure_MisspeltEvent(t *testing.T) {
@@ -110,8 +110,8 @@ func TestFailure_CommandLine(t *testing.T) {
 		arguments []string
 		want      string
 	}{
-		{[]string{"rum"}, `there is no command "rum"; iam-relay help lists them`},
-		{[]string{"run", "now"}, `unexpected argument "now"`},
+		{[]string{"rum"}, `unknown command "rum"; did you mean "run"?`},
+		{[]string{"run", "now"}, `unexpected argument "now"; see iam-relay run --help`},
 		{[]string{"presets", "ferriskei"}, `unknown preset "ferriskei"; did you mean "ferriskey"?; iam-relay presets lists them`},
 	} {
 		run(t, test.arguments...).fails(2, test.want)
@@ -129,7 +129,7 @@ table public.credentials: does not exist; correct the schema and table names in 
 	r := w.run("check")
 	r.has("✗ tables       public.users, column lastname: does not exist; correct the mapping, or mark the column optional",
 		"✗ tables       public.credentials: does not exist; correct the schema and table names in the mapping, or mark the table optional")
-	r.fails(1, "2 preconditions are not met")
+	r.fails(1, "2 prerequisites are not met")
 }
 
 func TestFailure_MissingGrant(t *testing.T) {
@@ -142,7 +142,7 @@ func TestFailure_MissingGrant(t *testing.T) {
 	w.run("run").fails(1, "table "+table)
 	r := w.run("check")
 	r.has("✗ tables       " + table)
-	r.fails(1, "2 preconditions are not met") // the publication is not there either, and the role cannot make it
+	r.fails(1, "2 prerequisites are not met") // the publication is not there either, and the role cannot make it
 }
 
 func TestFailure_RoleMayNotReplicate(t *testing.T) {
@@ -160,7 +160,7 @@ func TestFailure_RoleMayNotReplicate(t *testing.T) {
 	r := w.run("check")
 	const advice = `role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`
 	r.has("✗ replication  " + advice)
-	r.fails(1, "1 precondition is not met")
+	r.fails(1, "1 prerequisite is not met")
 	w.run("setup").fails(1, advice)
 }
 
@@ -213,7 +213,7 @@ func TestFailure_WrongPasswordAndWALLevel(t *testing.T) {
 	w.run("run").fails(1, "the server's wal_level is replica; set wal_level = logical in its configuration and restart it")
 	r := w.run("check")
 	r.has("✗ wal_level    " + level)
-	r.fails(1, "1 precondition is not met")
+	r.fails(1, "1 prerequisite is not met")
 }
 
 func TestFailure_FullSlots(t *testing.T) {
@@ -224,5 +224,5 @@ func TestFailure_FullSlots(t *testing.T) {
 	w.run("run").fails(1, "create slot NAME: ERROR: all replication slots are in use (SQLSTATE 53400); raise max_replication_slots (requires a server restart) or drop an unused slot")
 	r := w.run("check")
 	r.has("✗ slots        all replication slots (1) are in use; raise max_replication_slots (needs a restart) or drop a slot that nobody uses")
-	r.fails(1, "1 precondition is not met")
+	r.fails(1, "1 prerequisite is not met")
 }

@@ -2,57 +2,66 @@ package command
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// moment is a point in time on the command line, absolute or as a duration before now.
-type moment struct {
+// timeHelp explains the TIME of flags in the help of commands that have them.
+const timeHelp = "A TIME is a date and time as 2026-08-20T13:54:00Z (RFC 3339), or a duration before now as 24h or 90m."
+
+const timeForms = "write a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m"
+
+// pointInTime is a flag's value: a point in time, absolute or as a duration before now.
+type pointInTime struct {
 	time.Time
-	// last is set where a number of events was given instead, which events tail knows what to do with.
+	// last is set where a number of events was given instead, which is for events tail.
 	last int
 }
 
-func (m *moment) String() string { return "" }
+var _ pflag.Value = (*pointInTime)(nil)
 
-// Set implements flag.Value.
-func (m *moment) Set(text string) error {
+func (p *pointInTime) String() string { return "" }
+
+func (p *pointInTime) Type() string { return "TIME" }
+
+func (p *pointInTime) Set(text string) error {
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		m.Time = time.Now().Add(-ago)
+		p.Time = time.Now().Add(-ago)
 		return nil
 	}
 	if n, err := strconv.Atoi(text); err == nil && n > 0 {
-		m.last = n
+		p.last = n
 		return nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return errors.New("write a time as 2026-08-20T13:54:00Z, or how long ago as 24h or 90m")
+		return errors.New(timeForms)
 	}
-	m.Time = at
+	p.Time = at
 	return nil
 }
 
-// filterFlags are the options that narrow the log.
+// filterFlags are the flags that choose events.
 type filterFlags struct {
 	name, tenant, resource string
-	since, until           moment
+	since, until           pointInTime
 }
 
-func (f *filterFlags) declare(flags *flag.FlagSet) {
-	flags.StringVar(&f.tenant, "tenant", "", "only events of the tenant with this `KEY`")
-	flags.StringVar(&f.resource, "resource", "", "only events whose resource_id is this `ID`")
-	flags.Var(&f.since, "since", "only events of this `TIME` or later")
-	flags.Var(&f.until, "until", "only events before this `TIME`")
+func (f *filterFlags) declare(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.tenant, "tenant", "", "only events of this `TENANT`, by key")
+	cmd.Flags().StringVar(&f.resource, "resource", "", "only events with this resource `ID`")
+	cmd.Flags().Var(&f.since, "since", "only events at or after `TIME`")
+	cmd.Flags().Var(&f.until, "until", "only events before `TIME`")
 }
 
-// filter is what the options ask for.
+// filter is the choice that the flags make.
 func (f *filterFlags) filter() (outbox.EventFilter, error) {
 	e := outbox.EventFilter{Tenant: f.tenant, Resource: f.resource, Since: f.since.Time, Until: f.until.Time}
 	if f.name != "" {
@@ -62,21 +71,26 @@ func (f *filterFlags) filter() (outbox.EventFilter, error) {
 		e.Names = []string{f.name}
 	}
 	if f.since.last > 0 || f.until.last > 0 {
-		return e, &usageError{"--since and --until take a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m"}
+		return e, &usageError{"--since and --until: " + timeForms}
 	}
 	if !e.Since.IsZero() && !e.Until.IsZero() && !e.Since.Before(e.Until) {
-		return e, &usageError{"--since is not before --until"}
+		return e, &usageError{"--since must be before --until"}
 	}
 	return e, nil
 }
 
-// eventNamed reads an argument that names one event: its number, or its webhook-id.
-func eventNamed(text string) (outbox.EventFilter, error) {
-	if id, err := strconv.ParseInt(text, 10, 64); err == nil && id > 0 {
-		return outbox.EventFilter{ID: id}, nil
+// limit is how many lines a list has.
+type limit int
+
+const maxLimit = 100_000
+
+func (l *limit) declare(cmd *cobra.Command) {
+	cmd.Flags().IntVar((*int)(l), "limit", 50, "show at most this `NUMBER`, newest first")
+}
+
+func (l *limit) check() error {
+	if *l < 1 || *l > maxLimit {
+		return &usageError{fmt.Sprintf("--limit must be from 1 to %d", maxLimit)}
 	}
-	if strings.HasPrefix(text, "evt_") {
-		return outbox.EventFilter{WebhookID: text}, nil
-	}
-	return outbox.EventFilter{}, &usageError{fmt.Sprintf("%q names no event; write its number or its webhook-id, evt_…", text)}
+	return nil
 }

@@ -3,15 +3,16 @@ package command
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/iam-relay/iam-relay/relay"
-	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -22,7 +23,7 @@ type reconciliationJSON struct {
 	DryRun   bool                         `json:"dry_run"`
 	Reason   string                       `json:"reason"`
 	Error    string                       `json:"error,omitempty"`
-	LSN      string                       `json:"lsn,omitempty"` // the place of the log that it is as of
+	LSN      string                       `json:"lsn,omitempty"` // the WAL position of the comparison
 	Table    string                       `json:"table,omitempty"`
 	Rows     int64                        `json:"rows"`     // compared so far
 	Expected int64                        `json:"expected"` // of about so many
@@ -39,65 +40,57 @@ func reconciliationOf(r *outbox.Reconciliation) reconciliationJSON {
 	}
 }
 
-type reconcile struct {
-	*environment
-	cfg    *config.Config
-	store  *outbox.Store
-	dryRun bool
-	json   bool
-}
-
-func reconcileCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	path := configFlag(flags)
-	c := &reconcile{}
-	flags.BoolVar(&c.dryRun, "dry-run", false, "say what would be told, and change nothing")
-	skipLog := flags.Bool("skip-log", false, "do not read the log up to now first: for one that cannot be read any more. Of what it has, only the net differences are told")
-	flags.BoolVar(&c.json, "json", false, "write JSON: a line for each report of the progress, the last one with the result")
-	return func(ctx context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
-			return err
-		}
-		cfg, err := config.Load(*path, env.environ)
-		if err != nil {
-			return err
-		}
-		c.environment, c.cfg = env, cfg
-		if c.store, err = openOutbox(ctx, cfg); err != nil {
-			return err
-		}
-		defer c.store.Close()
-		position, err := c.store.Position(ctx)
-		if err != nil {
-			return err
-		}
-		if position.State != outbox.StateStreaming {
-			return errors.New("the relay has not read anything yet: there is nothing to compare with; iam-relay run makes the first copy")
-		}
-		id, err := c.store.AskReconciliation(ctx, c.dryRun, *skipLog)
-		if err != nil {
-			return err
-		}
-		return c.await(ctx, id)
+func reconcileCommand(env *environment) *cobra.Command {
+	var dryRun, skipWAL bool
+	cmd := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Emit the changes that the WAL did not deliver",
+		Long: `Compare the mapped tables with the relay's mirror of them, and emit events for the differences.
+The relay does it by itself where it finds that changes are missing, unless source.reconcile
+says otherwise. A running relay does the work; if none runs, the command does.`,
+		Example: `  iam-relay reconcile --dry-run
+  iam-relay reconcile`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error {
+				position, err := s.store.Position(ctx)
+				if err != nil {
+					return err
+				}
+				if position.State != outbox.StateStreaming {
+					return errors.New("nothing to compare with yet: start the relay with iam-relay run, which copies the tables first")
+				}
+				id, err := s.store.AskReconciliation(ctx, dryRun, skipWAL)
+				if err != nil {
+					return err
+				}
+				return s.awaitReconciliation(ctx, id)
+			})
+		},
 	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print which events would be emitted, and change nothing")
+	cmd.Flags().BoolVar(&skipWAL, "skip-log", false, "do not read the WAL up to now first: for a WAL that can no longer be read; of its changes, only the net differences are emitted")
+	env.jsonFlag(cmd, "print JSON, one line per progress report; the last one has the result")
+	return cmd
 }
 
-// reconcilePoll is how often the progress is asked for.
+// reconcilePoll is how often the progress is read.
 const reconcilePoll = 250 * time.Millisecond
 
-// await follows a reconciliation to its end. Where no relay leads, it leads for so long.
-func (c *reconcile) await(ctx context.Context, id int64) error {
-	leader, err := c.store.LeaderPID(ctx)
+// awaitReconciliation follows a reconciliation to its end, and does it here if no relay runs.
+func (s *session) awaitReconciliation(ctx context.Context, id int64) error {
+	leader, err := s.store.LeaderPID(ctx)
 	if err != nil {
 		return err
 	}
 	if leader != 0 {
-		c.say("reconciliation %d is asked for: the relay that runs compares once it has read the log up to now", id)
+		s.say("reconciliation %d requested: the running relay does it once it has read the WAL up to now", id)
 	} else {
-		c.say("reconciliation %d: no relay runs, so it is done here", id)
+		s.say("reconciliation %d: no relay is running, so it is done here", id)
 	}
-	ours := *c.cfg
-	ours.Admin.Listen = "" // a relay that runs has it
-	r, err := relay.New(&ours, c.version, c.logger(ours.Log))
+	ours := *s.cfg
+	ours.Admin.Listen = "" // a running relay has it
+	r, err := relay.New(&ours, s.version, s.logger(ours.Log, slog.LevelWarn))
 	if err != nil {
 		return err
 	}
@@ -109,51 +102,51 @@ func (c *reconcile) await(ctx context.Context, id int64) error {
 		defer close(ended)
 		failed = r.Reconcile(working, id)
 	}()
-	final, err := c.follow(ctx, id, ended)
+	final, err := s.followReconciliation(ctx, id, ended)
 	stop()
-	<-ended // its slot and its lock are given back
+	<-ended // its slot and its lock are released
 	if failed != nil && ctx.Err() == nil {
 		err = failed
 	}
 	if err != nil {
 		withdraw, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		return errors.Join(err, c.store.CancelReconciliation(withdraw, id))
+		return errors.Join(err, s.store.CancelReconciliation(withdraw, id))
 	}
-	return c.report(final)
+	return s.reportReconciliation(final)
 }
 
-// follow shows the progress until the end.
-func (c *reconcile) follow(ctx context.Context, id int64, ended <-chan struct{}) (*outbox.Reconciliation, error) {
+// followReconciliation prints the progress until the end.
+func (s *session) followReconciliation(ctx context.Context, id int64, ended <-chan struct{}) (*outbox.Reconciliation, error) {
 	tick := time.NewTicker(reconcilePoll)
 	defer tick.Stop()
 	var shown int64
 	again := false
 	for {
-		r, err := c.store.Reconciliation(ctx, id)
+		r, err := s.store.Reconciliation(ctx, id)
 		switch {
 		case err != nil:
 			return nil, err
 		case r == nil:
-			return nil, fmt.Errorf("reconciliation %d is gone from the outbox", id)
+			return nil, fmt.Errorf("reconciliation %d is no longer in the outbox; run iam-relay reconcile again", id)
 		case r.State.Ended():
 			return r, nil
 		case r.Rows > shown:
 			shown = r.Rows
-			if c.json {
-				if err := writeLine(c.out, reconciliationOf(r)); err != nil {
+			if s.json {
+				if err := writeLine(s.out, reconciliationOf(r)); err != nil {
 					return nil, err
 				}
 			} else {
-				c.say("comparing %s: %d of about %d rows", r.Table, r.Rows, r.Expected)
+				s.say("comparing %s: %d of about %d rows", r.Table, r.Rows, r.Expected)
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-ended: // and so is the record, unless it failed
+		case <-ended: // its record has ended too, unless it failed
 			if again {
-				return nil, errors.New("it has stopped before it was finished; see the log")
+				return nil, errors.New("the reconciliation stopped before it had finished; see the relay's log")
 			}
 			again = true
 		case <-tick.C:
@@ -161,26 +154,20 @@ func (c *reconcile) follow(ctx context.Context, id int64, ended <-chan struct{})
 	}
 }
 
-func (c *reconcile) say(format string, arguments ...any) {
-	if !c.json {
-		fmt.Fprintf(c.out, format+"\n", arguments...)
-	}
-}
-
-func (c *reconcile) report(r *outbox.Reconciliation) error {
-	if c.json {
-		if err := writeLine(c.out, reconciliationOf(r)); err != nil {
+func (s *session) reportReconciliation(r *outbox.Reconciliation) error {
+	if s.json {
+		if err := writeLine(s.out, reconciliationOf(r)); err != nil {
 			return err
 		}
 	}
 	if r.State != outbox.ReconciliationDone {
-		return fmt.Errorf("reconciliation %d has %s: %s", r.ID, r.State, r.Error)
+		return fmt.Errorf("reconciliation %d %s: %s", r.ID, r.State, r.Error)
 	}
-	if c.json {
+	if s.json {
 		return nil
 	}
-	c.say("compared %d rows as of %s (%s)", r.Rows, r.LSN, r.Reason)
-	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	s.say("compared %d rows as of %s (%s)", r.Rows, r.LSN, r.Reason)
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	for _, t := range r.Result.Tables {
 		fmt.Fprintf(table, "  %s\t%d inserted\t%d updated\t%d deleted\n", t.Table, t.Inserted, t.Updated, t.Deleted)
 	}
@@ -188,16 +175,18 @@ func (c *reconcile) report(r *outbox.Reconciliation) error {
 	for _, n := range r.Result.Events {
 		total += n
 	}
-	verb := map[bool]string{true: "would be told", false: "are told"}[r.DryRun]
-	if total == 0 {
-		verb = "nothing differs: no event " + map[bool]string{true: "would be told", false: "is told"}[r.DryRun]
-	} else {
-		verb = fmt.Sprintf("%d events %s", total, verb)
+	text := "nothing differs, no events"
+	if total > 0 {
+		text = count(total, "event")
+	}
+	verb := " emitted"
+	if r.DryRun {
+		verb = " would be emitted"
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	c.say("%s", verb)
+	s.say("%s", text+verb)
 	for _, name := range slices.Sorted(maps.Keys(r.Result.Events)) {
 		fmt.Fprintf(table, "  %s\t%d\n", name, r.Result.Events[name])
 	}
@@ -205,7 +194,7 @@ func (c *reconcile) report(r *outbox.Reconciliation) error {
 		return err
 	}
 	if r.DryRun && total > 0 {
-		c.say("the first %d of them:", len(r.Result.Sample))
+		s.say("the first %d of them:", len(r.Result.Sample))
 		for _, e := range r.Result.Sample {
 			fmt.Fprintf(table, "  %s\t%s\ttenant %s\n", e.Event, visible(e.Resource), visible(e.Tenant))
 		}

@@ -3,9 +3,10 @@ package command
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/iam-relay/iam-relay/relay"
 	"github.com/iam-relay/iam-relay/relay/outbox"
@@ -16,8 +17,8 @@ type replayJSON struct {
 	ID        int64              `json:"id"`
 	Webhook   int64              `json:"webhook"`
 	State     outbox.ReplayState `json:"state"`
-	LookedAt  int64              `json:"looked_at"` // the events up to this one were looked at
-	Through   int64              `json:"through"`   // the last event to look at
+	Cursor    int64              `json:"cursor"`  // the events up to this one were examined
+	Through   int64              `json:"through"` // the last event to examine
 	Queued    int64              `json:"queued"`
 	Delivered int64              `json:"delivered"`
 	Waiting   int64              `json:"waiting"`
@@ -36,155 +37,181 @@ type replayJSON struct {
 
 func replayOf(p *outbox.ReplayProgress) replayJSON {
 	return replayJSON{
-		ID: p.ID, Webhook: p.Webhook, State: p.State, LookedAt: p.Cursor, Through: p.Through, Queued: p.Queued, Delivered: p.Delivered(),
+		ID: p.ID, Webhook: p.Webhook, State: p.State, Cursor: p.Cursor, Through: p.Through, Queued: p.Queued, Delivered: p.Delivered(),
 		Waiting: p.Waiting, Dead: p.Dead, Skipped: p.Skipped, Events: p.Events, Tenant: p.Tenant, Resource: p.Resource,
 		Since: timeOrNil(p.Since), Until: timeOrNil(p.Until), Missed: p.Missed, Rate: p.Rate, Created: p.Created, Updated: p.Updated,
 	}
 }
 
-// replayCommandLine is what the options of replay say.
-type replayCommandLine struct {
+// replayFlags choose the events to replay and how.
+type replayFlags struct {
 	filterFlags
-	limit        limit
 	webhook      string
 	missed       bool
 	rate         int
 	dryRun, wait bool
-	json         bool
 }
 
-func replayCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	var c replayCommandLine
-	path := configFlag(flags)
-	flags.StringVar(&c.webhook, "webhook", "", "the `WEBHOOK` to deliver to, by name, key or number")
-	flags.StringVar(&c.name, "name", "", "events whose names match this `PATTERN`, instead of those that the webhook asks for")
-	c.declare(flags)
-	flags.BoolVar(&c.missed, "missed", false, "only events that were never delivered to the webhook, also those from before it existed")
-	flags.IntVar(&c.rate, "rate", 100, "queue this `NUMBER` of events per second, from 1 to 1000")
-	flags.BoolVar(&c.dryRun, "dry-run", false, "say how many events it would be, and do nothing")
-	flags.BoolVar(&c.wait, "wait", false, "follow the replay until everything is delivered or given up")
-	flags.BoolVar(&c.json, "json", false, "write JSON: a line for each replay, and for each report of --wait")
-	c.limit.declare(flags)
-	return verbs(flags, path, []verb{
-		{
-			name: "start", arguments: "[EVENT]", most: 1, options: []string{"webhook", "name", "tenant", "resource", "since", "until", "missed", "rate", "dry-run", "wait"},
-			summary: "deliver one event, all that the options choose, or all that a webhook has missed, once more; a running relay does the work",
-			check:   c.checkStart, run: c.start,
+func replayCommand(env *environment) *cobra.Command {
+	return withDefault(&cobra.Command{
+		Use:   "replay",
+		Short: "Deliver stored events again",
+		Long: `Deliver one event, those that the flags choose, or all that a webhook has missed, once more to
+a webhook. A running relay does the work; the command only asks for it.
+` + timeHelp,
+		Example: `  iam-relay replay 4711 --webhook crm
+  iam-relay replay --webhook crm --name 'user.*' --since 24h --dry-run
+  iam-relay replay --webhook crm --missed --wait`,
+	}, func() *cobra.Command { return replayStartCommand(env) },
+		replayListCommand(env), replayShowCommand(env), replayCancelCommand(env))
+}
+
+func replayStartCommand(env *environment) *cobra.Command {
+	var f replayFlags
+	cmd := &cobra.Command{
+		Use:   "start [EVENT]",
+		Short: "Start a replay",
+		Long: `Deliver one event, those that the flags choose, or all that a webhook has missed, once more to
+a webhook. A running relay does the work.
+` + timeHelp,
+		Example: "  iam-relay replay start --webhook crm --missed --wait",
+		Args:    optionalArgument,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(cmd, args); err != nil {
+				return err
+			}
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.startReplay(ctx, &f, args) })
 		},
-		{name: "list", summary: "list replays, the newest first", options: []string{"limit"}, check: c.limit.check, run: c.list},
-		{name: "show", arguments: "ID", least: 1, most: 1, summary: "show how far a replay is", options: []string{"wait"}, check: checkReplayID, run: c.show},
-		{name: "cancel", arguments: "ID", least: 1, most: 1, summary: "stop a replay; what it has queued is still delivered", check: checkReplayID, run: c.cancel},
-	})
+	}
+	cmd.Flags().StringVar(&f.webhook, "webhook", "", "the `WEBHOOK` to deliver to, by name, key or number (required)")
+	cmd.Flags().StringVar(&f.name, "name", "", "events whose name matches `PATTERN`, instead of those that the webhook subscribes to")
+	f.declare(cmd)
+	cmd.Flags().BoolVar(&f.missed, "missed", false, "only events never delivered to the webhook, including those from before it existed")
+	cmd.Flags().IntVar(&f.rate, "rate", 100, "queue this `NUMBER` of events per second, from 1 to 1000")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "print how many events would be delivered, and change nothing")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "follow the replay until everything is delivered or dead")
+	env.jsonFlag(cmd, "print JSON, one line per report")
+	return cmd
 }
 
-// checkStart refuses what cannot be meant.
-func (c *replayCommandLine) checkStart(args []string) error {
-	if _, err := c.filter(); err != nil {
+// check refuses contradictions.
+func (f *replayFlags) check(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		if _, err := eventNamed(args[0]); err != nil {
+			if suggestion := suggestedCommand(cmd, args[0]); suggestion != "" {
+				return unknownCommand(cmd, args[0])
+			}
+			return err
+		}
+	}
+	if _, err := f.filter(); err != nil {
 		return err
 	}
-	narrowed := c.name != "" || c.tenant != "" || c.resource != "" || !c.since.IsZero() || !c.until.IsZero() || c.missed
+	narrowed := f.name != "" || f.tenant != "" || f.resource != "" || !f.since.IsZero() || !f.until.IsZero() || f.missed
 	switch {
-	case c.webhook == "":
-		return &usageError{"to which webhook? give --webhook"}
+	case f.webhook == "":
+		return &usageError{"no webhook given: name it with --webhook"}
 	case len(args) == 0 && !narrowed:
-		return &usageError{"replay what? name an EVENT, choose by --name, --tenant, --resource, --since, --until, or say --missed"}
+		return &usageError{"nothing to replay: give an EVENT, a filter (--name, --tenant, --resource, --since, --until), or --missed"}
 	case len(args) == 1 && narrowed:
-		return &usageError{"name one EVENT or choose by options, not both"}
-	case c.rate < 1 || c.rate > 1000:
-		return &usageError{"--rate is from 1 to 1000 events per second"}
-	case c.dryRun && c.wait:
-		return &usageError{"--dry-run has nothing to --wait for"}
-	}
-	if len(args) == 1 {
-		return oneEvent(args)
+		return &usageError{"give either one EVENT or a filter"}
+	case f.rate < 1 || f.rate > 1000:
+		return &usageError{"--rate must be from 1 to 1000 events per second"}
+	case f.dryRun && f.wait:
+		return &usageError{"--dry-run starts nothing that --wait could follow"}
 	}
 	return nil
 }
 
-func (c *replayCommandLine) start(ctx context.Context, o *opened, args []string) error {
-	w, err := findWebhook(ctx, o.store, c.webhook)
+func (s *session) startReplay(ctx context.Context, flags *replayFlags, args []string) error {
+	w, err := findWebhook(ctx, s.store, flags.webhook)
 	if err != nil {
 		return err
 	}
 	if w.Removed {
-		return fmt.Errorf("webhook %s was removed; there is nobody to deliver to", visible(w.Label()))
+		return fmt.Errorf("webhook %s was removed; nothing can be delivered to it", visible(w.Label()))
 	}
-	filter, err := c.filter()
+	filter, err := flags.filter()
 	if err != nil {
 		return err
 	}
 	r := outbox.Replay{
 		Webhook: w.ID, Events: filter.Names, Tenant: filter.Tenant, Resource: filter.Resource, Since: filter.Since, Until: filter.Until,
-		Missed: c.missed, Rate: c.rate,
+		Missed: flags.missed, Rate: flags.rate,
 	}
 	var one *outbox.Event
 	if len(args) == 1 {
-		if one, err = findEvent(ctx, o.store, args[0]); err != nil {
+		if one, err = findEvent(ctx, s.store, args[0]); err != nil {
 			return err
 		}
 		r.Cursor, r.Through, r.Events = one.ID-1, one.ID, []string{one.Name}
-	} else if some, err := o.store.Span(ctx, &r); err != nil || !some {
-		return errors.Join(err, errorIf(err == nil, "the log has no event of that time"))
+	} else if some, err := s.store.Span(ctx, &r); err != nil {
+		return err
+	} else if !some {
+		return errors.New("the outbox has no event of that time")
 	}
 	if outbox.ReplaysSubscribedOnly(w.Origin, w.Tenant) {
-		fmt.Fprintf(o.err, "webhook %s names its tenant %q by name, and events know theirs by key: only events that it was subscribed to are replayed, while the tenant has that name\n",
+		fmt.Fprintf(s.err, "iam-relay: warning: webhook %s names its tenant %q by name, and events have the tenant's key: only events that it was subscribed to are replayed, while the tenant has that name\n",
 			visible(w.Label()), w.Tenant)
 	}
-	if c.dryRun || one != nil {
-		rules, err := relay.Rules(o.cfg)
-		if err != nil {
+	if flags.dryRun || one != nil {
+		if done, err := s.countReplay(ctx, &r, w, one, flags.dryRun); err != nil || done {
 			return err
-		}
-		table, column := rules.TenantNameColumn()
-		n, err := o.store.CountReplay(ctx, &r, outbox.TenantNames{Table: table.Name, Column: column})
-		switch {
-		case err != nil:
-			return err
-		case one != nil && n == 0:
-			return c.whyNot(ctx, o.store, w, one)
-		case c.dryRun && c.json:
-			return writeLine(o.out, map[string]int64{"events": n})
-		case c.dryRun:
-			fmt.Fprintf(o.out, "%d events would be delivered to %s (%s)\n", n, visible(w.Label()), place(w.URL))
-			return nil
 		}
 	}
-	id, err := o.store.CreateReplay(ctx, &r)
+	id, err := s.store.CreateReplay(ctx, &r)
 	if err != nil {
 		return err
 	}
-	if !c.json {
-		fmt.Fprintf(o.out, "replay %d to %s (%s); a running relay does it\n", id, visible(w.Label()), place(w.URL))
+	if !s.json {
+		fmt.Fprintf(s.out, "replay %d to %s (%s) started; a running relay does the work\n", id, visible(w.Label()), schemeAndHost(w.URL))
 	}
-	if c.wait {
-		return c.follow(ctx, o.out, o.store, id)
+	if flags.wait {
+		return s.followReplay(ctx, id)
 	}
-	return c.report(ctx, o.out, o.store, id, c.json)
-}
-
-func errorIf(yes bool, text string) error {
-	if yes {
-		return errors.New(text)
+	if s.json {
+		return s.printReplay(ctx, id)
 	}
 	return nil
 }
 
-// whyNot says why one event is not replayed.
-func (c *replayCommandLine) whyNot(ctx context.Context, store *outbox.Store, w *outbox.WebhookRef, e *outbox.Event) error {
-	all, err := store.Deliveries(ctx, outbox.DeliveryFilter{EventFilter: outbox.EventFilter{ID: e.ID}, Webhook: w.ID}, 1)
+// countReplay counts the events of a replay before it starts. It reports whether that was all, as it is of a dry run.
+func (s *session) countReplay(ctx context.Context, r *outbox.Replay, w *outbox.WebhookRef, one *outbox.Event, dryRun bool) (done bool, err error) {
+	rules, err := relay.Rules(s.cfg)
+	if err != nil {
+		return false, err
+	}
+	table, column := rules.TenantNameColumn()
+	n, err := s.store.CountReplay(ctx, r, outbox.TenantNames{Table: table.Name, Column: column})
+	switch {
+	case err != nil:
+		return false, err
+	case one != nil && n == 0:
+		return false, s.notReplayed(ctx, w, one)
+	case dryRun && s.json:
+		return true, writeLine(s.out, map[string]int64{"events": n})
+	case dryRun:
+		fmt.Fprintf(s.out, "%s would be delivered to %s (%s)\n", count(n, "event"), visible(w.Label()), schemeAndHost(w.URL))
+	}
+	return dryRun, nil
+}
+
+// notReplayed is the reason why an event is not replayed.
+func (s *session) notReplayed(ctx context.Context, w *outbox.WebhookRef, e *outbox.Event) error {
+	all, err := s.store.Deliveries(ctx, outbox.DeliveryFilter{EventFilter: outbox.EventFilter{ID: e.ID}, Webhook: w.ID}, 1)
 	if err != nil {
 		return err
 	}
 	if len(all) == 1 {
 		switch all[0].State {
 		case outbox.DeliveryParked:
-			return fmt.Errorf("event %d waits for its next attempt to %s; make it due with: iam-relay deliveries retry %d --webhook %d", e.ID, visible(w.Label()), e.ID, w.ID)
+			return fmt.Errorf("event %d is already being retried for %s; retry it now with iam-relay deliveries retry %d --webhook %d", e.ID, visible(w.Label()), e.ID, w.ID)
 		case outbox.DeliveryPending:
 			return fmt.Errorf("event %d is still on its way to %s", e.ID, visible(w.Label()))
 		}
 	}
 	if e.Tenant == "" {
-		return fmt.Errorf("the tenant of event %d is unknown: it is delivered to nobody", e.ID)
+		return fmt.Errorf("the tenant of event %d is unknown, so it is delivered to no webhook", e.ID)
 	}
-	return fmt.Errorf("event %d is of tenant %s, and webhook %s of tenant %s: it is not replayed", e.ID, visible(e.Tenant), visible(w.Label()), visible(w.Tenant))
+	return fmt.Errorf("event %d belongs to tenant %s and webhook %s to tenant %s, so it is not replayed", e.ID, visible(e.Tenant), visible(w.Label()), visible(w.Tenant))
 }

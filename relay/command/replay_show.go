@@ -3,66 +3,114 @@ package command
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-func replayID(text string) (int64, error) {
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || id < 1 {
-		return 0, &usageError{fmt.Sprintf("%q is not the number of a replay; replay list shows them", text)}
+func replayListCommand(env *environment) *cobra.Command {
+	var most limit
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List replays, newest first",
+		Example: "  iam-relay replay list --limit 5",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := most.check(); err != nil {
+				return err
+			}
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.listReplays(ctx, int(most)) })
+		},
 	}
-	return id, nil
+	most.declare(cmd)
+	env.jsonFlag(cmd, "print JSON, one line per replay")
+	return cmd
 }
 
-func checkReplayID(args []string) error {
-	_, err := replayID(args[0])
-	return err
-}
-
-func (c *replayCommandLine) list(ctx context.Context, o *opened, _ []string) error {
-	all, err := o.store.Replays(ctx, 0, int(c.limit))
+func (s *session) listReplays(ctx context.Context, most int) error {
+	all, err := s.store.Replays(ctx, 0, most)
 	if err != nil {
 		return err
 	}
-	if c.json {
+	if s.json {
 		for i := range all {
-			if err := writeLine(o.out, replayOf(&all[i])); err != nil {
+			if err := writeLine(s.out, replayOf(&all[i])); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	if len(all) == 0 {
-		fmt.Fprintln(o.out, "no replays")
+		fmt.Fprintln(s.out, "no replays")
 		return nil
 	}
-	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "id\twebhook\tstate\tlooked at\tthrough\tqueued\tdelivered\twaiting\tdead\tcreated")
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "id\twebhook\tstate\tcursor\tthrough\tqueued\tdelivered\twaiting\tdead\tcreated")
 	for i := range all {
 		p := &all[i]
-		fmt.Fprintf(w, "%d\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", p.ID, p.Webhook, p.State, p.Cursor, p.Through, p.Queued, p.Delivered(), p.Waiting, p.Dead, clock(p.Created))
+		fmt.Fprintf(w, "%d\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", p.ID, p.Webhook, p.State, p.Cursor, p.Through, p.Queued, p.Delivered(), p.Waiting, p.Dead, timeText(p.Created))
 	}
 	return w.Flush()
 }
 
-func (c *replayCommandLine) show(ctx context.Context, o *opened, args []string) error {
-	id, err := replayID(args[0])
-	if err != nil {
-		return err
+func replayShowCommand(env *environment) *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show the progress of a replay",
+		Example: "  iam-relay replay show 3 --wait",
+		Args:    oneArgument("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := replayID(args[0])
+			if err != nil {
+				return err
+			}
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error {
+				if wait {
+					return s.followReplay(ctx, id)
+				}
+				return s.printReplay(ctx, id)
+			})
+		},
 	}
-	if c.wait {
-		return c.follow(ctx, o.out, o.store, id)
-	}
-	return c.report(ctx, o.out, o.store, id, true)
+	cmd.Flags().BoolVar(&wait, "wait", false, "follow the replay until everything is delivered or dead")
+	env.jsonFlag(cmd, "print JSON, one line per report")
+	return cmd
 }
 
-func readReplay(ctx context.Context, store *outbox.Store, id int64) (*outbox.ReplayProgress, error) {
-	all, err := store.Replays(ctx, id, 1)
+func replayCancelCommand(env *environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "cancel ID",
+		Short:   "Cancel a replay",
+		Long:    "Cancel a replay. Deliveries that it has queued already are still sent.",
+		Example: "  iam-relay replay cancel 3",
+		Args:    oneArgument("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := replayID(args[0])
+			if err != nil {
+				return err
+			}
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.cancelReplay(ctx, id) })
+		},
+	}
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
+}
+
+func replayID(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id < 1 {
+		return 0, &usageError{fmt.Sprintf("%q is not the number of a replay; iam-relay replay list shows them", text)}
+	}
+	return id, nil
+}
+
+func (s *session) readReplay(ctx context.Context, id int64) (*outbox.ReplayProgress, error) {
+	all, err := s.store.Replays(ctx, id, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -72,45 +120,39 @@ func readReplay(ctx context.Context, store *outbox.Store, id int64) (*outbox.Rep
 	return &all[0], nil
 }
 
-// report shows a replay once.
-func (c *replayCommandLine) report(ctx context.Context, out io.Writer, store *outbox.Store, id int64, shown bool) error {
-	p, err := readReplay(ctx, store, id)
-	switch {
-	case err != nil || !shown:
+func (s *session) printReplay(ctx context.Context, id int64) error {
+	p, err := s.readReplay(ctx, id)
+	if err != nil {
 		return err
-	case c.json:
-		return writeLine(out, replayOf(p))
 	}
-	say(out, p)
-	return nil
+	return s.writeReplay(p)
 }
 
-func say(out io.Writer, p *outbox.ReplayProgress) {
-	fmt.Fprintf(out, "%s: looked at events up to %d of %d; %d queued, %d delivered, %d waiting, %d dead, %d skipped\n", p.State, p.Cursor, p.Through,
+func (s *session) writeReplay(p *outbox.ReplayProgress) error {
+	if s.json {
+		return writeLine(s.out, replayOf(p))
+	}
+	_, err := fmt.Fprintf(s.out, "%s: examined events up to %d of %d; %d queued, %d delivered, %d waiting, %d dead, %d skipped\n", p.State, p.Cursor, p.Through,
 		p.Queued, p.Delivered(), p.Waiting, p.Dead, p.Skipped)
+	return err
 }
 
-// followPoll is how often --wait looks.
+// followPoll is how often --wait reads the progress.
 const followPoll = 200 * time.Millisecond
 
-// follow reports each change until nothing more will come. That it ends, or is interrupted, does nothing to the replay.
-func (c *replayCommandLine) follow(ctx context.Context, out io.Writer, store *outbox.Store, id int64) error {
+// followReplay reports each change until the replay has ended. Interrupting it leaves the replay running.
+func (s *session) followReplay(ctx context.Context, id int64) error {
 	tick := time.NewTicker(followPoll)
 	defer tick.Stop()
 	var last outbox.ReplayProgress
 	for {
-		p, err := readReplay(ctx, store, id)
+		p, err := s.readReplay(ctx, id)
 		if err != nil {
 			return err
 		}
 		changed := p.State != last.State || p.Cursor != last.Cursor || p.Queued != last.Queued || p.Waiting != last.Waiting || p.Dead != last.Dead || p.Skipped != last.Skipped
 		if last = *p; changed {
-			if c.json {
-				err = writeLine(out, replayOf(p))
-			} else {
-				say(out, p)
-			}
-			if err != nil {
+			if err := s.writeReplay(p); err != nil {
 				return err
 			}
 		}
@@ -119,33 +161,29 @@ func (c *replayCommandLine) follow(ctx context.Context, out io.Writer, store *ou
 		case p.State == outbox.ReplayCanceled:
 			return fmt.Errorf("replay %d was canceled, or its webhook removed", id)
 		case p.Dead > 0:
-			return fmt.Errorf("%d deliveries were given up; iam-relay deliveries --state dead --webhook %d lists them", p.Dead, p.Webhook)
+			return fmt.Errorf("%s failed for good; iam-relay deliveries --state dead --webhook %d lists them", count(p.Dead, "delivery"), p.Webhook)
 		default:
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("interrupted; replay %d goes on, replay show %d tells how far it is", id, id)
+			return fmt.Errorf("interrupted; replay %d continues, see iam-relay replay show %d", id, id)
 		case <-tick.C:
 		}
 	}
 }
 
-func (c *replayCommandLine) cancel(ctx context.Context, o *opened, args []string) error {
-	id, err := replayID(args[0])
+func (s *session) cancelReplay(ctx context.Context, id int64) error {
+	p, err := s.readReplay(ctx, id)
 	if err != nil {
 		return err
 	}
-	p, err := readReplay(ctx, o.store, id)
-	if err != nil {
-		return err
-	}
-	canceled, err := o.store.CancelReplay(ctx, id)
+	canceled, err := s.store.CancelReplay(ctx, id)
 	switch {
 	case err != nil:
 		return err
 	case !canceled:
 		return fmt.Errorf("replay %d is not running: it is %s", id, p.State)
 	}
-	return c.report(ctx, o.out, o.store, id, true)
+	return s.printReplay(ctx, id)
 }

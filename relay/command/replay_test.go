@@ -105,10 +105,10 @@ func TestReplay(t *testing.T) {
 	s.eventually(`SELECT FROM ` + s.name + `.attempt WHERE event = 2 AND class = 'delivered'`)
 	s.run("replay", "list").goes("no replays\n")
 
-	const reported = `done: looked at events up to 2 of 2; 1 queued, 1 delivered, 0 waiting, 0 dead, 0 skipped` + "\n"
+	const reported = `done: examined events up to 2 of 2; 1 queued, 1 delivered, 0 waiting, 0 dead, 0 skipped` + "\n"
 	before := s.requests.Load()
 	r := s.run("replay", "2", "--webhook", "crm", "--wait")
-	if r.code != 0 || !strings.HasPrefix(r.out, "replay 1 to crm (http://RECEIVER); a running relay does it\n") || !strings.HasSuffix(r.out, reported) {
+	if r.code != 0 || !strings.HasPrefix(r.out, "replay 1 to crm (http://RECEIVER) started; a running relay does the work\n") || !strings.HasSuffix(r.out, reported) {
 		t.Errorf("exit code %d, stdout %q, stderr %q", r.code, r.out, r.err)
 	}
 	if n := s.requests.Load() - before; n != 1 {
@@ -132,62 +132,62 @@ func TestReplay(t *testing.T) {
 	if got["delivered"] == 0.0 || got["delivered"] != got["queued"] {
 		t.Errorf("it says %s", last.out)
 	}
-	got["looked_at"], got["through"], got["queued"], got["delivered"] = 0, 0, 0, 0
+	got["cursor"], got["through"], got["queued"], got["delivered"] = 0, 0, 0, 0
 	text, err := json.Marshal(got)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(`{"created":"TIME","dead":0,"delivered":0,"events":["realm.*"],"id":2,"looked_at":0,"missed":true,"queued":0,"rate":7,`+
+	if diff := cmp.Diff(`{"created":"TIME","cursor":0,"dead":0,"delivered":0,"events":["realm.*"],"id":2,"missed":true,"queued":0,"rate":7,`+
 		`"skipped":0,"state":"done","through":0,"updated":"TIME","waiting":0,"webhook":1}`, golden(string(text))); diff != "" {
 		t.Error(diff)
 	}
 	s.run("replay", "--dry-run", "--webhook", "crm", "--missed", "--name", "realm.*").goes("0 events would be delivered to crm (http://RECEIVER)\n")
 
 	relay.stop()
-	s.run("replay", "--webhook", "crm", "--missed", "--until", "1h").fails(1, "the log has no event of that time")
-	s.run("replay", "--webhook", "crm", "--name", "user.*").goes("replay 3 to crm (http://RECEIVER); a running relay does it\n")
-	s.run("replay", "cancel", "3").goes("canceled: looked at events up to 0 of 10; 0 queued, 0 delivered, 0 waiting, 0 dead, 0 skipped\n")
+	s.run("replay", "--webhook", "crm", "--missed", "--until", "1h").fails(1, "the outbox has no event of that time")
+	s.run("replay", "--webhook", "crm", "--name", "user.*").goes("replay 3 to crm (http://RECEIVER) started; a running relay does the work\n")
+	s.run("replay", "cancel", "3").goes("canceled: examined events up to 0 of 10; 0 queued, 0 delivered, 0 waiting, 0 dead, 0 skipped\n")
 	s.run("replay", "cancel", "3").fails(1, "replay 3 is not running: it is canceled")
 	s.run("replay", "show", "3", "--wait").fails(1, "replay 3 was canceled, or its webhook removed")
 	s.run("replay", "show", "9").fails(1, "there is no replay 9")
-	s.run("replay", "1", "--webhook", "nobody").fails(1, `there is no webhook "nobody"; iam-relay status lists them`)
-	s.run("replay", "99", "--webhook", "crm").fails(1, "there is no event 99: retention has dropped it, or it never was")
+	s.run("replay", "1", "--webhook", "nobody").fails(1, `there is no webhook "nobody"; iam-relay webhooks lists them`)
+	s.run("replay", "99", "--webhook", "crm").fails(1, "there is no event 99, or it is past retention")
 	s.exec(`UPDATE ` + s.name + `.webhook SET tenant = 'acme'`)
 	r = s.run("replay", "--webhook", "crm", "--dry-run", "--name", "*")
-	const hint = "webhook crm names its tenant \"acme\" by name, and events know theirs by key: only events that it was subscribed to are replayed, while the tenant has that name\n"
+	const hint = "iam-relay: warning: webhook crm names its tenant \"acme\" by name, and events have the tenant's key: only events that it was subscribed to are replayed, while the tenant has that name\n"
 	if r.out != "2 events would be delivered to crm (http://RECEIVER)\n" || r.err != hint {
 		t.Errorf("stdout %q, stderr %q", r.out, r.err)
 	}
 	s.exec(`UPDATE ` + s.name + `.webhook SET tenant = '0198c0de-0000-7000-8000-000000000011'`)
-	s.run("replay", "2", "--webhook", "crm").fails(1, "event 2 is of tenant ACME, and webhook crm of tenant 0198c0de-0000-7000-8000-000000000011: it is not replayed")
+	s.run("replay", "2", "--webhook", "crm").fails(1, "event 2 belongs to tenant ACME and webhook crm to tenant 0198c0de-0000-7000-8000-000000000011, so it is not replayed")
 }
 
 func TestReplay_WrongUsage(t *testing.T) {
 	t.Parallel()
 	for want, arguments := range map[string][]string{
-		"to which webhook? give --webhook": {"5"},
-		"replay what? name an EVENT, choose by --name, --tenant, --resource, --since, --until, or say --missed": {"--webhook", "crm"},
-		"name one EVENT or choose by options, not both":                                                         {"5", "--webhook", "crm", "--missed"},
-		"--rate is from 1 to 1000 events per second":                                                            {"5", "--webhook", "crm", "--rate", "0"},
-		"--dry-run has nothing to --wait for":                                                                   {"5", "--webhook", "crm", "--dry-run", "--wait"},
-		`"x" names no event; write its number or its webhook-id, evt_…`:                                         {"x", "--webhook", "crm"},
-		`event pattern "user*": a star stands for whole words; write "user.*" or "*.deleted"`:                   {"--name", "user*", "--webhook", "crm"},
-		"--since is not before --until":                                                                         {"--since", "1h", "--until", "2h", "--webhook", "crm"},
-		`"x" is not the number of a replay; replay list shows them`:                                             {"show", "x"},
-		"iam-relay replay show needs ID":                                                                        {"show"},
-		"--rate is not an option of iam-relay replay list":                                                      {"list", "--rate", "5"},
-		`unexpected argument "7"; iam-relay replay --help lists what there is`:                                  {"list", "7"},
-		"--limit is from 1 to 100000":                                                                           {"list", "--limit", "0"},
-		"--since and --until take a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m": {"--since", "5", "--webhook", "crm"},
+		"no webhook given: name it with --webhook": {"5"},
+		"nothing to replay: give an EVENT, a filter (--name, --tenant, --resource, --since, --until), or --missed": {"--webhook", "crm"},
+		"give either one EVENT or a filter":                                                                       {"5", "--webhook", "crm", "--missed"},
+		"--rate must be from 1 to 1000 events per second":                                                         {"5", "--webhook", "crm", "--rate", "0"},
+		"--dry-run starts nothing that --wait could follow":                                                       {"5", "--webhook", "crm", "--dry-run", "--wait"},
+		`"x" is not an event; give its number or its webhook-id, evt_…`:                                           {"x", "--webhook", "crm"},
+		`event pattern "user*": a star stands for whole words; write "user.*" or "*.deleted"`:                     {"--name", "user*", "--webhook", "crm"},
+		"--since must be before --until":                                                                          {"--since", "1h", "--until", "2h", "--webhook", "crm"},
+		`"x" is not the number of a replay; iam-relay replay list shows them`:                                     {"show", "x"},
+		"iam-relay replay show needs ID; see iam-relay replay show --help":                                        {"show"},
+		"unknown flag --rate; see iam-relay replay list --help":                                                   {"list", "--rate", "5"},
+		`unexpected argument "7"; see iam-relay replay list --help`:                                               {"list", "7"},
+		"--limit must be from 1 to 100000":                                                                        {"list", "--limit", "0"},
+		"--since and --until: write a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m": {"--since", "5", "--webhook", "crm"},
 	} {
 		w := &world{t: t, config: "unused.toml"}
 		w.run("replay", arguments...).fails(2, want)
 	}
 	r := run(t, "replay", "--since", "yesterday")
-	if r.code != 2 || !strings.HasSuffix(r.err, `write a time as 2026-08-20T13:54:00Z, or how long ago as 24h or 90m`+"\n") {
+	if r.code != 2 || !strings.HasSuffix(r.err, `--since: write a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m`+"\n") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
-	if r := run(t, "replay", "show", "--help"); r.code != 0 || !strings.Contains(r.err, "iam-relay replay cancel ID") {
+	if r := run(t, "replay", "show", "--help"); r.code != 0 || !strings.Contains(r.out, "iam-relay replay show ID [flags]") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 }

@@ -1,33 +1,38 @@
 package command
 
 import (
-	"context"
-	"flag"
+	"log/slog"
+
+	"github.com/spf13/cobra"
 
 	"github.com/iam-relay/iam-relay/relay"
-	"github.com/iam-relay/iam-relay/relay/config"
 )
 
-func runCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	path := configFlag(flags)
-	return func(ctx context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
-			return err
-		}
-		cfg, err := config.Load(*path, env.environ)
-		if err != nil {
-			return err
-		}
-		log := env.logger(cfg.Log)
-		r, err := relay.New(cfg, env.version, log)
-		if err != nil {
-			return err
-		}
-		log.Info("starting", "version", env.version, "admin", r.AdminAddr())
-		if err := r.Run(ctx); err != nil {
-			return err
-		}
-		log.Info("stopped")
-		return nil
+func runCommand(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the relay",
+		Long: `Run the relay: read the WAL, store the events in the outbox and deliver them, until SIGINT
+or SIGTERM. The first start copies the mapped tables; no events are made for rows that
+exist already. Several relays may run at once: one reads, all deliver.`,
+		Example: "  iam-relay run --config /etc/iam-relay/config.toml",
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := env.loadConfig()
+			if err != nil {
+				return err
+			}
+			log := env.logger(cfg.Log, slog.LevelDebug)
+			r, err := relay.New(cfg, env.version, log)
+			if err != nil {
+				return err
+			}
+			log.Info("starting", "version", env.version, "admin", r.AdminAddr())
+			if err := r.Run(cmd.Context()); err != nil {
+				return err
+			}
+			log.Info("stopped")
+			return nil
+		},
 	}
 }

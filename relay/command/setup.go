@@ -4,60 +4,88 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
 
 	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/mapping"
 	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// setup is what has to be there before the relay can run, and who makes it.
+// setup creates the prerequisites of the relay.
 type setup struct {
+	*environment
 	cfg    *config.Config
 	tables []*cdc.Table
 	role   string // the relay's
-	url    string // of whoever makes it
-	out    io.Writer
+	url    string // of the connection that creates them
 	// wholeTables: the role may read whole tables instead of the mapped columns.
 	wholeTables bool
+	sql         *strings.Builder // printed by --print; nil without it
+	result      setupJSON
 }
 
-func setupCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	path := configFlag(flags)
-	printSQL := flags.Bool("print", false, "print the SQL for the owner of the tables instead of running it")
-	role := flags.String("role", "", "the relay's `role`; by default that of source.url")
-	url := flags.String("url", "", "connect by this `URL` of the tables' owner instead of source.url; leave the password to PGPASSWORD or a password file")
-	wholeTables := flags.Bool("whole-tables", false, "let the role read the mapped tables whole, with their secrets, so that columns which an upgrade of the IAM adds need no further grant")
-	return func(ctx context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
+// setupJSON is the result of setup.
+type setupJSON struct {
+	Done     []string `json:"done"`
+	Warnings []string `json:"warnings"`
+	Problems []string `json:"problems,omitempty"` // that the printed SQL does not solve
+	SQL      string   `json:"sql,omitempty"`      // with --print
+}
+
+func setupCommand(env *environment) *cobra.Command {
+	var printSQL bool
+	var role, url string
+	s := &setup{environment: env}
+	cmd := &cobra.Command{
+		Use:   "setup",
+		Short: "Create the prerequisites in the IAM's database",
+		Long: `Create the publication, the grants of the relay's role and the outbox's tables, as the owner of
+the mapped tables; or print the SQL for it. It can be repeated, and adds what is missing.`,
+		Example: `  iam-relay setup --url postgres://owner@db/iam
+  iam-relay setup --print --url postgres://owner@db/iam > setup.sql`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, rules, err := env.loadRules()
+			if err != nil {
+				return err
+			}
+			own, _ := account(cfg.Source.URL)
+			s.cfg, s.tables, s.role, s.url = cfg, rules.Tables(), cmp.Or(role, own), cmp.Or(url, string(cfg.Source.URL))
+			if printSQL {
+				err = s.print(cmd.Context())
+			} else {
+				err = s.run(cmd.Context())
+			}
+			if env.json {
+				err = errors.Join(writeObject(env.out, s.result), err)
+			}
 			return err
-		}
-		cfg, rules, err := load(*path, env)
-		if err != nil {
-			return err
-		}
-		s := newSetup(cfg, rules, *role, *url, env.out)
-		s.wholeTables = *wholeTables
-		if *printSQL {
-			return s.print(ctx, env.err)
-		}
-		return s.run(ctx)
+		},
 	}
+	cmd.Flags().BoolVar(&printSQL, "print", false, "print the SQL instead of running it")
+	cmd.Flags().StringVar(&role, "role", "", "the relay's `ROLE`; default: that of source.url")
+	cmd.Flags().StringVar(&url, "url", "", "connect with `URL`, as the owner of the tables, instead of source.url; leave the password to PGPASSWORD or a password file")
+	cmd.Flags().BoolVar(&s.wholeTables, "whole-tables", false, "grant SELECT on whole tables, with their secrets, so that columns added by an upgrade of the IAM need no new grant")
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
 }
 
-func newSetup(cfg *config.Config, rules *mapping.Rules, role, url string, out io.Writer) *setup {
-	own, _ := account(cfg.Source.URL)
-	return &setup{cfg: cfg, tables: rules.Tables(), role: cmp.Or(role, own), url: cmp.Or(url, string(cfg.Source.URL)), out: out}
+// done reports a step.
+func (s *setup) done(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	s.result.Done = append(s.result.Done, text)
+	s.say("%s", text)
 }
 
-func (s *setup) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+func (s *setup) warn(text string) {
+	s.result.Warnings = append(s.result.Warnings, text)
+	s.say("WARNING: %s", text)
+}
 
 // run does what the connection's role may do, and ends at the first thing that it may not.
 func (s *setup) run(ctx context.Context) error {
@@ -73,7 +101,7 @@ func (s *setup) run(ctx context.Context) error {
 	if server.WALLevel != "logical" {
 		return errors.New(walLevelProblem(server))
 	}
-	s.say("wal_level is logical")
+	s.done("wal_level is logical")
 	catalog, err := cdc.Describe(ctx, conn, s.tables)
 	if err != nil {
 		return err
@@ -119,7 +147,7 @@ func (s *setup) checkTables(ctx context.Context, conn *pgx.Conn, catalog *cdc.Ca
 		return errors.New(strings.Join(texts, "\n"))
 	}
 	for _, w := range catalog.Warnings() {
-		s.say("WARNING: %s", w)
+		s.warn(w.String())
 	}
 	return nil
 }
@@ -138,18 +166,18 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 	}
 	switch {
 	case !before.Exists:
-		s.say("publication %s: made for %d tables", name, len(before.Missing))
+		s.done("publication %s: made for %d tables", name, len(before.Missing))
 	case len(before.SQL()) > 0:
-		s.say("publication %s: brought up to date, tables added: %d", name, len(before.Missing))
+		s.done("publication %s: brought up to date, tables added: %d", name, len(before.Missing))
 	default:
-		s.say("publication %s: has all mapped tables", name)
+		s.done("publication %s: has all mapped tables", name)
 	}
 	hazards, err := cdc.OtherHazards(ctx, conn, name, s.tables)
 	if err != nil {
 		return err
 	}
 	for _, h := range hazards {
-		s.say("WARNING: %s", h)
+		s.warn(h.String())
 	}
 	return nil
 }
@@ -214,7 +242,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 	if !role.connects { // where the grantor holds some right of its own, to grant nothing is only a warning
 		return fmt.Errorf("role %s may not connect; let the owner of the database run: GRANT CONNECT ON DATABASE %s TO %s", s.role, quote(server.Database), quote(s.role))
 	}
-	s.say("role %s: may replicate, connect, and read the mapped columns", s.role)
+	s.done("role %s: may replicate, connect, and read the mapped columns", s.role)
 	return nil
 }
 
@@ -222,7 +250,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 func (s *setup) migrate(ctx context.Context) error {
 	name := s.cfg.Outbox.Schema
 	if own, _ := account(s.cfg.OutboxURL()); own != s.role && s.cfg.Outbox.URL == "" {
-		s.say("schema %s: role %s makes its tables when it runs", name, s.role)
+		s.done("schema %s: role %s makes its tables when it runs", name, s.role)
 		return nil
 	}
 	store, err := outbox.Open(string(s.cfg.OutboxURL()), name, s.cfg.Outbox.SealingKeys())
@@ -238,9 +266,9 @@ func (s *setup) migrate(ctx context.Context) error {
 		return err
 	}
 	if before.Migration == before.Known {
-		s.say("schema %s: is up to date", name)
+		s.done("schema %s: is up to date", name)
 	} else {
-		s.say("schema %s: made, or brought up to date", name)
+		s.done("schema %s: made, or brought up to date", name)
 	}
 	return nil
 }

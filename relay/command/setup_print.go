@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -27,45 +26,56 @@ type found struct {
 	schema      bool     // the outbox's is in this database
 }
 
+// line adds a line of SQL.
+func (s *setup) line(format string, args ...any) {
+	fmt.Fprintf(s.sql, format+"\n", args...)
+	s.say(format, args...)
+}
+
 // print writes the SQL that somebody with more rights has to run. It runs as it is, also a second time where the database
 // could be looked at.
-func (s *setup) print(ctx context.Context, errOut io.Writer) error {
+func (s *setup) print(ctx context.Context) error {
+	s.sql = &strings.Builder{}
 	f, err := s.look(ctx)
 	if err != nil {
 		f = &found{publication: cdc.Publication{Name: s.cfg.Source.Publication}}
-		fmt.Fprintf(errOut, "iam-relay: printing without a look at the database: %v\n", err)
+		fmt.Fprintf(s.err, "iam-relay: printing without a look at the database: %v\n", err)
 	}
 	_, database := account(s.cfg.Source.URL)
 	if f.server.Database != "" {
 		database = f.server.Database
 	}
-	s.say("-- What IAM Relay needs in database %s. Run it there as a superuser; or let an administrator run the part about the role,", database)
-	s.say("-- and the owner of the mapped tables, who needs CREATE on the database, the rest.")
-	s.say("-- psql: --set ON_ERROR_STOP=1 --single-transaction --file setup.sql")
+	s.line("-- What IAM Relay needs in database %s. Run it there as a superuser; or let an administrator run the part about the role,", database)
+	s.line("-- and the owner of the mapped tables, who needs CREATE on the database, the rest.")
+	s.line("-- psql: --set ON_ERROR_STOP=1 --single-transaction --file setup.sql")
 	if f.catalog == nil {
-		s.say("--\n-- The database could not be looked at, so what it may lack is commented out below.")
+		s.line("--\n-- The database could not be looked at, so what it may lack is commented out below.")
 	}
 	switch f.server.WALLevel {
 	case "logical":
-		s.say("\n-- wal_level is logical, as it must be.")
+		s.line("\n-- wal_level is logical, as it must be.")
 	case "":
-		s.say("\n-- wal_level must be logical. If SHOW wal_level says otherwise:")
+		s.line("\n-- wal_level must be logical. If SHOW wal_level says otherwise:")
 	default:
-		s.say("\n-- PROBLEM: wal_level must be logical, and is %s:", f.server.WALLevel)
+		s.line("\n-- PROBLEM: wal_level must be logical, and is %s:", f.server.WALLevel)
 	}
 	if f.server.WALLevel != "logical" {
-		s.say("--   ALTER SYSTEM SET wal_level = 'logical';   -- and restart the server; managed services have a parameter for it")
+		s.line("--   ALTER SYSTEM SET wal_level = 'logical';   -- and restart the server; managed services have a parameter for it")
 	}
-	s.say("-- pg_hba.conf must let the role connect to the database by its name. A line for \"replication\" is not needed:")
-	s.say("--   hostssl %s %s 192.0.2.10/32 scram-sha-256", database, s.role)
-	s.say("\nSET lock_timeout = '500ms';   -- rather fail, and be run again, than keep others waiting behind a migration")
+	s.line("-- pg_hba.conf must let the role connect to the database by its name. A line for \"replication\" is not needed:")
+	s.line("--   hostssl %s %s 192.0.2.10/32 scram-sha-256", database, s.role)
+	s.line("\nSET lock_timeout = '500ms';   -- rather fail, and be run again, than keep others waiting behind a migration")
 	s.printRole(f, database)
 	s.printGrants(f)
 	s.printPublication(f)
 	s.printOutbox(f)
 	for _, w := range f.warnings() {
-		fmt.Fprintf(errOut, "iam-relay: warning: %s\n", w)
+		s.result.Warnings = append(s.result.Warnings, w.String())
+		if !s.json {
+			fmt.Fprintf(s.err, "iam-relay: warning: %s\n", w)
+		}
 	}
+	s.result.SQL, s.result.Problems = s.sql.String(), f.problems()
 	if problems := f.problems(); len(problems) > 0 {
 		return errors.New(strings.Join(problems, "\n"))
 	}
@@ -139,44 +149,44 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 }
 
 func (s *setup) printRole(f *found, database string) {
-	s.say("\n-- The relay's role: it replicates, and reads the mapped columns. On Amazon RDS leave REPLICATION out and run")
-	s.say("-- GRANT rds_replication TO %s.", quote(s.role))
+	s.line("\n-- The relay's role: it replicates, and reads the mapped columns. On Amazon RDS leave REPLICATION out and run")
+	s.line("-- GRANT rds_replication TO %s.", quote(s.role))
 	switch {
 	case !f.role.exists:
-		s.say("CREATE ROLE %s LOGIN REPLICATION;", quote(s.role))
+		s.line("CREATE ROLE %s LOGIN REPLICATION;", quote(s.role))
 	case !f.role.replicates:
-		s.say("ALTER ROLE %s REPLICATION;", quote(s.role))
+		s.line("ALTER ROLE %s REPLICATION;", quote(s.role))
 	}
 	if !f.role.exists {
-		s.say("-- Give it a password in a way that leaves none in a file or a log, in psql:  \\password %s", s.role)
+		s.line("-- Give it a password in a way that leaves none in a file or a log, in psql:  \\password %s", s.role)
 	}
 	if len(f.filtered) > 0 {
-		s.say("-- Row-level security would hide rows of %s from it.", strings.Join(f.filtered, ", "))
-		s.say("ALTER ROLE %s BYPASSRLS;", quote(s.role))
+		s.line("-- Row-level security would hide rows of %s from it.", strings.Join(f.filtered, ", "))
+		s.line("ALTER ROLE %s BYPASSRLS;", quote(s.role))
 	}
 	if !f.role.connects {
-		s.say("GRANT CONNECT ON DATABASE %s TO %s;", quote(database), quote(s.role))
+		s.line("GRANT CONNECT ON DATABASE %s TO %s;", quote(database), quote(s.role))
 	}
 }
 
 func (s *setup) printGrants(f *found) {
-	s.say("\n-- The first copy and lookups read these columns, and no others.")
+	s.line("\n-- The first copy and lookups read these columns, and no others.")
 	if f.catalog != nil {
 		for _, sql := range f.grants {
-			s.say("%s", sql)
+			s.line("%s", sql)
 		}
 		if f.grants == nil {
-			s.say("-- Role %s may read all of them.", s.role)
+			s.line("-- Role %s may read all of them.", s.role)
 		}
 		for _, p := range f.catalog.Problems() {
 			if !strings.Contains(p.Fix, "GRANT") {
-				s.say("-- PROBLEM: %s", p)
+				s.line("-- PROBLEM: %s", p)
 			}
 		}
 		return
 	}
 	for _, schema := range schemas(s.tables) {
-		s.say("GRANT USAGE ON SCHEMA %s TO %s;", quote(schema), quote(s.role))
+		s.line("GRANT USAGE ON SCHEMA %s TO %s;", quote(schema), quote(s.role))
 	}
 	for _, t := range s.tables {
 		comment := ""
@@ -185,48 +195,48 @@ func (s *setup) printGrants(f *found) {
 		}
 		// A column of an optional table waits in a comment with its table.
 		if sql := grantColumns(s.role, t, true, func(i int) bool { return !t.Columns[i].Optional }); sql != "" {
-			s.say("%s%s", comment, sql)
+			s.line("%s%s", comment, sql)
 		}
 		for i := range t.Columns { // each alone: a database may have some of them
 			if t.Columns[i].Optional {
-				s.say("-- %s", grantColumns(s.role, t, false, func(j int) bool { return j == i }))
+				s.line("-- %s", grantColumns(s.role, t, false, func(j int) bool { return j == i }))
 			}
 		}
 	}
 }
 
 func (s *setup) printPublication(f *found) {
-	s.say("\n-- The publication lists the mapped tables by name. Never FOR ALL TABLES, no column lists, no row filters: each of them")
-	s.say("-- can make the application's own UPDATE and DELETE, or its migrations, fail.")
+	s.line("\n-- The publication lists the mapped tables by name. Never FOR ALL TABLES, no column lists, no row filters: each of them")
+	s.line("-- can make the application's own UPDATE and DELETE, or its migrations, fail.")
 	p := f.publication
 	if f.catalog == nil {
 		maybe := optional(s.tables)
 		p.Missing = slices.DeleteFunc(slices.Clone(s.tables), func(t *cdc.Table) bool { return t.Optional })
 		for _, sql := range p.SQL() {
-			s.say("%s", sql)
+			s.line("%s", sql)
 		}
 		for _, t := range maybe {
-			s.say("-- ALTER PUBLICATION %s ADD TABLE ONLY %s;", quote(p.Name), quote(t.Schema, t.Name))
+			s.line("-- ALTER PUBLICATION %s ADD TABLE ONLY %s;", quote(p.Name), quote(t.Schema, t.Name))
 		}
 		return
 	}
 	sql := p.SQL()
 	if len(sql) == 0 {
-		s.say("-- Publication %s has all mapped tables.", p.Name)
+		s.line("-- Publication %s has all mapped tables.", p.Name)
 	}
 	for _, problem := range p.Problems() {
-		s.say("-- PROBLEM: %s", problem)
+		s.line("-- PROBLEM: %s", problem)
 	}
 	comment := ""
 	if len(f.harmful()) > 0 {
-		s.say("-- Not to be run before the problems above are solved: statements of the application could fail.")
+		s.line("-- Not to be run before the problems above are solved: statements of the application could fail.")
 		comment = "-- "
 	}
 	for _, statement := range sql {
-		s.say("%s%s", comment, statement)
+		s.line("%s%s", comment, statement)
 	}
 	for _, w := range f.warnings() {
-		s.say("-- WARNING: %s", w)
+		s.line("-- WARNING: %s", w)
 	}
 }
 
@@ -234,16 +244,16 @@ func (s *setup) printPublication(f *found) {
 func (s *setup) printOutbox(f *found) {
 	schema, comment := s.cfg.Outbox.Schema, ""
 	if f.schema {
-		s.say("\n-- Schema %s, for the relay's own tables, is there.", schema)
+		s.line("\n-- Schema %s, for the relay's own tables, is there.", schema)
 		return
 	}
-	s.say("\n-- The schema for the relay's own tables. Making it takes CREATE on the database.")
+	s.line("\n-- The schema for the relay's own tables. Making it takes CREATE on the database.")
 	role := s.role
 	if s.cfg.Outbox.URL != "" {
 		comment = "-- "
 		var database string
 		role, database = account(s.cfg.Outbox.URL)
-		s.say("-- It is in the outbox's own database, %s:", database)
+		s.line("-- It is in the outbox's own database, %s:", database)
 	}
-	s.say("%s%s", comment, outbox.SchemaSQL(schema, role))
+	s.line("%s%s", comment, outbox.SchemaSQL(schema, role))
 }

@@ -1,16 +1,14 @@
 package command
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 
-	"github.com/iam-relay/iam-relay/relay/config"
+	"github.com/spf13/cobra"
+
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
@@ -56,37 +54,44 @@ type eventStatus struct {
 	Occurred time.Time `json:"occurred"`
 }
 
-func statusCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	path := configFlag(flags)
-	asJSON := flags.Bool("json", false, "write JSON")
-	ready := flags.Bool("ready", false, "ask the running relay whether it is ready, and end with 0 or 1")
-	return func(ctx context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
+func statusCommand(env *environment) *cobra.Command {
+	var ready bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the state of the relay and of each webhook",
+		Long: `Show the state of the relay, its slot and each webhook, as the databases have it. With --ready,
+ask the relay running on this machine, as a health check does. It exits with 1 if the source
+cannot be reached, or if the relay cannot resume from its stored position.`,
+		Example: `  iam-relay status
+  iam-relay status --ready
+  iam-relay status --json | jq .webhooks`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := env.loadConfig()
+			if err != nil {
+				return err
+			}
+			if ready {
+				return env.askReady(cmd.Context(), cfg.Admin.Listen)
+			}
+			s, err := readStatus(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			if env.json {
+				err = writeObject(env.out, s)
+			} else {
+				err = s.write(env.out)
+			}
+			if err == nil && s.Problem != "" {
+				err = errors.New(s.Problem)
+			}
 			return err
-		}
-		cfg, err := config.Load(*path, env.environ)
-		if err != nil {
-			return err
-		}
-		if *ready {
-			return askReady(ctx, cfg.Admin.Listen, env.out)
-		}
-		s, err := readStatus(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			encoder := json.NewEncoder(env.out)
-			encoder.SetIndent("", "  ")
-			err = encoder.Encode(s)
-		} else {
-			err = s.write(env.out)
-		}
-		if err == nil && s.Problem != "" {
-			err = errors.New(s.Problem)
-		}
-		return err
+		},
 	}
+	cmd.Flags().BoolVar(&ready, "ready", false, "ask the running relay whether it is ready, and exit with 0 or 1")
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
 }
 
 func (s *status) write(out io.Writer) error {

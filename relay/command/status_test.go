@@ -19,7 +19,7 @@ import (
 func TestStatus_WithoutAnOutbox(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run("status").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; run or setup makes it, check tells what is missing")
+	w.run("status").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; create it with iam-relay run or iam-relay setup, and see iam-relay check")
 	w.run("setup")
 	w.run("status").done("state   stopped\nphase   nothing read yet\nrelay   none is running\nslot    NAME does not exist\nevents  none\n")
 }
@@ -69,7 +69,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	if diff := cmp.Diff("[{crm live 1 0}]", fmt.Sprint(got.Webhooks)); diff != "" {
 		t.Error(diff)
 	}
-	// The outbox can be told of while the source is away.
+	// The outbox is reported while the source is away.
 	w.outboxOnly()
 	r = w.run("status")
 	r.has("phase     streaming from database NAME", "crm      config  *       live   0       1       0")
@@ -82,7 +82,7 @@ func TestStatus_Ready(t *testing.T) {
 	address := freeAddress(t)
 	w.replaces = append(w.replaces, address, "ADMIN")
 	w.listen(address)
-	w.run("status", "--ready").fails(1, "no relay listens on ADMIN (admin.listen)")
+	w.run("status", "--ready").fails(1, "no relay listens on ADMIN (admin.listen); start it with iam-relay run")
 	w.start()
 	// It is ready once the server has said something.
 	for w.run("status", "--ready").err == "iam-relay: the relay is not ready: replication: connecting: nothing heard from the server yet\n" {
@@ -100,7 +100,7 @@ func TestStatus_Ready(t *testing.T) {
 	w.run("status", "--ready").fails(2, "admin.listen: must have an address with a fixed port for the relay to be asked")
 }
 
-// An idle source is told from a stuck outbox: here a session has a lock on the position.
+// An idle source is distinguished from a stuck outbox: here a session has a lock on the position.
 func TestStatus_State(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,14 +1,14 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
@@ -16,13 +16,21 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// teardown removes what the relay has made. What it finds first decides what it drops.
+// teardownJSON is the result of teardown.
+type teardownJSON struct {
+	DryRun bool     `json:"dry_run"`
+	Drop   []string `json:"drop"` // dropped, or to be dropped, as "slot iam_relay"
+	Keep   []string `json:"keep"` // what stays, and why
+}
+
+// teardown removes what the relay has created. It looks first, and decides by that what it drops.
 type teardown struct {
-	cfg   *config.Config
-	rules *mapping.Rules
-	out   io.Writer
-	conn  *pgx.Conn // to the source
-	store *outbox.Store
+	*environment
+	cfg    *config.Config
+	rules  *mapping.Rules
+	conn   *pgx.Conn // to the source
+	store  *outbox.Store
+	result teardownJSON
 
 	slot    cdc.SlotStatus
 	ownSlot bool
@@ -34,40 +42,64 @@ type teardown struct {
 	schema      bool
 }
 
-func teardownCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	path := configFlag(flags)
-	yes := flags.Bool("yes", false, "really drop them")
-	url := flags.String("url", "", "connect to the source by this `URL` instead of source.url, as somebody who owns the publication and may replicate; leave the password to PGPASSWORD or a password file")
-	return func(ctx context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
-			return err
-		}
-		cfg, rules, err := load(*path, env)
-		if err != nil {
-			return err
-		}
-		source := string(cfg.Source.URL)
-		if *url != "" {
-			source = *url
-		}
-		t := &teardown{cfg: cfg, rules: rules, out: env.out}
-		if t.conn, err = connect(ctx, source); err != nil {
-			return err
-		}
-		defer closeConn(ctx, t.conn)
-		if t.store, err = outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.SealingKeys()); err != nil {
-			return err
-		}
-		defer t.store.Close()
-		if err := t.look(ctx); err != nil {
-			return err
-		}
-		if !*yes {
-			t.announce()
-			return &usageError{"nothing was dropped; run it again with --yes"}
-		}
-		return t.drop(ctx)
+func teardownCommand(env *environment) *cobra.Command {
+	var yes, dryRun bool
+	var url string
+	cmd := &cobra.Command{
+		Use:   "teardown",
+		Short: "Drop the slot, the publication and the outbox",
+		Long: `Drop everything the relay has created: its replication slot, its publication and its schema with
+all events, deliveries and webhooks. Stop every relay first. Objects that others use stay.`,
+		Example: `  iam-relay teardown --dry-run
+  iam-relay teardown --yes --url postgres://owner@db/iam`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if yes && dryRun {
+				return &usageError{"give either --yes or --dry-run"}
+			}
+			cfg, rules, err := env.loadRules()
+			if err != nil {
+				return err
+			}
+			t := &teardown{environment: env, cfg: cfg, rules: rules}
+			if err := t.run(cmd.Context(), cmp.Or(url, string(cfg.Source.URL)), yes); err != nil {
+				return err
+			}
+			if !yes && !dryRun {
+				return &usageError{"nothing was dropped; confirm with --yes"}
+			}
+			return nil
+		},
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "confirm")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be dropped, and change nothing")
+	cmd.Flags().StringVar(&url, "url", "", "connect to the source with `URL` instead of source.url, as the owner of the publication with REPLICATION; leave the password to PGPASSWORD or a password file")
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
+}
+
+func (t *teardown) run(ctx context.Context, source string, drop bool) (err error) {
+	if t.conn, err = connect(ctx, source); err != nil {
+		return err
+	}
+	defer closeConn(ctx, t.conn)
+	if t.store, err = outbox.Open(string(t.cfg.OutboxURL()), t.cfg.Outbox.Schema, t.cfg.Outbox.SealingKeys()); err != nil {
+		return err
+	}
+	defer t.store.Close()
+	if err := t.look(ctx); err != nil {
+		return err
+	}
+	t.result.DryRun = !drop
+	if drop {
+		err = t.drop(ctx)
+	} else {
+		t.announce()
+	}
+	if t.json {
+		err = errors.Join(writeObject(t.out, t.result), err)
+	}
+	return err
 }
 
 // look finds out what there is, whose it is, and that nobody uses it.
@@ -143,34 +175,49 @@ func (t *teardown) lookForGrants(ctx context.Context) error {
 	return nil
 }
 
-func (t *teardown) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
+// drops reports what is, or would be, dropped.
+func (t *teardown) drops(what, details string) {
+	t.result.Drop = append(t.result.Drop, what)
+	verb := "dropped "
+	if t.result.DryRun {
+		verb = "would drop "
+	}
+	t.say("%s", verb+what+details)
+}
+
+// keeps reports what stays.
+func (t *teardown) keeps(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	t.result.Keep = append(t.result.Keep, text)
+	t.say("%s", text)
+}
 
 func (t *teardown) announce() {
 	if t.slot.Exists && t.ownSlot {
-		t.say("would drop slot %s", t.slot.Name)
+		t.drops("slot "+t.slot.Name, "")
 	}
 	if t.publication.Exists && !t.shared {
-		t.say("would drop publication %s", t.publication.Name)
+		t.drops("publication "+t.publication.Name, "")
 	}
 	if t.schema {
-		t.say("would drop schema %s with all events, deliveries and webhooks in it", t.cfg.Outbox.Schema)
+		t.drops("schema "+t.cfg.Outbox.Schema, " with all events, deliveries and webhooks in it")
 	}
-	t.left()
+	t.remaining()
 }
 
-// left says what stays.
-func (t *teardown) left() {
+// remaining reports what stays.
+func (t *teardown) remaining() {
 	switch {
 	case t.moved:
-		t.say("slot %s stays: it has moved past where this relay stopped, so somebody else reads from it or has made it anew; if nobody does: SELECT pg_drop_replication_slot('%s')", t.slot.Name, t.slot.Name)
+		t.keeps("slot %s stays: it is ahead of the position where this relay stopped, so another program reads it or has recreated it; if none does: SELECT pg_drop_replication_slot('%s')", t.slot.Name, t.slot.Name)
 	case t.slot.Exists && !t.ownSlot:
-		t.say("slot %s stays: this relay has not made it", t.slot.Name)
+		t.keeps("slot %s stays: this relay did not create it", t.slot.Name)
 	}
 	if t.publication.Exists && t.shared {
-		t.say("publication %s stays: it publishes more than the mapped tables (%s)", t.publication.Name, strings.Join(append(t.publication.Schemas, t.publication.Extra...), ", "))
+		t.keeps("publication %s stays: it publishes more than the mapped tables (%s)", t.publication.Name, strings.Join(append(t.publication.Schemas, t.publication.Extra...), ", "))
 	}
 	if role, _ := account(t.cfg.Source.URL); t.granted {
-		t.say("role %s stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY %s; DROP ROLE %s", role, quote(role), quote(role))
+		t.keeps("role %s stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, as an administrator run: DROP OWNED BY %s; DROP ROLE %s", role, quote(role), quote(role))
 	}
 }
 
@@ -181,7 +228,7 @@ func (t *teardown) drop(ctx context.Context) error {
 		if err := cdc.DropSlot(ctx, t.conn, t.slot.Name); err != nil {
 			return err
 		}
-		t.say("dropped slot %s", t.slot.Name)
+		t.drops("slot "+t.slot.Name, "")
 	}
 	var kept error
 	if t.publication.Exists && !t.shared {
@@ -189,11 +236,11 @@ func (t *teardown) drop(ctx context.Context) error {
 		_, err := t.conn.Exec(ctx, sql)
 		switch {
 		case hasCode(err, codeNoPrivilege):
-			kept = fmt.Errorf("publication %s stays, since it belongs to role %s; let that run: %s", t.publication.Name, t.publication.Owner, sql)
+			kept = fmt.Errorf("publication %s stays because it belongs to role %s; as that role, run: %s", t.publication.Name, t.publication.Owner, sql)
 		case err != nil:
 			return fmt.Errorf("drop publication %s: %w", t.publication.Name, err)
 		default:
-			t.say("dropped publication %s", t.publication.Name)
+			t.drops("publication "+t.publication.Name, "")
 		}
 	}
 	if t.schema {
@@ -201,7 +248,7 @@ func (t *teardown) drop(ctx context.Context) error {
 			kept = errors.Join(kept, err)
 		}
 	}
-	t.left()
+	t.remaining()
 	return kept
 }
 
@@ -220,9 +267,9 @@ func (t *teardown) dropSchema(ctx context.Context) error {
 		}
 	}
 	if stays != "" {
-		t.say("dropped the tables of schema %s", name)
+		t.drops("the tables of schema "+name, "")
 		return errors.New(stays)
 	}
-	t.say("dropped schema %s", name)
+	t.drops("schema "+name, "")
 	return nil
 }

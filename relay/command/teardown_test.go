@@ -34,7 +34,7 @@ func TestTeardown_DropsWhatTheRelayHasMade(t *testing.T) {
 
 	r := w.run("teardown")
 	r.prints("would drop slot NAME\nwould drop publication NAME\nwould drop schema NAME with all events, deliveries and webhooks in it\n")
-	r.fails(2, "nothing was dropped; run it again with --yes")
+	r.fails(2, "nothing was dropped; confirm with --yes")
 	w.leaves("slot true, publication true, schema true")
 
 	w.run("teardown", "--yes").done("dropped slot NAME\ndropped publication NAME\ndropped schema NAME\n")
@@ -51,7 +51,7 @@ func TestTeardown_SparesWhatIsOthers(t *testing.T) {
 	w.exec(`CREATE PUBLICATION ` + w.name + ` FOR TABLE theirs`)
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.name)
 	w.run("setup")
-	w.run("teardown", "--yes").done("dropped schema NAME\nslot NAME stays: this relay has not made it\npublication NAME stays: it publishes more than the mapped tables (public.theirs)\n")
+	w.run("teardown", "--yes").done("dropped schema NAME\nslot NAME stays: this relay did not create it\npublication NAME stays: it publishes more than the mapped tables (public.theirs)\n")
 	w.leaves("slot true, publication true, schema false")
 	w.exec(`CREATE SCHEMA ` + w.name + ` CREATE TABLE theirs ()`)
 	w.run("teardown", "--yes").fails(1, "schema NAME is not the relay's, or role postgres may not read it; correct outbox.schema")
@@ -75,11 +75,11 @@ func TestTeardown_PublicationOfAnotherRole(t *testing.T) {
 	w.configure(w.as(role, password))
 	w.start().stop()
 	r := w.run("teardown", "--yes")
-	r.prints("dropped slot NAME\ndropped the tables of schema NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
-	r.fails(1, `publication NAME stays, since it belongs to role postgres; let that run: DROP PUBLICATION "NAME"
+	r.prints("dropped slot NAME\ndropped the tables of schema NAME\n" + `role ROLE stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, as an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
+	r.fails(1, `publication NAME stays because it belongs to role postgres; as that role, run: DROP PUBLICATION "NAME"
 schema NAME is empty now but belongs to role postgres; as that role, run: DROP SCHEMA "NAME"`)
 	w.leaves("slot false, publication true, schema true")
-	w.run("teardown", "--yes", "--url", w.url).done("dropped publication NAME\ndropped schema NAME\n" + `role ROLE stays, and may replicate, connect and read the mapped columns; if it serves nothing else, let an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
+	w.run("teardown", "--yes", "--url", w.url).done("dropped publication NAME\ndropped schema NAME\n" + `role ROLE stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, as an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
 	w.exec(fmt.Sprintf("DROP OWNED BY %s", role))
 	w.run("teardown", "--yes", "--url", w.url).done("")
 }
@@ -125,11 +125,11 @@ func TestTeardown_LeavesNothing(t *testing.T) {
 	}
 }
 
-// Whatever the outbox believes, a slot that cannot be its own stays: of another plugin, of another database, or further than
-// this relay has read.
+// Whatever the outbox says, a slot that cannot be its own stays: of another plugin or database, or ahead of the position of this
+// relay.
 func TestForeignSlot_IsNeverDropped(t *testing.T) {
 	t.Parallel()
-	const stays = "slot NAME stays: this relay has not made it\n"
+	const stays = "slot NAME stays: this relay did not create it\n"
 	for name, test := range map[string]struct{ make, outbox, run, teardown string }{
 		"plugin, first copy": {
 			`SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "copying",
@@ -144,9 +144,9 @@ func TestForeignSlot_IsNeverDropped(t *testing.T) {
 			`SELECT pg_create_logical_replication_slot('NAME', 'pgoutput')`, "new",
 			"slot NAME exists, but this outbox has never read from it: drop it, or choose another source.slot", stays,
 		},
-		"made anew": {
+		"recreated": {
 			`SELECT pg_create_logical_replication_slot('NAME', 'pgoutput')`, "streaming", "",
-			"slot NAME stays: it has moved past where this relay stopped, so somebody else reads from it or has made it anew; if nobody does: SELECT pg_drop_replication_slot('NAME')\n",
+			"slot NAME stays: it is ahead of the position where this relay stopped, so another program reads it or has recreated it; if none does: SELECT pg_drop_replication_slot('NAME')\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

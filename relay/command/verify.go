@@ -2,10 +2,7 @@ package command
 
 import (
 	"cmp"
-	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,54 +11,70 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// verifyFlags are the options of verify. Secrets come from a file only: arguments show in the list of processes.
+// verifyFlags are the flags of verify.
 type verifyFlags struct {
 	request, headers, body, secrets string
 	tolerance                       time.Duration
 	at                              string
-	asJSON, publicKey               bool
+	publicKey                       bool
 }
 
-func verifyCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
+func verifyCommand(env *environment) *cobra.Command {
 	var f verifyFlags
-	flags.StringVar(&f.request, "request", "", "a `file` with the whole request as it was captured")
-	flags.StringVar(&f.headers, "headers", "", "or a `file` with its headers, as lines of the form Name: value")
-	flags.StringVar(&f.body, "body", "", "and a `file` with its body, byte for byte; - or nothing is standard input")
-	flags.StringVar(&f.secrets, "secret-file", "", "the `file` with the secret, or a public key; several in several lines")
-	flags.DurationVar(&f.tolerance, "tolerance", 5*time.Minute, "how far the request's time may be off, before and after")
-	flags.StringVar(&f.at, "at", "", "the `time` to judge it at, in RFC 3339 or Unix seconds, instead of now")
-	flags.BoolVar(&f.asJSON, "json", false, "write JSON")
-	flags.BoolVar(&f.publicKey, "public-key", false, "print the public keys of the file's whsk_ secrets, and verify nothing")
-	return func(_ context.Context, env *environment, args []string) error {
-		if len(args) > 0 { // it may be the secret: it is not repeated
-			return &usageError{"verify takes options only; the secret is read from a file"}
-		}
-		secrets, err := f.readSecrets()
-		if err != nil {
-			return err
-		}
-		if f.publicKey {
-			return printPublicKeys(env.out, secrets)
-		}
-		return f.verify(env.out, secrets)
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check the signature of a captured request",
+		Long: `Check the signature of a captured request as a receiver should, offline. It exits with 1 if the
+signature is not valid. Secrets are read from a file only: arguments show in the list of
+processes.`,
+		Example: `  iam-relay verify --request captured.txt --secret-file secret.txt
+  iam-relay verify --headers headers.txt --body body.json --secret-file secret.txt --at 1614265330
+  iam-relay verify --secret-file private.txt --public-key`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 { // it may be the secret: it is not repeated
+				return &usageError{"verify takes no arguments; the secret is read from --secret-file"}
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error {
+			secrets, err := f.readSecrets()
+			if err != nil {
+				return err
+			}
+			if f.publicKey {
+				return env.printPublicKeys(secrets)
+			}
+			return env.verify(&f, secrets)
+		},
 	}
+	cmd.Flags().StringVar(&f.request, "request", "", "`FILE` with the whole request")
+	cmd.Flags().StringVar(&f.headers, "headers", "", "`FILE` with its headers, in lines of the form Name: value")
+	cmd.Flags().StringVar(&f.body, "body", "", "`FILE` with its body, byte for byte; default: standard input")
+	cmd.Flags().StringVar(&f.secrets, "secret-file", "", "`FILE` with the secret or public key; several in several lines (required)")
+	cmd.Flags().DurationVar(&f.tolerance, "tolerance", 5*time.Minute, "`DURATION` by which the time of the request may differ")
+	cmd.Flags().StringVar(&f.at, "at", "", "check as of this `TIME`, in RFC 3339 or Unix seconds, instead of now")
+	cmd.Flags().BoolVar(&f.publicKey, "public-key", false, "print the public keys of the file's whsk_ secrets, and verify nothing")
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
 }
 
-// verification is what verify writes with --json. Places count from 1.
+// verification is the result of verify. Indexes count from 1.
 type verification struct {
 	Valid     bool       `json:"valid"`
 	Reason    string     `json:"reason,omitempty"` // why it is not valid
 	ID        string     `json:"id,omitempty"`
 	Sent      *time.Time `json:"sent,omitempty"`
 	Scheme    string     `json:"scheme,omitempty"`    // of the signature that matches, valid or not in time
-	Signature int        `json:"signature,omitempty"` // its place in the header
-	Secret    int        `json:"secret,omitempty"`    // the place of its secret in the file
+	Signature int        `json:"signature,omitempty"` // its index in the header
+	Secret    int        `json:"secret,omitempty"`    // the index of its secret in the file
 }
 
-func (f *verifyFlags) verify(out io.Writer, secrets []webhook.Secret) error {
+func (env *environment) verify(f *verifyFlags, secrets []webhook.Secret) error {
 	now, err := f.time()
 	if err != nil {
 		return err
@@ -77,9 +90,9 @@ func (f *verifyFlags) verify(out io.Writer, secrets []webhook.Secret) error {
 	if err != nil {
 		err = fmt.Errorf("not valid: %w", err)
 	}
-	if !f.asJSON {
+	if !env.json {
 		if err == nil {
-			fmt.Fprintf(out, "valid: %s signature %d matches secret %d; id %s, sent %s\n",
+			fmt.Fprintf(env.out, "valid: %s signature %d matches secret %d; id %s, sent %s\n",
 				v.Scheme, v.Signature+1, v.Secret+1, v.ID, v.Sent.UTC().Format(time.RFC3339))
 		}
 		return err
@@ -92,13 +105,11 @@ func (f *verifyFlags) verify(out io.Writer, secrets []webhook.Secret) error {
 		sent := v.Sent.UTC()
 		result.ID, result.Sent, result.Scheme, result.Signature, result.Secret = v.ID, &sent, v.Scheme, v.Signature+1, v.Secret+1
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return errors.Join(encoder.Encode(result), err)
+	return errors.Join(writeObject(env.out, result), err)
 }
 
-func printPublicKeys(out io.Writer, secrets []webhook.Secret) error {
-	printed := false
+func (env *environment) printPublicKeys(secrets []webhook.Secret) error {
+	var keys []string
 	for _, s := range secrets {
 		if !strings.HasPrefix(string(s), "whsk_") {
 			continue
@@ -107,18 +118,23 @@ func printPublicKeys(out io.Writer, secrets []webhook.Secret) error {
 		if err != nil {
 			return &usageError{err.Error()}
 		}
-		fmt.Fprintln(out, key)
-		printed = true
+		keys = append(keys, key)
 	}
-	if !printed {
-		return &usageError{"the secret file has no secret that begins with whsk_: the others have no public key"}
+	if keys == nil {
+		return &usageError{"no secret in the file begins with whsk_: the others have no public key"}
+	}
+	if env.json {
+		return writeObject(env.out, keys)
+	}
+	for _, key := range keys {
+		fmt.Fprintln(env.out, key)
 	}
 	return nil
 }
 
 func (f *verifyFlags) readSecrets() ([]webhook.Secret, error) {
 	if f.secrets == "" {
-		return nil, &usageError{"--secret-file is missing"}
+		return nil, &usageError{"no secret given: name its file with --secret-file"}
 	}
 	text, err := os.ReadFile(f.secrets)
 	if err != nil {
@@ -159,11 +175,11 @@ func (f *verifyFlags) time() (time.Time, error) {
 func (f *verifyFlags) read() (http.Header, []byte, error) {
 	switch {
 	case f.request != "" && (f.headers != "" || f.body != ""):
-		return nil, nil, &usageError{"--request holds headers and body; leave --headers and --body out"}
+		return nil, nil, &usageError{"give either --request or --headers and --body"}
 	case f.request != "":
 		return readRequest(f.request)
 	case f.headers == "":
-		return nil, nil, &usageError{"which request? name it with --request, or with --headers and --body"}
+		return nil, nil, &usageError{"no request given: name it with --request, or with --headers and --body"}
 	}
 	text, err := os.ReadFile(f.headers)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// readRequest reads a request as it was captured: a request line, headers, an empty line and the body. Captures differ from what
-// was on the wire, so the lines may end in LF alone, and the request line may name any version of HTTP.
+// readRequest reads a captured request: a request line, headers, an empty line and the body. Captures differ from the bytes on
+// the wire, so lines may end in LF alone, and the request line may name any version of HTTP.
 func readRequest(name string) (http.Header, []byte, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -30,14 +30,14 @@ func readRequest(name string) (http.Header, []byte, error) {
 func parseRequest(text []byte) (http.Header, []byte, error) {
 	line, rest, _ := bytes.Cut(text, []byte("\n"))
 	if words := strings.Fields(string(line)); len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/") {
-		return nil, nil, errors.New("line 1 is no request line, such as POST /hook HTTP/1.1; for headers alone there is --headers")
+		return nil, nil, errors.New("line 1 is not a request line, as POST /hook HTTP/1.1; for headers alone, use --headers")
 	}
 	end, after := bytes.Index(rest, []byte("\n\n")), 2
 	if crlf := bytes.Index(rest, []byte("\n\r\n")); crlf >= 0 && (end < 0 || crlf < end) {
 		end, after = crlf, 3
 	}
 	if end < 0 {
-		return nil, nil, errors.New("there is no empty line between headers and body")
+		return nil, nil, errors.New("no empty line between headers and body")
 	}
 	header, err := parseHeaders(string(rest[:end]))
 	if err != nil {
@@ -47,7 +47,7 @@ func parseRequest(text []byte) (http.Header, []byte, error) {
 	if strings.EqualFold(header.Get("Transfer-Encoding"), "chunked") {
 		body, err = io.ReadAll(httputil.NewChunkedReader(bufio.NewReader(bytes.NewReader(body))))
 		if err != nil {
-			return nil, nil, fmt.Errorf("the body is not chunked, or not complete: %w", err)
+			return nil, nil, fmt.Errorf("the body is not chunked, or incomplete: %w", err)
 		}
 		return header, body, nil
 	}
@@ -55,9 +55,9 @@ func parseRequest(text []byte) (http.Header, []byte, error) {
 		length, err := strconv.Atoi(text)
 		switch {
 		case err != nil || length < 0:
-			return nil, nil, errors.New("content-length is no length")
+			return nil, nil, errors.New("invalid Content-Length header")
 		case length > len(body):
-			return nil, nil, fmt.Errorf("the body has %d bytes, but content-length is %d: it is not complete, or was changed", len(body), length)
+			return nil, nil, fmt.Errorf("the body has %d bytes, but Content-Length is %d: it is incomplete or was changed", len(body), length)
 		}
 		body = body[:length] // an editor may have added a newline at the end
 	}

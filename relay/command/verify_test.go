@@ -108,7 +108,7 @@ func TestVerify_WholeRequest(t *testing.T) {
 	}
 	short := file(t, strings.TrimSuffix(wire, "\n}\n"))
 	run(t, "verify", "--request", short, "--secret-file", secret).
-		fails(2, short+": the body has 2 bytes, but content-length is 5: it is not complete, or was changed")
+		fails(2, short+": the body has 2 bytes, but Content-Length is 5: it is incomplete or was changed")
 }
 
 func TestVerify_Usage(t *testing.T) {
@@ -120,16 +120,16 @@ func TestVerify_Usage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{request, "--secret-file is missing"},
-		{[]string{"--secret-file", secret}, "which request? name it with --request, or with --headers and --body"},
-		{append(request, "--secret-file", secret, "--request", headers), "--request holds headers and body; leave --headers and --body out"},
+		{request, "no secret given: name its file with --secret-file"},
+		{[]string{"--secret-file", secret}, "no request given: name it with --request, or with --headers and --body"},
+		{append(request, "--secret-file", secret, "--request", headers), "give either --request or --headers and --body"},
 		{append(request, "--secret-file", secret, "--at", "yesterday"), "--at must be a time as 2026-11-25T10:30:00Z, or Unix seconds"},
 		{append(request, "--secret-file", secret, "--tolerance", "-1s"), "--tolerance must not be negative"},
-		{append(request, "--secret-file", secret, verifySecret), "verify takes options only; the secret is read from a file"},
+		{append(request, "--secret-file", secret, verifySecret), "verify takes no arguments; the secret is read from --secret-file"},
 		{append(request, "--secret-file", empty), empty + " is empty"},
 		{append(request, "--secret-file", broken), broken + `, secret 2: after "whsk_" the secret must be 64 bytes in padded base64: the private and the public half of an ed25519 key`},
-		{[]string{"--request", headers, "--secret-file", secret}, headers + ": line 1 is no request line, such as POST /hook HTTP/1.1; for headers alone there is --headers"},
-		{[]string{"--secret-file", secret, "--public-key"}, "the secret file has no secret that begins with whsk_: the others have no public key"},
+		{[]string{"--request", headers, "--secret-file", secret}, headers + ": line 1 is not a request line, as POST /hook HTTP/1.1; for headers alone, use --headers"},
+		{[]string{"--secret-file", secret, "--public-key"}, "no secret in the file begins with whsk_: the others have no public key"},
 	} {
 		run(t, append([]string{"verify"}, tt.args...)...).fails(2, tt.want)
 	}

@@ -1,18 +1,56 @@
 package command
 
 import (
-	"context"
-	"flag"
 	"fmt"
 	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
 )
 
-func versionCommand(*flag.FlagSet) func(context.Context, *environment, []string) error {
-	return func(_ context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
-			return err
+// buildJSON describes the program.
+type buildJSON struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"` // empty in a build without version control
+	Date    string `json:"date,omitempty"`   // of the commit
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
+
+func (env *environment) build() buildJSON {
+	b := buildJSON{Version: env.version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				b.Commit = s.Value
+			case "vcs.time":
+				b.Date = s.Value
+			}
 		}
-		fmt.Fprintf(env.out, "iam-relay %s (%s %s/%s)\n", env.version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		return nil
 	}
+	return b
+}
+
+func (env *environment) versionLine() string {
+	b := env.build()
+	return fmt.Sprintf("iam-relay %s (%s %s/%s)", b.Version, b.Go, b.OS, b.Arch)
+}
+
+func versionCommand(env *environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			if env.json {
+				return writeObject(env.out, env.build())
+			}
+			fmt.Fprintln(env.out, env.versionLine())
+			return nil
+		},
+	}
+	env.jsonFlag(cmd, "print JSON, with the commit")
+	return cmd
 }

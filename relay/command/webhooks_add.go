@@ -2,75 +2,107 @@ package command
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-func webhooksAdd(flags *flag.FlagSet) func(context.Context, *webhooks, []string) error {
-	d := defineFlags(flags)
-	return func(ctx context.Context, w *webhooks, _ []string) error {
-		one := outbox.Webhook{Tenant: webhook.AllTenants, Events: []string{"*"}, Options: "{}", Enabled: true}
-		if err := checkWebhookName(d.name); err != nil {
-			return &usageError{err.Error()}
-		}
-		if err := d.apply(w, &one); err != nil {
-			return err
-		}
-		secret := ""
-		if one.Secrets == nil && !d.unsigned {
-			secret = newSecret()
-			one.SetSecrets(time.Now(), secret)
-		}
-		if err := w.store.AddWebhook(ctx, &one); err != nil {
-			return fmt.Errorf("webhook %s: %w", one.Name, err)
-		}
-		return w.sayWithSecret(ctx, &one, "made", secret)
+func webhooksAddCommand(env *environment) *cobra.Command {
+	var d *definition
+	cmd := &cobra.Command{
+		Use:   "add",
+		Short: "Add a webhook",
+		Long: `Add a webhook. Unless --secret-file or --unsigned is given, it gets a new secret, which is shown
+only once. It receives the events committed from now on; iam-relay replay sends earlier ones.`,
+		Example: `  iam-relay webhooks add --name crm --url https://crm.example.com/hook --event 'user.*'
+  iam-relay webhooks add --name erp --url-file url.txt --tenant acme --ordering resource`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.addWebhook(ctx, d) })
+		},
 	}
+	d = definitionFlags(cmd)
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
 }
 
-func webhooksUpdate(flags *flag.FlagSet) func(context.Context, *webhooks, []string) error {
-	d := defineFlags(flags)
-	return func(ctx context.Context, w *webhooks, args []string) error {
-		one, err := w.findOwn(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		given := d.given()
-		delete(given, "config")
-		delete(given, "json")
-		if len(given) == 0 {
-			return &usageError{"what is to change? iam-relay webhooks update --help lists the options"}
-		}
-		if given["unsigned"] && !d.unsigned && len(one.Secrets) == 0 {
-			return &usageError{"it has no secret; make one with iam-relay webhooks rotate"}
-		}
-		trial := *one // before anything is locked
-		if err := d.apply(w, &trial); err != nil {
-			return err
-		}
-		done := "changed"
-		if one.DisabledFor != "" && !one.StoppedByHand() {
-			done = "changed, and enabled again"
-		}
-		if trial.Tenant != one.Tenant {
-			done += fmt.Sprintf("; it belongs to another tenant now and is a new webhook: what webhook %d was still owed is dropped", one.ID)
-		}
-		return w.change(ctx, one, done, func(now *outbox.Webhook) error {
-			if !now.StoppedByHand() { // as a change of any other definition brings back what the relay has given up
-				now.Enabled, now.DisabledFor = true, ""
-			}
-			return d.apply(w, now)
-		})
+func (s *session) addWebhook(ctx context.Context, d *definition) error {
+	w := outbox.Webhook{Tenant: webhook.AllTenants, Events: []string{"*"}, Options: "{}", Enabled: true}
+	if err := checkWebhookName(d.name); err != nil {
+		return &usageError{err.Error()}
 	}
+	if err := d.apply(s, &w); err != nil {
+		return err
+	}
+	secret := ""
+	if w.Secrets == nil && !d.unsigned {
+		secret = newSecret()
+		w.SetSecrets(time.Now(), secret)
+	}
+	if err := s.store.AddWebhook(ctx, &w); err != nil {
+		return fmt.Errorf("webhook %s: %w", w.Name, err)
+	}
+	return s.sayWithSecret(ctx, &w, "added", secret)
 }
 
-// linesOf reads the lines of a file that are not empty; there is at least one.
+func webhooksUpdateCommand(env *environment) *cobra.Command {
+	var d *definition
+	var dryRun bool
+	cmd := env.webhookCommand(&cobra.Command{
+		Use:   "update",
+		Short: "Change a webhook that was added here",
+		Long: `Change a webhook that was added here: only what the flags give. A change of the tenant makes it a
+new webhook: deliveries that the old one was waiting for are dropped.`,
+		Example: `  iam-relay webhooks update crm --event 'user.*' --event role.assigned
+  iam-relay webhooks update crm --schedule 5s,1m,10m`,
+	}, func(ctx context.Context, s *session, which string) error {
+		return s.updateWebhook(ctx, which, d, dryRun)
+	})
+	d = definitionFlags(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check the flags and print the effect, and change nothing")
+	return cmd
+}
+
+func (s *session) updateWebhook(ctx context.Context, which string, d *definition, dryRun bool) error {
+	w, err := s.findOwn(ctx, which)
+	if err != nil {
+		return err
+	}
+	if !d.any() {
+		return &usageError{"nothing to change; see iam-relay webhooks update --help for the flags"}
+	}
+	if d.given("unsigned") && !d.unsigned && len(w.Secrets) == 0 {
+		return &usageError{"the webhook has no secret; make one with iam-relay webhooks rotate"}
+	}
+	trial := *w // before anything is locked
+	if err := d.apply(s, &trial); err != nil {
+		return err
+	}
+	done := "changed"
+	if w.DisabledFor != "" && !w.StoppedByHand() {
+		done = "changed, and enabled again"
+	}
+	if trial.Tenant != w.Tenant {
+		done += fmt.Sprintf("; with another tenant it is a new webhook: deliveries that webhook %d was waiting for are dropped", w.ID)
+	}
+	if dryRun {
+		return s.sayDryRun(w, done)
+	}
+	return s.changeWebhook(ctx, w, done, func(now *outbox.Webhook) error {
+		if !now.StoppedByHand() { // as a change of any other definition enables a webhook that the relay has disabled
+			now.Enabled, now.DisabledFor = true, ""
+		}
+		return d.apply(s, now)
+	})
+}
+
+// linesOf reads the non-empty lines of a file; there is at least one.
 func linesOf(option, path string) ([]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

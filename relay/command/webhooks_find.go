@@ -9,35 +9,35 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// find returns the webhook that is meant. One that was removed is found only where no other has the name.
-func (w *webhooks) find(ctx context.Context, which string) (*outbox.Webhook, error) {
-	all, err := w.store.LoadWebhooks(ctx)
+// findDefinition returns a webhook with its whole definition. A removed one is found only if no other has the name.
+func (s *session) findDefinition(ctx context.Context, which string) (*outbox.Webhook, error) {
+	all, err := s.store.LoadWebhooks(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := meant(all, which)
+	found := matching(all, which)
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("there is no webhook %q; iam-relay webhooks list shows them", which)
+		return nil, fmt.Errorf("there is no webhook %q; iam-relay webhooks lists them", which)
 	case 1:
 		return found[0], nil
 	}
 	ids := make([]string, len(found))
-	for i, one := range found {
-		ids[i] = address(one)
+	for i, w := range found {
+		ids[i] = address(w)
 	}
 	return nil, &usageError{fmt.Sprintf("%q may be %s; give one of these", which, strings.Join(ids, " or "))}
 }
 
-// meant returns the webhooks that may be meant. An origin:key or an id means that webhook, whatever others are called: names are
-// given by whoever may make webhooks in the IAM.
-func meant(all []outbox.Webhook, which string) []*outbox.Webhook {
+// matching returns the webhooks that the argument may name. An origin:key or an id takes precedence over names, which tenants
+// of the IAM choose.
+func matching(all []outbox.Webhook, which string) []*outbox.Webhook {
 	for _, removed := range []bool{false, true} {
-		for _, form := range []func(*outbox.Webhook) string{address, func(one *outbox.Webhook) string { return strconv.FormatInt(one.ID, 10) }, nameOf} {
+		for _, form := range []func(*outbox.Webhook) string{address, func(w *outbox.Webhook) string { return strconv.FormatInt(w.ID, 10) }, nameOf} {
 			var found []*outbox.Webhook
 			for i := range all {
-				if one := &all[i]; (one.RemovedAfter != nil) == removed && which == form(one) {
-					found = append(found, one)
+				if w := &all[i]; (w.RemovedAfter != nil) == removed && which == form(w) {
+					found = append(found, w)
 				}
 			}
 			if found != nil {
@@ -48,63 +48,72 @@ func meant(all []outbox.Webhook, which string) []*outbox.Webhook {
 	return nil
 }
 
-// address is the form that names a webhook for certain.
-func address(one *outbox.Webhook) string { return one.Origin + ":" + one.Key }
+// address names a webhook unambiguously.
+func address(w *outbox.Webhook) string { return w.Origin + ":" + w.Key }
 
-// nameOf is what a webhook is called: an IAM's may have no name.
-func nameOf(one *outbox.Webhook) string {
-	if one.Name == "" {
-		return one.Key
+// nameOf is a webhook's name, or its key: those of an IAM may have no name.
+func nameOf(w *outbox.Webhook) string {
+	if w.Name == "" {
+		return w.Key
 	}
-	return one.Name
+	return w.Name
 }
 
-// findOwn returns the webhook that is meant, if its definition may be changed here.
-func (w *webhooks) findOwn(ctx context.Context, which string) (*outbox.Webhook, error) {
-	one, err := w.find(ctx, which)
+// findOwn returns a webhook whose definition may be changed here.
+func (s *session) findOwn(ctx context.Context, which string) (*outbox.Webhook, error) {
+	w, err := s.findDefinition(ctx, which)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case one.Origin == outbox.OriginIAM:
-		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is defined in the IAM, in tenant %s: change it there, and the relay follows at once", visible(nameOf(one)), address(one), one.Tenant)}
-	case one.Origin == outbox.OriginConfig:
-		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is defined in the configuration: change its [[webhook]] in %s, and restart the relay", visible(nameOf(one)), address(one), w.config)}
-	case one.RemovedAfter != nil:
-		return nil, removedError(one)
+	case w.Origin == outbox.OriginIAM:
+		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is defined in the IAM, in tenant %s: change it there, and the relay follows at once", visible(nameOf(w)), address(w), w.Tenant)}
+	case w.Origin == outbox.OriginConfig:
+		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is defined in the configuration: change its [[webhook]] in %s, and restart the relay", visible(nameOf(w)), address(w), s.path)}
+	case w.RemovedAfter != nil:
+		return nil, removedError(w)
 	}
-	return one, nil
+	return w, nil
 }
 
-func removedError(one *outbox.Webhook) error {
-	return fmt.Errorf("webhook %s (%s) was removed", visible(nameOf(one)), address(one))
+func removedError(w *outbox.Webhook) error {
+	return fmt.Errorf("webhook %s (%s) was removed", visible(nameOf(w)), address(w))
 }
 
-// change changes a webhook, and says so with its new state.
-func (w *webhooks) change(ctx context.Context, one *outbox.Webhook, done string, change func(*outbox.Webhook) error) error {
-	changed, err := w.store.ChangeWebhook(ctx, one.ID, change)
+// changeWebhook changes a webhook, and reports it.
+func (s *session) changeWebhook(ctx context.Context, w *outbox.Webhook, done string, change func(*outbox.Webhook) error) error {
+	changed, err := s.store.ChangeWebhook(ctx, w.ID, change)
 	if err != nil {
-		return fmt.Errorf("webhook %s: %w", visible(nameOf(one)), err)
+		return fmt.Errorf("webhook %s: %w", visible(nameOf(w)), err)
 	}
-	return w.say(ctx, &changed, done)
+	return s.sayWebhook(ctx, &changed, done)
 }
 
-// say writes what was done, or as JSON what there is now.
-func (w *webhooks) say(ctx context.Context, one *outbox.Webhook, done string) error {
-	if !w.json {
-		fmt.Fprintf(w.env.out, "webhook %s (%s): %s\n", visible(nameOf(one)), address(one), done)
-		return nil
+// sayWebhook reports what was done with a webhook; as JSON, its new definition and state.
+func (s *session) sayWebhook(ctx context.Context, w *outbox.Webhook, done string) error {
+	if s.json {
+		return s.writeWebhook(ctx, w, "")
 	}
-	return w.writeDetail(ctx, one, "")
+	s.say("webhook %s (%s): %s", visible(nameOf(w)), address(w), done)
+	return nil
 }
 
-// writeDetail writes all about one webhook as JSON.
-func (w *webhooks) writeDetail(ctx context.Context, one *outbox.Webhook, secret string) error {
-	states, err := readWebhookStates(ctx, w.store)
+// sayDryRun reports what would be done with a webhook.
+func (s *session) sayDryRun(w *outbox.Webhook, done string) error {
+	if s.json {
+		return writeObject(s.out, map[string]any{"dry_run": true, "webhook": w.ID, "effect": done})
+	}
+	s.say("webhook %s (%s) would be %s", visible(nameOf(w)), address(w), done)
+	return nil
+}
+
+// writeWebhook prints a webhook's definition and state as JSON.
+func (s *session) writeWebhook(ctx context.Context, w *outbox.Webhook, secret string) error {
+	states, err := readWebhookStates(ctx, s.store)
 	if err != nil {
 		return err
 	}
-	detail := states.detail(one)
+	detail := states.detail(w)
 	detail.Secret = secret
-	return writeObject(w.env.out, detail)
+	return writeObject(s.out, detail)
 }

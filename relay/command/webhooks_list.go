@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,11 +10,23 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// webhookEntry is how one webhook stands. Its JSON is for scripts: fields are added, not renamed.
+// The states of a webhook.
+const (
+	stateLive       = "live"
+	stateCatchingUp = "catching up"
+	statePaused     = "paused"
+	stateDisabled   = "disabled"
+	stateOff        = "off" // by its definition
+	stateRemoved    = "removed"
+)
+
+// webhookEntry is the state of a webhook. Its JSON is for scripts: fields are added, not renamed.
 type webhookEntry struct {
 	ID     int64  `json:"id"`
 	Origin string `json:"origin"`
@@ -24,32 +35,32 @@ type webhookEntry struct {
 	Tenant string `json:"tenant"`
 	// URL is its scheme and host; what follows may be a secret.
 	URL   string `json:"url"`
-	State string `json:"state"` // live, behind, resting, disabled, off (by its definition) or removed
-	// DisabledFor is why nothing is delivered, by the relay's judgement or by hand.
+	State string `json:"state"`
+	// DisabledFor is the reason why the relay or an operator has disabled it.
 	DisabledFor  string     `json:"disabled_for,omitempty"`
 	FailingSince *time.Time `json:"failing_since,omitempty"`
-	RestsUntil   *time.Time `json:"rests_until,omitempty"`
-	// Behind is by how many events of the log it has yet to read by itself; they need not all be for it.
+	PausedUntil  *time.Time `json:"paused_until,omitempty"`
+	// Behind is how many events of the outbox it has yet to read; they need not all be for it.
 	Behind int64 `json:"behind"`
-	Parked int   `json:"parked"` // failed deliveries that wait for their next attempt
-	Dead   int   `json:"dead"`   // deliveries that were given up
+	Parked int   `json:"parked"` // failed deliveries that are retried
+	Dead   int   `json:"dead"`   // failed deliveries that were given up
 }
 
-// webhookDetail is all about one webhook but what must stay secret.
+// webhookDetail is the definition and state of a webhook, without its secrets.
 type webhookDetail struct {
 	webhookEntry
 	Description string          `json:"description"`
 	Headers     []string        `json:"headers"` // names
 	Events      []string        `json:"events"`
-	Secrets     int             `json:"secrets"` // that sign now; 0 is unsigned
+	Secrets     int             `json:"secrets"` // that sign now; 0: unsigned
 	Options     json.RawMessage `json:"options"`
 	Created     time.Time       `json:"created"`
 	Changed     time.Time       `json:"changed"`
-	// Secret is a new one, which is shown this once.
+	// Secret is a new secret, which is shown only once.
 	Secret string `json:"secret,omitempty"`
 }
 
-// webhookStates is what the outbox knows of the webhooks.
+// webhookStates is what the outbox stores about the webhooks.
 type webhookStates struct {
 	webhooks  []outbox.Webhook
 	parked    map[int64]outbox.ParkedCount
@@ -71,7 +82,7 @@ func readWebhookStates(ctx context.Context, store *outbox.Store) (*webhookStates
 	return s, err
 }
 
-// entries are those of all webhooks; never nil, for JSON.
+// entries has one for each webhook; it is never nil, for JSON.
 func (s *webhookStates) entries() []webhookEntry {
 	entries := make([]webhookEntry, len(s.webhooks))
 	for i := range s.webhooks {
@@ -82,22 +93,22 @@ func (s *webhookStates) entries() []webhookEntry {
 
 func (s *webhookStates) entry(w *outbox.Webhook) webhookEntry {
 	e := webhookEntry{
-		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, URL: config.URL(w.URL).String(), State: "live",
-		DisabledFor: w.DisabledFor, FailingSince: known(w.FailingSince), Parked: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
+		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, URL: config.URL(w.URL).String(), State: stateLive,
+		DisabledFor: w.DisabledFor, FailingSince: timeOrNil(w.FailingSince), Parked: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
 	}
 	if w.Cursor != nil {
-		e.State, e.Behind = "behind", s.lastEvent-*w.Cursor
+		e.State, e.Behind = stateCatchingUp, s.lastEvent-*w.Cursor
 	}
 	if w.RestUntil.After(s.now) {
-		e.State, e.RestsUntil = "resting", known(w.RestUntil)
+		e.State, e.PausedUntil = statePaused, timeOrNil(w.RestUntil)
 	}
 	switch {
 	case w.RemovedAfter != nil:
-		e.State = "removed"
+		e.State = stateRemoved
 	case !w.SwitchedOn():
-		e.State = "off"
+		e.State = stateOff
 	case !w.Enabled:
-		e.State = "disabled"
+		e.State = stateDisabled
 	}
 	return e
 }
@@ -110,22 +121,6 @@ func (s *webhookStates) detail(w *outbox.Webhook) webhookDetail {
 	}
 }
 
-func known(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-// instant writes a time, or a dash for none.
-func instant(t *time.Time) string {
-	if t == nil {
-		return "-"
-	}
-	return t.Format(time.RFC3339)
-}
-
 // stateText is the state with its reason.
 func (e *webhookEntry) stateText() string {
 	if e.DisabledFor == "" {
@@ -134,71 +129,95 @@ func (e *webhookEntry) stateText() string {
 	return e.State + " (" + visible(e.DisabledFor) + ")"
 }
 
-func webhooksList(*flag.FlagSet) func(context.Context, *webhooks, []string) error {
-	return func(ctx context.Context, w *webhooks, _ []string) error {
-		s, err := readWebhookStates(ctx, w.store)
-		if err != nil {
-			return err
-		}
-		entries := s.entries()
-		if w.json {
-			return writeObject(w.env.out, entries)
-		}
-		if len(entries) == 0 {
-			fmt.Fprintln(w.env.out, "there are no webhooks")
-			return nil
-		}
-		table := tabwriter.NewWriter(w.env.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "webhook\torigin:key\ttenant\tstate\tfailing since\trests until\tbehind\tparked\tdead")
-		for i := range entries {
-			e := &entries[i]
-			fmt.Fprintf(table, "%s\t%s:%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(e.Name), e.Origin, e.Key, visible(e.Tenant), e.stateText(),
-				instant(e.FailingSince), instant(e.RestsUntil), e.Behind, e.Parked, e.Dead)
-		}
-		return table.Flush()
+func webhooksListCommand(env *environment) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List webhooks and their state",
+		Long:  "List the webhooks of all origins and their state. Removed ones are listed with --all.",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.listWebhooks(ctx, all) })
+		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "also list removed webhooks")
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
 }
 
-func webhooksShow(*flag.FlagSet) func(context.Context, *webhooks, []string) error {
-	return func(ctx context.Context, w *webhooks, args []string) error {
-		one, err := w.find(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if w.json {
-			return w.writeDetail(ctx, one, "")
-		}
-		s, err := readWebhookStates(ctx, w.store)
-		if err != nil {
-			return err
-		}
-		d := s.detail(one)
-		table := tabwriter.NewWriter(w.env.out, 0, 0, 2, ' ', 0)
-		line := func(name, value string) {
-			if value != "" {
-				fmt.Fprintf(table, "%s\t%s\n", name, visible(value))
-			}
-		}
-		line("name", d.Name)
-		line("description", d.Description)
-		line("origin:key", address(one))
-		line("id", fmt.Sprint(d.ID))
-		line("tenant", d.Tenant)
-		line("url", d.URL)
-		line("headers", strings.Join(d.Headers, ", "))
-		line("events", strings.Join(d.Events, ", "))
-		line("signed", signedText(one, s.now))
-		if len(d.Options) > len("{}") {
-			line("options", string(d.Options))
-		}
-		line("state", d.stateText())
-		line("failing since", instant(d.FailingSince))
-		line("rests until", instant(d.RestsUntil))
-		line("deliveries", fmt.Sprintf("behind by %d, %d parked, %d dead", d.Behind, d.Parked, d.Dead))
-		line("created", d.Created.Format(time.RFC3339))
-		line("changed", d.Changed.Format(time.RFC3339))
-		return table.Flush()
+func (s *session) listWebhooks(ctx context.Context, all bool) error {
+	states, err := readWebhookStates(ctx, s.store)
+	if err != nil {
+		return err
 	}
+	entries := states.entries()
+	if !all {
+		entries = slices.DeleteFunc(entries, func(e webhookEntry) bool { return e.State == stateRemoved })
+	}
+	if s.json {
+		return writeObject(s.out, entries)
+	}
+	if len(entries) == 0 {
+		s.say("no webhooks")
+		return nil
+	}
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "webhook\torigin:key\ttenant\turl\tstate\tfailing since\tpaused until\tbehind\tparked\tdead")
+	for i := range entries {
+		e := &entries[i]
+		fmt.Fprintf(table, "%s\t%s:%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(e.Name), e.Origin, e.Key, visible(e.Tenant), visible(e.URL), e.stateText(),
+			timeTextOrDash(e.FailingSince), timeTextOrDash(e.PausedUntil), e.Behind, e.Parked, e.Dead)
+	}
+	return table.Flush()
+}
+
+func webhooksShowCommand(env *environment) *cobra.Command {
+	return env.webhookCommand(&cobra.Command{
+		Use:     "show",
+		Short:   "Show the definition and state of a webhook",
+		Long:    "Show the definition and state of a webhook, without its secrets.",
+		Example: "  iam-relay webhooks show crm",
+	}, func(ctx context.Context, s *session, which string) error { return s.showWebhook(ctx, which) })
+}
+
+func (s *session) showWebhook(ctx context.Context, which string) error {
+	w, err := s.findDefinition(ctx, which)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.writeWebhook(ctx, w, "")
+	}
+	states, err := readWebhookStates(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	d := states.detail(w)
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", name, visible(value))
+		}
+	}
+	line("name", d.Name)
+	line("description", d.Description)
+	line("origin:key", address(w))
+	line("id", fmt.Sprint(d.ID))
+	line("tenant", d.Tenant)
+	line("url", d.URL)
+	line("headers", strings.Join(d.Headers, ", "))
+	line("events", strings.Join(d.Events, ", "))
+	line("signed", signedText(w, states.now))
+	if len(d.Options) > len("{}") {
+		line("options", string(d.Options))
+	}
+	line("state", d.stateText())
+	line("failing since", timeTextOrDash(d.FailingSince))
+	line("paused until", timeTextOrDash(d.PausedUntil))
+	line("deliveries", fmt.Sprintf("behind by %d, %d parked, %d dead", d.Behind, d.Parked, d.Dead))
+	line("created", d.Created.Format(time.RFC3339))
+	line("changed", d.Changed.Format(time.RFC3339))
+	return table.Flush()
 }
 
 func signedText(w *outbox.Webhook, now time.Time) string {

@@ -45,7 +45,7 @@ func TestWebhooks_MadeByCommandAreManagedLikeOthers(t *testing.T) {
 	}
 	s.run("deliveries", "retry", "2", "--webhook", "own").goes("1 delivery is due now\n")
 	s.run("deliveries", "retry", "--all-dead", "--webhook", number).goes("1 delivery is due now\n")
-	s.run("deliveries", "skip", "3", "--webhook", "own").goes("event 3 is given up for webhook own\n")
+	s.run("deliveries", "skip", "3", "--webhook", "own").goes("skipped event 3 for webhook own\n")
 	s.run("replay", "--dry-run", "--webhook", "own", "--name", "user.created").goes("2 events would be delivered to own (http://RECEIVER)\n")
 	if r := s.run("replay", "1", "--webhook", number); r.code != 0 {
 		t.Errorf("replay: exit code %d, %s", r.code, r.err)

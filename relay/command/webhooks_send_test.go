@@ -82,7 +82,7 @@ func TestWebhooks_Test(t *testing.T) {
 	if r = w.webhooks("test", "a"); strings.Contains(r.out, "said") {
 		t.Errorf("the answer shows unasked: %s", r.out)
 	}
-	w.webhooks("test", "a", "--response").has(`its answer begins: "no\x1b[2J, said the receiver"`)
+	w.webhooks("test", "a", "--response").has(`response: "no\x1b[2J, said the receiver"`)
 	w.webhooks("show", "a").has("state          live") // a test changes nothing
 
 	receiver.Close()
@@ -205,5 +205,5 @@ func TestWebhooks_TestWithAnEventOfItsTenant(t *testing.T) {
 	s.webhooks("test", "all").fails(1, "webhook all: the test event was not delivered")
 	<-bodies
 	s.webhooks("test", "all", "--event", "user.craeted").fails(2, `--event: event "user.craeted" matches no event; did you mean "user.created"?`)
-	s.webhooks("test", "all", "--event", "user.*").fails(2, `--event takes one name, and "user.*" is a pattern`)
+	s.webhooks("test", "all", "--event", "user.*").fails(2, `--event takes one name, not a pattern: "user.*"`)
 }

@@ -2,80 +2,114 @@ package command
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-func webhooksRemove(*flag.FlagSet) func(context.Context, *webhooks, []string) error {
-	return func(ctx context.Context, w *webhooks, args []string) error {
-		one, err := w.findOwn(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		removed, err := w.store.RemoveWebhook(ctx, one.ID)
-		if err != nil {
-			return fmt.Errorf("webhook %s: %w", visible(nameOf(one)), err)
-		}
-		done := "removed; what it is owed is still delivered"
-		if !removed.Enabled {
-			done = "removed; it was disabled, so what it was owed is dropped"
-		}
-		return w.say(ctx, &removed, done)
-	}
+func webhooksRemoveCommand(env *environment) *cobra.Command {
+	var dryRun bool
+	cmd := env.webhookCommand(&cobra.Command{
+		Use:   "remove",
+		Short: "Remove a webhook that was added here",
+		Long: `Remove a webhook that was added here. Events committed before are still delivered to it, unless it
+is disabled.`,
+		Example: "  iam-relay webhooks remove crm --dry-run",
+	}, func(ctx context.Context, s *session, which string) error { return s.removeWebhook(ctx, which, dryRun) })
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the effect, and change nothing")
+	return cmd
 }
 
-func webhooksDisable(flags *flag.FlagSet) func(context.Context, *webhooks, []string) error {
-	reason := flags.String("reason", "", "why, as a short `text`, which list and status show")
-	return func(ctx context.Context, w *webhooks, args []string) error {
-		if *reason != visible(*reason) || len(*reason) > 500 {
-			return &usageError{"--reason must be up to 500 bytes of printable characters"}
-		}
-		one, err := w.findSwitchedOn(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return w.change(ctx, one, "disabled; its events are kept, and it goes on from there once it is enabled", func(now *outbox.Webhook) error {
-			now.Enabled, now.DisabledFor = false, outbox.ByHand(strings.TrimSpace(*reason))
-			return nil
-		})
+func (s *session) removeWebhook(ctx context.Context, which string, dryRun bool) error {
+	w, err := s.findOwn(ctx, which)
+	if err != nil {
+		return err
 	}
+	done := func(enabled bool) string {
+		if enabled {
+			return "removed; its outstanding deliveries are still sent"
+		}
+		return "removed; it was disabled, so its outstanding deliveries are dropped"
+	}
+	if dryRun {
+		return s.sayDryRun(w, done(w.Enabled))
+	}
+	removed, err := s.store.RemoveWebhook(ctx, w.ID)
+	if err != nil {
+		return fmt.Errorf("webhook %s: %w", visible(nameOf(w)), err)
+	}
+	return s.sayWebhook(ctx, &removed, done(removed.Enabled))
 }
 
-func webhooksEnable(*flag.FlagSet) func(context.Context, *webhooks, []string) error {
-	return func(ctx context.Context, w *webhooks, args []string) error {
-		one, err := w.findSwitchedOn(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		done := "enabled; it goes on from where it stopped"
-		switch {
-		case one.Enabled && (one.Rests > 0 || !one.RestUntil.IsZero()):
-			done = "resumed; it is tried at once"
-		case one.Enabled:
-			done = "is enabled already"
-		}
-		return w.change(ctx, one, done, func(now *outbox.Webhook) error {
-			now.Enabled, now.DisabledFor = true, ""
-			now.Resumed++ // also ends the pause of one that is enabled
-			return nil
-		})
-	}
+func webhooksDisableCommand(env *environment) *cobra.Command {
+	var reason string
+	cmd := env.webhookCommand(&cobra.Command{
+		Use:     "disable",
+		Short:   "Stop delivering to a webhook",
+		Long:    "Stop delivering to a webhook of any origin. Its events wait until it is enabled again.",
+		Example: "  iam-relay webhooks disable crm --reason maintenance",
+	}, func(ctx context.Context, s *session, which string) error { return s.disableWebhook(ctx, which, reason) })
+	cmd.Flags().StringVar(&reason, "reason", "", "a short `TEXT` that webhooks and status show")
+	return cmd
 }
 
-// findSwitchedOn returns the webhook that is meant, of any origin, unless its own definition switches it off.
-func (w *webhooks) findSwitchedOn(ctx context.Context, which string) (*outbox.Webhook, error) {
-	one, err := w.find(ctx, which)
+func (s *session) disableWebhook(ctx context.Context, which, reason string) error {
+	if reason != visible(reason) || len(reason) > 500 {
+		return &usageError{"--reason must be up to 500 bytes of printable characters"}
+	}
+	w, err := s.findSwitchedOn(ctx, which)
+	if err != nil {
+		return err
+	}
+	return s.changeWebhook(ctx, w, "disabled; its events wait until it is enabled", func(now *outbox.Webhook) error {
+		now.Enabled, now.DisabledFor = false, outbox.ByHand(strings.TrimSpace(reason))
+		return nil
+	})
+}
+
+func webhooksEnableCommand(env *environment) *cobra.Command {
+	return env.webhookCommand(&cobra.Command{
+		Use:   "enable",
+		Short: "Resume delivering to a webhook",
+		Long: `Resume delivering to a webhook of any origin, from the event at which it was disabled. It also ends
+the pause of a webhook that has failed repeatedly.`,
+		Example: "  iam-relay webhooks enable crm",
+	}, func(ctx context.Context, s *session, which string) error { return s.enableWebhook(ctx, which) })
+}
+
+func (s *session) enableWebhook(ctx context.Context, which string) error {
+	w, err := s.findSwitchedOn(ctx, which)
+	if err != nil {
+		return err
+	}
+	done := "enabled; it continues from the event at which it was disabled"
+	switch {
+	case w.Enabled && (w.Rests > 0 || !w.RestUntil.IsZero()):
+		done = "resumed; its deliveries are due now"
+	case w.Enabled:
+		done = "already enabled"
+	}
+	return s.changeWebhook(ctx, w, done, func(now *outbox.Webhook) error {
+		now.Enabled, now.DisabledFor = true, ""
+		now.Resumed++ // also ends the pause of an enabled one
+		return nil
+	})
+}
+
+// findSwitchedOn returns a webhook of any origin, unless its definition switches it off.
+func (s *session) findSwitchedOn(ctx context.Context, which string) (*outbox.Webhook, error) {
+	w, err := s.findDefinition(ctx, which)
 	if err != nil {
 		return nil, err
 	}
-	if one.RemovedAfter != nil {
-		return nil, removedError(one)
+	if w.RemovedAfter != nil {
+		return nil, removedError(w)
 	}
-	if !one.SwitchedOn() {
-		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is switched off by the configuration: set enabled = true in its [[webhook]] in %s, and restart the relay", visible(nameOf(one)), address(one), w.config)}
+	if !w.SwitchedOn() {
+		return nil, &usageError{fmt.Sprintf("webhook %s (%s) is switched off by the configuration: set enabled = true in its [[webhook]] in %s, and restart the relay", visible(nameOf(w)), address(w), s.path)}
 	}
-	return one, nil
+	return w, nil
 }

@@ -68,7 +68,7 @@ func TestWebhooks_FromFirstToLast(t *testing.T) {
 		"--tenant", "acme", "--header-file", w.file("X-Key: one", "", "Authorization: Bearer two"), "--ordering", "resource", "--schedule", "5s, 1m", "--in-flight", "3",
 		"--rate", "2.5", "--cloudevents", "--handshake")
 	r.out = steady(r.out)
-	r.done("webhook erp (relay:4294967296): made\nits secret, which is shown only now:\nSECRET\n")
+	r.done("webhook erp (relay:4294967296): added\nits secret, which is shown only now:\nSECRET\n")
 	const made = `{
   "id": 4294967296,
   "origin": "relay",
@@ -119,22 +119,21 @@ func TestWebhooks_FromFirstToLast(t *testing.T) {
 
 	r = w.webhooks("list")
 	r.out = spaces.ReplaceAllString(r.out, "  ")
-	r.done(`webhook  origin:key  tenant  state  failing since  rests until  behind  parked  dead
-crm  config:crm  *  live  -  -  0  0  0
-w1  iam:HOOK  REALM  live  -  -  0  0  0
-erp  relay:4294967296  acme  removed (given to another tenant)  -  -  0  0  0
-erp2  relay:4294967297  *  live  -  -  0  0  0
+	r.done(`webhook  origin:key  tenant  url  state  failing since  paused until  behind  parked  dead
+crm  config:crm  *  https://crm.example.com/…  live  -  -  0  0  0
+w1  iam:HOOK  REALM  https://iam.example.com/…  live  -  -  0  0  0
+erp2  relay:4294967297  *  https://erp.example.com/…  live  -  -  0  0  0
 `)
 	w.webhooks("update", "erp2", "--unsigned", "--url", "https://erp.example.net").done("webhook erp2 (relay:4294967297): changed\n")
-	w.webhooks("secrets", "erp2").done("it has no secret: it is sent to without a signature\n")
-	w.webhooks("remove", "erp2").done("webhook erp2 (relay:4294967297): removed; what it is owed is still delivered\n")
+	w.webhooks("secrets", "erp2").done("no secrets: requests are sent without a signature\n")
+	w.webhooks("remove", "erp2").done("webhook erp2 (relay:4294967297): removed; its outstanding deliveries are still sent\n")
 	w.webhooks("remove", "erp2").fails(1, "webhook erp2 (relay:4294967297) was removed")
 	if !w.exists(`SELECT FROM ` + w.name + `.webhook, ` + w.name + `.position WHERE name = 'erp2' AND removed_after = last_event AND url = 'https://erp.example.net'`) {
 		t.Error("it does not end at the last event")
 	}
-	r = w.webhooks("list")
+	r = w.webhooks("list", "--all")
 	r.out = spaces.ReplaceAllString(r.out, "  ")
-	r.has("erp2  relay:4294967297  *  removed  -  -  0  0  0")
+	r.has("erp  relay:4294967296  acme  https://erp.example.com/…  removed (given to another tenant)  -  -  0  0  0", "erp2  relay:4294967297  *  https://erp.example.net/…  removed  -  -  0  0  0")
 }
 
 func TestWebhooks_DefinedElsewhere(t *testing.T) {
@@ -147,9 +146,9 @@ func TestWebhooks_DefinedElsewhere(t *testing.T) {
 	for _, command := range [][]string{{"update", "--description", "x"}, {"remove"}, {"rotate"}, {"secrets"}} {
 		w.webhooks(command[0], append(command[1:], "w1")...).fails(2, inIAM)
 		w.webhooks(command[0], append(command[1:], "config:crm")...).fails(2, inConfig)
-		w.webhooks(command[0], append(command[1:], "nobody")...).fails(1, `there is no webhook "nobody"; iam-relay webhooks list shows them`)
+		w.webhooks(command[0], append(command[1:], "nobody")...).fails(1, `there is no webhook "nobody"; iam-relay webhooks lists them`)
 	}
-	w.webhooks("add", "--name", "crm", "--url", "https://crm2.example.com", "--unsigned").done("webhook crm (relay:4294967296): made\n")
+	w.webhooks("add", "--name", "crm", "--url", "https://crm2.example.com", "--unsigned").done("webhook crm (relay:4294967296): added\n")
 	w.webhooks("disable", "crm").fails(2, `"crm" may be config:crm or relay:4294967296; give one of these`)
 	w.exec(`UPDATE ` + w.name + `.webhook SET name = 'relay:4294967296' WHERE origin = 'iam'`) // as a tenant may call its own
 	w.webhooks("show", "relay:4294967296").has("name           crm")
@@ -159,13 +158,13 @@ func TestWebhooks_DefinedElsewhere(t *testing.T) {
 	w.webhooks("add", "--name", "crm", "--url", "https://crm3.example.com").fails(1, "webhook crm: another webhook has that name; choose another one")
 
 	// Whether it is delivered to is another matter.
-	w.webhooks("disable", "w1", "--reason", "pager").done("webhook w1 (iam:HOOK): disabled; its events are kept, and it goes on from there once it is enabled\n")
-	w.webhooks("disable", "config:crm").done("webhook crm (config:crm): disabled; its events are kept, and it goes on from there once it is enabled\n")
+	w.webhooks("disable", "w1", "--reason", "pager").done("webhook w1 (iam:HOOK): disabled; its events wait until it is enabled\n")
+	w.webhooks("disable", "config:crm").done("webhook crm (config:crm): disabled; its events wait until it is enabled\n")
 	w.webhooks("show", "w1").has("state          disabled (by hand: pager)")
 	w.start().stop() // the configuration is read again
 	w.webhooks("show", "config:crm").has("state          disabled (by hand)")
-	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): enabled; it goes on from where it stopped\n")
-	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): is enabled already\n")
+	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): enabled; it continues from the event at which it was disabled\n")
+	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): already enabled\n")
 	w.webhooks("enable", "config:crm", "--json")
 	w.webhooks("show", "config:crm").has("state          live")
 
@@ -180,9 +179,9 @@ func TestWebhooks_DefinedElsewhere(t *testing.T) {
 func TestWebhooks_Mistakes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.webhooks("list").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; run or setup makes it, check tells what is missing")
+	w.webhooks("list").fails(1, "database NAME has no outbox in schema NAME that role postgres can read; create it with iam-relay run or iam-relay setup, and see iam-relay check")
 	w.run("setup")
-	w.webhooks("list").done("there are no webhooks\n")
+	w.webhooks("list").done("no webhooks\n")
 	w.webhooks("list", "--json").done("[]\n")
 	const secret = "whsec_sesame" // malformed
 	ok := []string{"--name", "a", "--url", "https://a.example.com"}
@@ -190,17 +189,17 @@ func TestWebhooks_Mistakes(t *testing.T) {
 		arguments []string
 		want      string
 	}{
-		{[]string{"--url", "https://a.example.com"}, "--name is missing; a name tells webhooks apart"},
-		{[]string{"--name", "7", "--url", "https://a.example.com"}, "--name must not be a number: that is an id"},
+		{[]string{"--url", "https://a.example.com"}, "no name given: --name is required"},
+		{[]string{"--name", "7", "--url", "https://a.example.com"}, "--name must not be a number: numbers are ids"},
 		{[]string{"--name", "iam:7", "--url", "https://a.example.com"}, "--name must not begin with iam:, which is an origin"},
 		{[]string{"--name", "a\x1b[2J", "--url", "https://a.example.com"}, "--name must be up to 200 bytes of printable characters"},
-		{[]string{"--name", "a"}, "--url or --url-file is missing"},
+		{[]string{"--name", "a"}, "no URL given: use --url or --url-file"},
 		{[]string{"--name", "a", "--url", "http://sesame.example.com"}, "the URL must begin with https://; for http:// set delivery.allow_http = true"},
 		{[]string{"--name", "a", "--url", "https://10.0.0.1/"}, "10.0.0.1 is an internal or special-purpose address; to allow it, add its network to delivery.allow_networks"},
 		{[]string{"--name", "a", "--url-file", w.file("https://a.example.com", "https://b.example.com")}, "--url-file: the file has more than one line"},
-		{append(ok, "--url-file", "x"), "give --url or --url-file, not both"},
+		{append(ok, "--url-file", "x"), "give either --url or --url-file"},
 		{append(ok, "--event", "user.craeted"), `event pattern "user.craeted" matches no event; did you mean "user.created"?`},
-		{append(ok, "--tenant", ""), `--tenant is empty; "*" stands for all tenants`},
+		{append(ok, "--tenant", ""), `--tenant is empty; "*" is all tenants`},
 		{append(ok, "--tenant", "a\xff"), "name, description and tenant must be UTF-8"},
 		{append(ok, "--header-file", w.file("Host: sesame", "A b: sesame")), `header "A b": the name must consist of letters, digits and hyphens; header "Host" is reserved for the relay or HTTP; remove it`},
 		{append(ok, "--header-file", w.file("X: sesame", "X: sesame")), `header "X" is given twice`},
@@ -213,31 +212,24 @@ func TestWebhooks_Mistakes(t *testing.T) {
 		{append(ok, "--secret-file", w.file(secret)), `--secret-file: after "whsec_" the secret must be padded base64; generate one with: echo whsec_$(openssl rand -base64 32)`},
 		{append(ok, "--secret-file", w.file("sesame")), "--secret-file: the secret is shorter than 16 bytes; generate one with: echo whsec_$(openssl rand -base64 32)"},
 		{append(ok, "--secret-file", w.file("")), "--secret-file: FILE is empty"},
-		{append(ok, "--secret-file", w.file("sesame"), "--unsigned"), "give --unsigned or --secret-file, not both"},
-		{append(ok, "--reveal"), "flag provided but not defined: -reveal"},
-		{append(ok, "more"), `unexpected argument "more"`},
+		{append(ok, "--secret-file", w.file("sesame"), "--unsigned"), "give either --unsigned or --secret-file"},
+		{append(ok, "--reveal"), "unknown flag --reveal; see iam-relay webhooks add --help"},
+		{append(ok, "more"), `unexpected argument "more"; see iam-relay webhooks add --help`},
 	} {
 		r := w.webhooks("add", test.arguments...)
-		r.err = regexp.MustCompile(`(?s)\nUsage of.*\niam-relay: `).ReplaceAllString("\n"+r.err, "iam-relay: ") // of the flag package
-		r.err = regexp.MustCompile(`/\S+/file`).ReplaceAllString(strings.TrimPrefix(r.err, "\n"), "FILE")
-		if _, message, ok := strings.Cut(r.err, "\nUsage"); ok {
-			r.err = message
-		}
-		if i := strings.Index(r.err, "iam-relay: "); i > 0 {
-			r.err = r.err[i:]
-		}
+		r.err = regexp.MustCompile(`/\S+/file`).ReplaceAllString(r.err, "FILE")
 		r.fails(2, test.want)
 		if strings.Contains(r.err+r.out, "sesame") {
 			t.Errorf("%q: a secret shows in %q", test.arguments, r.err)
 		}
 	}
-	w.webhooks("list").done("there are no webhooks\n")
-	run(t, "webhooks", "--config", w.config, "lists").fails(2, `there is no command "lists" for webhooks; iam-relay webhooks --help lists them`)
-	if r := run(t, "webhooks", "--config", w.config, "list"); r.out != "there are no webhooks\n" {
+	w.webhooks("list").done("no webhooks\n")
+	run(t, "webhooks", "--config", w.config, "lists").fails(2, `unknown command "lists"; did you mean "webhooks list"?`)
+	if r := run(t, "webhooks", "--config", w.config, "list"); r.out != "no webhooks\n" {
 		t.Errorf("the configuration before the command: %q, %q", r.out, r.err)
 	}
-	w.webhooks("show").fails(2, "which webhook? Give its name, its origin:key or its id, as iam-relay webhooks list shows them")
-	if r := run(t, "webhooks", "--help"); r.code != 0 || !strings.Contains(r.err, "  rotate W ") {
+	w.webhooks("show").fails(2, "iam-relay webhooks show needs WEBHOOK; see iam-relay webhooks show --help")
+	if r := run(t, "webhooks", "--help"); r.code != 0 || !strings.Contains(r.out, "  rotate      Give") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 }
@@ -250,7 +242,7 @@ func TestWebhooks_RotatedSecretsEnd(t *testing.T) {
 	r := w.webhooks("rotate", "a")
 	second := shownSecret.FindString(r.out)
 	r.out = steady(r.out)
-	r.done("webhook a (relay:4294967296): signs with a new secret, and with the old ones until TIME\nits secret, which is shown only now:\nSECRET\n")
+	r.done("webhook a (relay:4294967296): signed with a new secret, and with the old ones until TIME\nits secret, which is shown only now:\nSECRET\n")
 	if first == "" || second == "" || first == second {
 		t.Errorf("secrets %q and %q", first, second)
 	}
@@ -268,7 +260,7 @@ func TestWebhooks_RotatedSecretsEnd(t *testing.T) {
 	r = w.webhooks("secrets", "a", "--json")
 	r.out = steady(r.out)
 	r.done("[\n  {\n    \"kind\": \"whsec\",\n    \"created\": \"TIME\",\n    \"expires\": null\n  }\n]\n")
-	w.webhooks("rotate", "a", "--grace", "0s", "--secret-file", w.file("a text of one's own")).done("webhook a (relay:4294967296): signs with a new secret alone\n")
+	w.webhooks("rotate", "a", "--grace", "0s", "--secret-file", w.file("a text of one's own")).done("webhook a (relay:4294967296): signed with a new secret only\n")
 	r = w.webhooks("secrets", "a")
 	r.out = steady(r.out)
 	r.done("kind  created               expires\ntext  TIME  -\n")
@@ -278,7 +270,7 @@ func TestWebhooks_RotatedSecretsEnd(t *testing.T) {
 	}
 	w.webhooks("rotate", "a", "--grace", "-1s").fails(2, "--grace must be from 0s to 8760h")
 	w.webhooks("update", "a", "--secret-file", w.file("whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==")).done("webhook a (relay:4294967296): changed\n")
-	w.webhooks("rotate", "a").fails(2, "the webhook signs with an asymmetric key, and its receivers know the public half: give the new one by --secret-file")
+	w.webhooks("rotate", "a").fails(2, "the webhook signs with an asymmetric key, whose public half its receivers have: give the new key with --secret-file")
 }
 
 func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
@@ -303,7 +295,7 @@ func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
     "state": "disabled",
     "disabled_for": "the endpoint answered 410 Gone",
     "failing_since": "TIME",
-    "rests_until": "TIME",
+    "paused_until": "TIME",
     "behind": 0,
     "parked": 0,
     "dead": 0
@@ -311,7 +303,7 @@ func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
 ]
 `)
 	w.webhooks("update", "a", "--description", "x").done("webhook a (relay:4294967296): changed, and enabled again\n")
-	w.webhooks("show", "a").has("state          behind", "failing since  -", "rests until    -")
+	w.webhooks("show", "a").has("state          catching up", "failing since  -", "paused until   -")
 	w.webhooks("disable", "a", "--reason", "pager")
 	w.webhooks("update", "a", "--description", "y").done("webhook a (relay:4294967296): changed\n")
 	r = w.webhooks("show", "a")
@@ -319,7 +311,7 @@ func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
 	if diff := cmp.Diff("", r.err); diff != "" {
 		t.Error(diff)
 	}
-	w.webhooks("update", "a").fails(2, "what is to change? iam-relay webhooks update --help lists the options")
-	w.webhooks("update", "a", "--unsigned=false").fails(2, "it has no secret; make one with iam-relay webhooks rotate")
-	w.webhooks("remove", "a").done("webhook a (relay:4294967296): removed; it was disabled, so what it was owed is dropped\n")
+	w.webhooks("update", "a").fails(2, "nothing to change; see iam-relay webhooks update --help for the flags")
+	w.webhooks("update", "a", "--unsigned=false").fails(2, "the webhook has no secret; make one with iam-relay webhooks rotate")
+	w.webhooks("remove", "a").done("webhook a (relay:4294967296): removed; it was disabled, so its outstanding deliveries are dropped\n")
 }

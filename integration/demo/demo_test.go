@@ -1,7 +1,8 @@
-package command_test
+package main
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,8 +10,28 @@ import (
 	"testing"
 )
 
-// What somebody has set wrongly is no reason to install anything.
-func TestDemo_ServerThatIsNotThere(t *testing.T) {
+// binary is the demo, built once.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "iam-relay-demo-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "demo")
+	if output, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the demo: %v\n%s", err, output)
+		return 1
+	}
+	return m.Run()
+}
+
+// A wrong setting does not make the demo install PostgreSQL.
+func TestDemo_MissingServer(t *testing.T) {
 	t.Parallel()
 	bin, nowhere := t.TempDir(), t.TempDir()
 	trace := filepath.Join(bin, "trace")
@@ -19,10 +40,10 @@ func TestDemo_ServerThatIsNotThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), binary, "demo")
+	cmd := exec.CommandContext(t.Context(), binary)
 	cmd.Env = []string{"PATH=" + bin + ":/bin:/usr/bin", "IAM_RELAY_TEST_PG_BIN=" + nowhere}
 	output, err := cmd.CombinedOutput()
-	want := "iam-relay: IAM_RELAY_TEST_PG_BIN is " + nowhere + ", which does not hold both initdb and postgres\n"
+	want := "demo: IAM_RELAY_TEST_PG_BIN is " + nowhere + ", which does not hold both initdb and postgres\n"
 	if err == nil || !strings.HasSuffix(string(output), want) {
 		t.Errorf("%v:\n%s", err, output)
 	}
@@ -33,9 +54,9 @@ func TestDemo_ServerThatIsNotThere(t *testing.T) {
 
 func TestDemo_Interrupted(t *testing.T) {
 	t.Parallel()
-	for _, at := range []string{"Starting a private PostgreSQL", "has FerrisKey's tables", "The relay reads the log", "a user logs in"} {
+	for _, at := range []string{"Starting a private PostgreSQL", "has FerrisKey's tables", "The relay is streaming", "a user logs in"} {
 		dir := t.TempDir()
-		cmd := exec.CommandContext(t.Context(), binary, "demo")
+		cmd := exec.CommandContext(t.Context(), binary)
 		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 		var log strings.Builder
 		cmd.Stderr = &log
@@ -55,8 +76,8 @@ func TestDemo_Interrupted(t *testing.T) {
 				}
 			}
 		}
-		_ = cmd.Wait() // The exit code tells.
-		if code := cmd.ProcessState.ExitCode(); code != 1 || log.String() != "iam-relay: interrupted\n" {
+		_ = cmd.Wait() // The exit code is checked below.
+		if code := cmd.ProcessState.ExitCode(); code != 1 || log.String() != "demo: interrupted\n" {
 			t.Errorf("at %q: exit code %d, stderr %q", at, code, log.String())
 		}
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {

@@ -1,4 +1,4 @@
-package command
+package main
 
 import (
 	"cmp"
@@ -13,7 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
 
-// demoReport prints what arrives and compares it with what must.
+// demoReport prints the events that arrive and compares them with the expected ones.
 type demoReport struct {
 	out io.Writer
 
@@ -45,7 +45,7 @@ func (r *demoReport) expect(events []ferriskey.Expected) {
 	r.expected = append(r.expected, events...)
 }
 
-// arrived is told of each request, and accepts it.
+// arrived prints a request, and accepts it.
 func (r *demoReport) arrived(d *receiver.Delivery) receiver.Response {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,10 +66,10 @@ func sound(d *receiver.Delivery) bool { return d.Verified && len(d.Problems) == 
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d.Microseconds())/1000) }
 
-// arrival is what tells one event from another in the story.
+// arrival identifies an event of the story.
 type arrival struct{ event, resource, realm string }
 
-// summary compares, prints and returns an error unless everything came as it must.
+// summary prints the comparison, and returns an error unless exactly the expected events arrived.
 func (r *demoReport) summary() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,7 +121,7 @@ func (r *demoReport) summary() error {
 		r.steps, len(r.expected), len(r.got), len(missing), len(unexpected), duplicated, unverified)
 	fmt.Fprintf(r.out, "Documented events seen: %d of %d. The realm's own webhook got %d events, %d of another realm.\n",
 		documented, len(ferriskey.Documented), len(r.own), strayed)
-	fmt.Fprintf(r.out, "Commit to arrival: p50 %s ms, p99 %s ms (without those that are held to see whether they are replaced).\n",
+	fmt.Fprintf(r.out, "Commit to arrival: p50 %s ms, p99 %s ms (without events that are delayed because another may replace them).\n",
 		milliseconds(quantile(latencies, 0.50)), milliseconds(quantile(latencies, 0.99)))
 	for _, a := range sortedArrivals(missing) {
 		fmt.Fprintf(r.out, "  missing     %s %s of realm %s\n", a.event, a.resource, a.realm)
@@ -130,12 +130,12 @@ func (r *demoReport) summary() error {
 		fmt.Fprintf(r.out, "  unexpected  %s %s of realm %s\n", a.event, a.resource, a.realm)
 	}
 	if len(missing)+len(unexpected)+duplicated+unverified+strayed > 0 || documented < len(ferriskey.Documented) {
-		return fmt.Errorf("the demo did not go as it must: see the summary")
+		return fmt.Errorf("the events are not the expected ones; see the summary above")
 	}
 	return nil
 }
 
-// ownSummary counts what the realm's own webhook got that was not signed as it must, or was another realm's.
+// ownSummary counts requests to the realm's own webhook with a wrong signature, and other realms whose events it received.
 func (r *demoReport) ownSummary() (unverified, strayed int) {
 	realms := map[string]bool{}
 	for i := range r.own {
@@ -154,7 +154,7 @@ func sortedArrivals(a []arrival) []arrival {
 	return a
 }
 
-// quantile of the durations, 0 of none.
+// quantile returns a quantile of the durations; 0 if there are none.
 func quantile(d []time.Duration, q float64) time.Duration {
 	if len(d) == 0 {
 		return 0

@@ -1,13 +1,18 @@
-package command
+// Command demo shows every documented event on its way from a committed row to a verified webhook. Nothing in it is mocked: it
+// starts a PostgreSQL server and a receiver, runs FerrisKey's statements, and runs the relay from a configuration file.
+package main
 
 import (
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,29 +26,42 @@ import (
 
 const (
 	demoDatabase = "ferriskey"
-	// demoSecret signs what the configured webhook gets. It guards nothing: the receiver is part of the demo.
+	// demoSecret signs the requests to the configured webhook. It guards nothing: the receiver is part of the demo.
 	demoSecret = "whsec_ZGVtbyBzZWNyZXQsIG9mIG5vIHVzZSBlbHNl" //nolint:gosec // not a secret
-	// The paths of the receiver: the webhook of the configuration, and the one that the realm has in FerrisKey's own tables.
+	// The paths of the receiver: of the webhook in the configuration, and of the realm's webhook in FerrisKey's tables.
 	demoPath, realmPath = "/demo", "/realm"
-	// demoTimeout bounds the wait for what must arrive; an event may be held for 5 s.
+	// demoTimeout bounds the wait for the deliveries; an event may be delayed for 5 s.
 	demoTimeout = 30 * time.Second
 )
 
-func demoCommand(flags *flag.FlagSet) func(context.Context, *environment, []string) error {
-	keep := flags.Bool("keep", false, "leave everything running afterwards, to try it by hand")
-	return func(ctx context.Context, env *environment, args []string) error {
-		if err := noArguments(args); err != nil {
-			return err
-		}
-		d := &demo{environment: env, keep: *keep}
-		return d.run(ctx)
+func main() { os.Exit(run()) }
+
+func run() int {
+	keep := flag.Bool("keep", false, "keep everything running afterwards, to try it out")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "demo: unexpected argument %q\n", flag.Arg(0))
+		return 2
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal has its usual effect
+	d := &demo{out: os.Stdout, err: os.Stderr, keep: *keep}
+	err := d.run(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "demo: interrupted")
+	default:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+	}
+	return 1
 }
 
-// demo is the relay at work on a PostgreSQL and a receiver of its own. Nothing in it is mocked: the relay is configured by a
-// file and reads the log of a real server, on which FerrisKey's statements are run.
+// demo is one run of the demo.
 type demo struct {
-	*environment
+	out, err io.Writer
 	keep     bool
 	server   *cluster.Cluster
 	receiver *receiver.Receiver
@@ -56,7 +74,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if err := cluster.Install(ctx, d.err); err != nil {
 			return err
 		}
-	case err != nil: // a wrong variable; to install does not mend it
+	case err != nil: // a wrong variable, which an installation does not fix
 		return err
 	}
 	fmt.Fprintln(d.out, "Starting a private PostgreSQL with wal_level = logical …")
@@ -81,7 +99,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	if err := d.tell(ctx, iam, conn); err != nil {
+	if err := d.play(ctx, iam, conn); err != nil {
 		return err
 	}
 	if err := d.report.summary(); err != nil && !d.keep {
@@ -93,7 +111,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare makes FerrisKey's database as a first start of FerrisKey leaves it.
+// prepare creates FerrisKey's database as it is after the first start of FerrisKey.
 func (d *demo) prepare(ctx context.Context) (*ferriskey.IAM, *pgx.Conn, error) {
 	if err := d.server.CreateDatabase(ctx, demoDatabase); err != nil {
 		return nil, nil, err
@@ -113,9 +131,9 @@ func (d *demo) prepare(ctx context.Context) (*ferriskey.IAM, *pgx.Conn, error) {
 	return iam, conn, nil
 }
 
-// startRelay runs the relay from a configuration file, and returns when it reads the log.
+// startRelay runs the relay from a configuration file, and returns once it is streaming.
 func (d *demo) startRelay(ctx context.Context) (stop func() error, err error) {
-	path := filepath.Join(d.server.Dir(), "config.toml") // it goes with the server, whatever ends the demo
+	path := filepath.Join(d.server.Dir(), "config.toml") // removed with the server
 	text := fmt.Sprintf(`[source]
 url = %q
 [delivery]
@@ -138,7 +156,7 @@ secret = %q
 		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(d.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	r, err := relay.New(cfg, d.version, log)
+	r, err := relay.New(cfg, "demo", log)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +169,7 @@ secret = %q
 	}
 	select {
 	case <-r.Streaming():
-		fmt.Fprintf(d.out, "The relay reads the log; metrics are at http://%s/metrics.\n\n", r.AdminAddr())
+		fmt.Fprintf(d.out, "The relay is streaming; metrics are at http://%s/metrics.\n\n", r.AdminAddr())
 		return stop, nil
 	case err := <-ended:
 		cancel()
@@ -161,8 +179,8 @@ secret = %q
 	}
 }
 
-// tell does what the story's steps say and waits for what must come of them.
-func (d *demo) tell(ctx context.Context, iam *ferriskey.IAM, conn *pgx.Conn) error {
+// play runs the steps of the story and waits until the relay has delivered their events.
+func (d *demo) play(ctx context.Context, iam *ferriskey.IAM, conn *pgx.Conn) error {
 	hook := ferriskey.Webhook{Endpoint: d.receiver.URL(realmPath), Name: "the realm's own", Events: ferriskey.Documented}
 	d.report.header()
 	for _, step := range ferriskey.Story(iam, hook) {
@@ -181,7 +199,7 @@ func (d *demo) tell(ctx context.Context, iam *ferriskey.IAM, conn *pgx.Conn) err
 	return d.settled(ctx, conn)
 }
 
-// learnSecrets tells the receiver the secrets that FerrisKey has given to webhooks. FerrisKey shows them to nobody; they are
+// learnSecrets gives the receiver the secrets that FerrisKey has generated for webhooks. FerrisKey shows them nowhere; they are
 // only in its table.
 func (d *demo) learnSecrets(ctx context.Context, conn *pgx.Conn) error {
 	rows, err := conn.Query(ctx, `SELECT secret FROM webhooks WHERE endpoint = $1`, d.receiver.URL(realmPath))
@@ -198,11 +216,11 @@ func (d *demo) learnSecrets(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// settled waits until the relay has nothing left to do: the log is read up to its end, nothing is held, all is delivered.
+// settled waits until the relay has read the WAL up to its end and delivered everything, delayed events included.
 func (d *demo) settled(ctx context.Context, conn *pgx.Conn) error {
 	var end string
 	if err := conn.QueryRow(ctx, `SELECT pg_current_wal_insert_lsn()::text`).Scan(&end); err != nil {
-		return fmt.Errorf("ask for the end of the log: %w", err)
+		return fmt.Errorf("read the end of the WAL: %w", err)
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -211,7 +229,7 @@ func (d *demo) settled(ctx context.Context, conn *pgx.Conn) error {
 		err := conn.QueryRow(ctx, `SELECT lsn >= $1::text::pg_lsn AND delivered = last_event AND NOT EXISTS (SELECT FROM iam_relay.delayed_event)
 			FROM iam_relay.position, iam_relay.watermark`, end).Scan(&done)
 		if err != nil {
-			return fmt.Errorf("ask how far the relay is: %w", err)
+			return fmt.Errorf("read the position of the relay: %w", err)
 		}
 		if done {
 			return nil
@@ -219,7 +237,7 @@ func (d *demo) settled(ctx context.Context, conn *pgx.Conn) error {
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil // the summary says what is missing
+				return nil // the summary lists what is missing
 			}
 			return context.Cause(ctx)
 		case <-tick.C:
@@ -227,15 +245,15 @@ func (d *demo) settled(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// linger leaves the stage to whoever has started the demo.
+// linger keeps everything running until it is interrupted.
 func (d *demo) linger(ctx context.Context) {
 	fmt.Fprintf(d.out, `
-Everything keeps running. Change something, and see the webhook arrive here:
+Everything keeps running. Change a row, and see the webhook arrive here:
 
   psql '%s'
   INSERT INTO realms (id, name, created_at, updated_at) VALUES (gen_random_uuid(), 'mine', now(), now());
 
-Ctrl-C ends it.
+Press Ctrl-C to end the demo.
 
 `, d.server.URL(demoDatabase))
 	d.report.header()

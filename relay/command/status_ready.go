@@ -16,21 +16,21 @@ import (
 	"github.com/iam-relay/iam-relay/relay/config"
 )
 
-// readyTime is shorter than what container engines give a health check by default.
+// readyTime is shorter than the default timeout of health checks in container engines.
 const readyTime = 5 * time.Second
 
-// readiness is the answer of /readyz.
+// readiness is the response of /readyz.
 type readiness struct {
-	Ready  bool
+	Ready  bool `json:"ready"`
 	Checks []struct {
-		Name   string
-		OK     bool
-		Detail string
-	}
+		Name   string `json:"name"`
+		OK     bool   `json:"ok"`
+		Detail string `json:"detail,omitempty"`
+	} `json:"checks"`
 }
 
-// askReady asks the relay that listens there whether it is ready.
-func askReady(ctx context.Context, listen string, out io.Writer) error {
+// askReady asks the relay that listens on the address whether it is ready.
+func (env *environment) askReady(ctx context.Context, listen string) error {
 	address, err := adminAddress(listen)
 	if err != nil {
 		return err
@@ -41,22 +41,30 @@ func askReady(ctx context.Context, listen string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", address, err)
 	}
-	// Without a proxy, whatever the environment says: the relay is on this machine.
+	// The relay is on this machine, so no proxy of the environment is used.
 	transport := &http.Transport{DisableKeepAlives: true}
 	res, err := transport.RoundTrip(req)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no relay listens on %s (admin.listen)", address)
+		return fmt.Errorf("no relay listens on %s (admin.listen); start it with iam-relay run", address)
 	case err != nil:
 		return fmt.Errorf("ask the relay on %s: %w", address, err)
 	}
 	defer res.Body.Close()
 	var r readiness
 	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&r); err != nil {
-		return fmt.Errorf("what listens on %s (admin.listen) is no relay: it answered with status %d", address, res.StatusCode)
+		return fmt.Errorf("the server on %s (admin.listen) is not a relay: it answered with status %d", address, res.StatusCode)
 	}
-	if res.StatusCode == http.StatusOK && r.Ready {
-		fmt.Fprintln(out, "ready")
+	r.Ready = r.Ready && res.StatusCode == http.StatusOK
+	if env.json {
+		if err := writeObject(env.out, r); err != nil {
+			return err
+		}
+	}
+	if r.Ready {
+		if !env.json {
+			fmt.Fprintln(env.out, "ready")
+		}
 		return nil
 	}
 	var reasons []string
@@ -68,7 +76,7 @@ func askReady(ctx context.Context, listen string, out io.Writer) error {
 	return fmt.Errorf("the relay is not ready: %s", strings.Join(reasons, "; "))
 }
 
-// adminAddress is where a listener of this machine is reached.
+// adminAddress is the address to reach a listener of this machine.
 func adminAddress(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || port == "0" {

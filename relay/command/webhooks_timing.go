@@ -8,7 +8,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// timing is where the time of a request went, in milliseconds; nil for a phase that there was not.
+// timing is the duration of each phase of a request in milliseconds; nil for a phase that did not happen.
 type timing struct {
 	DNS       *float64 `json:"dns_ms,omitempty"`
 	Connect   *float64 `json:"connect_ms,omitempty"`

@@ -1,0 +1,156 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
+)
+
+type retryFlags struct {
+	webhook, class string
+	allDead        bool
+}
+
+func deliveriesRetryCommand(env *environment) *cobra.Command {
+	var f retryFlags
+	cmd := &cobra.Command{
+		Use:   "retry [EVENT]",
+		Short: "Retry failed deliveries now",
+		Long: `Make the failed delivery of an event to a webhook due now, with all its attempts before it; or
+with --all-dead, all deliveries that were given up. A running relay sends them.`,
+		Example: `  iam-relay deliveries retry 4711 --webhook crm
+  iam-relay deliveries retry --all-dead --class timeout`,
+		Args: optionalArgument,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(args); err != nil {
+				return err
+			}
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.retry(ctx, &f, args) })
+		},
+	}
+	cmd.Flags().StringVar(&f.webhook, "webhook", "", "only deliveries to this `WEBHOOK`, by name, key or number")
+	cmd.Flags().BoolVar(&f.allDead, "all-dead", false, "retry all dead deliveries")
+	cmd.Flags().StringVar(&f.class, "class", "", "with --all-dead: only those whose last attempt was of this `CLASS`, as http_5xx")
+	env.jsonFlag(cmd, "print JSON")
+	completeWords(cmd, "class", classNames())
+	return cmd
+}
+
+func (f *retryFlags) check(args []string) error {
+	switch {
+	case len(args) == 1 && (f.allDead || f.class != ""):
+		return &usageError{"give either one EVENT or --all-dead"}
+	case len(args) == 0 && !f.allDead:
+		return &usageError{"nothing to retry: give an EVENT with --webhook, or --all-dead"}
+	case f.class != "" && !slices.Contains(webhook.Classes(), webhook.Class(f.class)):
+		return &usageError{fmt.Sprintf("--class: %q is not a class of outcomes; docs/delivery.md lists them", f.class)}
+	case len(args) == 0:
+		return nil
+	case f.webhook == "":
+		return &usageError{"no webhook given: name it with --webhook"}
+	}
+	_, err := eventNamed(args[0])
+	return err
+}
+
+func (s *session) retry(ctx context.Context, flags *retryFlags, args []string) error {
+	webhookID, err := s.webhookNumber(ctx, flags.webhook)
+	if err != nil {
+		return err
+	}
+	f := outbox.RetryFilter{Webhook: webhookID, Class: flags.class, DeadOnly: flags.allDead}
+	if len(args) == 1 {
+		e, err := findEvent(ctx, s.store, args[0])
+		if err != nil {
+			return err
+		}
+		f.Event = e.ID
+	}
+	n, err := s.store.Retry(ctx, f)
+	switch {
+	case err != nil:
+		return err
+	case n == 0 && f.Event != 0:
+		return s.notRetrying(ctx, f.Event, webhookID, flags.webhook)
+	case s.json:
+		return writeLine(s.out, map[string]int64{"due": n})
+	case n == 1:
+		fmt.Fprintln(s.out, "1 delivery is due now")
+	default:
+		fmt.Fprintf(s.out, "%d deliveries are due now\n", n)
+	}
+	return nil
+}
+
+// notRetrying is the reason why an event has no failed delivery to a webhook.
+func (s *session) notRetrying(ctx context.Context, event, webhookID int64, name string) error {
+	all, err := s.store.Deliveries(ctx, outbox.DeliveryFilter{EventFilter: outbox.EventFilter{ID: event}, Webhook: webhookID}, 1)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("event %d was not for webhook %s; iam-relay replay sends it nevertheless if the webhook is of the event's tenant", event, name)
+	}
+	if all[0].State == outbox.DeliveryPending {
+		return fmt.Errorf("event %d is still on its way to webhook %s", event, name)
+	}
+	return fmt.Errorf("event %d is not being retried for webhook %s: it is %s; send it again with iam-relay replay %d --webhook %d", event, name, all[0].State, event, webhookID)
+}
+
+func deliveriesSkipCommand(env *environment) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "skip EVENT",
+		Short: "Give up a failed delivery",
+		Long: `Give up the failed delivery of an event to a webhook, so that the deliveries waiting behind it
+continue.`,
+		Example: "  iam-relay deliveries skip 4711 --webhook crm",
+		Args:    oneArgument("EVENT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if name == "" {
+				return &usageError{"no webhook given: name it with --webhook"}
+			}
+			if _, err := eventNamed(args[0]); err != nil {
+				return err
+			}
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.skip(ctx, args[0], name) })
+		},
+	}
+	cmd.Flags().StringVar(&name, "webhook", "", "the `WEBHOOK`, by name, key or number (required)")
+	env.jsonFlag(cmd, "print JSON")
+	return cmd
+}
+
+func (s *session) skip(ctx context.Context, which, name string) error {
+	webhookID, err := s.webhookNumber(ctx, name)
+	if err != nil {
+		return err
+	}
+	f, err := eventNamed(which)
+	if err != nil {
+		return err
+	}
+	if f.ID == 0 { // a number is enough: the event may be past retention
+		e, err := findEvent(ctx, s.store, which)
+		if err != nil {
+			return err
+		}
+		f.ID = e.ID
+	}
+	skipped, err := s.store.Skip(ctx, f.ID, webhookID)
+	switch {
+	case err != nil:
+		return err
+	case !skipped:
+		return s.notRetrying(ctx, f.ID, webhookID, name)
+	case s.json:
+		return writeLine(s.out, map[string]int64{"skipped": 1})
+	}
+	fmt.Fprintf(s.out, "skipped event %d for webhook %s\n", f.ID, name)
+	return nil
+}
