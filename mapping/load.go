@@ -62,7 +62,7 @@ func load(document *tomlpos.Node, o Options) (*Rules, error) {
 	case "tenant":
 		l.rules.resourceTenant = true
 	default:
-		p.add(position{File: optionsFile}, "resource_id = %q must be \"row\" or \"tenant\"", o.ResourceID)
+		p.addOption("resource_id", `is %q; it must be "row" or "tenant"`, o.ResourceID)
 	}
 	l.loadTables(document)
 	l.loadTenant(document)
@@ -111,17 +111,19 @@ func (l *loader) loadTables(document *tomlpos.Node) {
 // their tables.
 func (l *loader) dropEvents(document *tomlpos.Node, more []string) {
 	drop := l.decoder.words(document, "drop", true)
-	for _, name := range more {
-		drop = append(drop, word{name, position{File: optionsFile}})
-	}
 	known := l.rules.EventNames()
+	for _, name := range more {
+		if !slices.Contains(known, name) {
+			l.problems.addOption("drop", "lists the unknown event %q%s", name, suggest(name, known))
+		}
+	}
 	for _, w := range drop {
 		if !slices.Contains(known, w.text) {
 			l.problems.add(w.at, "drop lists the unknown event %q%s", w.text, suggest(w.text, known))
 		}
 	}
 	l.rules.events = slices.DeleteFunc(l.rules.events, func(e *event) bool {
-		return slices.ContainsFunc(drop, func(w word) bool { return w.text == e.name })
+		return slices.Contains(more, e.name) || slices.ContainsFunc(drop, func(w word) bool { return w.text == e.name })
 	})
 	for i, e := range l.rules.events {
 		e.index = i

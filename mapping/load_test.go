@@ -68,8 +68,8 @@ func withProblems(t *testing.T, file, source string) string {
 
 func TestLoad_NoMapping(t *testing.T) {
 	t.Parallel()
-	if _, err := Load(Options{}); err == nil || !strings.Contains(err.Error(), "no mapping") {
-		t.Errorf("got %v, want that no mapping is configured", err)
+	if _, err := Load(Options{}); err == nil || !strings.Contains(err.Error(), "mapping.preset: is empty") {
+		t.Errorf("got %v, want that mapping.preset is empty", err)
 	}
 	if _, err := Load(Options{Preset: "feriskey"}); err == nil || !strings.Contains(err.Error(), `did you mean "ferriskey"?`) {
 		t.Errorf("got %v, want the nearest preset", err)

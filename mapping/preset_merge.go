@@ -26,9 +26,6 @@ type Options struct {
 	Drop []string
 }
 
-// optionsFile stands in place of a file name in problems with the Options.
-const optionsFile = "mapping"
-
 // readDocument reads the preset and the file and merges them.
 func readDocument(o Options) (*tomlpos.Node, error) {
 	var own *tomlpos.Node
@@ -51,7 +48,11 @@ func readDocument(o Options) (*tomlpos.Node, error) {
 	source, err := Preset(preset)
 	if err != nil {
 		var p problems
-		p.add(at, "%v", err)
+		if at.File == "" {
+			p.addOption("preset", "%v", err)
+		} else {
+			p.add(at, "%v", err)
+		}
 		return nil, p.err()
 	}
 	base, err := parse(preset+".toml", source)
@@ -62,10 +63,11 @@ func readDocument(o Options) (*tomlpos.Node, error) {
 	return base, nil
 }
 
-// chosenPreset returns the preset that the options or the file choose, and where; empty if the file stands alone.
+// chosenPreset returns the preset and where the file names it, which is the zero position if the options do. The preset is empty if
+// the file stands alone.
 func chosenPreset(o Options, own *tomlpos.Node) (preset string, at position, err error) {
 	var p problems
-	preset, at = o.Preset, position{File: optionsFile}
+	preset = o.Preset
 	if own != nil {
 		extends := decoder{&p}.word(own, "extends")
 		switch {
@@ -76,7 +78,7 @@ func chosenPreset(o Options, own *tomlpos.Node) (preset string, at position, err
 		}
 	}
 	if preset == "" && own == nil {
-		p.add(at, "no mapping is configured; set mapping.preset or mapping.file%s", suggest("", presetNames()))
+		p.addOption("preset", "is empty, and so is mapping.file; set one of them%s", suggest("", presetNames()))
 	}
 	return preset, at, p.err()
 }

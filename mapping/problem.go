@@ -14,12 +14,18 @@ type position = tomlpos.Position
 
 // Problem is one mistake in a mapping, or one mismatch between the mapping and the database.
 type Problem struct {
-	File string
-	Line int // 0 for the file as a whole
-	Text string
+	// Option is the field of Options that is wrong, as the configuration spells it: preset, resource_id or drop. If it is set,
+	// there is no File.
+	Option string
+	File   string
+	Line   int // 0 for the file as a whole
+	Text   string
 }
 
 func (p Problem) String() string {
+	if p.Option != "" {
+		return "mapping." + p.Option + ": " + p.Text
+	}
 	return position{File: p.File, Line: p.Line}.String() + ": " + p.Text
 }
 
@@ -42,6 +48,10 @@ type problems []Problem
 
 func (p *problems) add(at position, format string, args ...any) {
 	*p = append(*p, Problem{File: at.File, Line: at.Line, Text: fmt.Sprintf(format, args...)})
+}
+
+func (p *problems) addOption(option, format string, args ...any) {
+	*p = append(*p, Problem{Option: option, Text: fmt.Sprintf(format, args...)})
 }
 
 // err returns an *Error, or nil if there are no problems. Files are ordered by their first problem.

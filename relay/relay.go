@@ -78,11 +78,24 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	return r, nil
 }
 
-// Rules loads the mapping that the configuration names.
+// Rules loads the mapping that the configuration names. An error about its content is a *config.Error.
 func Rules(cfg *config.Config) (*mapping.Rules, error) {
-	return mapping.Load(mapping.Options{
+	rules, err := mapping.Load(mapping.Options{
 		Preset: cfg.Mapping.Preset, File: cfg.Mapping.File, Schema: cfg.Mapping.Schema, ResourceID: cfg.Mapping.ResourceID, Drop: cfg.Mapping.Drop,
 	})
+	invalid, ok := errors.AsType[*mapping.Error](err)
+	if !ok {
+		return rules, err
+	}
+	var located config.Error
+	for _, p := range invalid.Problems {
+		if p.Option != "" {
+			located.Problems = append(located.Problems, cfg.Problem("mapping."+p.Option, p.Text))
+		} else {
+			located.Problems = append(located.Problems, config.Problem{Place: config.Place{File: p.File, Line: p.Line}, Text: p.Text})
+		}
+	}
+	return nil, &located
 }
 
 // AdminAddr is the address of the admin listener, empty without one.
