@@ -2,7 +2,7 @@ package cdc
 
 import "testing"
 
-func TestSpelling_Write(t *testing.T) {
+func TestCanonicalForm_Write(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		s          CanonicalForm

@@ -14,9 +14,9 @@ type Catalog struct {
 	typeClasses map[uint32]typeClass // of types whose OIDs differ between databases
 }
 
-// Describe reads the mapped tables from the catalog. Missing tables and columns are not an error, see Problems. The error is
+// ReadCatalog reads the mapped tables from the catalog. Missing tables and columns are not an error, see Problems. The error is
 // ErrCatalogChanged if something was dropped meanwhile.
-func Describe(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
+func ReadCatalog(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
 	c := &Catalog{domains: map[uint32]uint32{}, typeClasses: map[uint32]typeClass{}}
 	for _, table := range tables {
 		c.tables = append(c.tables, &tableDescription{table: table, columns: map[string]column{}})

@@ -74,7 +74,7 @@ func TestCatalog_Problems(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			catalog, err := cdc.Describe(t.Context(), conn, []*cdc.Table{test.table})
+			catalog, err := cdc.ReadCatalog(t.Context(), conn, []*cdc.Table{test.table})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestCatalog_RightsOfTheRole(t *testing.T) {
 	role := s.config.Slot + "_role"
 	s.exec("CREATE ROLE "+role+" LOGIN", "REVOKE ALL ON SCHEMA public FROM public", "GRANT SELECT (id, name) ON users TO "+role, "SET ROLE "+role)
 	t.Cleanup(func() { s.dropRole(role) })
-	catalog, err := cdc.Describe(t.Context(), s.conn, []*cdc.Table{users})
+	catalog, err := cdc.ReadCatalog(t.Context(), s.conn, []*cdc.Table{users})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestCatalog_RightsOfTheRole(t *testing.T) {
 
 // The functions that say what a role may read look at the catalogue as it is now. A table or column that a migration drops at that
 // moment is one to look up again, not one that the role may not read.
-func TestDescribe_WhatIsDroppedMeanwhile(t *testing.T) {
+func TestReadCatalog_WhatIsDroppedMeanwhile(t *testing.T) {
 	t.Parallel()
 	url := clustertest.Database(t)
 	for name, migration := range map[string]string{"column": `ALTER TABLE %s DROP COLUMN a`, "table": `DROP TABLE %s`} {
@@ -126,11 +126,11 @@ func TestDescribe_WhatIsDroppedMeanwhile(t *testing.T) {
 		exec(other, `CREATE TABLE `+docs.Name+` (id int PRIMARY KEY, a text)`)
 		exec(conn, `BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_namespace`)
 		exec(other, fmt.Sprintf(migration, docs.Name))
-		if _, err := cdc.Describe(t.Context(), conn, []*cdc.Table{docs}); !errors.Is(err, cdc.ErrCatalogChanged) || !cdc.Retryable(err) {
-			t.Errorf("%s dropped: %v, retryable: %t", name, err, cdc.Retryable(err))
+		if _, err := cdc.ReadCatalog(t.Context(), conn, []*cdc.Table{docs}); !errors.Is(err, cdc.ErrCatalogChanged) || !cdc.IsTransient(err) {
+			t.Errorf("%s dropped: %v, transient: %t", name, err, cdc.IsTransient(err))
 		}
 		exec(conn, `ROLLBACK`)
-		if _, err := cdc.Describe(t.Context(), conn, []*cdc.Table{docs}); err != nil {
+		if _, err := cdc.ReadCatalog(t.Context(), conn, []*cdc.Table{docs}); err != nil {
 			t.Errorf("%s dropped, looked up again: %v", name, err)
 		}
 	}

@@ -55,9 +55,9 @@ type Change struct {
 	// Old is the row before an Update or Delete, if known, else nil.
 	Old Row
 	// Moved is set on the Insert of an UPDATE that changed the key; such an UPDATE becomes a Delete of the old key and an
-	// Insert of the new one. From is then the old key. It may be the empty string, which is a valid key.
-	Moved bool
-	From  Key
+	// Insert of the new one. OldKey is then the old key. It may be the empty string, which is a valid key.
+	Moved  bool
+	OldKey Key
 }
 
 // Before reports whether c precedes other in their transaction.
@@ -79,7 +79,7 @@ func (p ordinal) compare(other ordinal) int {
 // Size estimates the memory that a change holds, in bytes: its fields, the headers of its values, and their texts.
 func (c *Change) Size() int {
 	const change, value = 128, 24
-	n := change + len(c.Key) + len(c.From) + value*(len(c.New)+len(c.Old))
+	n := change + len(c.Key) + len(c.OldKey) + value*(len(c.New)+len(c.Old))
 	for i := range c.New {
 		n += len(c.New[i].Text)
 	}

@@ -22,7 +22,7 @@ func appendChange(dst []byte, c *Change, relation int) []byte {
 	dst = append(dst, byte(c.Op), moved)
 	dst = binary.AppendUvarint(dst, uint64(relation))
 	dst = appendString(dst, string(c.Key))
-	dst = appendString(dst, string(c.From))
+	dst = appendString(dst, string(c.OldKey))
 	dst = appendRow(dst, c.New)
 	return appendRow(dst, c.Old)
 }
@@ -61,7 +61,7 @@ func readChange(at ordinal, text string, relations []*Relation) (Change, error) 
 	} else {
 		r.damaged = true
 	}
-	c.Key, c.From = Key(r.string()), Key(r.string())
+	c.Key, c.OldKey = Key(r.string()), Key(r.string())
 	c.New, c.Old = r.row(), r.row()
 	if r.damaged || r.text != "" {
 		return Change{}, errSpillFormat

@@ -13,7 +13,7 @@ func FuzzReadChange(f *testing.F) {
 	for _, c := range []Change{
 		{Seq: 0, Op: Insert, Key: "1", New: row},
 		{Seq: 1 << 40, Op: Update, Key: MakeKey("1", `x\`), New: row, Old: row},
-		{Seq: 300, Op: Insert, Key: "2", Moved: true, From: "1", New: Row{}},
+		{Seq: 300, Op: Insert, Key: "2", Moved: true, OldKey: "1", New: Row{}},
 		{Seq: 7, Op: Delete, Key: "1"},
 		{Seq: 8, Op: Truncate},
 	} {

@@ -20,11 +20,11 @@ func Connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, ErrURL
 	}
-	Pin(&config.Config, map[string]string{"statement_timeout": statementTimeout, "lock_timeout": lockTimeout})
+	PinSettings(&config.Config, map[string]string{"statement_timeout": statementTimeout, "lock_timeout": lockTimeout})
 	config.ConnectTimeout = connectTimeout
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the source: %w", ConnectReason(err))
+		return nil, fmt.Errorf("connect to the source: %w", ExplainConnectError(err))
 	}
 	return conn, nil
 }
@@ -46,7 +46,7 @@ func connectConfig(url string) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, ErrURL
 	}
-	Pin(config, nil)
+	PinSettings(config, nil)
 	config.ConnectTimeout = connectTimeout
 	return config, nil
 }
@@ -61,15 +61,15 @@ func replicationConfig(url string) (*pgconn.Config, error) {
 	return config, nil
 }
 
-// TryReplication opens a replication connection and closes it again.
-func TryReplication(ctx context.Context, url string) error {
+// CheckReplicationAccess opens a replication connection and closes it again.
+func CheckReplicationAccess(ctx context.Context, url string) error {
 	config, err := replicationConfig(url)
 	if err != nil {
 		return err
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return ConnectReason(err)
+		return ExplainConnectError(err)
 	}
 	defer closeConn(conn)
 	if _, err := pglogrepl.IdentifySystem(ctx, conn); err != nil {

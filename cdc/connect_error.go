@@ -22,10 +22,10 @@ func (e *connectError) Error() string { return e.text }
 
 func (e *connectError) Unwrap() error { return e.err }
 
-// ConnectReason condenses pgx's report of all its connection attempts into one sentence: why there is no connection, and how to
+// ExplainConnectError condenses pgx's report of all its connection attempts into one sentence: why there is no connection, and how to
 // fix it. The text names user, database, host and port, never the password, and the error wraps err. An error that is not about
 // connecting is returned unchanged.
-func ConnectReason(err error) error {
+func ExplainConnectError(err error) error {
 	connect, ok := errors.AsType[*pgconn.ConnectError](err)
 	if !ok {
 		return err

@@ -19,7 +19,7 @@ type decoder struct {
 	history  *historyCheck // nil if there is nothing to check
 	// mapped: the current transaction changes a mapped table. mark is the last transaction that did.
 	mapped bool
-	mark   *Mark
+	mark   *HistoryMark
 
 	relations map[uint32]*loggedRelation // by OID
 	begin     *pglogrepl.BeginMessage    // nil between transactions

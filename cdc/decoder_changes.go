@@ -112,7 +112,7 @@ func (d *decoder) update(r *Relation, before, after Row, full bool) error {
 	if err := d.add(Change{Op: Delete, Relation: r, Key: oldKey, Old: before}); err != nil {
 		return err
 	}
-	return d.add(Change{Op: Insert, Relation: r, Key: key, New: after, Moved: true, From: oldKey})
+	return d.add(Change{Op: Insert, Relation: r, Key: key, New: after, Moved: true, OldKey: oldKey})
 }
 
 func (d *decoder) delete(r *Relation, before Row, full bool) error {

@@ -233,7 +233,7 @@ func TestStream_RenamedTable(t *testing.T) {
 	read := func() {
 		t.Helper()
 		asOf := s.lsn()
-		catalog, err := cdc.Describe(t.Context(), s.conn, mapped)
+		catalog, err := cdc.ReadCatalog(t.Context(), s.conn, mapped)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestStream_RenamedTable(t *testing.T) {
 	s.exec(`BEGIN; ALTER TABLE users RENAME TO people; INSERT INTO people (id) VALUES (3); ALTER TABLE people RENAME TO users; COMMIT`)
 	err := r.ended()
 	altered, ok := errors.AsType[*cdc.AlteredError](err)
-	if !ok || altered.Table != users || altered.Suspect || cdc.Retryable(err) {
+	if !ok || altered.Table != users || altered.Suspect || cdc.IsTransient(err) {
 		t.Fatalf("the stream ended with %v, want an AlteredError about users", err)
 	}
 	read()
@@ -284,8 +284,8 @@ func TestStream_SchemaChangeThatBreaksTheMapping(t *testing.T) {
 			if !ok {
 				t.Fatalf("the stream ended with %v, want a SchemaError", err)
 			}
-			if schemaErr.Table != "public.users" || schemaErr.Column != test.column || schemaErr.LSN < s.start || cdc.Retryable(err) {
-				t.Errorf("error %q, want one about column %s that is not retryable", err, test.column)
+			if schemaErr.Table != "public.users" || schemaErr.Column != test.column || schemaErr.LSN < s.start || cdc.IsTransient(err) {
+				t.Errorf("error %q, want one about column %s that is not transient", err, test.column)
 			}
 		})
 	}

@@ -200,10 +200,10 @@ func again(t *testing.T, transaction *Transaction) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Relation.Table == hashed || (c.Op == Delete && c.Old == nil) || (c.From != "" && removed == nil) {
+		if c.Relation.Table == hashed || (c.Op == Delete && c.Old == nil) || (c.OldKey != "" && removed == nil) {
 			continue
 		}
-		if c.From == "" {
+		if c.OldKey == "" {
 			flush()
 		}
 		row := c.New
@@ -213,7 +213,7 @@ func again(t *testing.T, transaction *Transaction) {
 		c.Seq = len(want)
 		want = append(want, c)
 		has := func(i int) bool { return row == nil || row[i].Kind != Absent }
-		if c.From == "" {
+		if c.OldKey == "" {
 			feed(t, d, describe(1, c.Relation.Table, c.Relation.Types, has))
 		}
 		switch {
@@ -221,7 +221,7 @@ func again(t *testing.T, transaction *Transaction) {
 			feed(t, d, message('T').u32(1).byte(0).u32(1))
 		case c.Op == Delete:
 			removed = &c
-		case c.From != "":
+		case c.OldKey != "":
 			feed(t, d, change('U', 1).byte('O').sent(removed.Old).byte('N').sent(c.New))
 			removed = nil
 		case c.Op == Insert:

@@ -80,7 +80,7 @@ func TestDecoder_TakesEveryKindOfMessage(t *testing.T) {
 		{Seq: 0, Op: Insert, Relation: relation, Key: "1", New: Row{one, ann}},
 		{Seq: 1, Op: Update, Relation: relation, Key: "1", New: Row{one, {Kind: Unchanged}}},
 		{Seq: 2, Op: Delete, Relation: relation, Key: "1"},
-		{Seq: 3, Op: Insert, Relation: relation, Key: "2", New: Row{two, bob}, Moved: true, From: "1"},
+		{Seq: 3, Op: Insert, Relation: relation, Key: "2", New: Row{two, bob}, Moved: true, OldKey: "1"},
 		{Seq: 4, Op: Update, Relation: relation, Key: "2", New: Row{two, bob}, Old: Row{two, bob}},
 		{Seq: 5, Op: Delete, Relation: relation, Key: "2"},
 		{Seq: 6, Op: Truncate, Relation: relation},
@@ -128,7 +128,7 @@ func TestDecoder_RefusesWhatIsCutOff(t *testing.T) {
 			decodeErr, ok := errors.AsType[*DecodeError](err)
 			if !ok {
 				t.Errorf("the first %d bytes of message %d gave transaction %v and error %v, want a DecodeError", cut, i, transaction, err)
-			} else if decodeErr.LSN != 3 || Retryable(err) {
+			} else if decodeErr.LSN != 3 || IsTransient(err) {
 				t.Errorf("error %v, want a final one at 0/3", err)
 			}
 		}

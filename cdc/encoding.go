@@ -38,8 +38,8 @@ func encodingOf(conn *pgconn.PgConn) *encoding {
 	return encodingNamed(conn.ParameterStatus("server_encoding"))
 }
 
-// EncodingProblem describes what the encoding of the source database means for the texts of mapped columns; empty if nothing.
-func EncodingProblem(conn *pgconn.PgConn) string {
+// EncodingWarning describes what the encoding of the source database means for the texts of mapped columns; empty if nothing.
+func EncodingWarning(conn *pgconn.PgConn) string {
 	switch e := encodingOf(conn); {
 	case e.serverConverts:
 		return fmt.Sprintf("server_encoding is %s: the server converts to UTF-8, and a text that it cannot convert, in any column of a published table, stops the relay; correct such texts first", e.name)

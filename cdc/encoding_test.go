@@ -55,7 +55,7 @@ func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
 				`INSERT INTO users VALUES ('first')`, `ALTER TABLE users ADD COLUMN late text DEFAULT '`+strings.ReplaceAll(bad, "'", "''")+`'`)
 			s.prepare([]*cdc.Table{mapped})
 			if late != "" {
-				diff(t, "value of ADD COLUMN", cdc.TextValue(late), s.config.Catalog.Missing(mapped, 2))
+				diff(t, "value of ADD COLUMN", cdc.TextValue(late), s.config.Catalog.AddedDefault(mapped, 2))
 			}
 			r := s.stream(s.start, 100)
 			want := map[string]cdc.Row{}

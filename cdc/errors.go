@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The errors that can end a stream or refuse a slot. The text that wraps one of them ends with the remedy; Retryable says which of
+// The errors that can end a stream or refuse a slot. The text that wraps one of them ends with the remedy; IsTransient says which of
 // them are transient.
 var (
 	// ErrStalled: the consumer took no transaction for StallLimit. The connection was closed because the server could not have shut
@@ -81,13 +81,13 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // PermissionError reports an action that needs another role.
 type PermissionError struct {
 	Action string
-	Who    string   // the role or person that is allowed to do it
+	RunAs  string   // the role that is allowed to do it, for a person to read
 	SQL    []string // the statements for them to run
 	Err    error
 }
 
 func (e *PermissionError) Error() string {
-	return fmt.Sprintf("%s: %v; ask %s to run: %s", e.Action, e.Err, e.Who, strings.Join(e.SQL, " "))
+	return fmt.Sprintf("%s: %v; ask %s to run: %s", e.Action, e.Err, e.RunAs, strings.Join(e.SQL, " "))
 }
 
 func (e *PermissionError) Unwrap() error { return e.Err }

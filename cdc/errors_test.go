@@ -15,13 +15,13 @@ func TestExplain_RowThatTheServerCannotSend(t *testing.T) {
 		{Severity: "ERROR", Code: "54000", Message: "out of memory", Detail: "Cannot enlarge string buffer containing 1073741823 bytes by 1 more bytes."},
 	} {
 		err := explain(refusal, ErrPublicationMissing)
-		if !strings.Contains(err.Error(), "more than 1 GB") || Retryable(err) {
-			t.Errorf("%v: %v, retryable: %t", refusal, err, Retryable(err))
+		if !strings.Contains(err.Error(), "larger than 1 GB") || IsTransient(err) {
+			t.Errorf("%v: %v, transient: %t", refusal, err, IsTransient(err))
 		}
 	}
 }
 
-func TestRetryable_WhatAnotherSessionDrops(t *testing.T) {
+func TestIsTransient_WhatAnotherSessionDrops(t *testing.T) {
 	t.Parallel()
 	for message, want := range map[string]bool{
 		"cache lookup failed for relation 16402":            true,
@@ -30,7 +30,7 @@ func TestRetryable_WhatAnotherSessionDrops(t *testing.T) {
 		"tuple concurrently updated":                        true,
 		"could not read block 7 in file \"base/5/16402\"":   false,
 	} {
-		if got := Retryable(&pgconn.PgError{Code: "XX000", Message: message}); got != want {
+		if got := IsTransient(&pgconn.PgError{Code: "XX000", Message: message}); got != want {
 			t.Errorf("%s: %t, want %t", message, got, want)
 		}
 	}

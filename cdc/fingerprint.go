@@ -29,7 +29,7 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
 JOIN pg_publication p ON p.pubname = $1
 JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid`
 
-// Fingerprints returns a text for each published mapped table, by its name. Alike compares two of them. The text has a line for
+// Fingerprints returns a text for each published mapped table, by its name. FingerprintsMatch compares two of them. The text has a line for
 // the table, one for its file, and one for each mapped column.
 func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, tables []*Table) (map[string]string, error) {
 	schemas, names := schemasAndNames(tables)
@@ -43,9 +43,9 @@ func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, table
 	return prints, nil
 }
 
-// Alike reports whether, between two fingerprints of a table, every change of its rows is in the WAL. Columns that only one of
+// FingerprintsMatch reports whether, between two fingerprints of a table, every change of its rows is in the WAL. Columns that only one of
 // them has are ignored: they were mapped, added, dropped or renamed. A false result may have a harmless reason.
-func Alike(before, now string) bool {
+func FingerprintsMatch(before, now string) bool {
 	table, file, columns := splitFingerprint(before)
 	tableNow, fileNow, columnsNow := splitFingerprint(now)
 	if table != tableNow {
@@ -93,8 +93,8 @@ func splitFingerprint(text string) (table, file string, columns map[string]finge
 	return table, file, columns
 }
 
-// NameOf returns the current name (schema.name) of the relation with an OID; empty if there is none.
-func NameOf(ctx context.Context, conn *pgx.Conn, relation uint32) (string, error) {
+// RelationName returns the current name (schema.name) of the relation with an OID; empty if there is none.
+func RelationName(ctx context.Context, conn *pgx.Conn, relation uint32) (string, error) {
 	var name string
 	err := conn.QueryRow(ctx, `SELECT coalesce((SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1), '')`,
 		relation).Scan(&name)

@@ -7,10 +7,10 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// Mark identifies the last transaction that a consumer has read, as evidence of the server's history. A server that was
+// HistoryMark identifies the last transaction that a consumer has read, as evidence of the server's history. A server that was
 // restored to an earlier state has the same system identifier, timeline and slot, and after enough writes its WAL is longer
 // than what was read: only the contents of the WAL differ.
-type Mark struct {
+type HistoryMark struct {
 	// Commit, XID and Time belong to the last transaction that changed mapped tables. XID is 0 if there is none.
 	Commit LSN
 	XID    uint32
@@ -19,18 +19,20 @@ type Mark struct {
 	Floor LSN
 }
 
-func (m Mark) String() string {
+func (m HistoryMark) String() string {
 	return fmt.Sprintf("transaction %d, committed at %s at position %s", m.XID, m.Time.Format(time.RFC3339Nano), m.Commit)
 }
 
 // Mark returns what identifies the transaction as the last one that was read.
-func (t *Transaction) Mark() *Mark { return &Mark{Commit: t.Commit, XID: t.XID, Time: t.Time} }
+func (t *Transaction) Mark() *HistoryMark {
+	return &HistoryMark{Commit: t.Commit, XID: t.XID, Time: t.Time}
+}
 
 // historyCheck verifies, before anything is handed over or acknowledged, that the server sends the same WAL that the consumer
 // has read. For that, the WAL from the last transaction of the mapped tables to the stored position is read again. WAL before
 // the slot's confirmed position needs no check: only a server that had it could confirm it.
 type historyCheck struct {
-	mark Mark
+	mark HistoryMark
 	from LSN // the stored position
 	// confirmed is the slot's confirmed position. It is acknowledged until the check is done: acknowledging the stored position
 	// would let a restored server remove the WAL that proves the difference.
@@ -41,7 +43,7 @@ type historyCheck struct {
 }
 
 // newHistoryCheck returns nil if there is nothing to check.
-func newHistoryCheck(mark Mark, confirmed, from LSN) *historyCheck {
+func newHistoryCheck(mark HistoryMark, confirmed, from LSN) *historyCheck {
 	if confirmed >= from || mark.XID == 0 && mark.Floor == 0 {
 		return nil
 	}

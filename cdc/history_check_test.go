@@ -35,13 +35,13 @@ func TestStream_RecognisesWhatWasRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
-		mark cdc.Mark
+		mark cdc.HistoryMark
 		from cdc.LSN
 	}{
-		"another transaction at the position": {cdc.Mark{Commit: third.Commit, XID: third.XID + 1, Time: third.Time}, third.End},
-		"no transaction at the position":      {cdc.Mark{Commit: third.Commit - 8, XID: third.XID, Time: third.Time}, third.End},
+		"another transaction at the position": {cdc.HistoryMark{Commit: third.Commit, XID: third.XID + 1, Time: third.Time}, third.End},
+		"no transaction at the position":      {cdc.HistoryMark{Commit: third.Commit - 8, XID: third.XID, Time: third.Time}, third.End},
 		"a transaction after the last one":    {*second.Mark(), third.End},
-		"no transaction so far":               {cdc.Mark{Commit: third.End + 8, XID: third.XID, Time: third.Time}, third.End + 64},
+		"no transaction so far":               {cdc.HistoryMark{Commit: third.End + 8, XID: third.XID, Time: third.Time}, third.End + 64},
 	} {
 		t.Log(name)
 		s.config.Mark = test.mark

@@ -85,7 +85,7 @@ func (s *source) prepare(tables []*cdc.Table) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	catalog, err := cdc.Describe(t.Context(), conn, tables)
+	catalog, err := cdc.ReadCatalog(t.Context(), conn, tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func (s *source) exec(statements ...string) {
 
 func (s *source) lsn() cdc.LSN {
 	s.t.Helper()
-	server, err := cdc.Inspect(s.t.Context(), s.conn)
+	server, err := cdc.InspectServer(s.t.Context(), s.conn)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -271,8 +271,8 @@ func showChange(c cdc.Change) string {
 	if c.Op != cdc.Truncate {
 		line += " " + strings.ReplaceAll(string(c.Key), "\x1f", "/")
 	}
-	if c.From != "" {
-		line += " from " + string(c.From)
+	if c.OldKey != "" {
+		line += " from " + string(c.OldKey)
 	}
 	if c.Old != nil {
 		line += " old " + showRow(c.Old)

@@ -107,8 +107,8 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 WHERE p.pubname = $1 AND to_jsonb(r)->>'prattrs' IS NOT NULL
   AND a.attnum::text <> ALL (regexp_split_to_array(trim(BOTH '[]' FROM to_jsonb(r)->>'prattrs'), '[ ,]+'))`
 
-// Narrow notes which mapped columns are missing from the column list of the publication.
-func (c *Catalog) Narrow(ctx context.Context, conn *pgx.Conn, publication string) error {
+// ApplyColumnLists notes which mapped columns are missing from the column list of the publication.
+func (c *Catalog) ApplyColumnLists(ctx context.Context, conn *pgx.Conn, publication string) error {
 	var schema, table, name string
 	err := queryEach(ctx, conn, unlisted, []any{publication}, []any{&schema, &table, &name}, func() {
 		for _, d := range c.tables {

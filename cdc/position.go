@@ -20,9 +20,9 @@ const (
 	OtherTimeline Mismatch = "timeline"
 	OtherDatabase Mismatch = "database"
 	OtherSlot     Mismatch = "slot"
-	SlotGone      Mismatch = "slot missing"
+	SlotMissing   Mismatch = "slot missing"
 	SlotForeign   Mismatch = "slot foreign"  // has another plugin or is in another database
-	SlotUnusable  Mismatch = "slot lost"     // the server removed WAL that it needed
+	SlotLost      Mismatch = "slot lost"     // the server removed WAL that it needed
 	SlotAhead     Mismatch = "slot ahead"    // its confirmed position is past the stored one
 	ServerBehind  Mismatch = "server behind" // the WAL ends before the stored position
 	OtherHistory  Mismatch = "history"       // the WAL before the stored position is not the WAL that was read
@@ -34,9 +34,9 @@ type PositionError struct {
 	Text     string // what was found and how to fix it
 }
 
-// Healable reports whether a reconciliation can replace the WAL that is missing. It is false for likely mistakes in the
+// Reconcilable reports whether a reconciliation can replace the WAL that is missing. It is false for likely mistakes in the
 // configuration and for slots of other programs.
-func (e *PositionError) Healable() bool {
+func (e *PositionError) Reconcilable() bool {
 	switch e.Mismatch {
 	case OtherDatabase, OtherSlot, SlotForeign:
 		return false
@@ -48,7 +48,7 @@ func (e *PositionError) Error() string { return "cannot resume from the stored p
 
 // Is lets a PositionError about the slot match ErrSlotMissing and ErrSlotLost.
 func (e *PositionError) Is(target error) bool {
-	return target == ErrSlotMissing && e.Mismatch == SlotGone || target == ErrSlotLost && e.Mismatch == SlotUnusable
+	return target == ErrSlotMissing && e.Mismatch == SlotMissing || target == ErrSlotLost && e.Mismatch == SlotLost
 }
 
 // CheckPosition verifies that the stored position belongs to this server's WAL and to this slot. The server verifies none of
@@ -68,11 +68,11 @@ func CheckPosition(server Server, slot SlotStatus, stored Position) error {
 	case server.Timeline != stored.Timeline:
 		return mismatch(OtherTimeline, "it is on timeline %d, the server is on timeline %d: a standby was promoted or a backup restored", stored.Timeline, server.Timeline)
 	case !slot.Exists:
-		return mismatch(SlotGone, "slot %s does not exist any more, and the changes since then are in no slot", slot.Name)
+		return mismatch(SlotMissing, "slot %s does not exist any more, and the changes since then are in no slot", slot.Name)
 	case slot.Plugin != outputPlugin || slot.Database != stored.Database:
 		return mismatch(SlotForeign, "slot %s has plugin %s and database %q instead of %s and %q: it belongs to another program; choose another source.slot", slot.Name, slot.Plugin, slot.Database, outputPlugin, stored.Database)
 	case slot.Lost():
-		return mismatch(SlotUnusable, "slot %s is lost (%s): the server removed WAL that was not read yet", slot.Name, slot.lossReason())
+		return mismatch(SlotLost, "slot %s is lost (%s): the server removed WAL that was not read yet", slot.Name, slot.lossReason())
 	case slot.Confirmed > stored.LSN:
 		return mismatch(SlotAhead, "slot %s is at %s, past the stored position %s: another program has read from it, advanced it or recreated it", slot.Name, slot.Confirmed, stored.LSN)
 	case stored.LSN > server.Current:

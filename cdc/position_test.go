@@ -36,11 +36,11 @@ func TestCheckPosition(t *testing.T) {
 		{cdc.OtherTimeline, func(s *cdc.Server, _ *cdc.SlotStatus, _ *cdc.Position) { s.Timeline = 2 }, nil},
 		{cdc.OtherDatabase, func(s *cdc.Server, _ *cdc.SlotStatus, _ *cdc.Position) { s.Database = "other" }, nil},
 		{cdc.OtherSlot, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.Name = "other" }, nil},
-		{cdc.SlotGone, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { *s = cdc.SlotStatus{Name: "s"} }, cdc.ErrSlotMissing},
+		{cdc.SlotMissing, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { *s = cdc.SlotStatus{Name: "s"} }, cdc.ErrSlotMissing},
 		{cdc.SlotForeign, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.Plugin = "test_decoding" }, nil},
 		{cdc.SlotForeign, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.Database = "other" }, nil},
-		{cdc.SlotUnusable, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.WALStatus = "lost" }, cdc.ErrSlotLost},
-		{cdc.SlotUnusable, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.Invalidation = "idle_timeout" }, cdc.ErrSlotLost},
+		{cdc.SlotLost, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.WALStatus = "lost" }, cdc.ErrSlotLost},
+		{cdc.SlotLost, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.Invalidation = "idle_timeout" }, cdc.ErrSlotLost},
 		{cdc.SlotAhead, func(_ *cdc.Server, s *cdc.SlotStatus, _ *cdc.Position) { s.Confirmed = 201 }, nil},
 		{cdc.ServerBehind, func(s *cdc.Server, _ *cdc.SlotStatus, _ *cdc.Position) { s.Current = 199 }, nil},
 	} {
@@ -56,7 +56,7 @@ func TestCheckPosition(t *testing.T) {
 				return
 			}
 			positionErr, ok := errors.AsType[*cdc.PositionError](err)
-			if !ok || positionErr.Mismatch != test.want || cdc.Retryable(err) {
+			if !ok || positionErr.Mismatch != test.want || cdc.IsTransient(err) {
 				t.Errorf("got error %v, want a final one of %q", err, test.want)
 			}
 			if test.is != nil && !errors.Is(err, test.is) {
@@ -69,7 +69,7 @@ func TestCheckPosition(t *testing.T) {
 func TestInspectAndSlot(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
-	server, err := cdc.Inspect(t.Context(), s.conn)
+	server, err := cdc.InspectServer(t.Context(), s.conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestInspectAndSlot(t *testing.T) {
 	}
 }
 
-func TestRetryable(t *testing.T) {
+func TestIsTransient(t *testing.T) {
 	t.Parallel()
 	_, dialErr := pgconn.Connect(t.Context(), "postgres://127.0.0.1:1/x?sslmode=disable&connect_timeout=5")
 	for _, test := range []struct {
@@ -126,8 +126,8 @@ func TestRetryable(t *testing.T) {
 		if err != nil {
 			err = fmt.Errorf("wrapped: %w", err)
 		}
-		if got := cdc.Retryable(err); got != test.want {
-			t.Errorf("Retryable(%v) is %t, want %t", err, got, test.want)
+		if got := cdc.IsTransient(err); got != test.want {
+			t.Errorf("IsTransient(%v) is %t, want %t", err, got, test.want)
 		}
 	}
 }

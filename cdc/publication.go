@@ -65,8 +65,8 @@ func (p Publication) SQL() []string {
 	return sql
 }
 
-// Who describes who is allowed to run SQL. The owner of the tables cannot alter a publication that another role owns.
-func (p Publication) Who() string {
+// RunAs describes who is allowed to run SQL. The owner of the tables cannot alter a publication that another role owns.
+func (p Publication) RunAs() string {
 	if p.Exists {
 		return fmt.Sprintf("role %s, which owns the publication,", p.Owner)
 	}

@@ -34,7 +34,7 @@ func EnsurePublication(ctx context.Context, conn *pgx.Conn, name string, tables 
 		pgErr, ok := errors.AsType[*pgconn.PgError](err)
 		switch {
 		case ok && pgErr.Code == codeNoPrivilege:
-			return Publication{}, &PermissionError{Action: action, Who: p.Who(), SQL: statements, Err: err}
+			return Publication{}, &PermissionError{Action: action, RunAs: p.RunAs(), SQL: statements, Err: err}
 		case !ok || !isTransientDDL(pgErr) || attempt == publicationAttempts:
 			return Publication{}, fmt.Errorf("%s: %w", action, err)
 		}

@@ -8,21 +8,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Hazard is a publication, of any program, because of which the server rejects UPDATE and DELETE on a table in the
+// PublicationHazard is a publication, of any program, because of which the server rejects UPDATE and DELETE on a table in the
 // application's own sessions.
 // https://www.postgresql.org/docs/current/logical-replication-publication.html
-type Hazard struct {
+type PublicationHazard struct {
 	Publication string
 	Table       string // schema.name
 	Reason      string // why, and how to fix the table
 }
 
-func (h Hazard) String() string {
+func (h PublicationHazard) String() string {
 	return fmt.Sprintf("publication %s makes UPDATE or DELETE on %s fail: %s, or remove it from the publication", h.Publication, h.Table, h.Reason)
 }
 
-// Hazards checks all publications and all tables of the database.
-func Hazards(ctx context.Context, conn *pgx.Conn) ([]Hazard, error) {
+// PublicationHazards checks all publications and all tables of the database.
+func PublicationHazards(ctx context.Context, conn *pgx.Conn) ([]PublicationHazard, error) {
 	major := majorVersion(conn.PgConn())
 	query := publishedTablesCTE(major) + withoutIdentity
 	if major >= 15 {
@@ -31,8 +31,8 @@ func Hazards(ctx context.Context, conn *pgx.Conn) ([]Hazard, error) {
 	if major >= 18 {
 		query += "\nUNION ALL\n" + unpublishedGenerated
 	}
-	var all []Hazard
-	var h Hazard
+	var all []PublicationHazard
+	var h PublicationHazard
 	err := queryEach(ctx, conn, query+"\nORDER BY 1, 2, 3", nil, []any{&h.Publication, &h.Table, &h.Reason}, func() { all = append(all, h) })
 	if err != nil {
 		return nil, fmt.Errorf("check the publications: %w", err)
@@ -40,11 +40,11 @@ func Hazards(ctx context.Context, conn *pgx.Conn) ([]Hazard, error) {
 	return all, nil
 }
 
-// OtherHazards returns the hazards that setup and run do not resolve: those of mapped tables in other publications, and those
+// UnresolvedHazards returns the hazards that setup and run do not resolve: those of mapped tables in other publications, and those
 // of other tables in the named publication.
-func OtherHazards(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) ([]Hazard, error) {
-	all, err := Hazards(ctx, conn)
-	return slices.DeleteFunc(all, func(h Hazard) bool { return (h.Publication == name) == containsTable(tables, h.Table) }), err
+func UnresolvedHazards(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) ([]PublicationHazard, error) {
+	all, err := PublicationHazards(ctx, conn)
+	return slices.DeleteFunc(all, func(h PublicationHazard) bool { return (h.Publication == name) == containsTable(tables, h.Table) }), err
 }
 
 // unpublishable selects the mapped tables that the named publication must not contain: those with replica identity FULL and an
@@ -58,7 +58,7 @@ WHERE ` + unpublishedColumn + ` ORDER BY 1`
 
 // hazards adds to p the mapped tables whose UPDATE and DELETE the publication makes fail, or would make fail if it contained them.
 func (p *Publication) hazards(ctx context.Context, conn *pgx.Conn, tables []*Table) error {
-	all, err := Hazards(ctx, conn)
+	all, err := PublicationHazards(ctx, conn)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func TestPublication_LeavesDescendantsAlone(t *testing.T) {
 	s.exec(`UPDATE users SET name = name || '!'`, `DELETE FROM users WHERE id > 1`)
 	r := s.stream(snapshot.LSN, 10)
 	diff(t, "changes", []string{"update users 1 new ('1', 'parent!', null)"}, r.changes())
-	catalog, err := cdc.Describe(t.Context(), s.conn, mapped)
+	catalog, err := cdc.ReadCatalog(t.Context(), s.conn, mapped)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +83,8 @@ var hazardCases = []string{
 	`CREATE TABLE hp (id int PRIMARY KEY, a int) PARTITION BY RANGE (id); CREATE TABLE h PARTITION OF hp FOR VALUES FROM (0) TO (10)`,
 }
 
-// Hazards finds a table if, and only if, the server refuses its UPDATE, however it came into the publication.
-func TestHazards_AreWhatTheServerRefuses(t *testing.T) {
+// PublicationHazards finds a table if, and only if, the server refuses its UPDATE, however it came into the publication.
+func TestPublicationHazards_AreWhatTheServerRefuses(t *testing.T) {
 	t.Parallel()
 	major := clustertest.Cluster(t).Major
 	conn := connect(t, clustertest.Database(t))
@@ -108,11 +108,11 @@ func TestHazards_AreWhatTheServerRefuses(t *testing.T) {
 				t.Fatalf("%s; %s: %v", table, way, err)
 			}
 			_, refused := conn.Exec(t.Context(), `UPDATE h SET a = 2`)
-			hazards, err := cdc.Hazards(t.Context(), conn)
+			hazards, err := cdc.PublicationHazards(t.Context(), conn)
 			if err != nil {
 				t.Fatal(err)
 			}
-			found := slices.ContainsFunc(hazards, func(h cdc.Hazard) bool { return h.Table == "public.h" })
+			found := slices.ContainsFunc(hazards, func(h cdc.PublicationHazard) bool { return h.Table == "public.h" })
 			if found != (refused != nil) {
 				t.Errorf("%s; %s: UPDATE gives %v, hazards %v", table, way, refused, hazards)
 			}

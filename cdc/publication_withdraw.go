@@ -15,7 +15,7 @@ import (
 // partitioned table: see Publication.Problems. The error is a *PermissionError if the role is not allowed to alter the
 // publication.
 func WithdrawRefused(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) ([]string, error) {
-	hazards, err := Hazards(ctx, conn)
+	hazards, err := PublicationHazards(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func WithdrawRefused(ctx context.Context, conn *pgx.Conn, name string, tables []
 	}
 	err = execAll(ctx, conn, statements)
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == codeNoPrivilege {
-		return nil, &PermissionError{Action: "alter publication " + name, Who: "its owner", SQL: statements, Err: err}
+		return nil, &PermissionError{Action: "alter publication " + name, RunAs: "its owner", SQL: statements, Err: err}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("alter publication %s: %w", name, err)

@@ -57,7 +57,7 @@ func TestReferences_Judged(t *testing.T) {
 			optional.Columns = slices.Clone(c.Columns)
 			optional.Columns[1].Optional = true
 			for _, table := range []*cdc.Table{c, &optional} {
-				catalog, err := cdc.Describe(t.Context(), conn, []*cdc.Table{p, table})
+				catalog, err := cdc.ReadCatalog(t.Context(), conn, []*cdc.Table{p, table})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -58,7 +58,7 @@ func (i *relationMatcher) match(r *loggedRelation, commit LSN) error {
 	if i.identities == nil {
 		return i.learn(r, named, commit)
 	}
-	early := commit < i.identities.Switch
+	early := commit < i.identities.SnapshotLSN
 	owners := i.ownersAfter
 	if early {
 		owners = i.ownersBefore

@@ -34,9 +34,9 @@ var NullValue = Value{Kind: Null}
 // Known reports whether the value itself is known: NULL or a text.
 func (v Value) Known() bool { return v.Kind >= Null }
 
-// MaxRow is the limit of the size of one row's mapped values together, in bytes. A larger row is an error, because it would be
+// MaxRowBytes is the limit of the size of one row's mapped values together, in bytes. A larger row is an error, because it would be
 // held in memory many times over; it is never skipped. Columns that are not mapped do not count.
-const MaxRow = 16 << 20
+const MaxRowBytes = 16 << 20
 
 // Row holds the values of a Table's columns, in the order of Table.Columns. A nil Row stands for no row.
 type Row []Value

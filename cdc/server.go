@@ -27,8 +27,8 @@ SELECT current_setting('server_version_num')::int, current_setting('wal_level'),
        (CASE WHEN in_recovery THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text
 FROM pg_is_in_recovery() AS in_recovery`
 
-// Inspect reads the properties of the server.
-func Inspect(ctx context.Context, conn *pgx.Conn) (Server, error) {
+// InspectServer reads the properties of the server.
+func InspectServer(ctx context.Context, conn *pgx.Conn) (Server, error) {
 	var s Server
 	var current string
 	err := conn.QueryRow(ctx, inspectServer).Scan(&s.Version, &s.WALLevel, &s.Database, &s.InRecovery, &s.SystemID, &s.Timeline, &current)

@@ -39,7 +39,7 @@ const (
 func explain(err, missing error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return ConnectReason(err)
+		return ExplainConnectError(err)
 	}
 	if pgErr.Code == codeTooLarge || strings.Contains(pgErr.Message, "invalid memory alloc request size") {
 		return fmt.Errorf("%w; a row of a published table is larger than 1 GB as text (a bytea counts twice), including columns that are not mapped, and the server cannot send it: "+
@@ -66,9 +66,9 @@ func explain(err, missing error) error {
 			return fmt.Errorf("%w; grant the role LOGIN and REPLICATION (on managed services: the provider's replication role)", err)
 		}
 	case codeAdminShutdown, codeCannotConnectNow:
-		return fmt.Errorf("%w: %w", ErrServerShutdown, ConnectReason(err))
+		return fmt.Errorf("%w: %w", ErrServerShutdown, ExplainConnectError(err))
 	}
-	return ConnectReason(err)
+	return ExplainConnectError(err)
 }
 
 // explainState distinguishes the causes of SQLSTATE 55000, which differ only in their texts.

@@ -58,8 +58,8 @@ func TestStream_LetsTheServerShutDown(t *testing.T) {
 			if took > 2*time.Second {
 				t.Errorf("the server took %v to stop, want at most 2 s", took)
 			}
-			if !cdc.Retryable(err) {
-				t.Errorf("the stream ended with %v, want a retryable error", err)
+			if !cdc.IsTransient(err) {
+				t.Errorf("the stream ended with %v, want a transient error", err)
 			}
 
 			// Nothing is lost.

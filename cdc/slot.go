@@ -54,13 +54,13 @@ func (s SlotStatus) Readable(database string) bool {
 
 func (s SlotStatus) lossReason() string { return cmp.Or(s.Invalidation, s.WALStatus) }
 
-// Left reports whether less than 1/parts of the WAL that the server may retain for the slot is left.
-func (s SlotStatus) Left(parts int64) bool {
+// HeadroomBelow reports whether less than 1/parts of the WAL that the server may retain for the slot is left.
+func (s SlotStatus) HeadroomBelow(parts int64) bool {
 	return s.KeepLimit > 0 && s.SafeWALSize >= 0 && s.SafeWALSize < s.KeepLimit/parts
 }
 
-// Foreign reports whether the slot has another plugin or another database, and so belongs to another program.
-func (s SlotStatus) Foreign(database string) bool {
+// BelongsToOther reports whether the slot has another plugin or another database, and so belongs to another program.
+func (s SlotStatus) BelongsToOther(database string) bool {
 	return s.Exists && (s.Plugin != outputPlugin || s.Database != database)
 }
 

@@ -87,13 +87,13 @@ func (s *Snapshot) tableReader(ctx context.Context, table *Table) (*tableReader,
 			return nil, ErrURL
 		}
 		config.ConnectTimeout = connectTimeout
-		Pin(&config.Config, map[string]string{
+		PinSettings(&config.Config, map[string]string{
 			"statement_timeout": sliceStatementTimeout, "lock_timeout": sliceLockTimeout, "idle_in_transaction_session_timeout": sliceIdleTimeout,
 			// Makes the server read the blocks of a slice instead of the whole table.
 			"enable_seqscan": "off",
 		})
 		if s.reader, err = pgx.ConnectConfig(ctx, config); err != nil {
-			return nil, fmt.Errorf("connect to the source: %w", ConnectReason(err))
+			return nil, fmt.Errorf("connect to the source: %w", ExplainConnectError(err))
 		}
 		if err := requestRawText(ctx, s.reader.PgConn()); err != nil {
 			return nil, err
@@ -115,7 +115,7 @@ func (s *Snapshot) tableReader(ctx context.Context, table *Table) (*tableReader,
 }
 
 func (s *Snapshot) lookUp(ctx context.Context, table *Table) (*tableReader, error) {
-	catalog, err := Describe(ctx, s.reader, append([]*Table{table}, table.parents()...))
+	catalog, err := ReadCatalog(ctx, s.reader, append([]*Table{table}, table.parents()...))
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func TestSnapshot_KeepsNoMigrationWaiting(t *testing.T) {
 			return nil
 		})
 		if test.rewrites {
-			if !errors.Is(err, cdc.ErrSnapshotGone) || !cdc.Retryable(err) {
+			if !errors.Is(err, cdc.ErrSnapshotGone) || !cdc.IsTransient(err) {
 				t.Errorf("%s: got %d rows and error %v, want ErrSnapshotGone", test.migration, n, err)
 			}
 			err = snapshot.Copy(t.Context(), users, func(cdc.Row) error { return nil })

@@ -195,7 +195,7 @@ func TestCreateSlot_Twice(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	_, err := cdc.CreateSlot(t.Context(), s.url, s.config.Slot, false)
-	if !errors.Is(err, cdc.ErrSlotExists) || cdc.Retryable(err) {
+	if !errors.Is(err, cdc.ErrSlotExists) || cdc.IsTransient(err) {
 		t.Errorf("got error %v, want ErrSlotExists", err)
 	}
 	for _, name := range []string{"", "Upper", `with"quote`, string(slices.Repeat([]byte("x"), 64))} {

@@ -18,7 +18,7 @@ type SourceConfig struct {
 	Slot        string
 	Publication string
 	Tables      []*Table
-	// Server is the expected server, as Inspect returned it: the URL may lead to another server by now. The zero value accepts
+	// Server is the expected server, as InspectServer returned it: the URL may lead to another server by now. The zero value accepts
 	// any server.
 	Server Server
 	// Catalog resolves domains and says which columns count as absent; nil resolves no domains.
@@ -26,7 +26,7 @@ type SourceConfig struct {
 	// Identities say which relation each table is; nil takes the first relation with the table's name.
 	Identities *Identities
 	// Mark identifies the last transaction that the consumer has read; the zero value is unknown.
-	Mark Mark
+	Mark HistoryMark
 	// MemoryLimit is how many bytes of one transaction are kept in memory; 0 is DefaultMemoryLimit.
 	MemoryLimit int
 	// SpillDir is the directory for the temporary files of larger transactions; empty is the system's directory.
@@ -46,7 +46,7 @@ type Message struct {
 	Idle LSN
 	// Mark identifies the last transaction before Idle that changed mapped tables, if it had no change to hand over; nil if
 	// there is none.
-	Mark *Mark
+	Mark *HistoryMark
 }
 
 // Source streams committed transactions from a slot. Only one goroutine may call Stream; the other methods are safe for
@@ -133,7 +133,7 @@ func (s *Source) LastMessage() time.Time {
 }
 
 // Stream sends to out, in commit order, the transactions whose commit record is not before from, until ctx ends or an error
-// occurs; see Retryable. from is the End of the last durable transaction, or the consistent point of a new slot. When Stream
+// occurs; see IsTransient. from is the End of the last durable transaction, or the consistent point of a new slot. When Stream
 // returns, the consumer owns the transactions in out.
 //
 // While out is full, or the consumer has not closed transactions of eight times MemoryLimit, Stream reads nothing, but keeps

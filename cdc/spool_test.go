@@ -38,7 +38,7 @@ func TestSpool_GivesBackWhatItWasGiven(t *testing.T) {
 			c := cdc.Change{Seq: 2 * (seq / 3), Sub: seq % 3, Op: cdc.Op(rapid.IntRange(1, 4).Draw(t, "op")), Relation: rapid.SampledFrom(relations).Draw(t, "relation")}
 			if c.Op != cdc.Truncate {
 				c.Key = cdc.Key(rapid.StringMatching("[a-d]").Draw(t, "key"))
-				c.Moved, c.From = rapid.Bool().Draw(t, "moved"), cdc.Key(rapid.StringMatching("[a-d]?").Draw(t, "from"))
+				c.Moved, c.OldKey = rapid.Bool().Draw(t, "moved"), cdc.Key(rapid.StringMatching("[a-d]?").Draw(t, "from"))
 				c.New, c.Old = anyRow.Draw(t, "new"), anyRow.Draw(t, "old")
 			}
 			want = append(want, c)

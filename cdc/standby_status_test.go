@@ -154,8 +154,8 @@ func TestStream_EndsWhenTheConsumerTakesNothing(t *testing.T) {
 	r := s.stream(s.start, 1)
 	s.exec(`INSERT INTO users VALUES (1)`, `INSERT INTO users VALUES (2)`)
 	err := r.ended()
-	if !errors.Is(err, cdc.ErrStalled) || !cdc.Retryable(err) {
-		t.Errorf("the stream ended with %v, want a retryable ErrStalled", err)
+	if !errors.Is(err, cdc.ErrStalled) || !cdc.IsTransient(err) {
+		t.Errorf("the stream ended with %v, want a transient ErrStalled", err)
 	}
 	until(t, "the slot is free", func() bool { return !s.slot().Active })
 	again := s.stream(s.start, 10)
@@ -197,8 +197,8 @@ func TestStream_Refusals(t *testing.T) {
 		s.stream(s.start, 1)
 		until(t, "the slot is in use", func() bool { return s.slot().Active })
 		err := s.stream(s.start, 1).ended()
-		if !errors.Is(err, cdc.ErrSlotActive) || !cdc.Retryable(err) {
-			t.Errorf("got error %v, want a retryable ErrSlotActive", err)
+		if !errors.Is(err, cdc.ErrSlotActive) || !cdc.IsTransient(err) {
+			t.Errorf("got error %v, want a transient ErrSlotActive", err)
 		}
 		if err := cdc.DropSlot(t.Context(), s.conn, s.config.Slot); !errors.Is(err, cdc.ErrSlotActive) {
 			t.Errorf("dropping it gives %v, want ErrSlotActive", err)
@@ -212,7 +212,7 @@ func TestStream_Refusals(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.stream(s.start, 1).ended(); !errors.Is(err, cdc.ErrSlotMissing) || cdc.Retryable(err) {
+		if err := s.stream(s.start, 1).ended(); !errors.Is(err, cdc.ErrSlotMissing) || cdc.IsTransient(err) {
 			t.Errorf("got error %v, want a final ErrSlotMissing", err)
 		}
 	})
@@ -220,14 +220,14 @@ func TestStream_Refusals(t *testing.T) {
 		t.Parallel()
 		s := newSource(t, schema, mapped)
 		s.exec(`DROP PUBLICATION "odd ""name"""`, `INSERT INTO users VALUES (1)`)
-		if err := s.stream(s.start, 1).ended(); !errors.Is(err, cdc.ErrPublicationMissing) || cdc.Retryable(err) {
+		if err := s.stream(s.start, 1).ended(); !errors.Is(err, cdc.ErrPublicationMissing) || cdc.IsTransient(err) {
 			t.Errorf("got error %v, want a final ErrPublicationMissing", err)
 		}
 	})
 	t.Run("no position", func(t *testing.T) {
 		t.Parallel()
 		s := newSource(t, schema, mapped)
-		if err := s.stream(0, 1).ended(); err == nil || cdc.Retryable(err) {
+		if err := s.stream(0, 1).ended(); err == nil || cdc.IsTransient(err) {
 			t.Errorf("got error %v, want a final one", err)
 		}
 	})
@@ -237,8 +237,8 @@ func TestStream_Refusals(t *testing.T) {
 		r := s.stream(s.start, 1)
 		until(t, "the slot is in use", func() bool { return s.slot().Active })
 		s.exec(fmt.Sprintf("SELECT pg_terminate_backend(%d)", s.slot().ActivePID))
-		if err := r.ended(); !cdc.Retryable(err) {
-			t.Errorf("got error %v, want a retryable one", err)
+		if err := r.ended(); !cdc.IsTransient(err) {
+			t.Errorf("got error %v, want a transient one", err)
 		}
 	})
 }

@@ -69,7 +69,7 @@ func (d *tableDescription) problems() []Problem {
 		}
 	}
 	if !d.ctidReadable {
-		unreadable = append(unreadable, pgx.Identifier{PlaceColumn}.Sanitize())
+		unreadable = append(unreadable, pgx.Identifier{CtidColumn}.Sanitize())
 	}
 	if unreadable != nil {
 		columns := strings.Join(unreadable, ", ")
@@ -164,9 +164,9 @@ func (c *Catalog) Warnings() []Problem {
 	return warnings
 }
 
-// PlaceColumn is the system column with a row's physical location. SELECT on the table includes it; a role with SELECT on
+// CtidColumn is the system column with a row's physical location. SELECT on the table includes it; a role with SELECT on
 // single columns needs it as well. https://www.postgresql.org/docs/current/ddl-system-columns.html
-const PlaceColumn = "ctid"
+const CtidColumn = "ctid"
 
 // identityNames are the replica identities by relreplident.
 var identityNames = map[string]string{"d": "DEFAULT", "i": "INDEX", identityFull: "FULL", "n": "NOTHING"}

@@ -9,7 +9,7 @@ type Identity struct {
 	Before uint32
 	// After is the OID of the relation that has the table's name in the catalog, or had it last; 0 if there is none.
 	After uint32
-	// Compared: the consumer compares the table with a snapshot as of Identities.Switch. The comparison covers what cannot be
+	// Compared: the consumer compares the table with a snapshot as of Identities.SnapshotLSN. The comparison covers what cannot be
 	// read before that.
 	Compared bool
 }
@@ -19,9 +19,9 @@ type Identities struct {
 	Tables map[*Table]Identity
 	// AsOf: the catalog was read after all WAL before this position was written.
 	AsOf LSN
-	// Switch is the position of the consumer's snapshot: a transaction that commits before it is matched by Identity.Before, a
+	// SnapshotLSN is the position of the consumer's snapshot: a transaction that commits before it is matched by Identity.Before, a
 	// later one by Identity.After.
-	Switch LSN
+	SnapshotLSN LSN
 }
 
 // AlteredError ends a stream at a change that does not fit the catalog as it was read when the stream started. Nothing is

@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Switch is the point at which a timeline ended and the next one of a history began.
-type Switch struct {
+// TimelineSwitch is the point at which a timeline ended and the next one of a history began.
+type TimelineSwitch struct {
 	Timeline int // the timeline that ended
 	LSN      LSN // end of its last record
 }
@@ -22,17 +22,17 @@ type Switch struct {
 // codeUndefinedFile is the SQLSTATE of a server that does not have the history file.
 const codeUndefinedFile = "58P01"
 
-// History reads the timelines that precede a timeline, oldest first. It is empty if the server does not have the history file.
+// TimelineHistory reads the timelines that precede a timeline, oldest first. It is empty if the server does not have the history file.
 // https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-TIMELINE-HISTORY
-func History(ctx context.Context, url string, timeline int) ([]Switch, error) {
-	switches, err := history(ctx, url, timeline)
+func TimelineHistory(ctx context.Context, url string, timeline int) ([]TimelineSwitch, error) {
+	switches, err := readTimelineHistory(ctx, url, timeline)
 	if err != nil {
 		return nil, fmt.Errorf("read the history of timeline %d: %w", timeline, explain(err, nil))
 	}
 	return switches, nil
 }
 
-func history(ctx context.Context, url string, timeline int) ([]Switch, error) {
+func readTimelineHistory(ctx context.Context, url string, timeline int) ([]TimelineSwitch, error) {
 	config, err := replicationConfig(url)
 	if err != nil {
 		return nil, err
@@ -49,12 +49,12 @@ func history(ctx context.Context, url string, timeline int) ([]Switch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseHistory(result.Content)
+	return parseTimelineHistory(result.Content)
 }
 
-// parseHistory parses lines such as "1\t0/3000150\tno recovery target specified".
-func parseHistory(content []byte) ([]Switch, error) {
-	var switches []Switch
+// parseTimelineHistory parses lines such as "1\t0/3000150\tno recovery target specified".
+func parseTimelineHistory(content []byte) ([]TimelineSwitch, error) {
+	var switches []TimelineSwitch
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
@@ -73,14 +73,14 @@ func parseHistory(content []byte) ([]Switch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("malformed line %q: %w", line, err)
 		}
-		switches = append(switches, Switch{Timeline: timeline, LSN: lsn})
+		switches = append(switches, TimelineSwitch{Timeline: timeline, LSN: lsn})
 	}
 	return switches, lines.Err()
 }
 
-// Outlived reports whether a position that was read on a timeline is part of the history of a later timeline. If it is not, the
+// HistoryContains reports whether a position that was read on a timeline is part of the history of a later timeline. If it is not, the
 // standby was promoted before it had received that WAL, and replication cannot resume from the position.
-func Outlived(history []Switch, timeline int, lsn LSN) bool {
+func HistoryContains(history []TimelineSwitch, timeline int, lsn LSN) bool {
 	for _, s := range history {
 		if s.Timeline == timeline {
 			return lsn <= s.LSN

@@ -79,7 +79,7 @@ func detach(part string, size int) string {
 // row copies cells into a Row, in canonical forms and with hashes in place of values where the mapping asks for them. Small
 // texts share one string. size is the length of all texts in bytes.
 func (r *Relation) row(cells []cell, size int) (Row, error) {
-	if size > MaxRow {
+	if size > MaxRowBytes {
 		return nil, r.tooLarge(cells, size)
 	}
 	row := make(Row, len(cells))
@@ -127,5 +127,5 @@ func (r *Relation) tooLarge(cells []cell, size int) error {
 		}
 	}
 	return fmt.Errorf("the mapped values of a row have %d bytes, of which column %s has %d, more than the limit of %d; remove the column from the mapping and restart; no change is skipped",
-		size, r.Columns[largest].Name, len(cells[largest].text), MaxRow)
+		size, r.Columns[largest].Name, len(cells[largest].text), MaxRowBytes)
 }

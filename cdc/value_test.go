@@ -125,8 +125,8 @@ func TestValues_StreamedAsCopied(t *testing.T) {
 			}
 			for i, v := range c.New {
 				if v.Kind == cdc.Unchanged {
-					c.New[i] = last[cmp.Or(c.From, c.Key)][i]
-					unchanged[c.From != ""]++
+					c.New[i] = last[cmp.Or(c.OldKey, c.Key)][i]
+					unchanged[c.OldKey != ""]++
 				}
 			}
 			streamed[c.Key], last[c.Key] = c.New, c.New
@@ -162,18 +162,18 @@ func TestValues_ThatAreTooLarge(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	r := s.stream(s.start, 10)
-	s.exec(fmt.Sprintf(`INSERT INTO users (id, name, secret) VALUES (1, 'a', repeat('s', %d))`, 2*cdc.MaxRow))
-	s.exec(fmt.Sprintf(`INSERT INTO users VALUES (2, 'b', repeat('b', %d), 's')`, cdc.MaxRow-2))
+	s.exec(fmt.Sprintf(`INSERT INTO users (id, name, secret) VALUES (1, 'a', repeat('s', %d))`, 2*cdc.MaxRowBytes))
+	s.exec(fmt.Sprintf(`INSERT INTO users VALUES (2, 'b', repeat('b', %d), 's')`, cdc.MaxRowBytes-2))
 	s.exec(`UPDATE users SET name = 'c' WHERE id = 2`)
 	diff(t, "changes", []string{"insert users 1 new ('1', 'a', null)"}, r.changes())
-	diff(t, "changes", []string{fmt.Sprintf("insert users 2 new ('2', 'b', %d bytes)", cdc.MaxRow-2)}, r.changes())
+	diff(t, "changes", []string{fmt.Sprintf("insert users 2 new ('2', 'b', %d bytes)", cdc.MaxRowBytes-2)}, r.changes())
 	diff(t, "changes", []string{"update users 2 new ('2', 'c', unchanged)"}, r.changes())
 
-	s.exec(fmt.Sprintf(`UPDATE users SET bio = repeat('b', %d) WHERE id = 2`, cdc.MaxRow-1))
+	s.exec(fmt.Sprintf(`UPDATE users SET bio = repeat('b', %d) WHERE id = 2`, cdc.MaxRowBytes-1))
 	err := r.ended()
 	var decode *cdc.DecodeError
-	names := fmt.Sprint("column bio has ", cdc.MaxRow-1)
-	if !errors.As(err, &decode) || decode.Table != "public.users" || !strings.Contains(err.Error(), names) || cdc.Retryable(err) {
+	names := fmt.Sprint("column bio has ", cdc.MaxRowBytes-1)
+	if !errors.As(err, &decode) || decode.Table != "public.users" || !strings.Contains(err.Error(), names) || cdc.IsTransient(err) {
 		t.Errorf("it ended with %v", err)
 	}
 	narrow := &cdc.Table{Schema: "public", Name: "users", Columns: columns("id", "name"), KeyColumns: 1}

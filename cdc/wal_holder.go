@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Holder is the oldest transaction that has written and is still open. Decoding has to start before it, so the server retains
+// WALHolder is the oldest transaction that has written and is still open. Decoding has to start before it, so the server retains
 // the WAL from there on, whatever the relay has acknowledged.
-type Holder struct {
+type WALHolder struct {
 	PID            int    // 0 for a prepared transaction
 	Prepared       string // identifier of a prepared transaction, else empty
 	User, Database string
@@ -21,7 +21,7 @@ type Holder struct {
 }
 
 // String identifies the transaction for an operator.
-func (h Holder) String() string {
+func (h WALHolder) String() string {
 	since := ""
 	if h.Age > 0 {
 		since = fmt.Sprintf(", open for %s", h.Age.Round(time.Second))
@@ -40,28 +40,28 @@ func (h Holder) String() string {
 }
 
 // Fix says how to end the transaction.
-func (h Holder) Fix() string {
+func (h WALHolder) Fix() string {
 	if h.PID == 0 {
 		return "end it with COMMIT PREPARED or ROLLBACK PREPARED"
 	}
-	return fmt.Sprintf("let it end, or SELECT pg_terminate_backend(%d)", h.PID)
+	return fmt.Sprintf("wait for it to end, or run SELECT pg_terminate_backend(%d)", h.PID)
 }
 
 // Every role can see the lock that a writing transaction holds on its own id; pg_stat_activity hides the ids of other roles.
 // https://www.postgresql.org/docs/current/view-pg-locks.html
 
-const oldestHolder = `
+const oldestWALHolder = `
 SELECT coalesce(l.pid, 0), coalesce(p.gid, ''), coalesce(a.usename, p.owner, '')::text, coalesce(a.datname, p.database, '')::text, coalesce(a.state, ''), coalesce(a.application_name, ''),
        coalesce(extract(epoch FROM now() - coalesce(a.xact_start, p.prepared)), 0)::bigint
 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_prepared_xacts p ON p.transaction = l.transactionid
 WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
 ORDER BY age(l.transactionid) DESC LIMIT 1`
 
-// OldestHolder finds the holder among all databases of the server; nil if there is none.
-func OldestHolder(ctx context.Context, conn *pgx.Conn) (*Holder, error) {
-	var h Holder
+// OldestWALHolder finds the holder among all databases of the server; nil if there is none.
+func OldestWALHolder(ctx context.Context, conn *pgx.Conn) (*WALHolder, error) {
+	var h WALHolder
 	var seconds int64
-	err := conn.QueryRow(ctx, oldestHolder).Scan(&h.PID, &h.Prepared, &h.User, &h.Database, &h.State, &h.Application, &seconds)
+	err := conn.QueryRow(ctx, oldestWALHolder).Scan(&h.PID, &h.Prepared, &h.User, &h.Database, &h.State, &h.Application, &seconds)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -72,8 +72,8 @@ func OldestHolder(ctx context.Context, conn *pgx.Conn) (*Holder, error) {
 	return &h, nil
 }
 
-// Writers returns the ids of all open transactions that have written, in all databases of the server.
-func Writers(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+// WritingTransactions returns the ids of all open transactions that have written, in all databases of the server.
+func WritingTransactions(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	rows, err := conn.Query(ctx, `SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted`)
 	if err != nil {
 		return nil, fmt.Errorf("list the writing transactions: %w", err)

@@ -194,7 +194,7 @@ func TestAltered_TableRenamedForGood(t *testing.T) {
 			p.settled("first")
 			p.exec(`ALTER TABLE docs RENAME TO papers`)
 			p.exec(`UPDATE papers SET n = 7 WHERE id = '1'`)
-			if said := relay.fails(); !strings.Contains(said, "it has been renamed to public.papers; rename it back, or") {
+			if said := relay.fails(); !strings.Contains(said, "was renamed to public.papers; rename it back, or") {
 				t.Errorf("it says: %s", said)
 			}
 			p.exec(`DELETE FROM papers WHERE id = '2'`)

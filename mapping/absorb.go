@@ -14,7 +14,7 @@ func (t *Transaction) observeParent(c *cdc.Change, change rowChange) {
 		return
 	}
 	if c.Moved && change.op != cdc.Delete {
-		t.moved.add(table, c.From)
+		t.moved.add(table, c.OldKey)
 	}
 	switch {
 	case change.op == cdc.Delete:

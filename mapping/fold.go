@@ -88,7 +88,7 @@ func (f *Folding) add(c cdc.Change) {
 	case cdc.Update:
 		fillUnchanged(c.New, net.New)
 	default:
-		net.Moved, net.From = c.Moved, c.From
+		net.Moved, net.OldKey = c.Moved, c.OldKey
 	}
 	net.Op, net.New = cdc.Insert, c.New
 	if s.existed {
@@ -105,7 +105,7 @@ func (f *Folding) Net() []cdc.Change {
 			if s := f.states[rowID{c.Relation.Table, c.Key}]; !s.existed {
 				continue // The row was inserted and deleted in this transaction.
 			}
-			c.Moved, c.From = false, ""
+			c.Moved, c.OldKey = false, ""
 		}
 		kept = append(kept, *c)
 	}

@@ -69,7 +69,7 @@ func (d *database) step(t *rapid.T) {
 	delete(d.rows[foldTable], key)
 	d.rows.put(foldTable, next)
 	d.record(cdc.Change{Op: cdc.Delete, Key: key})
-	d.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: logged, Moved: true, From: key})
+	d.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: logged, Moved: true, OldKey: key})
 }
 
 // The folded and resolved changes must lead from the rows before to the rows after, with one change per row and no change that
@@ -99,7 +99,7 @@ func TestFold_HasSameEffectAsAllChanges(t *testing.T) {
 			seen[c.Key], seq = true, c.Seq
 			old := before.row(foldTable, c.Key)
 			if c.Moved {
-				ResolveFrom(&c, before.row(foldTable, c.From))
+				ResolveFrom(&c, before.row(foldTable, c.OldKey))
 			}
 			changed := Resolve(&c, old)
 			if (c.Op == cdc.Insert) != (old == nil) {
@@ -154,13 +154,13 @@ func TestFold_KeyChangesTwice(t *testing.T) {
 	row := func(id string) cdc.Row { return cdc.Row{cdc.TextValue(id), cdc.NullValue, {Kind: cdc.Unchanged}} }
 	got := fold(t, []cdc.Change{
 		{Seq: 0, Op: cdc.Delete, Relation: foldRelation, Key: "1"},
-		{Seq: 1, Op: cdc.Insert, Relation: foldRelation, Key: "2", New: row("2"), Moved: true, From: "1"},
+		{Seq: 1, Op: cdc.Insert, Relation: foldRelation, Key: "2", New: row("2"), Moved: true, OldKey: "1"},
 		{Seq: 2, Op: cdc.Delete, Relation: foldRelation, Key: "2"},
-		{Seq: 3, Op: cdc.Insert, Relation: foldRelation, Key: "3", New: row("3"), Moved: true, From: "2"},
+		{Seq: 3, Op: cdc.Insert, Relation: foldRelation, Key: "3", New: row("3"), Moved: true, OldKey: "2"},
 	})
 	want := []cdc.Change{
 		{Seq: 0, Op: cdc.Delete, Relation: foldRelation, Key: "1"},
-		{Seq: 3, Op: cdc.Insert, Relation: foldRelation, Key: "3", New: row("3"), Moved: true, From: "1"},
+		{Seq: 3, Op: cdc.Insert, Relation: foldRelation, Key: "3", New: row("3"), Moved: true, OldKey: "1"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -31,7 +31,7 @@ func NewLineage(rows *cdc.RowStore) *Lineage {
 // Expect notes the keys that rows leave.
 func (l *Lineage) Expect(c *cdc.Change) {
 	if c.Moved {
-		l.left[hashRow(c.Relation.Table, c.From)] = nil
+		l.left[hashRow(c.Relation.Table, c.OldKey)] = nil
 	}
 }
 
@@ -48,8 +48,8 @@ func (l *Lineage) Follow(c *cdc.Change) error {
 	at, leaves := l.left[key]
 	switch {
 	case c.Moved:
-		now.inserted, now.origin = false, c.From
-		before = l.left[hashRow(table, c.From)]
+		now.inserted, now.origin = false, c.OldKey
+		before = l.left[hashRow(table, c.OldKey)]
 	case c.Op == cdc.Update:
 		before = at
 	}
@@ -62,10 +62,10 @@ func (l *Lineage) Follow(c *cdc.Change) error {
 		fillUnchanged(c.New, last)
 	}
 	if c.Moved {
-		c.Moved, c.From = !now.inserted && now.origin != c.Key, now.origin
+		c.Moved, c.OldKey = !now.inserted && now.origin != c.Key, now.origin
 	}
 	if !c.Moved {
-		c.From = ""
+		c.OldKey = ""
 	}
 	if !leaves {
 		return nil

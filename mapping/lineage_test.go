@@ -18,7 +18,7 @@ func TestLineage_MemoryOfMovedRows(t *testing.T) {
 	key := func(column string, i int) cdc.Key { return cdc.Key(column + strconv.Itoa(i)) }
 	move := func(i int, from, to string) *cdc.Change {
 		row := cdc.Row{cdc.TextValue(string(key(to, i))), cdc.NullValue, {Kind: cdc.Unchanged}}
-		return &cdc.Change{Op: cdc.Insert, Relation: foldRelation, Key: key(to, i), New: row, Moved: true, From: key(from, i)}
+		return &cdc.Change{Op: cdc.Insert, Relation: foldRelation, Key: key(to, i), New: row, Moved: true, OldKey: key(from, i)}
 	}
 	for i := range moved {
 		lineage.Expect(move(i, "a", "b"))
@@ -37,8 +37,8 @@ func TestLineage_MemoryOfMovedRows(t *testing.T) {
 			if err := lineage.Follow(c); err != nil {
 				t.Fatal(err)
 			}
-			if c.New[2].Text != value || c.From != key("a", i) || !c.Moved {
-				t.Fatalf("row %d moved to %s from %q with %.20s", i, c.Key, c.From, c.New[2].Text)
+			if c.New[2].Text != value || c.OldKey != key("a", i) || !c.Moved {
+				t.Fatalf("row %d moved to %s from %q with %.20s", i, c.Key, c.OldKey, c.New[2].Text)
 			}
 		}
 	}
@@ -58,7 +58,7 @@ func TestLineage_OriginOfRows(t *testing.T) {
 		return cdc.Change{Op: cdc.Insert, Key: cdc.Key(id), New: cdc.Row{cdc.TextValue(id), cdc.NullValue, cdc.TextValue("new")}}
 	}
 	move := func(from, to string) cdc.Change {
-		return cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: row(to), Moved: true, From: cdc.Key(from)}
+		return cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: row(to), Moved: true, OldKey: cdc.Key(from)}
 	}
 	for name, c := range map[string]struct {
 		changes []cdc.Change
@@ -84,8 +84,8 @@ func TestLineage_OriginOfRows(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if last := c.changes[len(c.changes)-1]; last.Moved != c.moved || last.From != c.from {
-			t.Errorf("%s: moved %t from %q, want %t from %q", name, last.Moved, last.From, c.moved, c.from)
+		if last := c.changes[len(c.changes)-1]; last.Moved != c.moved || last.OldKey != c.from {
+			t.Errorf("%s: moved %t from %q, want %t from %q", name, last.Moved, last.OldKey, c.moved, c.from)
 		}
 	}
 }

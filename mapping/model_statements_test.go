@@ -113,7 +113,7 @@ func (m *modelWorld) update(table, id string, old modelRow) {
 	m.origins.put(table, to, m.origins.of(table, id))
 	sent[0] = cdc.TextValue(to)
 	m.record(cdc.Change{Op: cdc.Delete, Key: cdc.Key(id)}, table)
-	m.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: sent, Moved: true, From: cdc.Key(id)}, table)
+	m.record(cdc.Change{Op: cdc.Insert, Key: cdc.Key(to), New: sent, Moved: true, OldKey: cdc.Key(id)}, table)
 }
 
 func (m *modelWorld) hasChildren(table, id string) bool {

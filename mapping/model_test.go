@@ -85,7 +85,7 @@ func (m *modelWorld) net() []cdc.Change {
 	}
 	for _, c := range net {
 		if c.Moved {
-			ResolveFrom(&c, m.mirror.row(c.Relation.Table, c.From))
+			ResolveFrom(&c, m.mirror.row(c.Relation.Table, c.OldKey))
 		}
 		if Resolve(&c, m.mirror.row(c.Relation.Table, c.Key)) {
 			out = append(out, c)

@@ -42,7 +42,7 @@ func (m *Mapper) AffectedWebhooks(c *cdc.Change) []cdc.Key {
 	case webhooks == nil || b == nil || c.Op == cdc.Truncate:
 		return nil
 	case b.table.cdc == webhooks && c.Moved:
-		return []cdc.Key{c.From, c.Key}
+		return []cdc.Key{c.OldKey, c.Key}
 	case b.table.cdc == webhooks:
 		return []cdc.Key{c.Key}
 	case b.table.cdc != events:

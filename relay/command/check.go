@@ -237,7 +237,7 @@ func (c *check) source(ctx context.Context) {
 	}
 	defer closeConn(ctx, conn)
 	c.readClock(ctx, conn, "the source's server")
-	server, err := cdc.Inspect(ctx, conn)
+	server, err := cdc.InspectServer(ctx, conn)
 	if err != nil {
 		c.fail("source", "%s", err)
 		return

@@ -43,7 +43,7 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 	if may && c.cfg.Source.CreatePublication {
 		c.pending("publication", "%s %s; run mends that", p.Name, state)
 	} else {
-		c.fail("publication", "%s %s; let %s run: %s", p.Name, state, p.Who(), strings.Join(sql, " "))
+		c.fail("publication", "%s %s; let %s run: %s", p.Name, state, p.RunAs(), strings.Join(sql, " "))
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (c *sourceCheck) mayPublish(ctx context.Context, p cdc.Publication) (bool, 
 
 // otherPublications looks for publications that make the IAM's own statements fail.
 func (c *sourceCheck) otherPublications(ctx context.Context) error {
-	hazards, err := cdc.Hazards(ctx, c.conn)
+	hazards, err := cdc.PublicationHazards(ctx, c.conn)
 	if err != nil {
 		return err
 	}

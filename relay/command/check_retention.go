@@ -34,7 +34,7 @@ func (c *sourceCheck) retention(ctx context.Context) error {
 		c.warn("retention", "idle_replication_slot_timeout is %s: a relay that is away for longer loses its slot", idle)
 	}
 	slot, err := cdc.Slot(ctx, c.conn, c.cfg.Source.Slot)
-	if err != nil || !slot.Exists || slot.Foreign(c.server.Database) {
+	if err != nil || !slot.Exists || slot.BelongsToOther(c.server.Database) {
 		return err
 	}
 	if err := c.kept(ctx, slot); err != nil {
@@ -48,11 +48,11 @@ func (c *sourceCheck) kept(ctx context.Context, slot cdc.SlotStatus) error {
 	if slot.Lost() {
 		return nil // told already
 	}
-	near := slot.Left(2)
+	near := slot.HeadroomBelow(2)
 	if !near && (slot.KeepLimit >= 0 || slot.RetainedBytes < c.cfg.Source.RetainedWarning.Bytes) {
 		return nil
 	}
-	holder, err := cdc.OldestHolder(ctx, c.conn)
+	holder, err := cdc.OldestWALHolder(ctx, c.conn)
 	if err != nil {
 		return err
 	}

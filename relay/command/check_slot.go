@@ -38,7 +38,7 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 		c.ok("slot", "%s is where the relay stopped; %s; %s not acknowledged, %s of log kept for it", name, reader, size(slot.LagBytes), size(slot.RetainedBytes))
 	case !slot.Exists:
 		c.pending("slot", "%s does not exist yet; run makes it on its first start", name)
-	case slot.Foreign(c.server.Database):
+	case slot.BelongsToOther(c.server.Database):
 		c.fail("slot", "%s is of plugin %s and database %q: somebody else has made it; choose another source.slot", name, slot.Plugin, slot.Database)
 	case state == outbox.StateCopying && c.position.Slot == name && c.leader != 0:
 		c.pending("slot", "%s was made by a first start that is copying the tables", name)
@@ -55,7 +55,7 @@ func (c *sourceCheck) lost(err error) {
 	const compares = "compares all tables with what the relay knows of them, and tells the differences"
 	positionErr, ok := errors.AsType[*cdc.PositionError](err)
 	switch {
-	case !ok || !positionErr.Healable():
+	case !ok || !positionErr.Reconcilable():
 		c.fail("slot", "%s", err)
 	case c.cfg.Source.Reconcile == config.ReconcileAuto:
 		c.warn("slot", "%s; run %s", err, compares)
@@ -77,7 +77,7 @@ func (c *sourceCheck) askAgain(ctx context.Context) error {
 		return err
 	}
 	c.position = &position
-	c.server, err = cdc.Inspect(ctx, c.conn)
+	c.server, err = cdc.InspectServer(ctx, c.conn)
 	return err
 }
 

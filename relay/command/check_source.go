@@ -53,7 +53,7 @@ func (c *sourceCheck) facts() {
 	default:
 		c.ok("source", "PostgreSQL %d.%d, database %s, role %s", major, minor, c.server.Database, c.role)
 	}
-	if problem := cdc.EncodingProblem(c.conn.PgConn()); problem != "" {
+	if problem := cdc.EncodingWarning(c.conn.PgConn()); problem != "" {
 		c.warn("source", "%s", problem)
 	}
 	if c.server.InRecovery {
@@ -76,7 +76,7 @@ func (c *sourceCheck) replication(ctx context.Context) error {
 		c.fail("replication", "role %s may not replicate; let an administrator run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", c.role, quote(c.role), quote(c.role))
 		return nil
 	}
-	if err := cdc.TryReplication(ctx, string(c.cfg.Source.URL)); err != nil {
+	if err := cdc.CheckReplicationAccess(ctx, string(c.cfg.Source.URL)); err != nil {
 		c.fail("replication", "%s", err)
 		return nil
 	}
@@ -86,7 +86,7 @@ func (c *sourceCheck) replication(ctx context.Context) error {
 
 func (c *sourceCheck) tables(ctx context.Context) error {
 	tables := c.rules.Tables()
-	catalog, err := cdc.Describe(ctx, c.conn, tables)
+	catalog, err := cdc.ReadCatalog(ctx, c.conn, tables)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func grantColumns(role string, t *cdc.Table, place bool, want func(column int) b
 		}
 	}
 	if place {
-		columns = append(columns, quote(cdc.PlaceColumn))
+		columns = append(columns, quote(cdc.CtidColumn))
 	}
 	if columns == nil {
 		return ""
@@ -75,7 +75,7 @@ func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*
 		if err != nil {
 			return p, fmt.Errorf("look up the privileges of role %s on %s.%s: %w", role, t.Schema, t.Name, err)
 		}
-		p.columns[t], p.places[t] = map[int]bool{}, slices.Contains(readable, cdc.PlaceColumn)
+		p.columns[t], p.places[t] = map[int]bool{}, slices.Contains(readable, cdc.CtidColumn)
 		for i := range t.Columns {
 			p.columns[t][i] = slices.Contains(readable, t.Columns[i].Name)
 		}

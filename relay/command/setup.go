@@ -94,7 +94,7 @@ func (s *setup) run(ctx context.Context) error {
 		return err
 	}
 	defer closeConn(ctx, conn)
-	server, err := cdc.Inspect(ctx, conn)
+	server, err := cdc.InspectServer(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *setup) run(ctx context.Context) error {
 		return errors.New(walLevelProblem(server))
 	}
 	s.done("wal_level is logical")
-	catalog, err := cdc.Describe(ctx, conn, s.tables)
+	catalog, err := cdc.ReadCatalog(ctx, conn, s.tables)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 	default:
 		s.done("publication %s: has all mapped tables", name)
 	}
-	hazards, err := cdc.OtherHazards(ctx, conn, name, s.tables)
+	hazards, err := cdc.UnresolvedHazards(ctx, conn, name, s.tables)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 	for _, step := range steps {
 		if _, err := conn.Exec(ctx, step.sql); err != nil {
 			if hasCode(err, codeNoPrivilege) {
-				return &cdc.PermissionError{Action: "give role " + s.role + " its rights", Who: step.who, SQL: []string{step.sql}, Err: err}
+				return &cdc.PermissionError{Action: "give role " + s.role + " its rights", RunAs: step.who, SQL: []string{step.sql}, Err: err}
 			}
 			return fmt.Errorf("%s %w", step.sql, err)
 		}

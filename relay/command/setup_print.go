@@ -124,7 +124,7 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 	}
 	defer closeConn(ctx, conn)
 	f := &found{}
-	if f.server, err = cdc.Inspect(ctx, conn); err != nil {
+	if f.server, err = cdc.InspectServer(ctx, conn); err != nil {
 		return nil, err
 	}
 	if f.publication, err = cdc.PublicationStatus(ctx, conn, s.cfg.Source.Publication, s.tables); err != nil {
@@ -138,7 +138,7 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 			return nil, err
 		}
 	}
-	if f.catalog, err = cdc.Describe(ctx, conn, s.tables); err != nil {
+	if f.catalog, err = cdc.ReadCatalog(ctx, conn, s.tables); err != nil {
 		return nil, err
 	}
 	if f.filtered, err = rowSecurity(ctx, conn, s.role, s.tables); err != nil {

@@ -99,8 +99,8 @@ func (s *status) comparePosition(ctx context.Context, cfg *config.Config, conn *
 		Name: slot.Name, Exists: slot.Exists, Active: slot.Active, WALStatus: slot.WALStatus,
 		LagBytes: slot.LagBytes, RetainedBytes: slot.RetainedBytes, SafeBytes: slot.SafeWALSize, Invalidation: slot.Invalidation,
 	}
-	if slot.Exists && (slot.Left(2) || slot.RetainedBytes >= cfg.Source.RetainedWarning.Bytes) {
-		holder, err := cdc.OldestHolder(ctx, conn)
+	if slot.Exists && (slot.HeadroomBelow(2) || slot.RetainedBytes >= cfg.Source.RetainedWarning.Bytes) {
+		holder, err := cdc.OldestWALHolder(ctx, conn)
 		if err != nil {
 			return position, err, nil
 		}
@@ -109,7 +109,7 @@ func (s *status) comparePosition(ctx context.Context, cfg *config.Config, conn *
 	if position.State != outbox.StateStreaming {
 		return position, nil, nil
 	}
-	server, inspectErr := cdc.Inspect(ctx, conn)
+	server, inspectErr := cdc.InspectServer(ctx, conn)
 	if inspectErr != nil {
 		return position, inspectErr, nil
 	}

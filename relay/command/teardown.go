@@ -146,11 +146,11 @@ func (t *teardown) lookWhose(ctx context.Context, position outbox.Position) erro
 	if !t.slot.Exists || position.State == outbox.StateNew || position.Slot != t.slot.Name {
 		return nil
 	}
-	server, err := cdc.Inspect(ctx, t.conn)
+	server, err := cdc.InspectServer(ctx, t.conn)
 	if err != nil {
 		return err
 	}
-	t.ownSlot = !t.slot.Foreign(server.Database)
+	t.ownSlot = !t.slot.BelongsToOther(server.Database)
 	if position.State == outbox.StateStreaming { // a first copy that has not ended has stored no more than the name
 		t.ownSlot = t.ownSlot && position.SystemID == server.SystemID && position.Database == server.Database
 		t.moved = t.ownSlot && t.slot.Confirmed > position.LSN

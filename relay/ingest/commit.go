@@ -149,7 +149,7 @@ func (in *Ingester) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change
 		c := &net[i]
 		old := in.mirror.Row(c.Relation.Table, c.Key)
 		if c.Moved { // also where the key was another row's before
-			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.From))
+			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.OldKey))
 		}
 		if !mapping.Resolve(c, old) {
 			continue

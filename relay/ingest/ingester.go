@@ -63,8 +63,8 @@ type Ingester struct {
 	stored    cdc.LSN
 	idleSince time.Time
 	// mark is what was read last, as evidence for the next session; seen is a later one that no commit has stored yet.
-	mark      cdc.Mark
-	seen      *cdc.Mark
+	mark      cdc.HistoryMark
+	seen      *cdc.HistoryMark
 	lastEvent int64
 
 	barrier     *Reconciliation // to be done at its place in the log; nil if nothing is
@@ -106,7 +106,7 @@ func New(ctx context.Context, c Config) (*Ingester, error) {
 func (in *Ingester) Stored() cdc.LSN { return in.stored }
 
 // Mark is evidence of the history that was read up to it.
-func (in *Ingester) Mark() cdc.Mark { return in.mark }
+func (in *Ingester) Mark() cdc.HistoryMark { return in.mark }
 
 // Delayed is how many events wait for what may cancel them.
 func (in *Ingester) Delayed() int { return in.held.len() }

@@ -37,7 +37,7 @@ func (in *Ingester) prefetch(parts [][]cdc.Change) error {
 func (in *Ingester) wantOld(c *cdc.Change) {
 	in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.Key})
 	if c.Moved {
-		in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.From})
+		in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.OldKey})
 	}
 }
 

@@ -124,7 +124,7 @@ func (in *Ingester) commitReconciled(ctx context.Context, r *Reconciliation, lar
 		}
 	}
 	end := max(in.stored, r.Snapshot.LSN)
-	large.Mark = &cdc.Mark{Floor: r.Snapshot.LSN}
+	large.Mark = &cdc.HistoryMark{Floor: r.Snapshot.LSN}
 	if r.Start == nil {
 		if err := large.Commit(ctx, end, l.last); err != nil {
 			return err

@@ -26,7 +26,7 @@ type SnapshotPlan struct {
 // identities say which relation each table is in the WAL that is to be read. Position is that of the snapshot with which tables are
 // compared, 0 if none is.
 func (s *SnapshotPlan) Identities(asOf, position cdc.LSN) *cdc.Identities {
-	i := &cdc.Identities{Tables: map[*cdc.Table]cdc.Identity{}, AsOf: asOf, Switch: position}
+	i := &cdc.Identities{Tables: map[*cdc.Table]cdc.Identity{}, AsOf: asOf, SnapshotLSN: position}
 	for _, t := range s.Mapped {
 		oid := s.Catalog.OID(t)
 		id := cdc.Identity{Before: s.Relations[t], After: oid, Compared: slices.Contains(s.Compared, t) || slices.Contains(s.Missing, t)}
@@ -68,7 +68,7 @@ func (s *SnapshotPlan) revive(t *cdc.Table, old, row cdc.Row) cdc.Row {
 		if &filled[0] == &old[0] {
 			filled = slices.Clone(old)
 		}
-		filled[column] = s.Catalog.Missing(t, column)
+		filled[column] = s.Catalog.AddedDefault(t, column)
 	}
 	return filled
 }

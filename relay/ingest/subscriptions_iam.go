@@ -60,7 +60,7 @@ func (s *subscriptions) follow(m *mapping.Mapper, changes []cdc.Change, mirror *
 			note(key)
 		}
 		if len(s.parents.below) > 0 {
-			for _, row := range []cdc.Key{c.Key, c.From} {
+			for _, row := range []cdc.Key{c.Key, c.OldKey} {
 				for key := range s.parents.below[mapping.Ref{Table: c.Relation.Table, Key: row}] {
 					note(key)
 				}

@@ -65,9 +65,9 @@ func (s *subscriptions) followNames(m *mapping.Mapper, changes []cdc.Change) []o
 			name = m.TenantName(c.New)
 		}
 		for known, holders := range s.names { // as many as webhooks name tenants by name, and tenants seldom change
-			if known != name && (holders[c.Key] || holders[c.From]) {
+			if known != name && (holders[c.Key] || holders[c.OldKey]) {
 				delete(holders, c.Key)
-				delete(holders, c.From)
+				delete(holders, c.OldKey)
 				touched = append(touched, known)
 			}
 		}

@@ -138,7 +138,7 @@ func (w *slotMonitor) why(ctx context.Context, status cdc.SlotStatus) string {
 	if standing != admin.Stuck {
 		reason = ""
 	}
-	holder, err := cdc.OldestHolder(ctx, w.conn)
+	holder, err := cdc.OldestWALHolder(ctx, w.conn)
 	if err != nil {
 		holder = nil // it is a part of the message that cannot be had
 	}

@@ -34,11 +34,11 @@ func (r *walRetention) step(s cdc.SlotStatus) int {
 		return stepLost
 	case s.KeepLimit < 0:
 		return bits.Len64(uint64(max(s.RetainedBytes, 0) / max(r.threshold, 1)))
-	case s.WALStatus == "unreserved" || s.Left(10):
+	case s.WALStatus == "unreserved" || s.HeadroomBelow(10):
 		return stepTenth
-	case s.Left(4):
+	case s.HeadroomBelow(4):
 		return stepQuarter
-	case s.WALStatus == "extended" || s.Left(2):
+	case s.WALStatus == "extended" || s.HeadroomBelow(2):
 		return stepHalf
 	}
 	return 0
@@ -91,7 +91,7 @@ func (r *walRetention) observeIdle(s cdc.SlotStatus) {
 
 // WhyKept says which of the causes it is that the server keeps log for a slot, and what to do. stuck is what a commit of the
 // outbox waits for, holder the oldest open transaction; either may be nothing.
-func WhyRetained(s cdc.SlotStatus, stuck string, holder *cdc.Holder) string {
+func WhyRetained(s cdc.SlotStatus, stuck string, holder *cdc.WALHolder) string {
 	switch {
 	case stuck != "":
 		return "the outbox is stuck: " + stuck

@@ -11,7 +11,7 @@ import (
 // Chunk is the content of an outbox commit, or of a part of a large one.
 type Chunk struct {
 	// Mark, if not nil, is stored with the position.
-	Mark *cdc.Mark
+	Mark *cdc.HistoryMark
 
 	Events   []Event
 	Webhooks []Webhook

@@ -27,7 +27,7 @@ func (s *Store) SyncClock(ctx context.Context) (ahead, took time.Duration, err e
 	asked := time.Now()
 	var server time.Time
 	if err := s.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&server); err != nil {
-		return 0, 0, fmt.Errorf("read the outbox's clock: %w", cdc.ConnectReason(err))
+		return 0, 0, fmt.Errorf("read the outbox's clock: %w", cdc.ExplainConnectError(err))
 	}
 	took = time.Since(asked)
 	local := asked.Add(took / 2)

@@ -29,7 +29,7 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 // advanceMarked advances the position, and the parts of the mark that are known.
 const advanceMarked = `SELECT advance_position($1, $2::text::pg_lsn, $3, $4::text::pg_lsn, $5::bigint, $6::timestamptz, $7::text::pg_lsn)`
 
-func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.Mark) []any {
+func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.HistoryMark) []any {
 	arguments := []any{epoch, lsn.String(), lastEvent, nil, nil, nil, nil}
 	if mark != nil && mark.XID != 0 {
 		arguments[3], arguments[4], arguments[5] = mark.Commit.String(), int64(mark.XID), mark.Time
@@ -43,7 +43,7 @@ func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.Mark)
 // Large is an outbox transaction that is written in chunks, for a source transaction that does not fit into memory.
 type Large struct {
 	// Mark is stored with the position, unless it is nil.
-	Mark   *cdc.Mark
+	Mark   *cdc.HistoryMark
 	leader *Leader
 	tx     pgx.Tx
 	used   time.Time

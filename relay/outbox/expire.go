@@ -57,7 +57,7 @@ func (l *Leader) DropExpired(ctx context.Context, keep time.Duration, grace int)
 func (l *Leader) expired(ctx context.Context, keep time.Duration) ([]string, error) {
 	var before time.Time
 	if err := l.store.pool.QueryRow(ctx, `SELECT ((now() - $1::interval) AT TIME ZONE 'UTC')::date`, keep).Scan(&before); err != nil {
-		return nil, fmt.Errorf("read the outbox's clock: %w", cdc.ConnectReason(err))
+		return nil, fmt.Errorf("read the outbox's clock: %w", cdc.ExplainConnectError(err))
 	}
 	rows, err := l.store.pool.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent IN ('event'::regclass, 'attempt'::regclass) ORDER BY 1`)

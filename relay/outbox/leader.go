@@ -41,7 +41,7 @@ func (m *Member) Lead(ctx context.Context, waiting func()) (*Leader, error) {
 	s := m.store
 	lock, err := pgx.ConnectConfig(ctx, s.config.ConnConfig.Copy())
 	if err != nil {
-		return nil, fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+		return nil, fmt.Errorf("connect to the outbox: %w", cdc.ExplainConnectError(err))
 	}
 	l := &Leader{store: s, member: m, lock: lock, lost: make(chan error, 1)}
 	// The server releases the lock of a process that is frozen or unreachable, even if a proxy keeps the connection open.
@@ -114,7 +114,7 @@ func (l *Leader) await(ctx context.Context, waiting func()) error {
 func (l *Leader) begin(ctx context.Context) error {
 	var err error
 	if l.write, err = pgx.ConnectConfig(ctx, l.store.config.ConnConfig.Copy()); err != nil {
-		return fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+		return fmt.Errorf("connect to the outbox: %w", cdc.ExplainConnectError(err))
 	}
 	return pgx.BeginFunc(ctx, l.write, func(tx pgx.Tx) error {
 		// This frees the leases of the former leader, which notices at its next heartbeat.

@@ -38,7 +38,7 @@ func (s *Store) Join(ctx context.Context, version string) (*Member, error) {
 	m := &Member{store: s, start: time.Now()}
 	began := time.Since(m.start)
 	if err := s.pool.QueryRow(ctx, `INSERT INTO member (version) VALUES ($1) RETURNING id`, version).Scan(&m.id); err != nil {
-		return nil, fmt.Errorf("register this relay in the outbox: %w", cdc.ConnectReason(fenced(err)))
+		return nil, fmt.Errorf("register this relay in the outbox: %w", cdc.ExplainConnectError(fenced(err)))
 	}
 	m.beat.Store(int64(began))
 	return m, nil
@@ -103,7 +103,7 @@ func (h *heartbeat) try(ctx context.Context) error {
 	if h.conn == nil {
 		conn, err := pgx.ConnectConfig(ctx, m.store.config.ConnConfig.Copy())
 		if err != nil {
-			return fmt.Errorf("connect to the outbox for heartbeats: %w", cdc.ConnectReason(err))
+			return fmt.Errorf("connect to the outbox for heartbeats: %w", cdc.ExplainConnectError(err))
 		}
 		h.conn = conn
 	}

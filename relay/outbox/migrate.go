@@ -35,7 +35,7 @@ func (s *Store) lockKey() int32 {
 func (s *Store) Migrate(ctx context.Context) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+		return fmt.Errorf("connect to the outbox: %w", cdc.ExplainConnectError(err))
 	}
 	defer conn.Release()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {

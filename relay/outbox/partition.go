@@ -29,7 +29,7 @@ func (l *Leader) EnsurePartitions(ctx context.Context) error {
 func (s *Store) ensureToday(ctx context.Context, tables ...string) error {
 	var day time.Time
 	if err := s.pool.QueryRow(ctx, `SELECT `+today).Scan(&day); err != nil {
-		return fmt.Errorf("read the outbox's clock: %w", cdc.ConnectReason(err))
+		return fmt.Errorf("read the outbox's clock: %w", cdc.ExplainConnectError(err))
 	}
 	for _, day := range []time.Time{day, day.AddDate(0, 0, 1)} {
 		for _, table := range tables {

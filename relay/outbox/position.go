@@ -26,7 +26,7 @@ const (
 type Position struct {
 	cdc.Position
 	State     State
-	Mark      cdc.Mark
+	Mark      cdc.HistoryMark
 	LastEvent int64
 	Delivered int64
 	Updated   time.Time

@@ -39,7 +39,7 @@ func (s *Store) Setting(ctx context.Context) (Setting, error) {
 	o := Setting{Known: newest}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return o, fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+		return o, fmt.Errorf("connect to the outbox: %w", cdc.ExplainConnectError(err))
 	}
 	defer conn.Release()
 	var migrated bool

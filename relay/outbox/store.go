@@ -63,7 +63,7 @@ func Open(url, schema string, encryptionKeys [][]byte) (*Store, error) {
 // so search_path is safe.
 func session(c *pgx.ConnConfig, schema string) {
 	c.ConnectTimeout = 5 * time.Second
-	cdc.Pin(&c.Config, map[string]string{"search_path": pgx.Identifier{schema}.Sanitize() + ", pg_temp"})
+	cdc.PinSettings(&c.Config, map[string]string{"search_path": pgx.Identifier{schema}.Sanitize() + ", pg_temp"})
 	pin := c.AfterConnect
 	c.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		if err := pin(ctx, conn); err != nil {

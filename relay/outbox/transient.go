@@ -11,7 +11,7 @@ import (
 // IsTransient reports whether an error of the outbox may pass by itself: the database restarts, the network fails, another relay
 // leads now, or two transactions were in conflict.
 func IsTransient(err error) bool {
-	if errors.Is(err, ErrFenced) || cdc.Retryable(err) {
+	if errors.Is(err, ErrFenced) || cdc.IsTransient(err) {
 		return true
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {

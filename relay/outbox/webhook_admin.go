@@ -193,7 +193,7 @@ func (s *Store) lockWebhook(ctx context.Context, tx pgx.Tx, id int64) (Webhook, 
 func (s *Store) changeWebhooks(ctx context.Context, change func(pgx.Tx) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the outbox: %w", cdc.ConnectReason(err))
+		return fmt.Errorf("connect to the outbox: %w", cdc.ExplainConnectError(err))
 	}
 	defer conn.Release()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {

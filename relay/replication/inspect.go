@@ -27,14 +27,14 @@ type sourceState struct {
 	signature string
 	survey    *ingest.SnapshotPlan // set by begin
 	// hazards are those of publications, which the log has a warning of.
-	hazards []cdc.Hazard
+	hazards []cdc.PublicationHazard
 	// withheld is what counts as absent by the catalogue, unpublished what does so because the publication lacks it.
 	withheld, unpublished []cdc.Problem
 }
 
 // inspect checks the server and the mapped tables, and creates or extends the publication where it may.
 func (t *Replicator) inspect(ctx context.Context, conn *pgx.Conn) (*sourceState, error) {
-	server, err := cdc.Inspect(ctx, conn)
+	server, err := cdc.InspectServer(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +87,10 @@ func (t *Replicator) warnOfWithheld(problems []cdc.Problem) {
 
 // describe reads the catalogue.
 func (t *Replicator) describe(ctx context.Context, s *sourceState) (err error) {
-	if s.catalog, err = cdc.Describe(ctx, s.conn, t.Rules.Tables()); err != nil {
+	if s.catalog, err = cdc.ReadCatalog(ctx, s.conn, t.Rules.Tables()); err != nil {
 		return err
 	}
-	return s.catalog.Narrow(ctx, s.conn, t.Settings.Source.Publication)
+	return s.catalog.ApplyColumnLists(ctx, s.conn, t.Settings.Source.Publication)
 }
 
 // sign joins what the catalogue says of the tables with which of them are published.
@@ -109,13 +109,13 @@ func (t *Replicator) problems(ctx context.Context, conn *pgx.Conn, problems []cd
 		_, name, _ := strings.Cut(p.Table, ".")
 		renamed := ""
 		if oid := relations[name]; oid != 0 {
-			if renamed, err = cdc.NameOf(ctx, conn, oid); err != nil {
+			if renamed, err = cdc.RelationName(ctx, conn, oid); err != nil {
 				return err
 			}
 		}
 		if renamed != "" && renamed != p.Table {
-			p.Text = "it has been renamed to " + renamed
-			p.Fix = "rename it back, or, if that is to stay, name the table so in the mapping; nothing is lost until then"
+			p.Text = "was renamed to " + renamed
+			p.Fix = "rename it back, or change the name in the mapping; no change is lost meanwhile"
 		}
 		texts[i] = p.String()
 	}
@@ -160,7 +160,7 @@ func (t *Replicator) publish(ctx context.Context, s *sourceState) error {
 		return err
 	}
 	for _, table := range status.Missing {
-		s.catalog.Withhold(table, "publication "+name+" does not have it", strings.Join(sql, " "))
+		s.catalog.Withhold(table, "is not in publication "+name, strings.Join(sql, " "))
 	}
 	return nil
 }

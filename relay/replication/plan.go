@@ -32,7 +32,7 @@ func (t *Replicator) survey(ctx context.Context, found *sourceState, all bool) (
 		if s.Catalog.Relation(m.Table.Name) == nil {
 			continue // optional, and absent
 		}
-		suspect := m.Suspect || m.Fingerprint != "" && !cdc.Alike(m.Fingerprint, s.Fingerprints[m.Table.Name])
+		suspect := m.Suspect || m.Fingerprint != "" && !cdc.FingerprintsMatch(m.Fingerprint, s.Fingerprints[m.Table.Name])
 		switch {
 		case !m.Known:
 			s.Missing = append(s.Missing, m.Table)

@@ -73,7 +73,7 @@ func (t *Replicator) Run(ctx context.Context) error {
 			}
 			return outboxErr.err
 		}
-		if !cdc.Retryable(err) && !t.canReconcile(err) {
+		if !cdc.IsTransient(err) && !t.canReconcile(err) {
 			return err
 		}
 		t.Log.Warn("reading the source's log has stopped, trying again", "err", err)

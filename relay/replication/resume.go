@@ -70,7 +70,7 @@ func unhealable(lost error, slot cdc.SlotStatus) error {
 	switch {
 	case lost == nil:
 		return nil
-	case !ok || !positionErr.Healable():
+	case !ok || !positionErr.Reconcilable():
 		return lost
 	case slot.Active && (positionErr.Mismatch == cdc.SlotAhead || positionErr.Mismatch == cdc.OtherSystem):
 		// To take it from somebody else would have both take it from each other for ever.
@@ -84,11 +84,11 @@ func (t *Replicator) resume(ctx context.Context, s *sourceState, position outbox
 	server, slot, p := s.server, s.slot, position.Position
 	promoted := server.SystemID == p.SystemID && server.Timeline > p.Timeline
 	if promoted {
-		history, err := cdc.History(ctx, string(t.Settings.Source.URL), server.Timeline)
+		history, err := cdc.TimelineHistory(ctx, string(t.Settings.Source.URL), server.Timeline)
 		if err != nil {
 			return err
 		}
-		if promoted = cdc.Outlived(history, p.Timeline, p.LSN); promoted {
+		if promoted = cdc.HistoryContains(history, p.Timeline, p.LSN); promoted {
 			p.Timeline = server.Timeline
 		}
 	}

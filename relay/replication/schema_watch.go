@@ -55,7 +55,7 @@ type schemaWatch struct {
 	// withheld counts as absent, as do so many others that the publication lacks.
 	withheld    []cdc.Problem
 	unpublished int
-	hazards     []cdc.Hazard // those of the last look
+	hazards     []cdc.PublicationHazard // those of the last look
 }
 
 func (w *schemaWatch) close(ctx context.Context) {
@@ -92,7 +92,7 @@ func (w *schemaWatch) altered(ctx context.Context) bool {
 		return true
 	}
 	for table, print := range prints {
-		if !cdc.Alike(w.prints[table], print) {
+		if !cdc.FingerprintsMatch(w.prints[table], print) {
 			return true
 		}
 	}

@@ -60,7 +60,7 @@ func (t *Replicator) nameOnce(ctx context.Context) {
 		return
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	holder, err := cdc.OldestHolder(ctx, conn)
+	holder, err := cdc.OldestWALHolder(ctx, conn)
 	if err != nil || holder == nil {
 		return
 	}
@@ -92,7 +92,7 @@ func (t *Replicator) watchHolders(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	before, err := cdc.Writers(ctx, conn)
+	before, err := cdc.WritingTransactions(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (t *Replicator) watchHolders(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		now, err := cdc.Writers(ctx, conn)
+		now, err := cdc.WritingTransactions(ctx, conn)
 		if err != nil {
 			return err
 		}

@@ -34,8 +34,8 @@ func (t *Replicator) withdraw(ctx context.Context, conn *pgx.Conn) (bool, error)
 
 // warnOfHazards warns of publications that make the application's statements fail and are not the relay's to change, except of those
 // that are known, and returns all of them.
-func (t *Replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []cdc.Hazard) ([]cdc.Hazard, error) {
-	hazards, err := cdc.Hazards(ctx, conn)
+func (t *Replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []cdc.PublicationHazard) ([]cdc.PublicationHazard, error) {
+	hazards, err := cdc.PublicationHazards(ctx, conn)
 	if err != nil {
 		return known, err
 	}
@@ -55,7 +55,7 @@ func (w *schemaWatch) endangered(ctx context.Context) bool {
 		return false // the next look sees it
 	}
 	w.hazards = hazards
-	return w.Settings.Source.CreatePublication && slices.ContainsFunc(hazards, func(h cdc.Hazard) bool {
+	return w.Settings.Source.CreatePublication && slices.ContainsFunc(hazards, func(h cdc.PublicationHazard) bool {
 		return h.Publication == w.Settings.Source.Publication && !slices.Contains(before, h)
 	})
 }
