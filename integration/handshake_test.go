@@ -108,7 +108,7 @@ func TestHand_ARunningRelayFollows(t *testing.T) {
 	p.command("webhooks", "update", "own", "--url", w.hook.URL("/moved"))
 	comes("/moved")
 	p.command("webhooks", "disable", "own", "--reason", "a test")
-	w.until("it is disabled", `SELECT NOT enabled AND disabled_reason = 'by hand: a test' AND lease IS NULL AND cursor IS NOT NULL FROM relay.webhook WHERE origin = 'relay'`)
+	w.until("it is disabled", `SELECT NOT enabled AND disabled_reason = 'manually: a test' AND lease IS NULL AND cursor IS NOT NULL FROM relay.webhook WHERE origin = 'relay'`)
 	s := w.hook.Snapshot()
 	before := len(arrived(&s, "/moved"))
 	for i := range 20 {

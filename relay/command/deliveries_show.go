@@ -128,7 +128,7 @@ func readDetails(ctx context.Context, cfg *config.Config, store *outbox.Store, e
 		}
 		if k := slices.IndexFunc(refs, func(w outbox.WebhookRef) bool { return w.ID == d.Webhook }); k >= 0 {
 			d.URL = schemeAndHost(refs[k].URL)
-			if d.State == outbox.DeliveryPending || d.State == outbox.DeliveryParked {
+			if d.State == outbox.DeliveryPending || d.State == outbox.DeliveryRetrying {
 				d.Left = max(0, scheduleOf(cfg, &refs[k]).Attempts()-d.Attempts)
 			}
 		}
@@ -150,7 +150,7 @@ func (d *deliveryDetail) write(out io.Writer) error {
 	if d.Due != nil {
 		fmt.Fprintf(out, ", due %s", timeText(*d.Due))
 	}
-	if d.State == outbox.DeliveryPending || d.State == outbox.DeliveryParked {
+	if d.State == outbox.DeliveryPending || d.State == outbox.DeliveryRetrying {
 		fmt.Fprintf(out, ", %d attempts left", d.Left)
 	}
 	fmt.Fprintln(out)

@@ -66,7 +66,7 @@ func (s *session) erase(ctx context.Context, e outbox.Erasure, yes, dryRun bool)
 
 func (s *session) writeErased(verb string, found *outbox.Erased, dryRun bool) error {
 	if s.json {
-		result := erasureJSON{DryRun: dryRun, Events: found.Events(), Days: map[string]int64{}, Delayed: found.Held}
+		result := erasureJSON{DryRun: dryRun, Events: found.Events(), Days: map[string]int64{}, Delayed: found.Delayed}
 		for _, d := range found.Days {
 			if d.Events > 0 {
 				result.Days[d.Day.Format(time.DateOnly)] = d.Events
@@ -80,8 +80,8 @@ func (s *session) writeErased(verb string, found *outbox.Erased, dryRun bool) er
 			s.say("  %s  %d", d.Day.Format(time.DateOnly), d.Events)
 		}
 	}
-	if found.Held > 0 {
-		s.say("  delayed     %d", found.Held)
+	if found.Delayed > 0 {
+		s.say("  delayed     %d", found.Delayed)
 	}
 	return nil
 }

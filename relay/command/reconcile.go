@@ -18,25 +18,25 @@ import (
 
 // reconciliationJSON is a reconciliation for scripts: fields are added, not renamed.
 type reconciliationJSON struct {
-	ID       int64                        `json:"id"`
-	State    outbox.ReconciliationState   `json:"state"`
-	DryRun   bool                         `json:"dry_run"`
-	Reason   string                       `json:"reason"`
-	Error    string                       `json:"error,omitempty"`
-	LSN      string                       `json:"lsn,omitempty"` // the WAL position of the comparison
-	Table    string                       `json:"table,omitempty"`
-	Rows     int64                        `json:"rows"`     // compared so far
-	Expected int64                        `json:"expected"` // of about so many
-	Asked    time.Time                    `json:"asked"`
-	Began    *time.Time                   `json:"began"`
-	Ended    *time.Time                   `json:"ended"`
-	Result   *outbox.ReconciliationResult `json:"result"`
+	ID        int64                        `json:"id"`
+	State     outbox.ReconciliationState   `json:"state"`
+	DryRun    bool                         `json:"dry_run"`
+	Reason    string                       `json:"reason"`
+	Error     string                       `json:"error,omitempty"`
+	LSN       string                       `json:"lsn,omitempty"` // the WAL position of the comparison
+	Table     string                       `json:"table,omitempty"`
+	Rows      int64                        `json:"rows"`     // compared so far
+	Expected  int64                        `json:"expected"` // of about so many
+	Requested time.Time                    `json:"requested"`
+	Started   *time.Time                   `json:"started"`
+	Ended     *time.Time                   `json:"ended"`
+	Result    *outbox.ReconciliationResult `json:"result"`
 }
 
 func reconciliationOf(r *outbox.Reconciliation) reconciliationJSON {
 	return reconciliationJSON{
 		ID: r.ID, State: r.State, DryRun: r.DryRun, Reason: r.Reason, Error: r.Error, LSN: r.LSN, Table: r.Table, Rows: r.Rows, Expected: r.Expected,
-		Asked: r.Asked, Began: timeOrNil(r.Began), Ended: timeOrNil(r.Ended), Result: r.Result,
+		Requested: r.Requested, Started: timeOrNil(r.Started), Ended: timeOrNil(r.Ended), Result: r.Result,
 	}
 }
 
@@ -60,7 +60,7 @@ says otherwise. A running relay does the work; if none runs, the command does.`,
 				if position.State != outbox.StateStreaming {
 					return errors.New("nothing to compare with yet: start the relay with iam-relay run, which copies the tables first")
 				}
-				id, err := s.store.AskReconciliation(ctx, dryRun, skipWAL)
+				id, err := s.store.RequestReconciliation(ctx, dryRun, skipWAL)
 				if err != nil {
 					return err
 				}

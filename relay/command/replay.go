@@ -204,7 +204,7 @@ func (s *session) notReplayed(ctx context.Context, w *outbox.WebhookRef, e *outb
 	}
 	if len(all) == 1 {
 		switch all[0].State {
-		case outbox.DeliveryParked:
+		case outbox.DeliveryRetrying:
 			return fmt.Errorf("event %d is already being retried for %s; retry it now with iam-relay deliveries retry %d --webhook %d", e.ID, visible(w.Label()), e.ID, w.ID)
 		case outbox.DeliveryPending:
 			return fmt.Errorf("event %d is still on its way to %s", e.ID, visible(w.Label()))

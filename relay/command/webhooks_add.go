@@ -85,7 +85,7 @@ func (s *session) updateWebhook(ctx context.Context, which string, d *definition
 		return err
 	}
 	done := "changed"
-	if w.DisabledFor != "" && !w.StoppedByHand() {
+	if w.DisabledReason != "" && !w.DisabledManually() {
 		done = "changed, and enabled again"
 	}
 	if trial.Tenant != w.Tenant {
@@ -95,8 +95,8 @@ func (s *session) updateWebhook(ctx context.Context, which string, d *definition
 		return s.sayDryRun(w, done)
 	}
 	return s.changeWebhook(ctx, w, done, func(now *outbox.Webhook) error {
-		if !now.StoppedByHand() { // as a change of any other definition enables a webhook that the relay has disabled
-			now.Enabled, now.DisabledFor = true, ""
+		if !now.DisabledManually() { // as a change of any other definition enables a webhook that the relay has disabled
+			now.Enabled, now.DisabledReason = true, ""
 		}
 		return d.apply(s, now)
 	})

@@ -36,10 +36,10 @@ type webhookEntry struct {
 	// URL is its scheme and host; what follows may be a secret.
 	URL   string `json:"url"`
 	State string `json:"state"`
-	// DisabledFor is the reason why the relay or an operator has disabled it.
-	DisabledFor  string     `json:"disabled_for,omitempty"`
-	FailingSince *time.Time `json:"failing_since,omitempty"`
-	PausedUntil  *time.Time `json:"paused_until,omitempty"`
+	// DisabledReason is the reason why the relay or an operator has disabled it.
+	DisabledReason string     `json:"disabled_reason,omitempty"`
+	FailingSince   *time.Time `json:"failing_since,omitempty"`
+	PausedUntil    *time.Time `json:"paused_until,omitempty"`
 	// Behind is how many events of the outbox it has yet to read; they need not all be for it.
 	Behind int64 `json:"behind"`
 	Parked int   `json:"parked"` // failed deliveries that are retried
@@ -63,7 +63,7 @@ type webhookDetail struct {
 // webhookStates is what the outbox stores about the webhooks.
 type webhookStates struct {
 	webhooks  []outbox.Webhook
-	parked    map[int64]outbox.ParkedCount
+	parked    map[int64]outbox.RetryCount
 	lastEvent int64
 	now       time.Time
 }
@@ -78,7 +78,7 @@ func readWebhookStates(ctx context.Context, store *outbox.Store) (*webhookStates
 	if s.webhooks, err = store.LoadWebhooks(ctx); err != nil {
 		return nil, err
 	}
-	s.parked, err = store.ParkedCounts(ctx)
+	s.parked, err = store.RetryCounts(ctx)
 	return s, err
 }
 
@@ -94,13 +94,13 @@ func (s *webhookStates) entries() []webhookEntry {
 func (s *webhookStates) entry(w *outbox.Webhook) webhookEntry {
 	e := webhookEntry{
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, URL: config.URL(w.URL).String(), State: stateLive,
-		DisabledFor: w.DisabledFor, FailingSince: timeOrNil(w.FailingSince), Parked: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
+		DisabledReason: w.DisabledReason, FailingSince: timeOrNil(w.FailingSince), Parked: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
 	}
 	if w.Cursor != nil {
 		e.State, e.Behind = stateCatchingUp, s.lastEvent-*w.Cursor
 	}
-	if w.RestUntil.After(s.now) {
-		e.State, e.PausedUntil = statePaused, timeOrNil(w.RestUntil)
+	if w.PausedUntil.After(s.now) {
+		e.State, e.PausedUntil = statePaused, timeOrNil(w.PausedUntil)
 	}
 	switch {
 	case w.RemovedAfter != nil:
@@ -123,10 +123,10 @@ func (s *webhookStates) detail(w *outbox.Webhook) webhookDetail {
 
 // stateText is the state with its reason.
 func (e *webhookEntry) stateText() string {
-	if e.DisabledFor == "" {
+	if e.DisabledReason == "" {
 		return e.State
 	}
-	return e.State + " (" + visible(e.DisabledFor) + ")"
+	return e.State + " (" + visible(e.DisabledReason) + ")"
 }
 
 func webhooksListCommand(env *environment) *cobra.Command {

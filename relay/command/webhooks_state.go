@@ -65,7 +65,7 @@ func (s *session) disableWebhook(ctx context.Context, which, reason string) erro
 		return err
 	}
 	return s.changeWebhook(ctx, w, "disabled; its events wait until it is enabled", func(now *outbox.Webhook) error {
-		now.Enabled, now.DisabledFor = false, outbox.ByHand(strings.TrimSpace(reason))
+		now.Enabled, now.DisabledReason = false, outbox.ManualReason(strings.TrimSpace(reason))
 		return nil
 	})
 }
@@ -87,14 +87,14 @@ func (s *session) enableWebhook(ctx context.Context, which string) error {
 	}
 	done := "enabled; it continues from the event at which it was disabled"
 	switch {
-	case w.Enabled && (w.Rests > 0 || !w.RestUntil.IsZero()):
+	case w.Enabled && (w.Pauses > 0 || !w.PausedUntil.IsZero()):
 		done = "resumed; its deliveries are due now"
 	case w.Enabled:
 		done = "already enabled"
 	}
 	return s.changeWebhook(ctx, w, done, func(now *outbox.Webhook) error {
-		now.Enabled, now.DisabledFor = true, ""
-		now.Resumed++ // also ends the pause of an enabled one
+		now.Enabled, now.DisabledReason = true, ""
+		now.ResumeCount++ // also ends the pause of an enabled one
 		return nil
 	})
 }

@@ -160,9 +160,9 @@ func TestWebhooks_DefinedElsewhere(t *testing.T) {
 	// Whether it is delivered to is another matter.
 	w.webhooks("disable", "w1", "--reason", "pager").done("webhook w1 (iam:HOOK): disabled; its events wait until it is enabled\n")
 	w.webhooks("disable", "config:crm").done("webhook crm (config:crm): disabled; its events wait until it is enabled\n")
-	w.webhooks("show", "w1").has("state          disabled (by hand: pager)")
+	w.webhooks("show", "w1").has("state          disabled (manually: pager)")
 	w.start().stop() // the configuration is read again
-	w.webhooks("show", "config:crm").has("state          disabled (by hand)")
+	w.webhooks("show", "config:crm").has("state          disabled (manually)")
 	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): enabled; it continues from the event at which it was disabled\n")
 	w.webhooks("enable", "w1").done("webhook w1 (iam:HOOK): already enabled\n")
 	w.webhooks("enable", "config:crm", "--json")
@@ -293,7 +293,7 @@ func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
     "tenant": "*",
     "url": "https://a.example.com/…",
     "state": "disabled",
-    "disabled_for": "the endpoint answered 410 Gone",
+    "disabled_reason": "the endpoint answered 410 Gone",
     "failing_since": "TIME",
     "paused_until": "TIME",
     "behind": 0,
@@ -307,7 +307,7 @@ func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
 	w.webhooks("disable", "a", "--reason", "pager")
 	w.webhooks("update", "a", "--description", "y").done("webhook a (relay:4294967296): changed\n")
 	r = w.webhooks("show", "a")
-	r.has("state          disabled (by hand: pager)")
+	r.has("state          disabled (manually: pager)")
 	if diff := cmp.Diff("", r.err); diff != "" {
 		t.Error(diff)
 	}

@@ -123,7 +123,7 @@ func (d *Dispatcher) readSize(e *endpoint) (events, bytes int) {
 func (d *Dispatcher) readEvents(webhook, from, through int64, limit, bytes int, held []int64) ([]outbox.Event, int64, error) {
 	d.reads.slots <- struct{}{}
 	defer func() { <-d.reads.slots }()
-	return d.Store.ReadEvents(d.sendCtx, outbox.Read{Webhook: webhook, After: from, Through: through, Limit: limit, Bytes: bytes, Held: held, MaxBody: d.Sender.MaxPayload()})
+	return d.Store.ReadEvents(d.sendCtx, outbox.Read{Webhook: webhook, After: from, Through: through, Limit: limit, Bytes: bytes, WithoutBody: held, MaxBody: d.Sender.MaxPayload()})
 }
 
 // took queues what was read, unless the endpoint is to go on from another place by now, or elsewhere. The bodies of pinned events

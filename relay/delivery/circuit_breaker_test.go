@@ -52,7 +52,7 @@ func TestCircuitBreaker_TripsOnFailuresInARow(t *testing.T) {
 func TestCircuitBreaker_HalfOpenPassesOverWhatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	d, e := testEndpoint(t, "")
-	e.half, e.Rests = true, 1
+	e.half, e.Pauses = true, 1
 	d.finish(e, &outbox.Event{ID: 1, Body: []byte("{}")}, time.Now(), webhook.Outcome{Class: webhook.ClassPayloadTooLarge})
 	if !e.half || e.resting() || !e.FailingSince.IsZero() {
 		t.Errorf("half open is %t, paused is %t, failing since %s", e.half, e.resting(), e.FailingSince)

@@ -253,8 +253,8 @@ func (d *Dispatcher) book(e *endpoint, event *outbox.Event, number int, began ti
 
 // park keeps a failed delivery for its next attempt, or as a dead one.
 func (d *Dispatcher) park(e *endpoint, event *outbox.Event, attempts int, o webhook.Outcome, key string, again bool) {
-	p := outbox.Parked{
-		Event: event.ID, Webhook: e.id, Attempts: attempts, Class: string(o.Class), Status: o.Status, Key: key, Again: again,
+	p := outbox.Retry{
+		Event: event.ID, Webhook: e.id, Attempts: attempts, Class: string(o.Class), Status: o.Status, Key: key, Claimed: again,
 	}
 	delay, more := e.schedule.Next(attempts, d.ledger.random())
 	dead := !more || o.Class.Verdict() == webhook.Permanent

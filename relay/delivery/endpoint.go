@@ -62,7 +62,7 @@ type endpoint struct {
 
 func (d *Dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
 	e := &endpoint{
-		id: w.ID, enabled: w.Enabled, resumed: w.Resumed, account: w.Tenant, sending: map[int64]string{},
+		id: w.ID, enabled: w.Enabled, resumed: w.ResumeCount, account: w.Tenant, sending: map[int64]string{},
 		order: order{blocked: map[string]int{}, ahead: map[int64]struct{}{}},
 	}
 	d.endpoints[w.ID] = e
@@ -77,11 +77,11 @@ func (d *Dispatcher) set(e *endpoint, w *outbox.Webhook) {
 	if e.name == "" {
 		e.name = w.Origin + ":" + w.Key
 	}
-	if !e.enabled && w.Enabled || w.Resumed > e.resumed { // whoever switches it on, or resumes it, gives it a fresh start
-		e.Health, e.half, e.breaker, e.resumed = outbox.Health{}, false, circuitBreaker{}, max(e.resumed, w.Resumed)
+	if !e.enabled && w.Enabled || w.ResumeCount > e.resumed { // whoever switches it on, or resumes it, gives it a fresh start
+		e.Health, e.half, e.breaker, e.resumed = outbox.Health{}, false, circuitBreaker{}, max(e.resumed, w.ResumeCount)
 		d.ledger.health(e.id, e.Health)
 	}
-	if w.RemovedAfter == nil || w.GivenAway() { // one that is only removed goes on as it was
+	if w.RemovedAfter == nil || w.MovedAway() { // one that is only removed goes on as it was
 		e.enabled = w.Enabled
 	}
 	if !e.enabled {
@@ -95,8 +95,8 @@ func (d *Dispatcher) set(e *endpoint, w *outbox.Webhook) {
 		e.schedule.Delays = e.options.Schedule
 	}
 	e.window.limit(d.InFlight, e.options.InFlight)
-	if w.Agreed != "" {
-		e.agreed = agreement(w.Agreed)
+	if w.Handshake != "" {
+		e.agreed = agreement(w.Handshake)
 	}
 	e.limitRate()
 }

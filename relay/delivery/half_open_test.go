@@ -32,7 +32,7 @@ func TestFailedProbeDoesNotStayHalfOpen(t *testing.T) {
 		webhook.OrderingStrict: {Class: webhook.ClassTimeout},
 	} {
 		d, e := testEndpoint(t, name)
-		e.half, e.Rests = true, 1
+		e.half, e.Pauses = true, 1
 		d.failed(e, o)
 		if e.half {
 			t.Errorf("ordering %q: half open after %s", name, o.Class)
@@ -44,7 +44,7 @@ func TestLiveEndpointForgetsWhatItSentAhead(t *testing.T) {
 	t.Parallel()
 	d, e := testEndpoint(t, webhook.OrderingResource)
 	d.head, e.ahead[5] = 10, struct{}{}
-	d.place(e, 10, map[int64]outbox.Place{})
+	d.place(e, 10, map[int64]outbox.CursorUpdate{})
 	if len(e.ahead) > 0 {
 		t.Errorf("ahead: %v", e.ahead)
 	}

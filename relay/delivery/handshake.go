@@ -88,8 +88,8 @@ func (d *Dispatcher) greet(e *endpoint) {
 }
 
 // putOff leaves a parked delivery alone until its endpoint has agreed.
-func (d *Dispatcher) putOff(e *endpoint, due *outbox.Due) {
-	d.ledger.park(outbox.Parked{
-		Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now().Add(d.Breaker.Pause), Class: string(webhook.ClassHandshakeRefused), Again: true,
+func (d *Dispatcher) putOff(e *endpoint, due *outbox.DueRetry) {
+	d.ledger.park(outbox.Retry{
+		Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now().Add(d.Breaker.Pause), Class: string(webhook.ClassHandshakeRefused), Claimed: true,
 	})
 }

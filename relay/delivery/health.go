@@ -55,17 +55,17 @@ func (h *health) judge(o webhook.Outcome) {
 
 // restore takes over what the previous relay knew. It lets nothing through that blocked holds up.
 func (d *Dispatcher) restore(e *endpoint, w *outbox.Webhook, blocked map[string]int) {
-	e.health = health{Health: d.Store.LocalHealth(w.Health), told: w.Rests > 0, sluggish: w.Rests > 0 || !w.FailingSince.IsZero(), lingering: e.lingering, probePending: false}
+	e.health = health{Health: d.Store.LocalHealth(w.Health), told: w.Pauses > 0, sluggish: w.Pauses > 0 || !w.FailingSince.IsZero(), lingering: e.lingering, probePending: false}
 	e.order = order{blocked: map[string]int{}, ahead: map[int64]struct{}{}}
 	maps.Copy(e.blocked, blocked)
 	if e.resting() {
-		d.wake(e, time.Until(e.RestUntil))
-	} else if e.Rests > 0 || !e.agreed.covers(e.target) {
+		d.wake(e, time.Until(e.PausedUntil))
+	} else if e.Pauses > 0 || !e.agreed.covers(e.target) {
 		d.probe(e)
 	}
 }
 
-func (e *endpoint) resting() bool { return e.probing || time.Now().Before(e.RestUntil) }
+func (e *endpoint) resting() bool { return e.probing || time.Now().Before(e.PausedUntil) }
 
 // succeeded: the endpoint works.
 func (d *Dispatcher) succeeded(e *endpoint) {
@@ -74,14 +74,14 @@ func (d *Dispatcher) succeeded(e *endpoint) {
 		e.half = false
 		e.window.narrow()
 	}
-	if e.FailingSince.IsZero() && e.Rests == 0 {
+	if e.FailingSince.IsZero() && e.Pauses == 0 {
 		return
 	}
 	if e.told {
 		d.notify(e, EndpointRecovered, nil, map[string]any{"failing_since": e.FailingSince.UTC()})
 		d.Log.Info("webhook has recovered", "webhook", e.name, "failing_since", e.FailingSince)
 	}
-	stored := e.Rests > 0 || e.FailingSpans > 1
+	stored := e.Pauses > 0 || e.FailingSpans > 1
 	e.told, e.Health = false, outbox.Health{}
 	if stored {
 		d.ledger.health(e.id, e.Health)
@@ -127,9 +127,9 @@ func (d *Dispatcher) hopeless(e *endpoint, now time.Time) bool {
 
 // breakOff lets the endpoint rest, each time for twice as long.
 func (d *Dispatcher) breakOff(e *endpoint, o webhook.Outcome) {
-	pause := min(d.Breaker.Pause<<min(e.Rests, 20), d.Breaker.PauseMax)
+	pause := min(d.Breaker.Pause<<min(e.Pauses, 20), d.Breaker.PauseMax)
 	pause += time.Duration(float64(pause) * 0.2 * (2*rand.Float64() - 1))
-	e.Rests++
+	e.Pauses++
 	e.half = false
 	d.rest(e, pause)
 	d.Log.Warn("webhook rests: it fails again and again", "webhook", e.name, "class", o.Class, "for", pause.Round(time.Millisecond).String())
@@ -142,10 +142,10 @@ func (d *Dispatcher) breakOff(e *endpoint, o webhook.Outcome) {
 // rest sends nothing for a while. What waits goes back to the log.
 func (d *Dispatcher) rest(e *endpoint, pause time.Duration) {
 	until := time.Now().Add(pause)
-	if until.Before(e.RestUntil) {
+	if until.Before(e.PausedUntil) {
 		return
 	}
-	e.RestUntil = until
+	e.PausedUntil = until
 	d.ledger.health(e.id, e.Health)
 	if !e.served {
 		return // whoever serves it is told by the store
@@ -161,12 +161,12 @@ func (d *Dispatcher) rest(e *endpoint, pause time.Duration) {
 func (d *Dispatcher) awake(e *endpoint) {
 	switch {
 	case e.resting():
-		d.wake(e, max(time.Until(e.RestUntil), time.Millisecond))
-	case e.Rests > 0 && !e.half:
+		d.wake(e, max(time.Until(e.PausedUntil), time.Millisecond))
+	case e.Pauses > 0 && !e.half:
 		d.probe(e)
 	default:
-		if !e.RestUntil.IsZero() && e.Rests == 0 {
-			e.RestUntil = time.Time{}
+		if !e.PausedUntil.IsZero() && e.Pauses == 0 {
+			e.PausedUntil = time.Time{}
 			d.ledger.health(e.id, e.Health)
 		}
 		d.advance(e)
@@ -188,11 +188,11 @@ func (d *Dispatcher) runProbe(e *endpoint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	agreed := d.shake(e)
-	if agreed && e.Rests > 0 && e.options.Ordering == webhook.OrderingStrict { // it rested only until it agreed
-		e.Rests, e.RestUntil = 0, time.Time{}
+	if agreed && e.Pauses > 0 && e.options.Ordering == webhook.OrderingStrict { // it rested only until it agreed
+		e.Pauses, e.PausedUntil = 0, time.Time{}
 		d.ledger.health(e.id, e.Health)
 	}
-	if !agreed || e.Rests == 0 {
+	if !agreed || e.Pauses == 0 {
 		e.probing = false
 		d.advance(e)
 		return
@@ -219,7 +219,7 @@ func (d *Dispatcher) runProbe(e *endpoint) {
 }
 
 // claimOldest leases the oldest parked delivery of a webhook. It waits for one of the connections that reads may use.
-func (d *Dispatcher) claimOldest(id int64) (*outbox.Due, error) {
+func (d *Dispatcher) claimOldest(id int64) (*outbox.DueRetry, error) {
 	d.reads.slots <- struct{}{}
 	defer func() { <-d.reads.slots }()
 	return d.Member.ClaimOldest(d.sendCtx, id)

@@ -40,7 +40,7 @@ func AsksForOperational(patterns []string, name string) bool {
 // notify keeps what happened to an endpoint, until the leader makes an event of it.
 func (d *Dispatcher) notify(e *endpoint, name string, event *outbox.Event, more map[string]any) {
 	data := map[string]any{"webhook": map[string]any{"id": e.id, "name": e.name, "origin": e.origin, "key": e.ownKey, "tenant": e.tenant}}
-	n := outbox.Notice{Webhook: e.id, Name: name}
+	n := outbox.OperationalEvent{Webhook: e.id, Name: name}
 	if event != nil {
 		n.Event = event.ID
 		data["event"] = map[string]any{"id": event.ID, "webhook_id": event.WebhookID, "name": event.Name, "resource_id": event.Resource}

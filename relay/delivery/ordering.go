@@ -69,7 +69,7 @@ func (e *endpoint) settled(place int64) {
 
 // parkBehind parks an event whose time has come, but which must not pass one that is parked.
 func (d *Dispatcher) parkBehind(e *endpoint, event *outbox.Event, key string) {
-	d.ledger.park(outbox.Parked{Event: event.ID, Webhook: e.id, Due: time.Now(), Key: key})
+	d.ledger.park(outbox.Retry{Event: event.ID, Webhook: e.id, Due: time.Now(), Key: key})
 	e.ahead[event.ID] = struct{}{}
 	e.blocked[key]++
 	e.moves++

@@ -57,15 +57,15 @@ func errorText(err error) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(webhook.Truncate(err.Error(), maxErrorText), "\uFFFD"), "\x00", "\uFFFD")
 }
 
-func (l *ledger) park(p outbox.Parked) { l.pending.Park = append(l.pending.Park, p) }
+func (l *ledger) park(p outbox.Retry) { l.pending.Retries = append(l.pending.Retries, p) }
 
 func (l *ledger) unpark(webhookID, event int64) {
-	l.pending.Unpark = append(l.pending.Unpark, outbox.DeliveryKey{Event: event, Webhook: webhookID})
+	l.pending.RetriesDone = append(l.pending.RetriesDone, outbox.DeliveryKey{Event: event, Webhook: webhookID})
 }
 
 // unlease gives a claimed delivery back as it was.
 func (l *ledger) unlease(webhookID, event int64) {
-	l.pending.Unlease = append(l.pending.Unlease, outbox.DeliveryKey{Event: event, Webhook: webhookID})
+	l.pending.RetriesReleased = append(l.pending.RetriesReleased, outbox.DeliveryKey{Event: event, Webhook: webhookID})
 }
 
 func (l *ledger) disable(webhookID int64, d outbox.Disabling) {
@@ -83,17 +83,19 @@ func (l *ledger) health(webhookID int64, h outbox.Health) {
 }
 
 func (l *ledger) agreed(webhookID int64, to string) {
-	if l.pending.Agreed == nil {
-		l.pending.Agreed = map[int64]string{}
+	if l.pending.Handshakes == nil {
+		l.pending.Handshakes = map[int64]string{}
 	}
-	l.pending.Agreed[webhookID] = to
+	l.pending.Handshakes[webhookID] = to
 }
 
-func (l *ledger) notice(n outbox.Notice) { l.pending.Notices = append(l.pending.Notices, n) }
+func (l *ledger) notice(n outbox.OperationalEvent) {
+	l.pending.OperationalEvents = append(l.pending.OperationalEvents, n)
+}
 
 // unwritten reports whether the store does not know yet what was parked or delivered.
 func (l *ledger) unwritten() bool {
-	return l.recording != nil || len(l.pending.Park) > 0 || len(l.pending.Unpark) > 0
+	return l.recording != nil || len(l.pending.Retries) > 0 || len(l.pending.RetriesDone) > 0
 }
 
 func (l *ledger) fail(err error) {
@@ -169,23 +171,23 @@ func (d *Dispatcher) collect() (*outbox.Delivery, int64) {
 	}
 	pending := d.ledger.pending
 	d.ledger.pending = outbox.Delivery{}
-	pending.Places = map[int64]outbox.Place{}
+	pending.Cursors = map[int64]outbox.CursorUpdate{}
 	mark := d.mark()
 	for _, e := range d.endpoints {
-		d.place(e, mark, pending.Places)
+		d.place(e, mark, pending.Cursors)
 	}
 	if len(pending.Health) > 0 {
-		pending.Resumed = make(map[int64]int, len(pending.Health))
+		pending.ResumeCounts = make(map[int64]int, len(pending.Health))
 	}
 	for id := range pending.Health {
 		if e := d.endpoints[id]; e != nil {
-			pending.Resumed[id] = e.resumed
+			pending.ResumeCounts[id] = e.resumed
 		}
 	}
 	moved := mark != d.delivered
 	pending.Delivered, d.delivered = mark, mark
-	if !moved && len(pending.Attempts) == 0 && len(pending.Park) == 0 && len(pending.Unpark) == 0 && len(pending.Unlease) == 0 && len(pending.Places) == 0 &&
-		len(pending.Health) == 0 && len(pending.Agreed) == 0 && len(pending.Disable) == 0 && len(pending.Notices) == 0 {
+	if !moved && len(pending.Attempts) == 0 && len(pending.Retries) == 0 && len(pending.RetriesDone) == 0 && len(pending.RetriesReleased) == 0 && len(pending.Cursors) == 0 &&
+		len(pending.Health) == 0 && len(pending.Handshakes) == 0 && len(pending.Disable) == 0 && len(pending.OperationalEvents) == 0 {
 		return nil, 0
 	}
 	d.ledger.recording = &pending
@@ -216,7 +218,7 @@ func (d *Dispatcher) mark() int64 {
 
 // place keeps the stored cursor of an endpoint that has one of its own. The leader gives the cursor up once the endpoint has
 // caught up with the common mark, so that the mark never moves back; another relay gives the whole endpoint up.
-func (d *Dispatcher) place(e *endpoint, mark int64, places map[int64]outbox.Place) {
+func (d *Dispatcher) place(e *endpoint, mark int64, places map[int64]outbox.CursorUpdate) {
 	if !e.served {
 		return
 	}
@@ -231,16 +233,16 @@ func (d *Dispatcher) place(e *endpoint, mark int64, places map[int64]outbox.Plac
 		e.own = false
 		if e.stored != nil {
 			e.stored = nil
-			places[e.id] = outbox.Place{Live: true}
+			places[e.id] = outbox.CursorUpdate{Live: true}
 		}
 		return
 	case idle && (e.letGo || d.leader == nil && e.readFrom >= d.head && e.open() && !e.half):
-		places[e.id] = outbox.Place{Cursor: done, Free: true}
+		places[e.id] = outbox.CursorUpdate{Cursor: done, Released: true}
 		d.drop(e)
 		return
 	}
 	if e.stored == nil || *e.stored != done {
 		e.stored = &done
-		places[e.id] = outbox.Place{Cursor: done}
+		places[e.id] = outbox.CursorUpdate{Cursor: done}
 	}
 }

@@ -66,7 +66,7 @@ func (d *Dispatcher) retrying() bool {
 	return false
 }
 
-func (d *Dispatcher) claimDue(ctx context.Context) ([]outbox.Due, error) {
+func (d *Dispatcher) claimDue(ctx context.Context) ([]outbox.DueRetry, error) {
 	free, busy, leads := d.retryRoom()
 	if free <= 0 || !d.Member.Alive() {
 		return nil, nil
@@ -93,7 +93,7 @@ func (d *Dispatcher) retryRoom() (free int, busy []int64, leads bool) {
 }
 
 // meet learns of the webhooks that another relay serves and that have deliveries due.
-func (d *Dispatcher) meet(ctx context.Context, due []outbox.Due) error {
+func (d *Dispatcher) meet(ctx context.Context, due []outbox.DueRetry) error {
 	var unknown []int64
 	d.mu.Lock()
 	for i := range due {
@@ -119,7 +119,7 @@ func (d *Dispatcher) meet(ctx context.Context, due []outbox.Due) error {
 	return nil
 }
 
-func (d *Dispatcher) retryAll(due []outbox.Due) {
+func (d *Dispatcher) retryAll(due []outbox.DueRetry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range due {
@@ -133,10 +133,10 @@ func (d *Dispatcher) retryAll(due []outbox.Due) {
 }
 
 // passedOver deals with a parked delivery of which nothing is to be sent: its event is gone, or its endpoint has not agreed.
-func (d *Dispatcher) passedOver(e *endpoint, due *outbox.Due) bool {
+func (d *Dispatcher) passedOver(e *endpoint, due *outbox.DueRetry) bool {
 	if due.Expired {
 		d.Log.Warn("retry dropped: its event is past retention", "webhook", e.name, "event", due.ID)
-		d.ledger.park(outbox.Parked{Event: due.ID, Webhook: due.Webhook, Attempts: due.Attempts, Class: string(webhook.ClassCanceled), Again: true})
+		d.ledger.park(outbox.Retry{Event: due.ID, Webhook: due.Webhook, Attempts: due.Attempts, Class: string(webhook.ClassCanceled), Claimed: true})
 		d.hold(e, due.Key, true, true)
 		return true
 	}
@@ -148,7 +148,7 @@ func (d *Dispatcher) passedOver(e *endpoint, due *outbox.Due) bool {
 }
 
 // retryOne sends a parked delivery. The lease of one that is not sent ends with the member.
-func (d *Dispatcher) retryOne(e *endpoint, due *outbox.Due) {
+func (d *Dispatcher) retryOne(e *endpoint, due *outbox.DueRetry) {
 	if d.closing || d.passedOver(e, due) {
 		return
 	}
@@ -175,7 +175,7 @@ func (d *Dispatcher) retryOne(e *endpoint, due *outbox.Due) {
 }
 
 // probeWith sends a parked delivery with the sender of the probe.
-func (d *Dispatcher) probeWith(e *endpoint, due *outbox.Due) {
+func (d *Dispatcher) probeWith(e *endpoint, due *outbox.DueRetry) {
 	if d.passedOver(e, due) {
 		d.advance(e)
 		return
@@ -189,7 +189,7 @@ func (d *Dispatcher) probeWith(e *endpoint, due *outbox.Due) {
 }
 
 // retried books a further attempt.
-func (d *Dispatcher) retried(e *endpoint, due *outbox.Due, began time.Time, o webhook.Outcome) {
+func (d *Dispatcher) retried(e *endpoint, due *outbox.DueRetry, began time.Time, o webhook.Outcome) {
 	e.retries--
 	if o.Class == webhook.ClassCanceled {
 		return
@@ -211,8 +211,8 @@ func (d *Dispatcher) retried(e *endpoint, due *outbox.Due, began time.Time, o we
 		return
 	}
 	if e.half && o.Class.Verdict() == webhook.Retry { // a probe uses no attempt up
-		d.ledger.park(outbox.Parked{
-			Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now(), Class: string(o.Class), Status: o.Status, Again: true,
+		d.ledger.park(outbox.Retry{
+			Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now(), Class: string(o.Class), Status: o.Status, Claimed: true,
 		})
 	} else {
 		d.park(e, &due.Event, number, o, due.Key, true)

@@ -6,7 +6,7 @@ import (
 )
 
 // Stats is how each webhook is doing.
-func (d *Dispatcher) Stats(parked map[int64]outbox.ParkedCount) []admin.WebhookStats {
+func (d *Dispatcher) Stats(parked map[int64]outbox.RetryCount) []admin.WebhookStats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	stats := make([]admin.WebhookStats, 0, len(d.endpoints))

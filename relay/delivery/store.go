@@ -33,8 +33,8 @@ type Member interface {
 	Lagging(ctx context.Context, minLag int64) (outbox.Lagging, error)
 	Claim(ctx context.Context, limit int, minLag, maxLag int64) ([]outbox.Webhook, error)
 	// ClaimDue leases retries that are due, ClaimOldest the oldest of one webhook, due or not; nil if there is none.
-	ClaimDue(ctx context.Context, c outbox.Claim) ([]outbox.Due, error)
-	ClaimOldest(ctx context.Context, webhook int64) (*outbox.Due, error)
+	ClaimDue(ctx context.Context, c outbox.Claim) ([]outbox.DueRetry, error)
+	ClaimOldest(ctx context.Context, webhook int64) (*outbox.DueRetry, error)
 	// Record writes outcomes in one transaction, and returns the webhooks that this member no longer serves. The epoch is 0 unless it
 	// leads. The error wraps outbox.ErrFenced once another relay has taken over.
 	Record(ctx context.Context, epoch int64, d *outbox.Delivery) (lost []int64, err error)

@@ -18,9 +18,9 @@ type delayedEvents struct {
 	first time.Time
 }
 
-func (h *delayedEvents) add(e outbox.Held) {
-	if h.count++; h.first.IsZero() || e.Until.Before(h.first) {
-		h.first = e.Until
+func (h *delayedEvents) add(e outbox.DelayedEvent) {
+	if h.count++; h.first.IsZero() || e.Due.Before(h.first) {
+		h.first = e.Due
 	}
 }
 
@@ -60,16 +60,16 @@ const releaseChunk = 500
 // release moves the stored events whose time has passed into the log, in commits of their own at lsn.
 func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) error {
 	for {
-		due, err := in.Leader.Due(ctx, now, releaseChunk)
+		due, err := in.Leader.DelayedDue(ctx, now, releaseChunk)
 		if err != nil {
 			return err
 		}
 		if len(due) == 0 {
-			in.held.count, in.held.first, err = in.Store.Holding(ctx)
+			in.held.count, in.held.first, err = in.Store.DelayedCount(ctx)
 			return err
 		}
 		began, last := time.Now(), in.lastEvent
-		chunk := &outbox.Chunk{Unhold: due, Mark: in.seen}
+		chunk := &outbox.Chunk{Released: due, Mark: in.seen}
 		for i := range due {
 			last++
 			due[i].ID = last
@@ -85,8 +85,8 @@ func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) err
 
 // releaseHeld moves the events whose time has passed from what a chunk holds into the log.
 func (in *Ingester) releaseHeld(now time.Time, chunk *outbox.Chunk, last int64) int64 {
-	chunk.Hold = slices.DeleteFunc(chunk.Hold, func(h outbox.Held) bool {
-		if !now.After(h.Until) {
+	chunk.Delayed = slices.DeleteFunc(chunk.Delayed, func(h outbox.DelayedEvent) bool {
+		if !now.After(h.Due) {
 			return false
 		}
 		last++
@@ -103,11 +103,11 @@ func (in *Ingester) cancelHeld(follows []string, tx *cdc.Transaction, chunk *out
 	if len(follows) == 0 {
 		return
 	}
-	if in.held.count > len(chunk.Hold) {
+	if in.held.count > len(chunk.Delayed) {
 		chunk.Cancel = append(chunk.Cancel, outbox.Cancellation{Matches: follows, By: tx.Commit, At: tx.Time})
 	}
-	chunk.Hold = slices.DeleteFunc(chunk.Hold, func(h outbox.Held) bool {
-		if _, follows := slices.BinarySearch(follows, h.Match); !follows || h.LSN == tx.Commit || tx.Time.After(h.Until) {
+	chunk.Delayed = slices.DeleteFunc(chunk.Delayed, func(h outbox.DelayedEvent) bool {
+		if _, follows := slices.BinarySearch(follows, h.CancelKey); !follows || h.LSN == tx.Commit || tx.Time.After(h.Due) {
 			return false
 		}
 		in.held.drop(1)

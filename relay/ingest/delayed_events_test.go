@@ -15,11 +15,11 @@ func TestHeld_DoesNotTrustThisMachinesClock(t *testing.T) {
 	if wait := h.wait(now); wait < time.Minute {
 		t.Errorf("looks again after %s though nothing is held", wait)
 	}
-	h.add(outbox.Held{Until: now.Add(time.Hour)})
+	h.add(outbox.DelayedEvent{Due: now.Add(time.Hour)})
 	if wait := h.wait(now); wait > 10*time.Second {
 		t.Errorf("asks after %s only", wait)
 	}
-	h.add(outbox.Held{Until: now.Add(-time.Hour)})
+	h.add(outbox.DelayedEvent{Due: now.Add(-time.Hour)})
 	if wait := h.wait(now); wait != releasePoll {
 		t.Errorf("asks after %s, though an event may be due", wait)
 	}

@@ -75,7 +75,7 @@ type Ingester struct {
 
 // newIngester restores the state of ingest from the outbox.
 func New(ctx context.Context, c Config) (*Ingester, error) {
-	resealed, err := c.Store.Reseal(ctx, c.Tables)
+	resealed, err := c.Store.Reencrypt(ctx, c.Tables)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func New(ctx context.Context, c Config) (*Ingester, error) {
 	if err != nil {
 		return nil, err
 	}
-	holding, due, err := c.Store.Holding(ctx)
+	holding, due, err := c.Store.DelayedCount(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -331,9 +331,9 @@ func (in *Ingester) emit(e *mapping.Event, tx *cdc.Transaction, chunk *outbox.Ch
 		Reconciled: in.reconciling,
 	}
 	if e.Delay != nil {
-		h := outbox.Held{Event: entry, Match: e.Delay.Match, Until: tx.Time.Add(e.Delay.Within)}
+		h := outbox.DelayedEvent{Event: entry, CancelKey: e.Delay.Match, Due: tx.Time.Add(e.Delay.Within)}
 		in.held.add(h)
-		chunk.AddHeld(h)
+		chunk.AddDelayed(h)
 		return
 	}
 	chunk.Add(entry)

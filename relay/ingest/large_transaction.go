@@ -289,9 +289,9 @@ func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
 		l.tell(&chunk.Events[i])
 		l.lacking.add(&chunk.Events[i])
 	}
-	for i := range chunk.Hold {
+	for i := range chunk.Delayed {
 		if l.reconciling {
-			l.tell(&chunk.Hold[i].Event)
+			l.tell(&chunk.Delayed[i].Event)
 		}
 	}
 	if err := l.large.Write(ctx, chunk); err != nil {

@@ -21,14 +21,14 @@ const (
 
 // takeNotices makes events of what happened to webhooks, in a commit of their own.
 func (in *Ingester) takeNotices(ctx context.Context) error {
-	notices, err := in.Store.Notices(ctx, noticesAtOnce)
+	notices, err := in.Store.OperationalEvents(ctx, noticesAtOnce)
 	if err != nil || len(notices) == 0 {
 		return err
 	}
 	chunk, last := &outbox.Chunk{}, in.lastEvent
 	for i := range notices {
 		n := &notices[i]
-		chunk.Notices = append(chunk.Notices, n.ID)
+		chunk.OperationalEvents = append(chunk.OperationalEvents, n.ID)
 		event, err := in.operational(n)
 		if err != nil {
 			return err
@@ -49,7 +49,7 @@ func (in *Ingester) takeNotices(ctx context.Context) error {
 }
 
 // operational makes the event of a notice. Its place in the order of the log is before whatever is committed next.
-func (in *Ingester) operational(n *outbox.Notice) (outbox.Event, error) {
+func (in *Ingester) operational(n *outbox.OperationalEvent) (outbox.Event, error) {
 	e := outbox.Event{
 		WebhookID: noticeID(in.Server.SystemID, n.ID), Name: n.Name, Occurred: n.At.UTC(), LSN: in.stored, Ordinal: math.MinInt32 + int(n.ID%math.MaxInt32),
 	}

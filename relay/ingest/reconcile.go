@@ -115,7 +115,7 @@ func (in *Ingester) reconcileIn(ctx context.Context, r *Reconciliation) (err err
 
 // commitReconciled ends the transaction.
 func (in *Ingester) commitReconciled(ctx context.Context, r *Reconciliation, large *outbox.Large, l *largeMapping) error {
-	if err := large.Held(ctx, r.Compared, in.Owners, r.Has, r.Fingerprints); err != nil {
+	if err := large.RecordMirrored(ctx, r.Compared, in.Owners, r.Has, r.Fingerprints); err != nil {
 		return err
 	}
 	if r.Record.ID != 0 {

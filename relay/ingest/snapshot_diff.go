@@ -89,7 +89,7 @@ func (c *snapshotDiff) close() {
 func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 	c.r.Record.Table = t.Name
 	c.tables = append(c.tables, outbox.TableDifference{Table: t.Name})
-	if err := c.large.BeginFound(ctx); err != nil {
+	if err := c.large.ClearSnapshotKeys(ctx); err != nil {
 		return err
 	}
 	err := c.r.Snapshot.Copy(ctx, t, func(row cdc.Row) error {
@@ -109,7 +109,7 @@ func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 		return err
 	}
 	relation, difference := c.r.Catalog.Relation(t.Name), &c.tables[len(c.tables)-1]
-	err = c.large.Gone(ctx, t, func(key cdc.Key, row cdc.Row) error {
+	err = c.large.EachDeleted(ctx, t, func(key cdc.Key, row cdc.Row) error {
 		difference.Deleted++
 		c.seq++
 		return c.gone.Add(cdc.Change{Seq: c.seq, Op: cdc.Delete, Relation: relation, Key: key, Old: row})
@@ -117,7 +117,7 @@ func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 	if err != nil {
 		return err
 	}
-	return c.large.BeginFound(ctx)
+	return c.large.ClearSnapshotKeys(ctx)
 }
 
 // turn compares one page.
@@ -155,7 +155,7 @@ func (c *snapshotDiff) turn(ctx context.Context, t *cdc.Table) error {
 	if err := c.large.Write(ctx, chunk); err != nil {
 		return err
 	}
-	if err := c.large.Found(ctx, keys); err != nil {
+	if err := c.large.AddSnapshotKeys(ctx, keys); err != nil {
 		return err
 	}
 	return c.progress(ctx)
@@ -218,7 +218,7 @@ func (c *snapshotDiff) progress(ctx context.Context) error {
 		c.logged = now
 		c.Log.Info("comparing the tables with the mirror", "table", record.Table, "rows", record.Rows, "expected", record.Expected)
 	}
-	return c.Store.Progress(ctx, record)
+	return c.Store.UpdateReconciliation(ctx, record)
 }
 
 // result is what was found, and told or to be told.

@@ -30,11 +30,11 @@ func secrets(one string) []string {
 func (s *subscriptions) replace(w outbox.Webhook, after int64) []outbox.Webhook {
 	origin := originKey{w.Origin, w.Key}
 	old := s.live[origin]
-	if old != nil && old.StoppedByHand() && w.Enabled {
-		w.Enabled, w.DisabledFor = false, old.DisabledFor
+	if old != nil && old.DisabledManually() && w.Enabled {
+		w.Enabled, w.DisabledReason = false, old.DisabledReason
 	}
 	if old != nil && old.Tenant == w.Tenant {
-		w.ID, w.Cursor, w.Version, w.Resumed, w.TenantKeys = old.ID, old.Cursor, old.Version, old.Resumed, old.TenantKeys
+		w.ID, w.Cursor, w.Version, w.ResumeCount, w.TenantKeys = old.ID, old.Cursor, old.Version, old.ResumeCount, old.TenantKeys
 		if same(*old, w) {
 			return nil
 		}
@@ -59,7 +59,7 @@ func (s *subscriptions) replace(w outbox.Webhook, after int64) []outbox.Webhook 
 
 func (s *subscriptions) giveAway(w *outbox.Webhook, after int64) *outbox.Webhook {
 	gone := *w
-	gone.GiveAway(after)
+	gone.MoveAway(after)
 	s.set(&gone)
 	s.log.Warn("webhook was given to another tenant: what the former tenant's was still owed is dropped", "webhook", nameOf(w), "id", w.ID, "tenant", w.Tenant)
 	return &gone
@@ -92,7 +92,7 @@ func (s *subscriptions) reload(changed []outbox.Webhook) {
 			s.set(&w)
 		case old != nil:
 			state := *old
-			state.Enabled, state.DisabledFor, state.Version, state.Resumed = w.Enabled, w.DisabledFor, w.Version, w.Resumed
+			state.Enabled, state.DisabledReason, state.Version, state.ResumeCount = w.Enabled, w.DisabledReason, w.Version, w.ResumeCount
 			s.set(&state)
 		}
 	}

@@ -42,7 +42,7 @@ func TestSubscriptions_ChangesLeaveTheIndexAsIfReadAfresh(t *testing.T) {
 				}
 			default:
 				subs.replace(w, 7)
-				if old != nil && old.Tenant != w.Tenant && !subs.byID[old.ID].GivenAway() {
+				if old != nil && old.Tenant != w.Tenant && !subs.byID[old.ID].MovedAway() {
 					t.Fatalf("webhook %d of %s is still owed events after its successor belongs to %s", old.ID, old.Tenant, w.Tenant)
 				}
 			}

@@ -62,7 +62,7 @@ func (s *subscriptions) set(w *outbox.Webhook) {
 	s.byID[w.ID] = w
 	origin := originKey{w.Origin, w.Key}
 	if w.RemovedAfter != nil {
-		if w.Origin != outbox.OriginRelay && !w.GivenAway() {
+		if w.Origin != outbox.OriginRelay && !w.MovedAway() {
 			s.owed[origin] = append(s.owed[origin], w)
 		}
 		return

@@ -27,7 +27,7 @@ func TestSubscriptions_Match(t *testing.T) {
 		{ID: 5, Origin: outbox.OriginConfig, Key: "by name", Tenant: "acme", Events: []string{"*"}, Enabled: true},
 		{ID: 6, Origin: outbox.OriginConfig, Key: "by key", Tenant: other, Events: []string{"*"}, Enabled: true},
 		{ID: 7, Origin: outbox.OriginConfig, Key: "off", Tenant: "*", Events: []string{"*"}},
-		{ID: 8, Origin: outbox.OriginConfig, Key: "answered 410", Tenant: "*", Events: []string{"user.created"}, DisabledFor: "410"},
+		{ID: 8, Origin: outbox.OriginConfig, Key: "answered 410", Tenant: "*", Events: []string{"user.created"}, DisabledReason: "410"},
 		{ID: 9, Origin: outbox.OriginConfig, Key: "gone", Tenant: "*", Events: []string{"*"}, Enabled: true, RemovedAfter: &gone},
 		{ID: 10, Origin: outbox.OriginIAM, Key: "d", Tenant: "acme", Events: []string{"user.created"}, Enabled: true},
 	})
@@ -59,7 +59,7 @@ func TestSubscriptions_Configure(t *testing.T) {
 		{ID: 1, Origin: outbox.OriginConfig, Key: "same", Tenant: "*", URL: "https://a.example", Enabled: true},
 		{ID: 2, Origin: outbox.OriginConfig, Key: "moved", Tenant: "*", URL: "https://b.example", Enabled: true},
 		{ID: 3, Origin: outbox.OriginConfig, Key: "dropped", Tenant: "*", URL: "https://c.example", Enabled: true},
-		{ID: 4, Origin: outbox.OriginConfig, Key: "answered 410", Tenant: "*", URL: "https://d.example", DisabledFor: "410"},
+		{ID: 4, Origin: outbox.OriginConfig, Key: "answered 410", Tenant: "*", URL: "https://d.example", DisabledReason: "410"},
 	})
 	changed := subs.configure([]outbox.Webhook{
 		{Origin: outbox.OriginConfig, Key: "same", Tenant: "*", URL: "https://a.example", Enabled: true},
@@ -124,24 +124,24 @@ func TestSubscriptions_ReloadState(t *testing.T) {
 	event := mapping.Event{Name: "user.created", Tenant: acme}
 	stored := func(when string, w []outbox.Webhook, enabled bool, reason string) {
 		t.Helper()
-		if len(w) != 1 || w[0].Enabled != enabled || w[0].DisabledFor != reason {
+		if len(w) != 1 || w[0].Enabled != enabled || w[0].DisabledReason != reason {
 			t.Errorf("%s: %+v", when, w)
 		}
 	}
 	row := func(url string) mapping.Subscription {
 		return mapping.Subscription{Key: "a", Tenant: acme, URL: url, Events: []string{"*"}}
 	}
-	moved := outbox.Webhook{ID: 1, Origin: outbox.OriginIAM, Key: "a", Tenant: other, URL: "https://old.example", DisabledFor: outbox.ByHand("pager"), Version: 1}
-	subs.reload([]outbox.Webhook{moved, {ID: 2, Origin: outbox.OriginConfig, Key: "crm", DisabledFor: outbox.ByHand(""), Version: 2}, {ID: 9, Origin: outbox.OriginIAM, Key: "z", Tenant: acme, Version: 3}})
+	moved := outbox.Webhook{ID: 1, Origin: outbox.OriginIAM, Key: "a", Tenant: other, URL: "https://old.example", DisabledReason: outbox.ManualReason("pager"), Version: 1}
+	subs.reload([]outbox.Webhook{moved, {ID: 2, Origin: outbox.OriginConfig, Key: "crm", DisabledReason: outbox.ManualReason(""), Version: 2}, {ID: 9, Origin: outbox.OriginIAM, Key: "z", Tenant: acme, Version: 3}})
 	if diff := cmp.Diff([]int64{1, 2}, subs.match(&event)); diff != "" {
 		t.Errorf("stopped by hand, they still collect what is theirs as the log says (-want +got):\n%s", diff)
 	}
 	if w := subs.put(row("https://a.example"), 0); w != nil {
 		t.Errorf("an unchanged row stores %+v", w)
 	}
-	stored("its URL changed", subs.put(row("https://a2.example"), 0), false, "by hand: pager")
+	stored("its URL changed", subs.put(row("https://a2.example"), 0), false, "manually: pager")
 	configured := outbox.Webhook{Origin: outbox.OriginConfig, Key: "crm", Tenant: "*", URL: "https://b2.example", Events: []string{"*"}, Enabled: true}
-	stored("the configuration changed", subs.configure([]outbox.Webhook{configured}, 0), false, "by hand")
+	stored("the configuration changed", subs.configure([]outbox.Webhook{configured}, 0), false, "manually")
 	configured.Enabled = false
 	stored("the configuration switches it off", subs.configure([]outbox.Webhook{configured}, 0), false, "")
 	if diff := cmp.Diff([]int64{1}, subs.match(&event)); diff != "" {
@@ -150,7 +150,7 @@ func TestSubscriptions_ReloadState(t *testing.T) {
 
 	subs.reload([]outbox.Webhook{{ID: 1, Origin: outbox.OriginIAM, Key: "a", Enabled: true, Version: 4}})
 	stored("enabled, then its URL changed", subs.put(row("https://a3.example"), 0), true, "")
-	subs.reload([]outbox.Webhook{{ID: 1, Origin: outbox.OriginIAM, Key: "a", DisabledFor: "the endpoint answered 410 Gone", Version: 5}})
+	subs.reload([]outbox.Webhook{{ID: 1, Origin: outbox.OriginIAM, Key: "a", DisabledReason: "the endpoint answered 410 Gone", Version: 5}})
 	stored("disabled by the relay, then its URL changed", subs.put(row("https://a4.example"), 0), true, "")
 }
 

@@ -25,9 +25,9 @@ type Monitor struct {
 	streamed               bool // ever
 	held                   int
 	slot                   *admin.Slot
-	wait                   *outbox.Wait // what a commit waits for, as of the last poll
-	withheld               int          // optional tables and columns that exist and count as absent
-	parked                 map[int64]outbox.ParkedCount
+	wait                   *outbox.LockWait // what a commit waits for, as of the last poll
+	withheld               int              // optional tables and columns that exist and count as absent
+	parked                 map[int64]outbox.RetryCount
 
 	Streaming     chan struct{} // closed once a log is read for the first time
 	onceStreaming sync.Once
@@ -74,7 +74,7 @@ func New() *Monitor { return &Monitor{Streaming: make(chan struct{})} }
 
 // deliveries tells how each webhook is doing, for the metrics.
 type deliveries interface {
-	Stats(retries map[int64]outbox.ParkedCount) []admin.WebhookStats
+	Stats(retries map[int64]outbox.RetryCount) []admin.WebhookStats
 }
 
 // works: the relay shares in delivering.

@@ -101,7 +101,7 @@ func (w *slotMonitor) askStore(ctx context.Context, parked bool) {
 	if !parked {
 		return
 	}
-	counts, err := w.Store.ParkedCounts(ctx)
+	counts, err := w.Store.RetryCounts(ctx)
 	if err != nil {
 		counts = nil
 	}
@@ -112,7 +112,7 @@ func (w *slotMonitor) askStore(ctx context.Context, parked bool) {
 
 // reportWait logs once that a commit of the outbox waits for another session's lock, in the words of /readyz and status, and once that it
 // no longer does. Only the relay that leads commits, and only it reports.
-func (w *slotMonitor) reportWait(wait *outbox.Wait) {
+func (w *slotMonitor) reportWait(wait *outbox.LockWait) {
 	w.monitor.mu.Lock()
 	leads := w.monitor.leader != nil
 	w.monitor.mu.Unlock()

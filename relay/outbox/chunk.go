@@ -15,14 +15,14 @@ type Chunk struct {
 
 	Events   []Event
 	Webhooks []Webhook
-	Hold     []Held
-	// Cancel deletes delayed events that were canceled, Unhold those that are in Events now.
-	Cancel []Cancellation
-	Unhold []Held
+	Delayed  []DelayedEvent
+	// Cancel deletes delayed events that were canceled, Released those that are in Events now.
+	Cancel   []Cancellation
+	Released []DelayedEvent
 	// Cancelled is the number of events that Cancel deleted. It is set when the chunk is written.
 	Cancelled int
-	// Notices are the ids of the operational events that are in Events now. They are deleted.
-	Notices []int64
+	// OperationalEvents are the ids of the operational events that are in Events now. They are deleted.
+	OperationalEvents []int64
 	// Bytes estimates the size of the statements. Only what was added by a method is counted.
 	Bytes int
 
@@ -40,9 +40,9 @@ func (c *Chunk) Add(e Event) {
 	c.Bytes += e.bytes()
 }
 
-// AddHeld adds a delayed event.
-func (c *Chunk) AddHeld(h Held) {
-	c.Hold = append(c.Hold, h)
+// AddDelayed adds a delayed event.
+func (c *Chunk) AddDelayed(h DelayedEvent) {
+	c.Delayed = append(c.Delayed, h)
 	c.Bytes += h.bytes()
 }
 
@@ -95,8 +95,8 @@ func (c *Chunk) queue(batch *pgx.Batch, s *Store) {
 	})
 	c.before.queue(batch)
 	c.queueDelayed(batch)
-	if len(c.Notices) > 0 {
-		batch.Queue(`DELETE FROM operational_event WHERE id = ANY ($1)`, c.Notices)
+	if len(c.OperationalEvents) > 0 {
+		batch.Queue(`DELETE FROM operational_event WHERE id = ANY ($1)`, c.OperationalEvents)
 	}
 }
 

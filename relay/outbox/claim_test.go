@@ -95,7 +95,7 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 	}
 	held := []int64{2, 3}
 	for bytes, want := range map[int]int{1: 1, 1500: 4, 100000: 8} {
-		events, through, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 0, Through: 8, Limit: 250, Bytes: bytes, Held: held})
+		events, through, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 0, Through: 8, Limit: 250, Bytes: bytes, WithoutBody: held})
 		if err != nil || len(events) != want || through != int64(want) {
 			t.Errorf("%d bytes: %d events were read, through %d: %v", bytes, len(events), through, err)
 		}
@@ -109,7 +109,7 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 	if _, err := conn.Exec(ctx, `UPDATE event SET body = NULL WHERE id = 4`); err != nil {
 		t.Fatal(err)
 	}
-	events, _, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 2, Through: 5, Limit: 250, Bytes: 1000, Held: held, MaxBody: 500})
+	events, _, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 2, Through: 5, Limit: 250, Bytes: 1000, WithoutBody: held, MaxBody: 500})
 	if err != nil || len(events) != 3 {
 		t.Fatalf("%d events were read: %v", len(events), err)
 	}

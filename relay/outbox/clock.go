@@ -112,6 +112,6 @@ func (s *Store) LocalTime(server time.Time) time.Time {
 
 // LocalHealth converts the times of a stored Health to this machine's.
 func (s *Store) LocalHealth(h Health) Health {
-	h.RestUntil, h.FailingSince, h.FailedAt = s.LocalTime(h.RestUntil), s.LocalTime(h.FailingSince), s.LocalTime(h.FailedAt)
+	h.PausedUntil, h.FailingSince, h.FailedAt = s.LocalTime(h.PausedUntil), s.LocalTime(h.FailingSince), s.LocalTime(h.FailedAt)
 	return h
 }

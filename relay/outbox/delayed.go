@@ -11,11 +11,11 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Held is a delayed event: a later change may still cancel it. It has no ID yet.
-type Held struct {
+// DelayedEvent is an event that a later change may still cancel. It has no ID yet.
+type DelayedEvent struct {
 	Event
-	Match string    // a change with the same key cancels the event
-	Until time.Time // commit time in the IAM after which it cannot be canceled
+	CancelKey string    // a change with the same key cancels the event
+	Due       time.Time // commit time in the IAM after which it cannot be canceled
 }
 
 // Cancellation cancels delayed events of earlier transactions that are not due yet.
@@ -27,7 +27,7 @@ type Cancellation struct {
 
 // queueDelayed inserts before it deletes, because a transaction of the chunk may cancel events of an earlier one.
 func (c *Chunk) queueDelayed(batch *pgx.Batch) {
-	eachPiece(len(c.Hold), func(i int) int { return c.Hold[i].bytes() }, func(from, to int) { queueDelayedEvents(batch, c.Hold[from:to]) })
+	eachPiece(len(c.Delayed), func(i int) int { return c.Delayed[i].bytes() }, func(from, to int) { queueDelayedEvents(batch, c.Delayed[from:to]) })
 	for _, by := range c.Cancel {
 		batch.Queue(`DELETE FROM delayed_event WHERE cancel_key = ANY ($1) AND lsn < $2::text::pg_lsn AND due >= $3`, by.Matches, by.By.String(), by.At).
 			Exec(func(tag pgconn.CommandTag) error {
@@ -35,17 +35,17 @@ func (c *Chunk) queueDelayed(batch *pgx.Batch) {
 				return nil
 			})
 	}
-	if len(c.Unhold) > 0 {
-		lsns, ordinals := make([]string, len(c.Unhold)), make([]int32, len(c.Unhold))
-		for i := range c.Unhold {
-			lsns[i], ordinals[i] = c.Unhold[i].LSN.String(), int32(c.Unhold[i].Ordinal)
+	if len(c.Released) > 0 {
+		lsns, ordinals := make([]string, len(c.Released)), make([]int32, len(c.Released))
+		for i := range c.Released {
+			lsns[i], ordinals[i] = c.Released[i].LSN.String(), int32(c.Released[i].Ordinal)
 		}
 		batch.Queue(`DELETE FROM delayed_event h USING unnest($1::text[], $2::int[]) AS w(lsn, ordinal)
 			WHERE h.lsn = w.lsn::pg_lsn AND h.ordinal = w.ordinal`, lsns, ordinals)
 	}
 }
 
-func queueDelayedEvents(batch *pgx.Batch, held []Held) {
+func queueDelayedEvents(batch *pgx.Batch, held []DelayedEvent) {
 	n := len(held)
 	lsns, ordinals, webhookIDs, names := make([]string, n), make([]int32, n), make([]string, n), make([]string, n)
 	tenants, resources, occurred, bodies := make([]string, n), make([]string, n), make([]time.Time, n), make([][]byte, n)
@@ -54,7 +54,7 @@ func queueDelayedEvents(batch *pgx.Batch, held []Held) {
 		h := &held[i]
 		lsns[i], ordinals[i], webhookIDs[i], names[i] = h.LSN.String(), int32(h.Ordinal), h.WebhookID, h.Name
 		tenants[i], resources[i], occurred[i], bodies[i] = h.Tenant, h.Resource, h.Occurred, h.Body
-		webhooks[i], matches[i], until[i], reconciled[i] = arrayLiteral(h.Webhooks), h.Match, h.Until, h.Reconciled
+		webhooks[i], matches[i], until[i], reconciled[i] = arrayLiteral(h.Webhooks), h.CancelKey, h.Due, h.Reconciled
 	}
 	batch.Queue(`INSERT INTO delayed_event (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, cancel_key, due, reconciled)
 		SELECT lsn::pg_lsn, ordinal, webhook_id, name, nullif(tenant, ''), resource, occurred, body, webhooks::bigint[], cancel_key, due, reconciled
@@ -63,23 +63,23 @@ func queueDelayedEvents(batch *pgx.Batch, held []Held) {
 		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until, reconciled)
 }
 
-// dueBytes bounds the bodies that Due returns; a single larger one is still returned.
+// dueBytes bounds the bodies that DelayedDue returns; a single larger one is still returned.
 const dueBytes = 4 << 20
 
-// Due returns delayed events that are due at now, earliest first. It returns at most limit, fewer if they are large, and none only if there are
+// DelayedDue returns delayed events that are due at now, earliest first. It returns at most limit, fewer if they are large, and none only if there are
 // no more.
-func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, error) {
+func (l *Leader) DelayedDue(ctx context.Context, now time.Time, limit int) ([]DelayedEvent, error) {
 	rows, err := l.write.Query(ctx, `SELECT lsn::text, ordinal, webhook_id, name, coalesce(tenant, ''), resource, occurred, body, webhooks, cancel_key, due, reconciled
 		FROM delayed_event WHERE due < $1 ORDER BY due, lsn, ordinal LIMIT $2`, now, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read delayed events: %w", err)
 	}
 	defer rows.Close()
-	var due []Held
+	var due []DelayedEvent
 	for bytes := 0; rows.Next(); {
-		var h Held
+		var h DelayedEvent
 		var lsn string
-		if err := rows.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.Match, &h.Until, &h.Reconciled); err != nil {
+		if err := rows.Scan(&lsn, &h.Ordinal, &h.WebhookID, &h.Name, &h.Tenant, &h.Resource, &h.Occurred, &h.Body, &h.Webhooks, &h.CancelKey, &h.Due, &h.Reconciled); err != nil {
 			return nil, fmt.Errorf("read delayed events: %w", err)
 		}
 		if h.LSN, err = cdc.ParseLSN(lsn); err != nil {
@@ -97,8 +97,8 @@ func (l *Leader) Due(ctx context.Context, now time.Time, limit int) ([]Held, err
 	return due, nil
 }
 
-// Holding returns the number of delayed events, and when the first is due; the zero time if there are none.
-func (s *Store) Holding(ctx context.Context) (count int, due time.Time, err error) {
+// DelayedCount returns the number of delayed events, and when the first is due; the zero time if there are none.
+func (s *Store) DelayedCount(ctx context.Context) (count int, due time.Time, err error) {
 	var first *time.Time
 	if err := s.pool.QueryRow(ctx, `SELECT count(*), min(due) FROM delayed_event`).Scan(&count, &first); err != nil {
 		return 0, due, fmt.Errorf("count delayed events: %w", err)

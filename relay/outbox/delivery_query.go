@@ -14,7 +14,7 @@ type DeliveryState string
 // States of a delivery.
 const (
 	DeliveryPending   DeliveryState = "pending"  // not attempted yet
-	DeliveryParked    DeliveryState = "retrying" // failed; will be tried again
+	DeliveryRetrying  DeliveryState = "retrying" // failed; will be tried again
 	DeliveryDead      DeliveryState = "dead"     // failed for good: a permanent failure, or the end of its schedule
 	DeliveryDelivered DeliveryState = "delivered"
 	DeliverySkipped   DeliveryState = "skipped" // dropped by command
@@ -23,7 +23,7 @@ const (
 
 // DeliveryStates returns every DeliveryState.
 func DeliveryStates() []DeliveryState {
-	return []DeliveryState{DeliveryPending, DeliveryParked, DeliveryDead, DeliveryDelivered, DeliverySkipped, DeliveryDropped}
+	return []DeliveryState{DeliveryPending, DeliveryRetrying, DeliveryDead, DeliveryDelivered, DeliverySkipped, DeliveryDropped}
 }
 
 // DeliveryStatus describes the delivery of an event to a webhook.
@@ -53,7 +53,7 @@ type DeliveryFilter struct {
 
 // Deliveries returns deliveries, newest events first.
 func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter, limit int) ([]DeliveryStatus, error) {
-	if f.State == DeliveryParked || f.State == DeliveryDead {
+	if f.State == DeliveryRetrying || f.State == DeliveryDead {
 		return s.failedDeliveries(ctx, f, limit)
 	}
 	if f.ID != 0 {

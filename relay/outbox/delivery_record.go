@@ -14,11 +14,11 @@ import (
 // DeliveryKey identifies a delivery.
 type DeliveryKey struct{ Event, Webhook int64 }
 
-// Place is the cursor of a webhook that catches up. Live: it has caught up, and the watermark applies again. Free: this relay has released
+// CursorUpdate is the cursor of a webhook that catches up. Live: it has caught up, and the watermark applies again. Released: this relay has released
 // its lease.
-type Place struct {
-	Cursor     int64
-	Live, Free bool
+type CursorUpdate struct {
+	Cursor         int64
+	Live, Released bool
 }
 
 // Disabling is the reason why the relay disables a webhook. It has no effect if the webhook was changed meanwhile, and so has another
@@ -31,16 +31,16 @@ type Disabling struct {
 // Delivery is a batch of delivery outcomes, written in one transaction. It is committed asynchronously: losing it in a crash only repeats
 // deliveries, with the same ids.
 type Delivery struct {
-	Attempts []Attempt
-	Park     []Parked      // new retries, and failed ones
-	Unpark   []DeliveryKey // retries that are done
-	Unlease  []DeliveryKey // claimed retries that are released unchanged
-	Places   map[int64]Place
-	Health   map[int64]Health
-	Resumed  map[int64]int       // of the webhooks in Health: the count that the measurement is based on
-	Agreed   map[int64]string    // webhooks that accepted the validation handshake, with what they accepted
-	Disable  map[int64]Disabling // webhooks that the relay disables
-	Notices  []Notice
+	Attempts          []Attempt
+	Retries           []Retry       // new retries, and failed ones
+	RetriesDone       []DeliveryKey // retries that are done
+	RetriesReleased   []DeliveryKey // claimed retries that are released unchanged
+	Cursors           map[int64]CursorUpdate
+	Health            map[int64]Health
+	ResumeCounts      map[int64]int       // of the webhooks in Health: the count that the measurement is based on
+	Handshakes        map[int64]string    // webhooks that accepted the validation handshake, with what they accepted
+	Disable           map[int64]Disabling // webhooks that the relay disables
+	OperationalEvents []OperationalEvent
 	// Delivered is the watermark. Only the leader sets it.
 	Delivered int64
 }
@@ -69,7 +69,7 @@ func (d *Delivery) inServerTime(s *Store) {
 		d.Attempts[i].At = s.ServerTime(d.Attempts[i].At)
 	}
 	for id, h := range d.Health {
-		h.RestUntil, h.FailingSince, h.FailedAt = s.ServerTime(h.RestUntil), s.ServerTime(h.FailingSince), s.ServerTime(h.FailedAt)
+		h.PausedUntil, h.FailingSince, h.FailedAt = s.ServerTime(h.PausedUntil), s.ServerTime(h.FailingSince), s.ServerTime(h.FailedAt)
 		d.Health[id] = h
 	}
 }
@@ -87,8 +87,8 @@ func (m *Member) recording(epoch int64, d *Delivery, lost *[]int64) *pgx.Batch {
 	for _, id := range d.webhooks() {
 		d.queueWebhook(batch, m.id, leads, id, lost)
 	}
-	for i := range d.Notices {
-		n := &d.Notices[i]
+	for i := range d.OperationalEvents {
+		n := &d.OperationalEvents[i]
 		batch.Queue(`INSERT INTO operational_event (webhook, name, event, data) VALUES ($1, $2, nullif($3::bigint, 0), $4::text::json)`, n.Webhook, n.Name, n.Event, string(n.Data))
 	}
 	return batch
@@ -97,13 +97,13 @@ func (m *Member) recording(epoch int64, d *Delivery, lost *[]int64) *pgx.Batch {
 // webhooks returns the ids of the webhooks that the batch changes, sorted, which is the order in which all writers lock them.
 func (d *Delivery) webhooks() []int64 {
 	ids := map[int64]struct{}{}
-	for id := range d.Places {
+	for id := range d.Cursors {
 		ids[id] = struct{}{}
 	}
 	for id := range d.Health {
 		ids[id] = struct{}{}
 	}
-	for id := range d.Agreed {
+	for id := range d.Handshakes {
 		ids[id] = struct{}{}
 	}
 	for id := range d.Disable {
@@ -114,12 +114,12 @@ func (d *Delivery) webhooks() []int64 {
 
 // queueWebhook writes the state of a webhook. Its id is added to lost if the member no longer serves it.
 func (d *Delivery) queueWebhook(batch *pgx.Batch, member int64, leads bool, id int64, lost *[]int64) {
-	if p, ok := d.Places[id]; ok {
+	if p, ok := d.Cursors[id]; ok {
 		cursor, lease := &p.Cursor, &member
 		if p.Live {
 			cursor = nil
 		}
-		if p.Live || p.Free {
+		if p.Live || p.Released {
 			lease = nil
 		}
 		batch.Queue(`UPDATE webhook SET cursor = $4, lease = $5 WHERE id = $3 AND `+mayServe, member, leads, id, cursor, lease).Exec(func(tag pgconn.CommandTag) error {
@@ -132,9 +132,9 @@ func (d *Delivery) queueWebhook(batch *pgx.Batch, member int64, leads bool, id i
 	if h, ok := d.Health[id]; ok {
 		batch.Queue(`UPDATE webhook SET paused_until = $2, pauses = $3, failing_since = $4, failing_spans = $5, failed_at = $6
 			WHERE id = $1 AND resume_count <= $7`,
-			id, timeOrNull(h.RestUntil), h.Rests, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt), d.Resumed[id])
+			id, timeOrNull(h.PausedUntil), h.Pauses, timeOrNull(h.FailingSince), h.FailingSpans, timeOrNull(h.FailedAt), d.ResumeCounts[id])
 	}
-	if to, ok := d.Agreed[id]; ok {
+	if to, ok := d.Handshakes[id]; ok {
 		batch.Queue(`UPDATE webhook SET handshake = $2, version = nextval('webhook_version') WHERE id = $1`, id, to)
 	}
 	if stop, ok := d.Disable[id]; ok {

@@ -195,7 +195,7 @@ func TestReseal_AddsAndRotatesKeys(t *testing.T) {
 	}
 	reseal := func(s *Store, want int) {
 		t.Helper()
-		if n, err := s.Reseal(ctx, []*cdc.Table{users, hooks}); err != nil || n != want {
+		if n, err := s.Reencrypt(ctx, []*cdc.Table{users, hooks}); err != nil || n != want {
 			t.Errorf("%d rows were re-encrypted, want %d (%v)", n, want, err)
 		}
 	}
@@ -238,7 +238,7 @@ func TestReseal_AddsAndRotatesKeys(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), lacks) || !strings.HasSuffix(err.Error(), "add that key again, below the first line") {
 		t.Errorf("with the old key alone: %v", err)
 	}
-	if _, err := keyed.Reseal(ctx, nil); err == nil || !strings.HasPrefix(err.Error(), lacks) {
+	if _, err := keyed.Reencrypt(ctx, nil); err == nil || !strings.HasPrefix(err.Error(), lacks) {
 		t.Errorf("with the old key alone: %v", err)
 	}
 	if _, err := plain.LoadWebhooks(ctx); err == nil || !strings.HasSuffix(err.Error(), "outbox.key_file is not set: set it to the file with this key") {

@@ -22,13 +22,13 @@ type Erasure struct {
 // Erased is what an erasure found, or did.
 type Erased struct {
 	Days []ErasedDay // those with events to erase, in order
-	// Held events are not in the log yet: they wait for a change that may cancel them.
-	Held int64
+	// Delayed is the number of delayed events, which are not in the event log yet.
+	Delayed int64
 }
 
 // Events is how many there are in all.
 func (e *Erased) Events() int64 {
-	n := e.Held
+	n := e.Delayed
 	for i := range e.Days {
 		n += e.Days[i].Events
 	}
@@ -73,7 +73,7 @@ func (s *Store) Erasable(ctx context.Context, e Erasure) (*Erased, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for events to erase: %w", err)
 	}
-	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM delayed_event e WHERE `+subjects+` AND `+payload, subject...).Scan(&found.Held); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM delayed_event e WHERE `+subjects+` AND `+payload, subject...).Scan(&found.Delayed); err != nil {
 		return nil, fmt.Errorf("look for held events to erase: %w", err)
 	}
 	return found, nil

@@ -55,15 +55,15 @@ func TestErase(t *testing.T) {
 		s.exec(`UPDATE event SET body = $2 WHERE id = $1`, id, []byte(text))
 	}
 	s.exec(`UPDATE attempt SET response = 'your mail is ' || event, error = 'refused'`)
-	hold := func(ordinal int, resource, text string) Held {
-		return Held{Event: Event{Ordinal: ordinal, LSN: 9, WebhookID: "w", Name: "n", Tenant: tenantA, Resource: resource, Occurred: time.Now(), Body: []byte(text), Webhooks: one}, Until: time.Now()}
+	hold := func(ordinal int, resource, text string) DelayedEvent {
+		return DelayedEvent{Event: Event{Ordinal: ordinal, LSN: 9, WebhookID: "w", Name: "n", Tenant: tenantA, Resource: resource, Occurred: time.Now(), Body: []byte(text), Webhooks: one}, Due: time.Now()}
 	}
-	s.must(s.leader.Commit(t.Context(), &Chunk{Hold: []Held{hold(1, user, before[1]), hold(2, "role", before[3])}}, cdc.LSN(s.last), s.last))
+	s.must(s.leader.Commit(t.Context(), &Chunk{Delayed: []DelayedEvent{hold(1, user, before[1]), hold(2, "role", before[3])}}, cdc.LSN(s.last), s.last))
 
 	e := Erasure{Resource: user, Tenant: tenantA}
 	found, err := s.store.Erasable(t.Context(), e)
 	s.must(err)
-	if len(found.Days) != 1 || found.Days[0].Events != 4 || !found.Days[0].Day.Equal(testDay()) || found.Held != 1 || found.Events() != 5 {
+	if len(found.Days) != 1 || found.Days[0].Events != 4 || !found.Days[0].Day.Equal(testDay()) || found.Delayed != 1 || found.Events() != 5 {
 		t.Errorf("found %+v", found)
 	}
 	const log = `SELECT id, convert_from(body, 'UTF8') FROM event`

@@ -16,8 +16,8 @@ type Read struct {
 	After, Through int64 // range of event ids, without After
 	// Limit and Bytes bound the number of events and the size of their bodies. At least one event is read.
 	Limit, Bytes int
-	// Held are events that are returned without their bodies, and do not count toward Bytes.
-	Held []int64
+	// WithoutBody are events that are returned without their bodies, and do not count toward Bytes.
+	WithoutBody []int64
 	// MaxBody is the largest body that is read; 0 for no limit.
 	MaxBody int64
 }
@@ -36,7 +36,7 @@ SELECT id, webhook_id, name, tenant, resource, occurred, CASE WHEN size > 1 THEN
 // of bodies before it reads them, so the server sends no more than Bytes.
 func (s *Store) ReadEvents(ctx context.Context, r Read) ([]Event, int64, error) {
 	through := min(r.Through, r.After+readSpan)
-	rows, err := s.pool.Query(ctx, readEvents, r.After, through, r.Webhook, r.Limit, r.Bytes, r.Held, r.MaxBody)
+	rows, err := s.pool.Query(ctx, readEvents, r.After, through, r.Webhook, r.Limit, r.Bytes, r.WithoutBody, r.MaxBody)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the event log: %w", err)
 	}

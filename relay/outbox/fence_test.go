@@ -64,7 +64,7 @@ func TestLeader_FormerOneWritesNothing(t *testing.T) {
 	for name, write := range map[string]func() error{
 		"Commit": func() error { return former.Commit(ctx, chunk(), 99, 1) },
 		"Record": func() error {
-			_, err := formerMember.Record(ctx, former.Epoch(), &Delivery{Park: []Parked{{Event: 1, Webhook: 1, Attempts: 1}}, Delivered: 1})
+			_, err := formerMember.Record(ctx, former.Epoch(), &Delivery{Retries: []Retry{{Event: 1, Webhook: 1, Attempts: 1}}, Delivered: 1})
 			return err
 		},
 		"SaveWebhooks": func() error {

@@ -85,8 +85,8 @@ func TestIndexed_MirrorTakesKeysOfAnyLength(t *testing.T) {
 	}
 	large, err := s.leader.Begin(t.Context(), m)
 	s.must(err)
-	s.must(large.Found(t.Context(), keys[:5]))
-	s.must(large.Gone(t.Context(), users, func(key cdc.Key, _ cdc.Row) error { gone[key] = true; return nil }))
+	s.must(large.AddSnapshotKeys(t.Context(), keys[:5]))
+	s.must(large.EachDeleted(t.Context(), users, func(key cdc.Key, _ cdc.Row) error { gone[key] = true; return nil }))
 	s.must(large.End(m))
 	if diff := cmp.Diff(map[cdc.Key]bool{keys[5]: true, keys[6]: true}, gone); diff != "" {
 		t.Errorf("the rows that are gone (-want +got):\n%s", diff)
@@ -113,7 +113,7 @@ func TestIndexed_DeliveriesAreOrderedByResourcesOfAnyLength(t *testing.T) {
 	s.log(Event{Tenant: "t", Resource: resource, Webhooks: []int64{7}}, Event{Tenant: "t", Resource: resource, Webhooks: []int64{7}})
 	d := Delivery{Delivered: s.last}
 	for event := int64(1); event <= 2; event++ {
-		d.Park = append(d.Park, Parked{Event: event, Webhook: 7, Attempts: 1, Due: time.Now().Add(-time.Minute), Key: ResourceKey(resource)})
+		d.Retries = append(d.Retries, Retry{Event: event, Webhook: 7, Attempts: 1, Due: time.Now().Add(-time.Minute), Key: ResourceKey(resource)})
 	}
 	_, err := s.member.Record(t.Context(), s.leader.Epoch(), &d)
 	s.must(err)

@@ -15,7 +15,7 @@ const rotationPage = 500
 
 // Reseal re-encrypts with the first key everything that is stored in plain text or under another key. It returns the number of rows
 // changed. The tables are the mirrored ones.
-func (s *Store) Reseal(ctx context.Context, tables []*cdc.Table) (int, error) {
+func (s *Store) Reencrypt(ctx context.Context, tables []*cdc.Table) (int, error) {
 	if s.keys == nil {
 		return 0, nil
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Wait describes an ingest commit that waits for a lock.
-type Wait struct {
+// LockWait describes an ingest commit that waits for a lock.
+type LockWait struct {
 	For time.Duration
 	// PID, User and Application identify the session that holds the lock. PID is 0 for a prepared transaction.
 	PID               int
 	User, Application string
 }
 
-func (w Wait) String() string {
+func (w LockWait) String() string {
 	if w.PID == 0 {
 		return fmt.Sprintf("an outbox commit has waited %s for a lock of a prepared transaction; find it in pg_prepared_xacts and end it", w.For.Round(time.Second))
 	}
@@ -36,8 +36,8 @@ ORDER BY a.query_start LIMIT 1`
 
 // IngestWait returns the lock that the leading relay's ingest commit waits for, or nil. Such a wait, for a transaction left open in the
 // outbox, makes the IAM's server retain WAL.
-func (s *Store) IngestWait(ctx context.Context) (*Wait, error) {
-	var w Wait
+func (s *Store) IngestWait(ctx context.Context) (*LockWait, error) {
+	var w LockWait
 	var seconds float64
 	err := s.pool.QueryRow(ctx, ingestWait, s.schema).Scan(&seconds, &w.PID, &w.User, &w.Application)
 	if errors.Is(err, pgx.ErrNoRows) {

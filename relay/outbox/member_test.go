@@ -78,8 +78,8 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 	record := func(m *Member, cursor int64) []int64 {
 		t.Helper()
 		lost, err := m.Record(ctx, 0, &Delivery{
-			Places: map[int64]Place{1: {Cursor: cursor}}, Park: []Parked{{Event: cursor, Webhook: 1, Attempts: 1, Due: time.Now().Add(time.Hour)}},
-			Unpark: []DeliveryKey{{Event: 50, Webhook: 1}},
+			Cursors: map[int64]CursorUpdate{1: {Cursor: cursor}}, Retries: []Retry{{Event: cursor, Webhook: 1, Attempts: 1, Due: time.Now().Add(time.Hour)}},
+			RetriesDone: []DeliveryKey{{Event: 50, Webhook: 1}},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -14,16 +14,16 @@ func (t *Large) Copy(parents map[*cdc.Table]int) *Copy {
 	return &Copy{leader: t.leader, tx: t.tx, parents: parents}
 }
 
-// BeginFound empties snapshot_key. The lock of TRUNCATE makes concurrent comparisons wait.
-func (t *Large) BeginFound(ctx context.Context) error {
+// ClearSnapshotKeys empties snapshot_key. The lock of TRUNCATE makes concurrent comparisons wait.
+func (t *Large) ClearSnapshotKeys(ctx context.Context) error {
 	if _, err := t.tx.Exec(ctx, `TRUNCATE snapshot_key`); err != nil {
 		return fmt.Errorf("empty table snapshot_key: %w", err)
 	}
 	return nil
 }
 
-// Found adds keys of rows that are in the snapshot.
-func (t *Large) Found(ctx context.Context, keys []cdc.Key) error {
+// AddSnapshotKeys adds keys of rows that are in the snapshot.
+func (t *Large) AddSnapshotKeys(ctx context.Context, keys []cdc.Key) error {
 	texts := make([]string, len(keys))
 	for i, k := range keys {
 		texts[i] = storedKey(k)
@@ -34,8 +34,8 @@ func (t *Large) Found(ctx context.Context, keys []cdc.Key) error {
 	return nil
 }
 
-// Gone calls each for the mirrored rows of a table that are not in the snapshot, in key order. each must not use the transaction.
-func (t *Large) Gone(ctx context.Context, table *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
+// EachDeleted calls each for the mirrored rows of a table that are not in the snapshot, in key order. each must not use the transaction.
+func (t *Large) EachDeleted(ctx context.Context, table *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
 	rows, err := t.tx.Query(ctx, `SELECT m.key, m.fields::text FROM mirror m WHERE m.table_name = $1 AND NOT EXISTS (SELECT FROM snapshot_key f WHERE f.key = m.key) ORDER BY m.key`, table.Name)
 	if err != nil {
 		return fmt.Errorf("look for deleted rows of %s: %w", table.Name, err)
@@ -62,8 +62,8 @@ func (t *Large) Gone(ctx context.Context, table *cdc.Table, each func(key cdc.Ke
 	return nil
 }
 
-// Held records that the mirror now matches the compared tables.
-func (t *Large) Held(ctx context.Context, tables []*cdc.Table, parents map[*cdc.Table]int, has func(t *cdc.Table, column int) bool, prints map[string]string) error {
+// RecordMirrored records that the mirror now matches the compared tables.
+func (t *Large) RecordMirrored(ctx context.Context, tables []*cdc.Table, parents map[*cdc.Table]int, has func(t *cdc.Table, column int) bool, prints map[string]string) error {
 	batch := &pgx.Batch{}
 	for _, table := range tables {
 		queueMirrorTable(batch, table, parents, has, prints[table.Name])

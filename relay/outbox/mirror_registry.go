@@ -15,8 +15,8 @@ type Mirrored struct {
 	Table *cdc.Table
 	// Known reports whether the mirror holds the table's rows under their current keys. Of a table that did not exist it holds none.
 	Known bool
-	// Lacking are the columns of the database that were not mapped before; the mirror does not have their values.
-	Lacking []int
+	// Missing are the columns of the database that were not mapped before; the mirror does not have their values.
+	Missing []int
 	// Revived are the columns of the database that were mapped before but did not exist, or could not be read, for a while. The mirror
 	// has their old values.
 	Revived []int
@@ -52,7 +52,7 @@ func (l *Leader) Mirrored(ctx context.Context, tables []*cdc.Table, parents map[
 			case there:
 				columns = append(columns, tag)
 			default:
-				m.Lacking = append(m.Lacking, column)
+				m.Missing = append(m.Missing, column)
 				m.Known = m.Known && column >= t.KeyColumns
 			}
 		}

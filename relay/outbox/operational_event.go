@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Notice is an operational event: something that happened to a webhook or a delivery, and that webhooks may subscribe to.
-type Notice struct {
+// OperationalEvent is an operational event: something that happened to a webhook or a delivery, and that webhooks may subscribe to.
+type OperationalEvent struct {
 	ID      int64
 	At      time.Time
 	Webhook int64
@@ -19,13 +19,13 @@ type Notice struct {
 	Data    json.RawMessage
 }
 
-// Notices returns the oldest operational events that are not in the event log yet.
-func (s *Store) Notices(ctx context.Context, limit int) ([]Notice, error) {
+// OperationalEvents returns the oldest operational events that are not in the event log yet.
+func (s *Store) OperationalEvents(ctx context.Context, limit int) ([]OperationalEvent, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, at, webhook, name, coalesce(event, 0), data::text FROM operational_event ORDER BY id LIMIT $1`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read operational events: %w", err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (n Notice, err error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (n OperationalEvent, err error) {
 		var data string
 		err = row.Scan(&n.ID, &n.At, &n.Webhook, &n.Name, &n.Event, &data)
 		n.Data = json.RawMessage(data)

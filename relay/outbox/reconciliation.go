@@ -15,31 +15,31 @@ type ReconciliationState string
 
 // The states of a reconciliation.
 const (
-	ReconciliationAsked    ReconciliationState = "requested" // by hand; the leading relay will do it
-	ReconciliationRunning  ReconciliationState = "running"
-	ReconciliationDone     ReconciliationState = "done"
-	ReconciliationFailed   ReconciliationState = "failed"
-	ReconciliationCanceled ReconciliationState = "canceled"
+	ReconciliationRequested ReconciliationState = "requested" // by hand; the leading relay will do it
+	ReconciliationRunning   ReconciliationState = "running"
+	ReconciliationDone      ReconciliationState = "done"
+	ReconciliationFailed    ReconciliationState = "failed"
+	ReconciliationCanceled  ReconciliationState = "canceled"
 )
 
 // Ended reports whether nothing more happens to it.
 func (s ReconciliationState) Ended() bool {
-	return s != ReconciliationAsked && s != ReconciliationRunning
+	return s != ReconciliationRequested && s != ReconciliationRunning
 }
 
 // Reconciliation is one comparison of the IAM's tables with the mirror.
 type Reconciliation struct {
 	ID     int64
-	ByHand bool
-	// DryRun: it only says what it would tell. SkipLog: what the log still has up to now is not read first.
-	DryRun, SkipLog bool
+	Manual bool
+	// DryRun: it only says what it would tell. SkipWAL: what the log still has up to now is not read first.
+	DryRun, SkipWAL bool
 	Reason          string
 	State           ReconciliationState
 	Error           string
 	// LSN is the place of the log that the comparison is as of; empty before it has begun.
 	LSN string
-	// Began and Ended are zero before.
-	Asked, Began, Ended time.Time
+	// Started and Ended are zero before.
+	Requested, Started, Ended time.Time
 	// Table is being compared; Rows of about Expected have been.
 	Table          string
 	Rows, Expected int64
@@ -68,8 +68,8 @@ type EventRef struct {
 	Resource string `json:"resource"`
 }
 
-// AskReconciliation asks the leading relay, or the next one, for a reconciliation.
-func (s *Store) AskReconciliation(ctx context.Context, dryRun, skipLog bool) (int64, error) {
+// RequestReconciliation asks the leading relay, or the next one, for a reconciliation.
+func (s *Store) RequestReconciliation(ctx context.Context, dryRun, skipLog bool) (int64, error) {
 	var id int64
 	err := s.pool.QueryRow(ctx, `INSERT INTO reconciliation (manual, dry_run, skip_wal, reason, state) VALUES (true, $1, $2, 'requested manually', 'requested') RETURNING id`,
 		dryRun, skipLog).Scan(&id)
@@ -93,17 +93,17 @@ const reconciliationColumns = `id, manual, dry_run, skip_wal, reason, state, err
 func scanReconciliation(row pgx.CollectableRow) (Reconciliation, error) {
 	var r Reconciliation
 	var result []byte
-	err := row.Scan(&r.ID, &r.ByHand, &r.DryRun, &r.SkipLog, &r.Reason, &r.State, &r.Error, &r.LSN, &r.Asked, &r.Began, &r.Ended, &r.Table, &r.Rows, &r.Expected, &result)
+	err := row.Scan(&r.ID, &r.Manual, &r.DryRun, &r.SkipWAL, &r.Reason, &r.State, &r.Error, &r.LSN, &r.Requested, &r.Started, &r.Ended, &r.Table, &r.Rows, &r.Expected, &result)
 	if err == nil && result != nil {
 		r.Result = &ReconciliationResult{}
 		err = json.Unmarshal(result, r.Result)
 	}
-	r.Asked, r.Began, r.Ended = r.Asked.UTC(), r.Began.UTC(), r.Ended.UTC()
+	r.Requested, r.Started, r.Ended = r.Requested.UTC(), r.Started.UTC(), r.Ended.UTC()
 	return r, err
 }
 
-// AskedReconciliation returns the oldest one that was asked for and has not begun; nil if there is none.
-func (s *Store) AskedReconciliation(ctx context.Context) (*Reconciliation, error) {
+// RequestedReconciliation returns the oldest one that was asked for and has not begun; nil if there is none.
+func (s *Store) RequestedReconciliation(ctx context.Context) (*Reconciliation, error) {
 	return s.reconciliation(ctx, `state = 'requested' ORDER BY id LIMIT 1`)
 }
 
@@ -157,8 +157,8 @@ func (s *Store) BeginReconciliation(ctx context.Context, r *Reconciliation) erro
 	return nil
 }
 
-// Progress records how far a reconciliation is.
-func (s *Store) Progress(ctx context.Context, r *Reconciliation) error {
+// UpdateReconciliation records how far a reconciliation is.
+func (s *Store) UpdateReconciliation(ctx context.Context, r *Reconciliation) error {
 	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET table_name = $2, rows_compared = $3 WHERE id = $1`, r.ID, r.Table, r.Rows); err != nil {
 		return fmt.Errorf("record the progress of reconciliation %d: %w", r.ID, err)
 	}

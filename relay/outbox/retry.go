@@ -13,8 +13,8 @@ const StrictKey = "*"
 // ResourceKey is the order key of deliveries about a resource, for a webhook with ordering by resource.
 func ResourceKey(resource string) string { return "r:" + indexed(resource) }
 
-// Due is a retry that is due, and claimed.
-type Due struct {
+// DueRetry is a retry that is due, and claimed.
+type DueRetry struct {
 	Event
 	Webhook  int64
 	Attempts int
@@ -74,13 +74,13 @@ SELECT ` + dueColumns + ` FROM c LEFT JOIN event e ON e.id = c.event ORDER BY c.
 
 // ClaimDue leases retries that are due, shared fairly among tenants and their webhooks, earliest first. Retries of an exclusive webhook, or of
 // a paused one, are leased only to the relay that serves it.
-func (m *Member) ClaimDue(ctx context.Context, c Claim) ([]Due, error) {
+func (m *Member) ClaimDue(ctx context.Context, c Claim) ([]DueRetry, error) {
 	rows, err := m.store.pool.Query(ctx, claimDue, m.id, c.Limit, c.PerWebhook, c.Except, c.Leads, c.Bytes)
 	return collectDue(rows, err)
 }
 
 // ClaimOldest leases the webhook's oldest retry that is not dead, due or not; nil if there is none.
-func (m *Member) ClaimOldest(ctx context.Context, webhook int64) (*Due, error) {
+func (m *Member) ClaimOldest(ctx context.Context, webhook int64) (*DueRetry, error) {
 	rows, err := m.store.pool.Query(ctx, `WITH oldest AS (
 			SELECT p.event, p.webhook FROM retry p WHERE p.webhook = $2 AND p.due < 'infinity' AND `+claimable+`
 			ORDER BY p.event LIMIT 1 FOR UPDATE OF p SKIP LOCKED
@@ -96,12 +96,12 @@ func (m *Member) ClaimOldest(ctx context.Context, webhook int64) (*Due, error) {
 	return &due[0], nil
 }
 
-func collectDue(rows pgx.Rows, err error) ([]Due, error) {
+func collectDue(rows pgx.Rows, err error) ([]DueRetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim retries: %w", err)
 	}
-	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Due, error) {
-		var d Due
+	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (DueRetry, error) {
+		var d DueRetry
 		err := row.Scan(&d.Webhook, &d.Attempts, &d.Key, &d.Expired, &d.ID, &d.WebhookID, &d.Name, &d.Tenant, &d.Resource, &d.Occurred, &d.Body, &d.Reconciled)
 		return d, err
 	})
@@ -134,19 +134,19 @@ func (s *Store) Blocked(ctx context.Context, webhooks []int64) (map[int64]map[st
 	return blocked, nil
 }
 
-// ParkedCount is the number of a webhook's failed deliveries that will be tried again, and that are dead.
-type ParkedCount struct{ Waiting, Dead int }
+// RetryCount is the number of a webhook's failed deliveries that will be tried again, and that are dead.
+type RetryCount struct{ Waiting, Dead int }
 
-// ParkedCounts counts the failed deliveries by webhook.
-func (s *Store) ParkedCounts(ctx context.Context) (map[int64]ParkedCount, error) {
+// RetryCounts counts the failed deliveries by webhook.
+func (s *Store) RetryCounts(ctx context.Context) (map[int64]RetryCount, error) {
 	rows, err := s.pool.Query(ctx, `SELECT webhook, count(*) FILTER (WHERE due < 'infinity'), count(*) FILTER (WHERE due = 'infinity')
 		FROM retry GROUP BY webhook`)
 	if err != nil {
 		return nil, fmt.Errorf("count retries: %w", err)
 	}
-	counts := map[int64]ParkedCount{}
+	counts := map[int64]RetryCount{}
 	var id int64
-	var c ParkedCount
+	var c RetryCount
 	if _, err := pgx.ForEachRow(rows, []any{&id, &c.Waiting, &c.Dead}, func() error { counts[id] = c; return nil }); err != nil {
 		return nil, fmt.Errorf("count retries: %w", err)
 	}

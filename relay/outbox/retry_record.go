@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Parked is a delivery that failed and will be tried again, or is dead.
-type Parked struct {
+// Retry is a delivery that failed and will be tried again, or is dead.
+type Retry struct {
 	Event, Webhook int64
 	Attempts       int
 	Due            time.Time // the zero time for a dead one
@@ -17,34 +17,34 @@ type Parked struct {
 	Status         int
 	// Key orders it: see StrictKey and ResourceKey. Empty for no order.
 	Key string
-	// Again: it was a retry before, claimed by this member.
-	Again bool
+	// Claimed: it was a retry before, claimed by this member.
+	Claimed bool
 }
 
 // queueRetries writes the retries that the member still holds. Another relay may have claimed a retry, or serve the webhook, meanwhile;
 // then the member's state is void.
 func (d *Delivery) queueRetries(batch *pgx.Batch, member int64, leads bool) {
 	// Stable: of two outcomes of a delivery, the later one must win.
-	slices.SortStableFunc(d.Unpark, func(a, b DeliveryKey) int {
+	slices.SortStableFunc(d.RetriesDone, func(a, b DeliveryKey) int {
 		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
 	})
-	slices.SortStableFunc(d.Park, func(a, b Parked) int {
+	slices.SortStableFunc(d.Retries, func(a, b Retry) int {
 		return cmp.Or(cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
 	})
-	for i := range d.Unpark {
-		batch.Queue(`DELETE FROM retry WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unpark[i].Event, d.Unpark[i].Webhook, member)
+	for i := range d.RetriesDone {
+		batch.Queue(`DELETE FROM retry WHERE event = $1 AND webhook = $2 AND lease = $3`, d.RetriesDone[i].Event, d.RetriesDone[i].Webhook, member)
 	}
-	for i := range d.Unlease {
-		batch.Queue(`UPDATE retry SET lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`, d.Unlease[i].Event, d.Unlease[i].Webhook, member)
+	for i := range d.RetriesReleased {
+		batch.Queue(`UPDATE retry SET lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`, d.RetriesReleased[i].Event, d.RetriesReleased[i].Webhook, member)
 	}
-	for i := range d.Park {
-		p := &d.Park[i]
+	for i := range d.Retries {
+		p := &d.Retries[i]
 		dead := p.Due.IsZero()
 		wait := time.Duration(0)
 		if !dead {
 			wait = time.Until(p.Due) // the server counts from its own now
 		}
-		if p.Again {
+		if p.Claimed {
 			batch.Queue(`UPDATE retry SET attempts = $4, due = CASE WHEN $5 THEN 'infinity' ELSE clock_timestamp() + $6::interval END,
 					class = $7, status = $8, lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`,
 				p.Event, p.Webhook, member, p.Attempts, dead, wait, p.Class, p.Status)

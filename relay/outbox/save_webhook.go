@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// givenAway is the DisabledFor of a removed webhook that was moved to another tenant.
+// givenAway is the DisabledReason of a removed webhook that was moved to another tenant.
 const givenAway = "given to another tenant"
 
 // End removes a webhook after the given event. Events up to it are still delivered.
@@ -21,14 +21,14 @@ func (w *Webhook) End(after int64) {
 	}
 }
 
-// GiveAway ends a webhook that moves to another tenant. Its undelivered events are dropped.
-func (w *Webhook) GiveAway(after int64) {
+// MoveAway ends a webhook that moves to another tenant. Its undelivered events are dropped.
+func (w *Webhook) MoveAway(after int64) {
 	w.End(after)
-	w.Enabled, w.DisabledFor = false, givenAway
+	w.Enabled, w.DisabledReason = false, givenAway
 }
 
-// GivenAway reports whether the webhook was ended by GiveAway.
-func (w *Webhook) GivenAway() bool { return w.RemovedAfter != nil && w.DisabledFor == givenAway }
+// MovedAway reports whether the webhook was ended by MoveAway.
+func (w *Webhook) MovedAway() bool { return w.RemovedAfter != nil && w.DisabledReason == givenAway }
 
 // SaveWebhooks stores webhooks that changed other than by an ingested transaction.
 func (l *Leader) SaveWebhooks(ctx context.Context, webhooks []Webhook) error {
@@ -80,23 +80,23 @@ func (w *Webhook) bytes() int {
 
 // webhookRecord is a webhook's definition as saveWebhooks reads it.
 type webhookRecord struct {
-	ID           int64           `json:"id"`
-	Origin       string          `json:"origin"`
-	Key          string          `json:"key"`
-	Tenant       string          `json:"tenant"`
-	TenantKeys   []string        `json:"tenant_keys"`
-	Name         string          `json:"name"`
-	Description  string          `json:"description"`
-	URL          string          `json:"url"`
-	Headers      json.RawMessage `json:"headers"`
-	Secrets      []string        `json:"secrets"`
-	Events       []string        `json:"events"`
-	Enabled      bool            `json:"enabled"`
-	DisabledFor  string          `json:"disabled_reason"`
-	RemovedAfter *int64          `json:"removed_after"`
-	Options      string          `json:"options"`
-	Credentials  string          `json:"credentials"`
-	Exclusive    bool            `json:"exclusive"`
+	ID             int64           `json:"id"`
+	Origin         string          `json:"origin"`
+	Key            string          `json:"key"`
+	Tenant         string          `json:"tenant"`
+	TenantKeys     []string        `json:"tenant_keys"`
+	Name           string          `json:"name"`
+	Description    string          `json:"description"`
+	URL            string          `json:"url"`
+	Headers        json.RawMessage `json:"headers"`
+	Secrets        []string        `json:"secrets"`
+	Events         []string        `json:"events"`
+	Enabled        bool            `json:"enabled"`
+	DisabledReason string          `json:"disabled_reason"`
+	RemovedAfter   *int64          `json:"removed_after"`
+	Options        string          `json:"options"`
+	Credentials    string          `json:"credentials"`
+	Exclusive      bool            `json:"exclusive"`
 }
 
 const saveWebhooks = `INSERT INTO webhook AS w (id, origin, key, tenant, tenant_keys, name, description, url, headers, secrets, events, enabled,
@@ -113,11 +113,11 @@ const saveWebhooks = `INSERT INTO webhook AS w (id, origin, key, tenant, tenant_
 		removed_after = excluded.removed_after, changed = now(), version = nextval('webhook_version'),
 		-- A removed webhook stays enabled or disabled, unless it moves to another tenant.
 		enabled = CASE WHEN excluded.removed_after IS NOT NULL THEN w.enabled AND excluded.disabled_reason <> '` + givenAway + `'
-			WHEN starts_with(w.disabled_reason, '` + byHand + `') THEN false
+			WHEN starts_with(w.disabled_reason, '` + manually + `') THEN false
 			ELSE excluded.enabled OR excluded.disabled_reason <> '' END,
 		disabled_reason = CASE WHEN excluded.removed_after IS NOT NULL AND excluded.disabled_reason = '` + givenAway + `' THEN excluded.disabled_reason
 			WHEN excluded.removed_after IS NOT NULL
-				OR starts_with(w.disabled_reason, '` + byHand + `') AND (excluded.enabled OR excluded.disabled_reason <> '') THEN w.disabled_reason
+				OR starts_with(w.disabled_reason, '` + manually + `') AND (excluded.enabled OR excluded.disabled_reason <> '') THEN w.disabled_reason
 			ELSE '' END`
 
 func queueWebhookPage(batch *pgx.Batch, webhooks []*Webhook, k *keys) {
@@ -131,7 +131,7 @@ func queueWebhookPage(batch *pgx.Batch, webhooks []*Webhook, k *keys) {
 		records = append(records, webhookRecord{
 			ID: w.ID, Origin: w.Origin, Key: w.Key, Tenant: w.Tenant, TenantKeys: orEmpty(w.TenantKeys), Name: w.Name, Description: w.Description,
 			URL: w.URL, Headers: json.RawMessage(headersJSON(&w)), Secrets: orEmpty(w.Secrets), Events: orEmpty(w.Events), Enabled: w.Enabled,
-			DisabledFor: w.DisabledFor, RemovedAfter: w.RemovedAfter, Options: cmp.Or(w.Options, "{}"), Credentials: w.Credentials,
+			DisabledReason: w.DisabledReason, RemovedAfter: w.RemovedAfter, Options: cmp.Or(w.Options, "{}"), Credentials: w.Credentials,
 			Exclusive: w.Exclusive,
 		})
 	}

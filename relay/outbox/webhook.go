@@ -39,23 +39,23 @@ type Webhook struct {
 	Enabled                       bool
 	// Cursor is set while the webhook catches up: the last event that is done.
 	Cursor *int64
-	// DisabledFor is why the webhook is disabled, for example that the endpoint answered 410 Gone, or manually: see ByHand. It is empty if
+	// DisabledReason is why the webhook is disabled, for example that the endpoint answered 410 Gone, or manually: see ManualReason. It is empty if
 	// the definition disables it.
-	DisabledFor string
+	DisabledReason string
 	// RemovedAfter is set once the webhook is removed: events up to it are still delivered.
 	RemovedAfter *int64
 	// Options (JSON) are the delivery options, and Credentials (JSON, or empty) their secret part.
 	Options, Credentials string
 	// Exclusive: only the relay that serves the webhook sends its retries, to keep its order or rate.
 	Exclusive bool
-	// Agreed is what the endpoint accepted in the validation handshake: the hash of its URL, and a rate.
-	Agreed string
+	// Handshake is what the endpoint accepted in the validation handshake: the hash of its URL, and a rate.
+	Handshake string
 	// TenantKeys are the keys of the tenants whose name is Tenant; empty if none is known, or Tenant is not a name.
 	TenantKeys []string
 	// Version increases with every change that other relays must notice.
 	Version int64
-	// Resumed counts resets of Health by command.
-	Resumed int
+	// ResumeCount counts resets of Health by command.
+	ResumeCount int
 	// Lease is the member that serves the webhook while it has a Cursor; 0 for none.
 	Lease int64
 	// Created is when it was first stored, Changed when its definition, or its state by command, last changed.
@@ -65,8 +65,8 @@ type Webhook struct {
 
 // Health is the stored state of an endpoint's circuit breaker.
 type Health struct {
-	RestUntil    time.Time // zero if it is not paused
-	Rests        int       // in a row, without a success in between
+	PausedUntil  time.Time // zero if it is not paused
+	Pauses       int       // in a row, without a success in between
 	FailingSince time.Time // zero if the last attempt succeeded
 	FailingSpans int       // periods with a failure since then
 	FailedAt     time.Time // start of the last of them
@@ -92,8 +92,8 @@ func scanStored(row pgx.CollectableRow) (Webhook, error) {
 	var headers string
 	var created, expire []*time.Time
 	err := row.Scan(&w.ID, &w.Origin, &w.Key, &w.Tenant, &w.Name, &w.Description, &w.URL, &headers, &w.Secrets, &created, &expire, &w.Events,
-		&w.Enabled, &w.Cursor, &w.DisabledFor, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Agreed, &w.TenantKeys, &w.Version, &w.Resumed, &w.Lease,
-		&w.Created, &w.Changed, &w.RestUntil, &w.Rests, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
+		&w.Enabled, &w.Cursor, &w.DisabledReason, &w.RemovedAfter, &w.Options, &w.Credentials, &w.Exclusive, &w.Handshake, &w.TenantKeys, &w.Version, &w.ResumeCount, &w.Lease,
+		&w.Created, &w.Changed, &w.PausedUntil, &w.Pauses, &w.FailingSince, &w.FailingSpans, &w.FailedAt)
 	if err != nil {
 		return w, err
 	}

@@ -21,22 +21,22 @@ var (
 	ErrWebhookGone = errors.New("the webhook was removed")
 )
 
-// byHand is the beginning of DisabledFor if the webhook was disabled by command.
-const byHand = "by hand"
+// manually is the beginning of DisabledReason if the webhook was disabled by command.
+const manually = "manually"
 
-// ByHand returns the DisabledFor of a webhook that is disabled by command. The reason may be empty.
-func ByHand(reason string) string {
+// ManualReason returns the DisabledReason of a webhook that is disabled by command. The reason may be empty.
+func ManualReason(reason string) string {
 	if reason == "" {
-		return byHand
+		return manually
 	}
-	return byHand + ": " + reason
+	return manually + ": " + reason
 }
 
-// StoppedByHand reports whether the webhook was disabled by command. Only a command enables it again.
-func (w *Webhook) StoppedByHand() bool { return strings.HasPrefix(w.DisabledFor, byHand) }
+// DisabledManually reports whether the webhook was disabled by command. Only a command enables it again.
+func (w *Webhook) DisabledManually() bool { return strings.HasPrefix(w.DisabledReason, manually) }
 
 // SwitchedOn reports whether the definition enables the webhook, even if it is disabled for another reason.
-func (w *Webhook) SwitchedOn() bool { return w.Enabled || w.DisabledFor != "" }
+func (w *Webhook) SwitchedOn() bool { return w.Enabled || w.DisabledReason != "" }
 
 // AddWebhook stores a new webhook of OriginRelay, and sets its ID, Key and the defaults of the row.
 func (s *Store) AddWebhook(ctx context.Context, w *Webhook) error {
@@ -74,7 +74,7 @@ func numberWebhook(ctx context.Context, tx pgx.Tx, w *Webhook) error {
 }
 
 // ChangeWebhook passes the current webhook to change and stores the result: the definition if it is of OriginRelay, and for every origin
-// Enabled and DisabledFor. A greater Resumed resets Health. If change moves a webhook of OriginRelay to another tenant, the webhook ends,
+// Enabled and DisabledReason. A greater ResumeCount resets Health. If change moves a webhook of OriginRelay to another tenant, the webhook ends,
 // its undelivered events are dropped, and a new one with another id is returned.
 func (s *Store) ChangeWebhook(ctx context.Context, id int64, change func(*Webhook) error) (Webhook, error) {
 	return s.changeWebhook(ctx, id, func(_ pgx.Tx, w *Webhook) error { return change(w) })
@@ -138,7 +138,7 @@ func (s *Store) changeWebhook(ctx context.Context, id int64, change func(pgx.Tx,
 		if err := s.redefine(ctx, tx, &before, &w); err != nil {
 			return err
 		}
-		if err := settle(ctx, tx, &w, w.Resumed > before.Resumed); err != nil {
+		if err := settle(ctx, tx, &w, w.ResumeCount > before.ResumeCount); err != nil {
 			return err
 		}
 		w, err = s.lockWebhook(ctx, tx, w.ID)
@@ -244,7 +244,7 @@ func settle(ctx context.Context, tx pgx.Tx, w *Webhook, resume bool) error {
 		return fmt.Errorf("store the webhook's state: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `UPDATE webhook SET enabled = $2, disabled_reason = $3, changed = now(), version = nextval('webhook_version') WHERE id = $1`,
-		w.ID, w.Enabled, w.DisabledFor); err != nil {
+		w.ID, w.Enabled, w.DisabledReason); err != nil {
 		return fmt.Errorf("store the webhook's state: %w", err)
 	}
 	return nil

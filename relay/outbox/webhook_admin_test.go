@@ -120,7 +120,7 @@ func TestWebhookChanges_AreFoundOnce(t *testing.T) {
 	}
 	changed("a", "b")
 	changed()
-	if _, err := store.ChangeWebhook(ctx, 1, func(w *Webhook) error { w.Enabled, w.DisabledFor = false, ByHand(""); return nil }); err != nil {
+	if _, err := store.ChangeWebhook(ctx, 1, func(w *Webhook) error { w.Enabled, w.DisabledReason = false, ManualReason(""); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.RemoveWebhook(ctx, b.ID); err != nil {
@@ -145,10 +145,10 @@ func TestSaveWebhooks_KeepsWhatWasDoneByHand(t *testing.T) {
 		}
 		return store.webhook(t, 1)
 	}
-	byHandNow := func(enabled bool, reason string) {
+	manualChange := func(enabled bool, reason string) {
 		t.Helper()
 		if _, err := store.ChangeWebhook(ctx, 1, func(w *Webhook) error {
-			w.Enabled, w.DisabledFor, w.URL = enabled, reason, "not ours to change"
+			w.Enabled, w.DisabledReason, w.URL = enabled, reason, "not ours to change"
 			return nil
 		}); err != nil {
 			t.Fatal(err)
@@ -156,21 +156,21 @@ func TestSaveWebhooks_KeepsWhatWasDoneByHand(t *testing.T) {
 	}
 	is := func(when string, w Webhook, url string, enabled bool, reason string) {
 		t.Helper()
-		if w.URL != url || w.Enabled != enabled || w.DisabledFor != reason {
-			t.Errorf("%s: url %q, enabled %t, %q", when, w.URL, w.Enabled, w.DisabledFor)
+		if w.URL != url || w.Enabled != enabled || w.DisabledReason != reason {
+			t.Errorf("%s: url %q, enabled %t, %q", when, w.URL, w.Enabled, w.DisabledReason)
 		}
 	}
 	is("new", save(Webhook{URL: "1", Enabled: true}), "1", true, "")
-	byHandNow(false, ByHand("pager"))
-	is("by hand, the definition untouched", store.webhook(t, 1), "1", false, "by hand: pager")
-	is("a leader that does not know", save(Webhook{URL: "2", Enabled: true}), "2", false, "by hand: pager")
-	is("one that knows", save(Webhook{URL: "3", DisabledFor: "by hand: pager"}), "3", false, "by hand: pager")
-	byHandNow(true, "")
-	is("one that does not know that it is over", save(Webhook{URL: "4", DisabledFor: "by hand: pager"}), "4", true, "")
-	byHandNow(false, ByHand(""))
+	manualChange(false, ManualReason("pager"))
+	is("by hand, the definition untouched", store.webhook(t, 1), "1", false, "manually: pager")
+	is("a leader that does not know", save(Webhook{URL: "2", Enabled: true}), "2", false, "manually: pager")
+	is("one that knows", save(Webhook{URL: "3", DisabledReason: "manually: pager"}), "3", false, "manually: pager")
+	manualChange(true, "")
+	is("one that does not know that it is over", save(Webhook{URL: "4", DisabledReason: "manually: pager"}), "4", true, "")
+	manualChange(false, ManualReason(""))
 	is("switched off by its definition", save(Webhook{URL: "5"}), "5", false, "")
 	is("and on again", save(Webhook{URL: "6", Enabled: true}), "6", true, "")
-	byHandNow(false, "the endpoint answered 410 Gone")
+	manualChange(false, "the endpoint answered 410 Gone")
 	gone := int64(7)
 	is("removed by a leader that does not know of the 410", save(Webhook{URL: "7", Enabled: true, RemovedAfter: &gone}), "7", false, "the endpoint answered 410 Gone")
 
@@ -202,13 +202,13 @@ func TestChangeWebhook_EnabledStartsAfresh(t *testing.T) {
 	if _, err := store.ChangeWebhook(ctx, w.ID, func(w *Webhook) error { w.Description = "changed"; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if got := store.webhook(t, w.ID); got.Rests != 3 || got.FailingSince.IsZero() {
+	if got := store.webhook(t, w.ID); got.Pauses != 3 || got.FailingSince.IsZero() {
 		t.Errorf("a change of the description alone: %+v", got.Health)
 	}
-	if _, err := store.ChangeWebhook(ctx, w.ID, func(w *Webhook) error { w.Enabled, w.DisabledFor = true, ""; return nil }); err != nil {
+	if _, err := store.ChangeWebhook(ctx, w.ID, func(w *Webhook) error { w.Enabled, w.DisabledReason = true, ""; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if got := store.webhook(t, w.ID); !got.RestUntil.IsZero() || got.Rests != 0 || !got.FailingSince.IsZero() || got.FailingSpans != 0 || !got.FailedAt.IsZero() {
+	if got := store.webhook(t, w.ID); !got.PausedUntil.IsZero() || got.Pauses != 0 || !got.FailingSince.IsZero() || got.FailingSpans != 0 || !got.FailedAt.IsZero() {
 		t.Errorf("enabled: %+v", got.Health)
 	}
 }

@@ -37,13 +37,13 @@ func (t *Replicator) survey(ctx context.Context, found *sourceState, all bool) (
 		case !m.Known:
 			s.Missing = append(s.Missing, m.Table)
 			continue
-		case !all && !suspect && m.Lacking == nil && m.Revived == nil:
+		case !all && !suspect && m.Missing == nil && m.Revived == nil:
 			if now := s.Fingerprints[m.Table.Name]; now != m.Fingerprint {
 				moved[m.Table.Name] = now
 			}
 			continue
 		}
-		s.Compared, s.MissingColumns[m.Table], s.RevivedColumns[m.Table] = append(s.Compared, m.Table), m.Lacking, m.Revived
+		s.Compared, s.MissingColumns[m.Table], s.RevivedColumns[m.Table] = append(s.Compared, m.Table), m.Missing, m.Revived
 		if suspect || all {
 			s.Suspect = append(s.Suspect, m.Table)
 		}

@@ -29,7 +29,7 @@ func (t *Replicator) begin(ctx context.Context, s *sourceState) (*ingest.Reconci
 	if position.State != outbox.StateStreaming {
 		return nil, t.start(ctx, s, position)
 	}
-	asked, err := t.Store.AskedReconciliation(ctx)
+	asked, err := t.Store.RequestedReconciliation(ctx)
 	if err != nil {
 		return nil, &ingestError{err}
 	}
@@ -43,7 +43,7 @@ func (t *Replicator) begin(ctx context.Context, s *sourceState) (*ingest.Reconci
 	switch {
 	case lost == nil && t.gap != nil:
 		lost = t.gap
-	case lost == nil && asked != nil && asked.SkipLog:
+	case lost == nil && asked != nil && asked.SkipWAL:
 		lost = errWALSkipped
 	}
 	if s.slot.Active { // also of one that is to be left

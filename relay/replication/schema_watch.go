@@ -35,7 +35,7 @@ func (t *Replicator) watchSource(ctx context.Context, found *sourceState, begun 
 			return nil
 		case <-asked.C:
 			// Whoever stops reading the log here begins the next session at once.
-			if r, err := t.Store.AskedReconciliation(ctx); err == nil && r != nil && (begun == nil || begun.Record.ID != r.ID) {
+			if r, err := t.Store.RequestedReconciliation(ctx); err == nil && r != nil && (begun == nil || begun.Record.ID != r.ID) {
 				return ingest.ErrRestartSession
 			}
 		case <-catalog.C:
