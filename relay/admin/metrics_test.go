@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -154,6 +155,30 @@ func TestMetrics_InvalidMetricDoesNotHideOthers(t *testing.T) {
 	}})
 	if samples := scrape(t, url); !slices.Contains(samples, "leader 1") {
 		t.Errorf("leader is missing from %q", samples)
+	}
+}
+
+// Names and help texts follow the conventions of Prometheus, as promtool checks them.
+func TestMetrics_NamesAndHelp(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	metrics := NewMetrics(registry, "delivered")
+	metrics.Changes("users", cdc.Insert, 1)
+	metrics.Event("user.created", true)
+	metrics.ConditionFailed("users")
+	metrics.ClockOffset("source", time.Second)
+	url := start(t, Config{Registry: registry, Gauges: func() Gauges {
+		return Gauges{State: Idle, Through: time.Now(), Slot: &Slot{Status: "reserved"}, Webhooks: []WebhookStats{{Webhook: "crm"}}}
+	}})
+	_, body, _ := get(t, url+"/metrics")
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "iam_relay_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
 	}
 }
 
