@@ -60,17 +60,17 @@ func (st *stream) outputFor(t *Transaction) chan<- Message {
 // shutdownProbeDelay is how long the consumer may be busy before a second session watches for a shutdown of the server.
 const shutdownProbeDelay = 500 * time.Millisecond
 
-// waitForConsumer hands over a transaction for which the consumer has no room. The stream is not read meanwhile, so the WAL
+// waitForConsumer hands over a transaction for which the consumer has no room. Until then, the stream is not read, so the WAL
 // stays on the server instead of in memory, but status updates are sent.
 func (st *stream) waitForConsumer(ctx context.Context, t *Transaction) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var lookouts sync.WaitGroup
-	defer lookouts.Wait()
+	var probes sync.WaitGroup
+	defer probes.Wait()
 	defer cancel()
 	stopping := make(chan struct{})
-	stalled, lookout, report := time.NewTimer(st.config.StallLimit), time.NewTimer(shutdownProbeDelay), time.NewTimer(0)
+	stalled, probe, report := time.NewTimer(st.config.StallLimit), time.NewTimer(shutdownProbeDelay), time.NewTimer(0)
 	defer stalled.Stop()
-	defer lookout.Stop()
+	defer probe.Stop()
 	defer report.Stop()
 	for {
 		if err := st.sendStatus(ctx, time.Now()); err != nil {
@@ -87,8 +87,8 @@ func (st *stream) waitForConsumer(ctx context.Context, t *Transaction) error {
 			return fmt.Errorf("%w (%s); pending changes stay in the slot", ErrStalled, st.config.StallLimit)
 		case <-stopping:
 			return fmt.Errorf("%w while the consumer is busy", ErrServerShutdown)
-		case <-lookout.C:
-			lookouts.Go(func() {
+		case <-probe.C:
+			probes.Go(func() {
 				if waitForShutdown(ctx, st.config.URL) {
 					close(stopping)
 				}
@@ -100,7 +100,7 @@ func (st *stream) waitForConsumer(ctx context.Context, t *Transaction) error {
 }
 
 // waitForShutdown blocks until the server shuts down, and returns true, or until ctx ends. It waits on an ordinary session,
-// which a server that shuts down ends at once; it would wait forever for a walsender whose stream is not read. It returns false
+// because a server that shuts down ends those at once, but waits forever for a walsender whose stream is not read. It returns false
 // at once if it cannot connect.
 func waitForShutdown(ctx context.Context, url string) bool {
 	config, err := connectConfig(url)

@@ -39,7 +39,7 @@ func BenchmarkStream_Backlog(b *testing.B) {
 	exec(`SET synchronous_commit = off`)
 	exec(fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP
 		INSERT INTO users VALUES (i, 'somebody', 'somebody@example.com', 'secret'); COMMIT; END LOOP; END $$`, transactions))
-	// Nothing is acknowledged, so every round reads the same again.
+	// Nothing is acknowledged, so every iteration reads the same transactions.
 	for b.Loop() {
 		ctx, cancel := context.WithCancel(b.Context())
 		source := cdc.NewSource(cdc.SourceConfig{URL: url, Slot: slot, Publication: "bench", Tables: []*cdc.Table{users}})

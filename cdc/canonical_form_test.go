@@ -37,7 +37,7 @@ func TestCanonicalForm_Write(t *testing.T) {
 		{lowerUUID, "a0e-ebc999c0b4ef8bb6d6bb9bd380a11", "a0e-ebc999c0b4ef8bb6d6bb9bd380a11"},
 	} {
 		if got := string(test.s.write([]byte(test.text))); got != test.want {
-			t.Errorf("spelling %d of %q is %q, not %q", test.s, test.text, got, test.want)
+			t.Errorf("form %d of %q is %q, want %q", test.s, test.text, got, test.want)
 		}
 	}
 }

@@ -15,7 +15,7 @@ type Catalog struct {
 }
 
 // ReadCatalog reads the mapped tables from the catalog. Missing tables and columns are not an error, see Problems. The error is
-// ErrCatalogChanged if something was dropped meanwhile.
+// ErrCatalogChanged if something was dropped while it was read.
 func ReadCatalog(ctx context.Context, conn *pgx.Conn, tables []*Table) (*Catalog, error) {
 	c := &Catalog{domains: map[uint32]uint32{}, typeClasses: map[uint32]typeClass{}}
 	for _, table := range tables {

@@ -30,7 +30,8 @@ func (c *Catalog) OID(t *Table) uint32 {
 	return 0
 }
 
-// AddedDefault returns the value that a column has in rows written before it was added: the constant of ADD COLUMN … DEFAULT, or NULL.
+// AddedDefault returns the value that a column has in rows written before it was added: the constant of ADD COLUMN … DEFAULT,
+// or NULL.
 func (c *Catalog) AddedDefault(t *Table, column int) Value {
 	d := c.description(t)
 	if d == nil {

@@ -93,7 +93,7 @@ func TestCatalog_Problems(t *testing.T) {
 	}
 }
 
-func TestCatalog_RightsOfTheRole(t *testing.T) {
+func TestCatalog_MissingPrivileges(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	role := s.config.Slot + "_role"
@@ -110,9 +110,9 @@ func TestCatalog_RightsOfTheRole(t *testing.T) {
 	diff(t, "problems", want, catalog.Problems())
 }
 
-// The functions that say what a role may read look at the catalogue as it is now. A table or column that a migration drops at that
-// moment is one to look up again, not one that the role may not read.
-func TestReadCatalog_WhatIsDroppedMeanwhile(t *testing.T) {
+// Privilege functions read the current catalog. A table or column that a migration drops at that moment is not reported as a
+// missing privilege, but as a reason to try again.
+func TestReadCatalog_ConcurrentDrop(t *testing.T) {
 	t.Parallel()
 	url := clustertest.Database(t)
 	for name, migration := range map[string]string{"column": `ALTER TABLE %s DROP COLUMN a`, "table": `DROP TABLE %s`} {

@@ -6,7 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzReadChange: a damaged record is an error and never a panic; what is read is written and read again alike.
+// FuzzReadChange checks that a damaged record gives an error and no panic, and that every change that can be read survives a
+// round trip.
 func FuzzReadChange(f *testing.F) {
 	relations := []*Relation{{Table: decoded}, {Table: paired}}
 	row := Row{TextValue("1"), NullValue, {Kind: Unchanged}, {}}
@@ -21,9 +22,9 @@ func FuzzReadChange(f *testing.F) {
 		f.Add(string(record))
 		f.Add(string(record[:len(record)-1]))
 	}
-	f.Add("\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00")         // a place that is no int
-	f.Add("\x01\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")             // a row of countless values
-	f.Add("\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00") // a text of countless bytes
+	f.Add("\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00")         // a relation that is not an int
+	f.Add("\x01\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")             // a row with too many values
+	f.Add("\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00\x00\x00") // a text that is too long
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := readChange(ordinal{}, text, relations)
 		if err != nil {
@@ -35,7 +36,7 @@ func FuzzReadChange(f *testing.F) {
 		}
 		again, err := readChange(ordinal{}, string(appendChange(nil, &c, relation)), relations)
 		if err != nil {
-			t.Fatalf("%v cannot be read again: %v", c, err)
+			t.Fatalf("reading %v again: %v", c, err)
 		}
 		if diff := cmp.Diff(c, again, cmp.Comparer(func(a, b *Relation) bool { return a == b })); diff != "" {
 			t.Errorf("read again (-first +second):\n%s", diff)

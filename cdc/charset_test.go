@@ -11,9 +11,9 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// TestEncoding_IsThatOfTheServer converts every character of every encoding here and by the server. Where the server has none,
-// the text must still come back as it was.
-func TestEncoding_IsThatOfTheServer(t *testing.T) {
+// TestEncoding_ConvertsLikeTheServer converts every character of every encoding and compares the result with the server's.
+// Bytes that are no character for the server must survive a round trip.
+func TestEncoding_ConvertsLikeTheServer(t *testing.T) {
 	t.Parallel()
 	conn, err := pgx.Connect(t.Context(), clustertest.Database(t))
 	if err != nil {
@@ -40,7 +40,7 @@ func TestEncoding_IsThatOfTheServer(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(multiByte)) {
 		different := 0
 		if name == "EUC_JP" {
-			different = 9 // which are there twice, and must not become one
+			different = 9 // characters with two byte sequences, which must stay distinct
 		}
 		compareWithServer(t, conn, name, pairs, different)
 	}
@@ -61,22 +61,22 @@ func compareWithServer(t *testing.T, conn *pgx.Conn, name string, raw [][]byte, 
 	for i, r := range raw {
 		ours := string(e.toUTF8(r))
 		if back, ok := e.fromUTF8(ours); !ok || string(back) != string(r) || !utf8.ValidString(ours) {
-			t.Errorf("%s: % x becomes %q and that % x", name, r, ours, back)
+			t.Errorf("%s: % x becomes %q, and that becomes % x", name, r, ours, back)
 		}
 		if other, ok := seen[ours]; ok {
-			t.Errorf("%s: % x and % x are both %q", name, other, r, ours)
+			t.Errorf("%s: % x and % x both become %q", name, other, r, ours)
 		}
 		seen[ours] = r
 		if theirs[i] != "" && theirs[i] != ours {
 			if different++; different > tolerated {
-				t.Errorf("%s: % x is %q, for the server %q", name, r, ours, theirs[i])
+				t.Errorf("%s: % x becomes %q, want the server's %q", name, r, ours, theirs[i])
 			}
 		}
 	}
 }
 
-// FuzzEncoding_LosesNothing: every text comes back, as long as the encoding is not UTF-8 itself.
-func FuzzEncoding_LosesNothing(f *testing.F) {
+// FuzzEncoding_RoundTrip checks that every text survives a round trip in every encoding other than UTF-8.
+func FuzzEncoding_RoundTrip(f *testing.F) {
 	for _, seed := range []string{"", "Zo\xeb", "\xef\xbf\xbdEB", "\xef\xbf\xbd\xef\xbf\xbdEF", "\x8f\xa1a", "\xa1\xa1\xa1", "\xef\xbf", "\xef\xbfBD"} {
 		f.Add([]byte(seed))
 	}
@@ -85,7 +85,7 @@ func FuzzEncoding_LosesNothing(f *testing.F) {
 			e := encodingNamed(name)
 			text := e.toUTF8(raw)
 			if back, ok := e.fromUTF8(string(text)); !ok || string(back) != string(raw) || !utf8.Valid(text) {
-				t.Errorf("%s: %q becomes %q and that %q", name, raw, text, back)
+				t.Errorf("%s: %q becomes %q, and that becomes %q", name, raw, text, back)
 			}
 		}
 	})

@@ -22,9 +22,9 @@ func (e *connectError) Error() string { return e.text }
 
 func (e *connectError) Unwrap() error { return e.err }
 
-// ExplainConnectError condenses pgx's report of all its connection attempts into one sentence: why there is no connection, and how to
-// fix it. The text names user, database, host and port, never the password, and the error wraps err. An error that is not about
-// connecting is returned unchanged.
+// ExplainConnectError condenses pgx's report of all its connection attempts into one sentence: why there is no connection, and
+// how to fix it. The text names user, database, host and port, never the password, and the error wraps err. An error that is
+// not about connecting is returned unchanged.
 func ExplainConnectError(err error) error {
 	connect, ok := errors.AsType[*pgconn.ConnectError](err)
 	if !ok {
@@ -83,7 +83,7 @@ func unreachable(where string, err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nothing is listening on %s%s", where, check)
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Sprintf("there is no %s%s", strings.TrimPrefix(where, "the "), check)
+		return fmt.Sprintf("%s does not exist%s", where, check)
 	case isNet && netErr.Timeout(), pgconn.Timeout(err):
 		return fmt.Sprintf("%s does not respond%s", where, check)
 	}

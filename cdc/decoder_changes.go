@@ -31,7 +31,7 @@ func (d *decoder) rowChange(at LSN, data []byte) error {
 		if _, ok := errors.AsType[*SchemaError](err); ok || errors.Is(err, ErrSpill) {
 			return err
 		}
-		return &DecodeError{LSN: at, Table: p.relation.Schema + "." + p.relation.Name, Err: err}
+		return &DecodeError{LSN: at, Table: qualifiedName(p.relation.Table), Err: err}
 	}
 	return nil
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// big is a value that PostgreSQL stores out of line, because it does not compress.
+// big is a value that PostgreSQL stores out of line (TOAST), because it does not compress.
 const big = `(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) AS i)`
 
 func TestStream_Changes(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
-		before []string // committed first, each by itself
-		do     string   // one transaction
+		before []string // committed first, each in its own transaction
+		do     string   // the transaction under test
 		want   []string
 	}{
 		{
@@ -125,7 +125,7 @@ func TestStream_Changes(t *testing.T) {
 	}
 }
 
-func TestStream_CopyGivesEveryRowItsChange(t *testing.T) {
+func TestStream_CopyYieldsOneChangePerRow(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	r := s.stream(s.start, 100)
@@ -164,7 +164,7 @@ func TestStream_OrdersInterleavedTransactionsByCommit(t *testing.T) {
 	diff(t, "second", []string{"insert users 1 new ('1', null, null)", "insert users 3 new ('3', null, null)"}, show(t, second))
 }
 
-func TestStream_SecretColumnNeverLeaves(t *testing.T) {
+func TestStream_UnmappedColumnNeverLeaves(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2-must-not-leave"
 	for name, test := range map[string]struct {
@@ -172,7 +172,7 @@ func TestStream_SecretColumnNeverLeaves(t *testing.T) {
 		leaves bool
 	}{
 		"not mapped": {mapped, false},
-		// The control: the search below finds the secret where it is.
+		// The control: the search below finds a secret that is mapped.
 		"mapped": {[]*cdc.Table{{Schema: "public", Name: "audit", Columns: columns("id", "secret"), KeyColumns: 1}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestStream_SecretColumnNeverLeaves(t *testing.T) {
 				}
 			}
 			if found != test.leaves {
-				t.Errorf("the secret leaves: %t, want %t", found, test.leaves)
+				t.Errorf("secret found: %t, want %t", found, test.leaves)
 			}
 		})
 	}
@@ -208,7 +208,7 @@ func TestStream_HashesColumnsAndResolvesDomains(t *testing.T) {
 	s.exec(`INSERT INTO sessions VALUES ` + row)
 	transaction := r.next()
 	changes := transaction.Changes()
-	// sha256sum of the 16 bytes, and of the text.
+	// The output of sha256sum for the 16 bytes, and for the text.
 	want := cdc.Row{
 		cdc.TextValue("4cec65a2e4281720e0e44dacd5eded1c352dab088f832931f3198c196c350cec"), cdc.TextValue("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"), cdc.TextValue("5"),
 	}
@@ -225,8 +225,8 @@ func TestStream_HashesColumnsAndResolvesDomains(t *testing.T) {
 	diff(t, "copied rows", []cdc.Row{want}, copied)
 }
 
-// A table is its relation, whatever that is called: what the WAL has under another name is the table's. What the catalogue, as the
-// consumer has read it, does not explain ends the stream, and is read when the catalogue has been read again.
+// A table is identified by its relation, not by its name. A change that does not fit the catalog as it was read ends the
+// stream, and can be read once the catalog has been read again.
 func TestStream_RenamedTable(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)

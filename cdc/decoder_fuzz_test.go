@@ -14,14 +14,14 @@ var paired = &Table{
 	Columns: []Column{{Name: "a"}, {Name: "b"}, {Name: "note", Optional: true}},
 }
 
-// hashed never tells its key.
+// hashed is a table whose key is hashed.
 var hashed = &Table{Schema: "public", Name: "h", KeyColumns: 1, Columns: []Column{{Name: "id", Hash: true}, {Name: "name"}}}
 
 func fuzzDecoder() *decoder {
 	return newDecoder([]*Table{decoded, paired, hashed}, nil, 1, func() *Spool { return NewSpool("", 1<<30) })
 }
 
-// framed puts each message after its length in two bytes.
+// framed prefixes each message with its length in two bytes.
 func framed(messages ...wire) []byte {
 	var all []byte
 	for _, m := range messages {
@@ -30,7 +30,7 @@ func framed(messages ...wire) []byte {
 	return all
 }
 
-// describe is the relation message of some of a table's columns, in the table's order.
+// describe returns the relation message of a table with those columns for which has returns true, in the table's order.
 func describe(id uint32, table *Table, types []uint32, has func(column int) bool) wire {
 	w := message('R').u32(id).text(table.Schema).text(table.Name).byte('d')
 	count := uint16(0)
@@ -53,7 +53,7 @@ func describe(id uint32, table *Table, types []uint32, has func(column int) bool
 	return w
 }
 
-// sent appends a tuple as the server writes it.
+// sent appends a row as the server encodes it.
 func (w wire) sent(row Row) wire {
 	count := w.u16(0)
 	n := 0
@@ -74,7 +74,7 @@ func (w wire) sent(row Row) wire {
 	return count
 }
 
-// keyTuple is the row of a key-only old tuple.
+// keyTuple returns the row of an old tuple that contains the key only.
 func keyTuple(table *Table, key Row) Row {
 	row := make(Row, len(table.Columns))
 	for i := range row {
@@ -84,7 +84,7 @@ func keyTuple(table *Table, key Row) Row {
 	return row
 }
 
-// seeds are whole sessions, single messages, and messages that are cut off.
+// seeds returns whole sessions, single messages, and truncated messages.
 func seeds() [][]byte {
 	everything := func(int) bool { return true }
 	noNote := func(i int) bool { return i != 2 }
@@ -100,12 +100,12 @@ func seeds() [][]byte {
 		framed(describe(3, hashed, []uint32{2950, 25}, everything),
 			change('I', 3).byte('N').sent(Row{TextValue("f81d4fae-7dec-11d0-a765-00a0c91e6bf6"), NullValue}),
 			change('I', 3).byte('N').sent(Row{TextValue("no uuid"), NullValue}), commit(10, 20)),
-		// A renamed table, a lost column, a second transaction, one that is skipped.
+		// A renamed table, a dropped column, a second transaction, a skipped transaction.
 		framed(message('R').u32(1).text("public").text("other").byte('d').u16(1).byte(1).text("id").u32(23).u32(0),
 			change('I', 1).byte('N').sent(Row{TextValue("1")}), message('T').u32(1).byte(0).u32(1)),
 		framed(describe(2, paired, types, func(i int) bool { return i == 0 }), change('I', 2).byte('N').sent(Row{TextValue("1")})),
 		framed(commit(10, 20), begin(30), change('D', 1).byte('K').sent(Row{TextValue("1"), NullValue, NullValue}), commit(30, 40), begin(0), commit(0, 1)),
-		// Counts and lengths beyond the message.
+		// Counts and lengths that exceed the message.
 		framed(message('T').u32(1<<30).byte(0).u32(1), message('T').u32(1<<32-1).byte(0)),
 		framed(message('R').u32(1).text("public").text("t").byte('d').u16(1<<16 - 1).byte(1).text("id").u32(23).u32(0)),
 		framed(change('I', 1).byte('N').u16(1<<16-1).value("1"), change('I', 1).byte('N').u16(3).byte('t').u32(1<<32-1)),
@@ -121,8 +121,8 @@ func seeds() [][]byte {
 	return all
 }
 
-// FuzzDecoder feeds messages to a decoder that is within a transaction. It never panics, takes no more memory than the
-// messages warrant, and what it makes of them it makes again of the messages that say so in the server's plainest way.
+// FuzzDecoder feeds messages to a decoder inside a transaction. The decoder must not panic, its memory must stay in proportion
+// to the messages, and encoding the decoded changes as messages and decoding those must give the same changes.
 func FuzzDecoder(f *testing.F) {
 	for _, seed := range seeds() {
 		f.Add(seed)
@@ -144,7 +144,7 @@ func FuzzDecoder(f *testing.F) {
 		}
 		runtime.ReadMemStats(&after)
 		if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20+uint64(size)*1024 {
-			t.Errorf("%d bytes of messages took %d bytes of memory", size, took)
+			t.Errorf("%d bytes of messages allocated %d bytes", size, took)
 		}
 		for _, transaction := range transactions {
 			seq := -1
@@ -166,30 +166,31 @@ func FuzzDecoder(f *testing.F) {
 func wellFormed(t *testing.T, c Change) {
 	t.Helper()
 	if c.Op != Truncate && (c.Op == Delete) == (c.New != nil) {
-		t.Errorf("change %v has a wrong new row", c)
+		t.Errorf("change %v has an invalid new row", c)
 	}
 	for _, row := range []Row{c.New, c.Old} {
 		if row == nil {
 			continue
 		}
 		if len(row) != len(c.Relation.Columns) {
-			t.Fatalf("row %v has not the table's columns", row)
+			t.Fatalf("row %v does not have the table's columns", row)
 		}
 		if key, err := c.Relation.KeyOf(row); err != nil {
 			t.Errorf("row %v has no key: %v", row, err)
 		} else if want := c.Key; key != want {
-			t.Errorf("row %v is that of key %q, not %q", row, key, want)
+			t.Errorf("row %v has key %q, want %q", row, key, want)
 		}
 	}
 }
 
-// again writes the changes as messages, decodes those and compares. What is hashed cannot be written again.
+// again encodes the changes as messages, decodes those and compares. Changes of hashed tables are left out: their values are
+// unknown.
 func again(t *testing.T, transaction *Transaction) {
 	t.Helper()
 	d := fuzzDecoder()
 	feed(t, d, begin(10))
 	var want []Change
-	var removed *Change // the first half of a change of the key, which may also be a deletion of its own
+	var removed *Change // the Delete of a changed key, or an independent Delete
 	flush := func() {
 		if removed != nil {
 			feed(t, d, change('D', 1).byte('O').sent(removed.Old))

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// wire builds messages as the server sends them.
+// wire builds messages in the server's format.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 type wire []byte
 
@@ -25,7 +25,7 @@ func begin(final uint64) wire        { return message('B').u64(final).u64(0).u32
 func commit(at, end uint64) wire     { return message('C').byte(0).u64(at).u64(end).u64(0) }
 func change(op byte, id uint32) wire { return message(op).u32(id) }
 
-// described is table t of three columns: the key, one that is not mapped, and one that is.
+// described describes table t with three columns: the key, one that is not mapped, and one that is.
 func described(identity byte) wire {
 	return message('R').u32(1).text("public").text("t").byte(identity).u16(3).
 		byte(1).text("id").u32(23).u32(0).
@@ -55,7 +55,7 @@ func feed(t *testing.T, d *decoder, messages ...wire) *Transaction {
 	return last
 }
 
-// session holds every kind of message.
+// session contains every kind of message.
 var session = []wire{
 	message('M').byte(0).u64(1).text("prefix").u32(3).byte('a').byte('b').byte('c'),
 	begin(10),
@@ -71,7 +71,7 @@ var session = []wire{
 	commit(10, 20),
 }
 
-func TestDecoder_TakesEveryKindOfMessage(t *testing.T) {
+func TestDecoder_DecodesEveryKindOfMessage(t *testing.T) {
 	t.Parallel()
 	transaction := feed(t, testDecoder(1), session...)
 	relation := transaction.content.changes[0].Relation
@@ -93,7 +93,7 @@ func TestDecoder_TakesEveryKindOfMessage(t *testing.T) {
 	}
 }
 
-func TestDecoder_SkipsWhatCommittedBefore(t *testing.T) {
+func TestDecoder_SkipsDurableTransactions(t *testing.T) {
 	t.Parallel()
 	d := testDecoder(11)
 	if transaction := feed(t, d, session...); transaction != nil || d.inTransaction() {
@@ -104,7 +104,7 @@ func TestDecoder_SkipsWhatCommittedBefore(t *testing.T) {
 	}
 }
 
-// A toasted key that did not change is sent as unchanged in the new row and whole in the old key.
+// An unchanged TOASTed key is omitted from the new row, but present in the old key.
 func TestDecoder_FillsAnUnchangedKey(t *testing.T) {
 	t.Parallel()
 	transaction := feed(t, testDecoder(1), begin(10), described('d'),
@@ -115,7 +115,7 @@ func TestDecoder_FillsAnUnchangedKey(t *testing.T) {
 	}
 }
 
-func TestDecoder_RefusesWhatIsCutOff(t *testing.T) {
+func TestDecoder_RejectsTruncatedMessages(t *testing.T) {
 	t.Parallel()
 	for i, m := range session {
 		for cut := range m {
@@ -135,7 +135,7 @@ func TestDecoder_RefusesWhatIsCutOff(t *testing.T) {
 	}
 }
 
-func TestDecoder_RefusesWhatMakesNoSense(t *testing.T) {
+func TestDecoder_RejectsInvalidMessages(t *testing.T) {
 	t.Parallel()
 	row := change('I', 1).byte('N').tuple(3).value("1").value("s").value("ann")
 	for name, test := range map[string]struct {

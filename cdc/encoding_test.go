@@ -11,8 +11,8 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// encodedTexts are, by the encoding of a database, what it stores and what becomes of it. Those that are no text in the encoding,
-// or in UTF-8, are what the server cannot convert.
+// encodedTexts are, by the encoding of a database, stored bytes and their conversion. The server cannot convert those that are
+// not valid in the encoding, or in UTF-8.
 var encodedTexts = map[string]map[string]string{
 	"UTF8": {"Zo\xc3\xab": "Zoë", "\xef\xbf\xbdEB": "\ufffdEB"},
 	"SQL_ASCII": {
@@ -26,8 +26,8 @@ var encodedTexts = map[string]map[string]string{
 	"EUC_JP":  {"\xc6\xfc\xcb\xdc": "日本", "\x8e\xb1": "ｱ", "\x8f\xb0\xa1": "丂", "\xa9\xa1a": "\ufffdA9\ufffdA1a", "\x8f\xa1\xa1": "\ufffd8F\u3000"},
 }
 
-// Whatever the database's encoding, and whatever bytes it has that stand for nothing in it: the stream, a snapshot and a lookup by
-// key give the same texts, keys stay apart, and columns that are not mapped do not matter.
+// In every database encoding, including bytes that are not valid in it, the stream, a snapshot and a lookup by key give the
+// same texts, keys stay distinct, and columns that are not mapped do not matter.
 func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
 	t.Parallel()
 	for encoding, texts := range encodedTexts {
@@ -42,7 +42,7 @@ func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
 			case "EUC_JP":
 				bad = "\xa9\xa1"
 			case "WIN1252", "SQL_ASCII":
-				for raw, text := range texts { // the longest, for a value that is in the catalogue only
+				for raw, text := range texts { // the longest one, for a value that only the catalog has
 					if len(text) > len(late) {
 						late, bad = text, raw
 					}
@@ -73,7 +73,7 @@ func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
 				want[text] = row
 			}
 			if len(want) != len(texts) {
-				t.Errorf("%d texts have become %d keys", len(texts), len(want))
+				t.Errorf("%d texts became %d keys", len(texts), len(want))
 			}
 			snapshot, err := cdc.CreateSlot(t.Context(), url, s.config.Slot+"_t", true)
 			if err != nil {
@@ -100,7 +100,7 @@ func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
 				diff(t, "row by its key", want[key], row)
 			}
 			if row, err := snapshot.Row(t.Context(), mapped, []string{"none \U0001F600"}); err != nil || row != nil {
-				t.Errorf("a row that is not there: %v, %v", row, err)
+				t.Errorf("missing row: got %v, %v", row, err)
 			}
 			for raw := range texts {
 				s.exec(`DELETE FROM users WHERE id = '` + strings.ReplaceAll(raw, "'", "''") + `'`)
@@ -113,7 +113,7 @@ func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
 	}
 }
 
-// Names of tables, columns and publications that are not ASCII are found in every encoding.
+// Names of tables, columns and publications may have non-ASCII characters in every encoding.
 func TestEncoding_Names(t *testing.T) {
 	t.Parallel()
 	for encoding, name := range map[string]string{"SQL_ASCII": "gr\xc3\xb6\xc3\x9fe", "WIN1252": "gr\xf6\xdfe", "LATIN1": "gr\xf6\xdfe", "UTF8": "gr\xc3\xb6\xc3\x9fe"} {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The errors that can end a stream or refuse a slot. The text that wraps one of them ends with the remedy; IsTransient says which of
-// them are transient.
+// The errors that can end a stream or refuse a slot. The text that wraps one of them ends with the remedy; IsTransient says
+// which of them are transient.
 var (
 	// ErrStalled: the consumer took no transaction for StallLimit. The connection was closed because the server could not have shut
 	// down otherwise.

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// PostgreSQL 15 said the first of a row with a bytea of 600 MB, as an internal error.
-func TestExplain_RowThatTheServerCannotSend(t *testing.T) {
+// PostgreSQL 15 reports a row with a bytea of 600 MB by the first of these, as an internal error.
+func TestExplain_RowLargerThan1GB(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range []*pgconn.PgError{
 		{Severity: "ERROR", Code: "XX000", Message: "invalid memory alloc request size 1258291203"},
@@ -21,7 +21,7 @@ func TestExplain_RowThatTheServerCannotSend(t *testing.T) {
 	}
 }
 
-func TestIsTransient_WhatAnotherSessionDrops(t *testing.T) {
+func TestIsTransient_ConcurrentDrop(t *testing.T) {
 	t.Parallel()
 	for message, want := range map[string]bool{
 		"cache lookup failed for relation 16402":            true,

@@ -29,8 +29,8 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
 JOIN pg_publication p ON p.pubname = $1
 JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid`
 
-// Fingerprints returns a text for each published mapped table, by its name. FingerprintsMatch compares two of them. The text has a line for
-// the table, one for its file, and one for each mapped column.
+// Fingerprints returns a text for each published mapped table, by its name. FingerprintsMatch compares two of them. The text
+// has a line for the table, one for its file, and one for each mapped column.
 func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, tables []*Table) (map[string]string, error) {
 	schemas, names := schemasAndNames(tables)
 	prints := map[string]string{}
@@ -43,8 +43,8 @@ func Fingerprints(ctx context.Context, conn *pgx.Conn, publication string, table
 	return prints, nil
 }
 
-// FingerprintsMatch reports whether, between two fingerprints of a table, every change of its rows is in the WAL. Columns that only one of
-// them has are ignored: they were mapped, added, dropped or renamed. A false result may have a harmless reason.
+// FingerprintsMatch reports whether, between two fingerprints of a table, every change of its rows is in the WAL. Columns that
+// only one of them has are ignored: they were mapped, added, dropped or renamed. A false result may have a harmless reason.
 func FingerprintsMatch(before, now string) bool {
 	table, file, columns := splitFingerprint(before)
 	tableNow, fileNow, columnsNow := splitFingerprint(now)

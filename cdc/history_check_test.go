@@ -7,8 +7,8 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// A stream begins with what was read last, which is not handed over again; where the WAL has something else there, it ends.
-func TestStream_RecognisesWhatWasRead(t *testing.T) {
+// A stream reads the last transaction again without handing it over, and ends with an error if the WAL has something else there.
+func TestStream_ChecksTheHistory(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	r := s.stream(s.start, 100)
@@ -23,7 +23,7 @@ func TestStream_RecognisesWhatWasRead(t *testing.T) {
 	r = s.stream(second.End, 100)
 	r.Ping()
 	if came := r.idle(second.End); len(came) > 0 {
-		t.Errorf("%d transactions came again", len(came))
+		t.Errorf("%d transactions were handed over again", len(came))
 	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ func (r runner) Run() int { return clustertest.Run(r.m) }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(runner{m}) }
 
-// patience bounds every wait of a test for something that must happen.
+// patience is the timeout for everything that a test waits for.
 const patience = 20 * time.Second
 
 const schema = `
@@ -76,7 +76,7 @@ func newSourceAt(t *testing.T, url, ddl string, tables []*cdc.Table) *source {
 	return s
 }
 
-// prepare makes a publication and a slot.
+// prepare creates a publication and a slot.
 func (s *source) prepare(tables []*cdc.Table) {
 	t, url := s.t, s.url
 	t.Helper()
@@ -147,7 +147,7 @@ func (s *source) slot() cdc.SlotStatus {
 	return status
 }
 
-// running is a stream under way.
+// running is a running stream.
 type running struct {
 	*cdc.Source
 	t        *testing.T
@@ -166,7 +166,7 @@ func (s *source) stream(from cdc.LSN, size int) *running {
 	return r
 }
 
-// stop ends the stream and returns its error; nil if it was this that ended it.
+// stop ends the stream and returns its error; nil if stop ended it.
 func (r *running) stop() error {
 	r.cancel()
 	err, ok := <-r.done
@@ -198,18 +198,18 @@ func (r *running) next() *cdc.Transaction {
 			close(r.done)
 			r.t.Fatalf("the stream ended: %v", err)
 		case <-timeout:
-			r.t.Fatal("no transaction came")
+			r.t.Fatal("no transaction arrived")
 		}
 	}
 }
 
-// changes waits for the next transaction and shows its changes.
+// changes waits for the next transaction and formats its changes.
 func (r *running) changes() []string {
 	r.t.Helper()
 	return show(r.t, r.next())
 }
 
-// idle waits until everything before the position has come, and returns what came.
+// idle waits until everything before the position has been handed over, and returns the transactions.
 func (r *running) idle(until cdc.LSN) (transactions []*cdc.Transaction) {
 	r.t.Helper()
 	timeout := time.After(patience)
@@ -229,12 +229,12 @@ func (r *running) idle(until cdc.LSN) (transactions []*cdc.Transaction) {
 			close(r.done)
 			r.t.Fatalf("the stream ended: %v", err)
 		case <-timeout:
-			r.t.Fatalf("it was never idle at %s", until)
+			r.t.Fatalf("no idle position reached %s", until)
 		}
 	}
 }
 
-// ended waits for the stream's end.
+// ended waits for the end of the stream and returns its error.
 func (r *running) ended() error {
 	r.t.Helper()
 	select {
@@ -247,7 +247,7 @@ func (r *running) ended() error {
 	return nil
 }
 
-// show writes the changes of a transaction, closes it, and checks that they are ordered.
+// show formats the changes of a transaction, checks that they are ordered, and closes it.
 func show(t *testing.T, transaction *cdc.Transaction) []string {
 	t.Helper()
 	defer transaction.Close()
@@ -320,12 +320,12 @@ func until(t *testing.T, what string, condition func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("it never happened: %s", what)
+			t.Fatalf("timeout waiting until %s", what)
 		}
 	}
 }
 
-// as is the URL for another role.
+// as returns the URL with another role.
 func as(t *testing.T, database, role string) string {
 	t.Helper()
 	u, err := url.Parse(database)

@@ -22,7 +22,7 @@ func (c *Catalog) Withheld() []Problem {
 func (c *Catalog) Withhold(t *Table, text, fix string) {
 	for _, d := range c.tables {
 		if d.table == t && d.table.Optional {
-			d.withheld = []Problem{{Table: t.Schema + "." + t.Name, Text: text, Fix: fix}}
+			d.withheld = []Problem{{Table: qualifiedName(t), Text: text, Fix: fix}}
 			d.relation = nil
 		}
 	}
@@ -81,7 +81,7 @@ func (d *tableDescription) findWithheld() []Problem {
 		if !d.masksColumn(i) || have.generated {
 			continue
 		}
-		p := Problem{Table: d.table.Schema + "." + d.table.Name, Column: want.Name}
+		p := Problem{Table: qualifiedName(d.table), Column: want.Name}
 		if have.incomparable != "" {
 			p.Text, p.Fix = have.incomparable, have.fix
 		} else if have.unpublished {

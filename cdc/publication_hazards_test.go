@@ -13,8 +13,8 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// The publication names the mapped tables alone: what inherits from them, now or later, goes on to be changed, and neither the
-// snapshot nor the stream has its rows.
+// The publication lists the mapped tables only: statements on tables that inherit from them keep working, and neither the
+// snapshot nor the stream has their rows.
 func TestPublication_LeavesDescendantsAlone(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema+`;
@@ -29,7 +29,7 @@ func TestPublication_LeavesDescendantsAlone(t *testing.T) {
 	defer snapshot.Close()
 	rows := copyAll(t, snapshot, users)
 	if len(rows) != 1 || rows[0][1].Text != "parent" {
-		t.Errorf("copied %v, want the parent's row alone", rows)
+		t.Errorf("copied %v, want only the parent's row", rows)
 	}
 	s.exec(`UPDATE users SET name = name || '!'`, `DELETE FROM users WHERE id > 1`)
 	r := s.stream(snapshot.LSN, 10)
@@ -44,8 +44,8 @@ func TestPublication_LeavesDescendantsAlone(t *testing.T) {
 	}
 }
 
-// A publication in which the children are because somebody named their parent without ONLY is put right.
-func TestPublication_DropsChildrenThatItHarms(t *testing.T) {
+// Children that were published because their parent was listed without ONLY are removed from the publication.
+func TestPublication_RemovesChildrenWhoseUpdatesFail(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema+`;
 		CREATE TABLE users_keyless (extra int) INHERITS (users);
@@ -53,7 +53,7 @@ func TestPublication_DropsChildrenThatItHarms(t *testing.T) {
 		INSERT INTO users VALUES (1, 'parent'); INSERT INTO users_keyless (id) VALUES (1);
 		CREATE PUBLICATION mine FOR TABLE users`, mapped)
 	if _, err := s.conn.Exec(t.Context(), `UPDATE users SET name = 'x'`); err == nil {
-		t.Fatal("the update should fail, or this test tests nothing")
+		t.Fatal("the UPDATE succeeds, so there is nothing to test")
 	}
 	p := publication(t, s.conn, "mine", []*cdc.Table{users})
 	diff(t, "descendants", []string{"public.users_keyed", "public.users_keyless"}, p.Descendants)
@@ -67,7 +67,7 @@ func TestPublication_DropsChildrenThatItHarms(t *testing.T) {
 	s.exec(`UPDATE users SET name = 'y'`)
 }
 
-// hazardCases are tables, by the DDL that makes them, in a publication; the server says itself whether UPDATE fails.
+// hazardCases are tables, by their DDL. The test publishes each and asks the server whether an UPDATE fails.
 var hazardCases = []string{
 	`CREATE TABLE h (id int PRIMARY KEY, a int)`,
 	`CREATE TABLE h (id int, a int)`,
@@ -83,8 +83,8 @@ var hazardCases = []string{
 	`CREATE TABLE hp (id int PRIMARY KEY, a int) PARTITION BY RANGE (id); CREATE TABLE h PARTITION OF hp FOR VALUES FROM (0) TO (10)`,
 }
 
-// PublicationHazards finds a table if, and only if, the server refuses its UPDATE, however it came into the publication.
-func TestPublicationHazards_AreWhatTheServerRefuses(t *testing.T) {
+// PublicationHazards reports a table if and only if the server rejects its UPDATE, in whichever way it is published.
+func TestPublicationHazards_MatchTheServer(t *testing.T) {
 	t.Parallel()
 	major := clustertest.Cluster(t).Major
 	conn := connect(t, clustertest.Database(t))
@@ -123,8 +123,8 @@ func TestPublicationHazards_AreWhatTheServerRefuses(t *testing.T) {
 	}
 }
 
-// A partition whose root is published under the root's name is found, instead of a second attempt to add it.
-func TestPublication_PartitionBehindItsRoot(t *testing.T) {
+// A partition that is published under the name of its root is reported, and not added again.
+func TestPublication_PartitionPublishedThroughItsRoot(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, clustertest.Database(t))
 	_, err := conn.Exec(t.Context(), `CREATE TABLE root (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE leaf PARTITION OF root FOR VALUES FROM (0) TO (10);
@@ -145,8 +145,8 @@ func TestPublication_PartitionBehindItsRoot(t *testing.T) {
 	}
 }
 
-// Relays that start together make one publication.
-func TestEnsurePublication_AtTheSameTime(t *testing.T) {
+// Relays that start at the same time create one publication.
+func TestEnsurePublication_Concurrently(t *testing.T) {
 	t.Parallel()
 	url := clustertest.Database(t)
 	if _, err := connect(t, url).Exec(t.Context(), schema); err != nil {
@@ -158,7 +158,7 @@ func TestEnsurePublication_AtTheSameTime(t *testing.T) {
 		all.Go(func() {
 			for round := range 5 {
 				name := fmt.Sprintf("p%d", round)
-				if i == 0 { // it is slower than the others, and finds tables missing
+				if i == 0 { // slower than the others, so it finds tables missing
 					if _, err := conn.Exec(t.Context(), "SELECT pg_sleep(0.01)"); err != nil {
 						t.Error(err)
 					}
@@ -173,8 +173,8 @@ func TestEnsurePublication_AtTheSameTime(t *testing.T) {
 	all.Wait()
 }
 
-// A migration that holds a table keeps nobody but itself waiting.
-func TestEnsurePublication_GivesWayToAMigration(t *testing.T) {
+// While a migration has a table locked, the wait for that lock blocks no statement of the application.
+func TestEnsurePublication_DoesNotBlockMigrations(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	migration := connect(t, s.url)
@@ -192,8 +192,7 @@ func TestEnsurePublication_GivesWayToAMigration(t *testing.T) {
 		_, err := cdc.EnsurePublication(t.Context(), maker, "mine", mapped)
 		done <- err
 	}()
-	// The maker has users locked while it waits for audit. The migration gets users all the same, and is not the victim of a
-	// deadlock.
+	// The session has users locked while it waits for audit. The migration still gets users, and is not the victim of a deadlock.
 	watcher := connect(t, s.url)
 	until(t, "the relay waits", func() (waits bool) {
 		if err := watcher.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)`, maker.PgConn().PID()).Scan(&waits); err != nil {

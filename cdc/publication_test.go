@@ -13,7 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// dropRole removes a role that a test has made; the database that holds its grants goes later.
+// dropRole removes a role that the test has created. The database with its grants is dropped later.
 func (s *source) dropRole(role string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -32,7 +32,7 @@ func publication(t *testing.T, conn *pgx.Conn, name string, tables []*cdc.Table)
 	return p
 }
 
-func TestPublication_IsMadeAndGrows(t *testing.T) {
+func TestEnsurePublication_CreatesAndExtends(t *testing.T) {
 	t.Parallel()
 	url := clustertest.Database(t)
 	conn := connect(t, url)
@@ -56,7 +56,7 @@ func TestPublication_IsMadeAndGrows(t *testing.T) {
 	}
 	diff(t, "extra tables", []string{"public.users"}, grown.Extra)
 	if grown.Missing != nil {
-		t.Errorf("publication %+v lacks tables", grown)
+		t.Errorf("publication %+v is missing tables", grown)
 	}
 	same, err := cdc.EnsurePublication(t.Context(), conn, "p", tables)
 	if err != nil {
@@ -65,7 +65,7 @@ func TestPublication_IsMadeAndGrows(t *testing.T) {
 	diff(t, "unchanged publication", grown, same)
 }
 
-func TestPublication_TellsWhatItFinds(t *testing.T) {
+func TestPublicationStatus(t *testing.T) {
 	t.Parallel()
 	url := clustertest.Database(t)
 	conn := connect(t, url)
@@ -126,7 +126,7 @@ func TestPublication_TellsWhatItFinds(t *testing.T) {
 	}
 }
 
-func TestEnsurePublication_TellsTheOwnerWhatToRun(t *testing.T) {
+func TestEnsurePublication_PermissionError(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	role := s.config.Slot + "_role"

@@ -10,8 +10,9 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// What the database calls equal has one text; where that cannot be, the reference is refused, or what will not be found is said.
-func TestReferences_Judged(t *testing.T) {
+// Values that the database considers equal have the same text. If that is impossible, the reference is a problem, or a warning
+// if it affects some values only.
+func TestReferenceChecks(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, clustertest.Database(t))
 	exec := func(sql string) {

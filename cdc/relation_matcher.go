@@ -31,103 +31,103 @@ type relationMatcher struct {
 type tableName struct{ schema, name string }
 
 func newRelationMatcher(tables []*Table, catalog *Catalog, known *Identities, logger *slog.Logger) *relationMatcher {
-	i := &relationMatcher{
+	rm := &relationMatcher{
 		byName: make(map[tableName]*Table, len(tables)), catalog: catalog, identities: known,
 		ownersBefore: map[uint32]*Table{}, ownersAfter: map[uint32]*Table{}, logger: cmp.Or(logger, slog.New(slog.DiscardHandler)),
 	}
 	for _, t := range tables {
-		i.byName[tableName{t.Schema, t.Name}] = t
+		rm.byName[tableName{t.Schema, t.Name}] = t
 		if known == nil {
 			continue
 		}
 		if id := known.Tables[t]; id.Before != 0 {
-			i.ownersBefore[id.Before] = t
+			rm.ownersBefore[id.Before] = t
 		}
 		if id := known.Tables[t]; id.After != 0 {
-			i.ownersAfter[id.After] = t
+			rm.ownersAfter[id.After] = t
 		}
 	}
-	return i
+	return rm
 }
 
 // match decides what the relation is in the transaction with the commit position.
-func (i *relationMatcher) match(r *loggedRelation, commit LSN) error {
+func (rm *relationMatcher) match(r *loggedRelation, commit LSN) error {
 	r.matchedAt, r.projection, r.mapped = commit, nil, false
 	m := r.message
-	named := i.byName[tableName{m.Namespace, m.RelationName}]
-	if i.identities == nil {
-		return i.learn(r, named, commit)
+	named := rm.byName[tableName{m.Namespace, m.RelationName}]
+	if rm.identities == nil {
+		return rm.learn(r, named, commit)
 	}
-	early := commit < i.identities.SnapshotLSN
-	owners := i.ownersAfter
+	early := commit < rm.identities.SnapshotLSN
+	owners := rm.ownersAfter
 	if early {
-		owners = i.ownersBefore
+		owners = rm.ownersBefore
 	}
 	table := owners[m.RelationID]
 	if table == nil {
-		return i.matchUnknown(r, named, commit, early)
+		return rm.matchUnknown(r, named, commit, early)
 	}
 	r.mapped = true
-	id := i.identities.Tables[table]
+	id := rm.identities.Tables[table]
 	if named != table {
 		switch {
 		case early && id.Compared && id.Before != id.After:
 			return nil // the table is another relation by now, and is compared
-		case commit >= i.identities.AsOf:
+		case commit >= rm.identities.AsOf:
 			return &AlteredError{Table: table, LSN: commit, Text: fmt.Sprintf("its rows were written under the name %s.%s", m.Namespace, m.RelationName)}
 		}
-		i.logger.Info("reading rows of a mapped table that were written under another name", "table", table.Name, "name", m.Namespace+"."+m.RelationName, "lsn", commit.String())
+		rm.logger.Info("reading rows of a mapped table that were written under another name", "table", table.Name, "name", m.Namespace+"."+m.RelationName, "lsn", commit.String())
 	}
-	return i.checkColumns(r, table, commit, early && id.Compared)
+	return rm.checkColumns(r, table, commit, early && id.Compared)
 }
 
 // matchUnknown handles a relation that is not known to be a mapped table, but may have the name of one.
-func (i *relationMatcher) matchUnknown(r *loggedRelation, named *Table, commit LSN, early bool) error {
+func (rm *relationMatcher) matchUnknown(r *loggedRelation, named *Table, commit LSN, early bool) error {
 	if named == nil {
 		return nil
 	}
-	id := i.identities.Tables[named]
+	id := rm.identities.Tables[named]
 	r.mapped = id.Before != 0
-	if d := i.description(named); d != nil && d.absent() {
+	if d := rm.description(named); d != nil && d.absent() {
 		return nil // withheld; it is compared as soon as it no longer is
 	}
 	switch {
 	case early && id.After == r.message.RelationID:
 		return nil // the snapshot has its rows
-	case commit >= i.identities.AsOf:
+	case commit >= rm.identities.AsOf:
 		return &AlteredError{Table: named, LSN: commit, Text: "another table has its name now"}
 	}
 	if !id.Compared {
-		i.logger.Warn("ignoring rows of another table that temporarily had the name of a mapped table", "table", named.Name, "lsn", commit.String())
+		rm.logger.Warn("ignoring rows of another table that temporarily had the name of a mapped table", "table", named.Name, "lsn", commit.String())
 	}
 	return nil
 }
 
 // learn takes the first relation with a table's name as that table, whatever its name is later.
-func (i *relationMatcher) learn(r *loggedRelation, named *Table, commit LSN) error {
+func (rm *relationMatcher) learn(r *loggedRelation, named *Table, commit LSN) error {
 	table := named
 	if table == nil {
-		table = i.ownersAfter[r.message.RelationID]
+		table = rm.ownersAfter[r.message.RelationID]
 	}
 	if table == nil {
 		return nil
 	}
-	i.ownersAfter[r.message.RelationID] = table
+	rm.ownersAfter[r.message.RelationID] = table
 	r.mapped = true
-	return i.checkColumns(r, table, commit, false)
+	return rm.checkColumns(r, table, commit, false)
 }
 
 // checkColumns verifies that the relation has the columns that the catalog has. If covered, a later comparison finds what is
 // missing.
-func (i *relationMatcher) checkColumns(r *loggedRelation, table *Table, commit LSN, covered bool) error {
+func (rm *relationMatcher) checkColumns(r *loggedRelation, table *Table, commit LSN, covered bool) error {
 	p := r.projections[table]
 	if p == nil {
-		p = project(r.message, table, i.catalog, nil)
+		p = project(r.message, table, rm.catalog, nil)
 		r.projections[table] = p
 	}
 	r.projection = p
-	d := i.description(table)
-	if d == nil || i.identities == nil {
+	d := rm.description(table)
+	if d == nil || rm.identities == nil {
 		return nil
 	}
 	lost, found := d.compareColumns(r.message, p)
@@ -139,19 +139,19 @@ func (i *relationMatcher) checkColumns(r *loggedRelation, table *Table, commit L
 		return nil
 	case lost != "":
 		return &AlteredError{Table: table, LSN: commit, Suspect: true, Text: lost}
-	case p.broken != nil && commit < i.identities.AsOf:
+	case p.broken != nil && commit < rm.identities.AsOf:
 		return &AlteredError{Table: table, LSN: commit, Suspect: true, Text: p.broken.Reason}
-	case found != "" && commit >= i.identities.AsOf:
+	case found != "" && commit >= rm.identities.AsOf:
 		return &AlteredError{Table: table, LSN: commit, Text: found}
 	}
 	return nil
 }
 
-func (i *relationMatcher) description(table *Table) *tableDescription {
-	if i.catalog == nil {
+func (rm *relationMatcher) description(table *Table) *tableDescription {
+	if rm.catalog == nil {
 		return nil
 	}
-	if d := i.catalog.description(table); d != nil && d.exists {
+	if d := rm.catalog.description(table); d != nil && d.exists {
 		return d
 	}
 	return nil
@@ -187,13 +187,13 @@ func (d *tableDescription) compareColumns(m *pglogrepl.RelationMessage, p *proje
 }
 
 // owns reports whether the relation is, or had at the time the name of, a mapped table of which the consumer has rows.
-func (i *relationMatcher) owns(m *pglogrepl.RelationMessage) bool {
-	if i.identities == nil {
-		return i.byName[tableName{m.Namespace, m.RelationName}] != nil
+func (rm *relationMatcher) owns(m *pglogrepl.RelationMessage) bool {
+	if rm.identities == nil {
+		return rm.byName[tableName{m.Namespace, m.RelationName}] != nil
 	}
-	if i.ownersBefore[m.RelationID] != nil {
+	if rm.ownersBefore[m.RelationID] != nil {
 		return true
 	}
-	named := i.byName[tableName{m.Namespace, m.RelationName}]
-	return named != nil && i.identities.Tables[named].Before != 0
+	named := rm.byName[tableName{m.Namespace, m.RelationName}]
+	return named != nil && rm.identities.Tables[named].Before != 0
 }

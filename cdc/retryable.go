@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// IsTransient reports whether the error is transient and the operation may succeed if it is repeated: network failures, a restarting
-// server, a slot held by another relay, a consumer that was too slow. It is false for nil and for context.Canceled.
+// IsTransient reports whether the error is transient and the operation may succeed if it is repeated: network failures, a
+// restarting server, a slot held by another relay, a consumer that was too slow. It is false for nil and for context.Canceled.
 func IsTransient(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false

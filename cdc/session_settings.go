@@ -13,8 +13,8 @@ const applicationName = "iam-relay"
 
 // pinned are the settings of every connection of the relay, to the source and to the outbox. No setting of a role, a database
 // or the server changes what a session reads, how long it may take or whose functions it calls. They are sent in the startup
-// packet, so they apply from the first statement on. Every version since PostgreSQL 14 has them; PinSettings sets those that only newer
-// versions have.
+// packet, so they apply from the first statement on. Every version since PostgreSQL 14 has them; PinSettings sets those that
+// only newer versions have.
 // https://www.postgresql.org/docs/current/runtime-config-client.html
 var pinned = map[string]string{
 	"application_name": applicationName,
@@ -67,7 +67,8 @@ FROM pg_catalog.pg_settings s
 WHERE s.name = 'synchronous_commit' AND s.setting = 'off'
    OR s.name <> 'synchronous_commit' AND s.context = 'user' AND s.source IN ('global', 'database', 'user', 'database user')`
 
-// PinSettings sets the pinned settings of a connection, then those of extra, which take precedence. It replaces config.AfterConnect.
+// PinSettings sets the pinned settings of a connection, then those of extra, which take precedence. It replaces
+// config.AfterConnect.
 func PinSettings(config *pgconn.Config, extra map[string]string) {
 	// The URL or PGOPTIONS may write a parameter in another case.
 	for name := range config.RuntimeParams {

@@ -9,8 +9,8 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// No setting of a role or a database reaches a session.
-func TestConnect_HasItsOwnSettings(t *testing.T) {
+// No setting of a role or a database affects a session.
+func TestConnect_IgnoresSettingsOfRoleAndDatabase(t *testing.T) {
 	t.Parallel()
 	url := clustertest.Database(t)
 	conn := connect(t, url)
@@ -53,7 +53,7 @@ func TestConnect_HasItsOwnSettings(t *testing.T) {
 	if after["statement_timeout"] != "60000" || after["search_path"] != "pg_catalog, pg_temp" {
 		t.Errorf("statement_timeout %s, search_path %s", after["statement_timeout"], after["search_path"])
 	}
-	// What is stronger than needed stays.
+	// A stronger setting than needed is kept.
 	if _, err := conn.Exec(t.Context(), "ALTER ROLE "+role+" IN DATABASE "+conn.Config().Database+" SET synchronous_commit = remote_apply"); err != nil {
 		t.Fatal(err)
 	}

@@ -10,11 +10,11 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// A relay must not hold up its server's shutdown, whatever it waits for itself.
-func TestStream_LetsTheServerShutDown(t *testing.T) {
+// A relay must not delay the shutdown of the server, whatever it is waiting for.
+func TestStream_DoesNotDelayServerShutdown(t *testing.T) {
 	for name, test := range map[string]struct {
 		size int
-		// busy prepares the stream's state; the returned function goes on while the server stops.
+		// busy prepares the state of the stream.
 		busy func(s *source, r *running)
 		mode string
 	}{
@@ -27,7 +27,7 @@ func TestStream_LetsTheServerShutDown(t *testing.T) {
 		"fast, consumer blocked, socket filled": {1, blockedFull, "fast"},
 		"immediate, transactions pending":       {10, pending, "immediate"},
 	} {
-		// One after another: a machine that runs eight servers at once stops none of them quickly.
+		// Not in parallel: with eight servers at once, none of them stops quickly.
 		t.Run(name, func(t *testing.T) {
 			c := clustertest.Server(t, cluster.Options{})
 			s := newSourceAt(t, c.URL("postgres"), schema, mapped)
@@ -38,7 +38,7 @@ func TestStream_LetsTheServerShutDown(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.size == 10 {
-				// An idle consumer keeps up with what needs no work; one with pending transactions does not get that far.
+				// An idle consumer acknowledges idle positions; one with pending transactions acknowledges nothing.
 				go func() {
 					for m := range r.messages {
 						if m.Transaction == nil && name == test.mode+", idle" {
@@ -98,7 +98,7 @@ func blocked(s *source, r *running) {
 
 func blockedLong(s *source, r *running) {
 	blocked(s, r)
-	// The source opens its second session.
+	// The source opens a second session to watch for a shutdown.
 	until(s.t, "the server is watched", func() bool {
 		var sessions int
 		err := s.conn.QueryRow(s.t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'iam-relay' AND backend_type = 'client backend'").Scan(&sessions)
@@ -109,7 +109,7 @@ func blockedLong(s *source, r *running) {
 	})
 }
 
-// blockedFull has the server wait in the middle of sending.
+// blockedFull makes the server block while sending.
 func blockedFull(s *source, r *running) {
 	blockedLong(s, r)
 	s.exec("INSERT INTO users SELECT i, repeat(md5(i::text), 10) FROM generate_series(10, 30000) AS i")

@@ -7,8 +7,8 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Tables of every shape are read whole and once, also rows that were changed or deleted since, while the writers go on.
-func TestSnapshot_SlicesAreTheTable(t *testing.T) {
+// Every row of the snapshot is read exactly once, even if it was changed or deleted since, for tables of different shapes.
+func TestSnapshot_CopyReadsEveryRowOnce(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	s.exec(`INSERT INTO users SELECT n, 'name ' || n, repeat('x', CASE WHEN n % 400 = 0 THEN 1000000 ELSE n % 7 END) FROM generate_series(1, 12000) n`,
@@ -53,9 +53,9 @@ func TestSnapshot_SlicesAreTheTable(t *testing.T) {
 	}
 }
 
-// A consumer that takes its time, or is frozen, keeps no lock: the application's migration passes. What it does to the table
-// ends the copy, and another one may begin.
-func TestSnapshot_KeepsNoMigrationWaiting(t *testing.T) {
+// A slow or frozen consumer holds no lock, so migrations of the application pass. One that rewrites the table ends the copy,
+// and a new snapshot is needed.
+func TestSnapshot_CopyDoesNotBlockMigrations(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	s.exec(`INSERT INTO users SELECT n, repeat('n', 100) FROM generate_series(1, 100000) n`)
@@ -93,7 +93,7 @@ func TestSnapshot_KeepsNoMigrationWaiting(t *testing.T) {
 	}
 }
 
-// A primary key that a migration replaces is missing for a while: what needs none goes on.
+// While a migration replaces the primary key, the changes that need no replica identity are read.
 func TestStream_WhileAKeyIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
@@ -106,7 +106,7 @@ func TestStream_WhileAKeyIsReplaced(t *testing.T) {
 	diff(t, "changes", []string{"insert users 2 new ('2', 'a', null)", "truncate audit", "update users 2 new ('2', 'c', null)"}, r.changes())
 }
 
-// An UPDATE that the WAL has without an identity names table, column and the way on.
+// The error about an UPDATE without a replica identity names the table, the column and the position.
 func TestStream_UpdateWithoutIdentity(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
@@ -116,6 +116,6 @@ func TestStream_UpdateWithoutIdentity(t *testing.T) {
 	diff(t, "changes", []string{"insert users 1 new ('1', 'a', null)"}, r.changes())
 	schemaErr, ok := errors.AsType[*cdc.SchemaError](r.ended())
 	if !ok || schemaErr.Table != "public.users" || schemaErr.Column != "id" || schemaErr.LSN == 0 {
-		t.Errorf("got %v, want an error that names table, column and place", schemaErr)
+		t.Errorf("got %v, want an error with table, column and position", schemaErr)
 	}
 }

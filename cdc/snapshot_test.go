@@ -25,7 +25,7 @@ func copyAll(t *testing.T, snapshot *cdc.Snapshot, table *cdc.Table) []cdc.Row {
 	return rows
 }
 
-// A writer never pauses, and yet each of its rows is in the snapshot or in the stream, and in no more than one.
+// While a writer never pauses, each of its rows is either in the snapshot or in the stream.
 func TestSnapshot_AndStreamHaveNoGapAndNoOverlap(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
@@ -76,7 +76,7 @@ func TestSnapshot_AndStreamHaveNoGapAndNoOverlap(t *testing.T) {
 		}
 	}
 	if len(rows) < 100 || len(seen) < 100 {
-		t.Errorf("%d rows copied and %d streamed: both should have been busy", len(rows), len(seen))
+		t.Errorf("%d rows copied and %d streamed, want at least 100 of both", len(rows), len(seen))
 	}
 	for _, row := range rows {
 		seen[row[0].Text]++
@@ -88,7 +88,7 @@ func TestSnapshot_AndStreamHaveNoGapAndNoOverlap(t *testing.T) {
 	}
 }
 
-func TestSnapshot_CopyReadsWhatTheStreamWouldSend(t *testing.T) {
+func TestSnapshot_CopyEqualsStream(t *testing.T) {
 	t.Parallel()
 	kinds := &cdc.Table{
 		Schema: "public", Name: "kinds", KeyColumns: 1,
@@ -96,7 +96,7 @@ func TestSnapshot_CopyReadsWhatTheStreamWouldSend(t *testing.T) {
 	}
 	url := clustertest.Database(t)
 	conn := connect(t, url)
-	// What the server and the database are set to must not matter.
+	// Settings of the server and the database must not matter.
 	for _, setting := range []string{"TimeZone = 'Asia/Kolkata'", "DateStyle = 'German'", "bytea_output = 'escape'", "IntervalStyle = 'iso_8601'", "extra_float_digits = 0"} {
 		var name string
 		if err := conn.QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
@@ -130,7 +130,7 @@ func TestSnapshot_CopyReadsWhatTheStreamWouldSend(t *testing.T) {
 	}
 }
 
-func TestSnapshot_TemporarySlotEndsAtOnce(t *testing.T) {
+func TestSnapshot_TemporarySlotIsDroppedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	s.exec(`INSERT INTO users VALUES (1)`)
@@ -146,7 +146,7 @@ func TestSnapshot_TemporarySlotEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestSnapshot_CopyStopsWithItsConsumer(t *testing.T) {
+func TestSnapshot_CopyStopsOnConsumerError(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	s.exec(`INSERT INTO users SELECT generate_series(1, 10000)`)
@@ -161,10 +161,10 @@ func TestSnapshot_CopyStopsWithItsConsumer(t *testing.T) {
 	}
 }
 
-func TestCreateSlot_LeavesNoSlotWhenItIsCancelledWhileItWaits(t *testing.T) {
+func TestCreateSlot_CanceledWhileWaiting(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
-	s.exec(`BEGIN; INSERT INTO users VALUES (1)`) // the server waits for its end
+	s.exec(`BEGIN; INSERT INTO users VALUES (1)`) // CREATE_REPLICATION_SLOT waits for its end
 	name := s.config.Slot + "_w"
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
@@ -191,7 +191,7 @@ func TestCreateSlot_LeavesNoSlotWhenItIsCancelledWhileItWaits(t *testing.T) {
 	})
 }
 
-func TestCreateSlot_Twice(t *testing.T) {
+func TestCreateSlot_Errors(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	_, err := cdc.CreateSlot(t.Context(), s.url, s.config.Slot, false)

@@ -18,8 +18,8 @@ type SourceConfig struct {
 	Slot        string
 	Publication string
 	Tables      []*Table
-	// Server is the expected server, as InspectServer returned it: the URL may lead to another server by now. The zero value accepts
-	// any server.
+	// Server is the expected server, as InspectServer returned it: the URL may lead to another server by now. The zero value
+	// accepts any server.
 	Server Server
 	// Catalog resolves domains and says which columns count as absent; nil resolves no domains.
 	Catalog *Catalog

@@ -26,8 +26,8 @@ var anyValue = rapid.Custom(func(t *rapid.T) cdc.Value {
 
 var anyRow = rapid.OneOf(rapid.Just(cdc.Row(nil)), rapid.Map(rapid.SliceOfN(anyValue, 0, 5), func(v []cdc.Value) cdc.Row { return append(cdc.Row{}, v...) }))
 
-// Whatever goes into a spool comes out of it, in memory or not, as a whole and by parts.
-func TestSpool_GivesBackWhatItWasGiven(t *testing.T) {
+// A spool returns the changes that were added, in memory or from the file, as a whole and by parts.
+func TestSpool_RoundTrip(t *testing.T) {
 	t.Parallel()
 	relations := []*cdc.Relation{{Table: users}, {Table: userRole}}
 	dir := t.TempDir()
@@ -51,7 +51,7 @@ func TestSpool_GivesBackWhatItWasGiven(t *testing.T) {
 		first := finish(t, spool)
 		check(t, first, want)
 
-		// As a consumer does it: part by part into another spool.
+		// Like a consumer: part by part into another spool.
 		second := cdc.NewSpool(dir, rapid.SampledFrom([]int{1, 1000, 1 << 30}).Draw(t, "second limit"))
 		eachPart(t, first, func(_ int, c cdc.Change) {
 			if err := second.Add(c); err != nil {
@@ -68,11 +68,11 @@ func TestSpool_GivesBackWhatItWasGiven(t *testing.T) {
 	})
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) > 0 {
-		t.Errorf("files %v are left behind (%v)", left, err)
+		t.Errorf("files %v were not removed (%v)", left, err)
 	}
 }
 
-// anyOrder is the order in which changes mostly come, or any other.
+// anyOrder generates the usual order of the changes, or any other one.
 func anyOrder(changes []cdc.Change) *rapid.Generator[[]cdc.Change] {
 	return rapid.OneOf(rapid.Just(changes), rapid.Permutation(changes))
 }
@@ -121,11 +121,11 @@ func check(t *rapid.T, transaction *cdc.Transaction, want []cdc.Change) {
 		}
 	}
 	if rows != 0 || truncates != 0 {
-		t.Fatalf("the parts have %d rows and %d truncations too many", rows, truncates)
+		t.Fatalf("the parts have %d extra rows and %d extra truncations", rows, truncates)
 	}
 }
 
-// eachPart hands over the changes of each part, checks their order, and returns how many parts there are.
+// eachPart calls each for the changes of every part, checks their order, and returns the number of parts.
 func eachPart(t rapid.TB, transaction *cdc.Transaction, each func(part int, c cdc.Change)) (parts int) {
 	t.Helper()
 	err := transaction.EachPart(func() error { return nil }, func(part iter.Seq2[cdc.Change, error]) error {
@@ -149,8 +149,8 @@ func eachPart(t rapid.TB, transaction *cdc.Transaction, each func(part int, c cd
 	return parts
 }
 
-// Parts that were split come back in an order that has nothing to do with that of the transaction.
-func TestSpool_TakesPartsThatWereSplit(t *testing.T) {
+// The order of split parts is unrelated to that of the transaction.
+func TestSpool_AcceptsChangesOfSplitParts(t *testing.T) {
 	t.Parallel()
 	const rows = 20_000
 	relation := &cdc.Relation{Table: users}
@@ -185,11 +185,11 @@ func TestSpool_TakesPartsThatWereSplit(t *testing.T) {
 		next++
 	}
 	if next != rows || parts != 64*64 {
-		t.Errorf("%d changes came back from %d parts, want %d from all that were split", next, parts, rows)
+		t.Errorf("got %d changes from %d parts, want %d from 64*64", next, parts, rows)
 	}
 }
 
-func TestSpool_SaysWhichDirectoryFails(t *testing.T) {
+func TestSpool_ErrorNamesTheDirectory(t *testing.T) {
 	t.Parallel()
 	spool := cdc.NewSpool(t.TempDir()+"/missing", 1)
 	err := spool.Add(cdc.Change{Op: cdc.Delete, Relation: &cdc.Relation{Table: users}, Key: "a"})
@@ -198,8 +198,8 @@ func TestSpool_SaysWhichDirectoryFails(t *testing.T) {
 	}
 }
 
-// A million rows, of which neither the spool nor the readers of it may hold more than a few megabytes.
-func TestSpool_HoldsLittleOfALargeTransaction(t *testing.T) {
+// With a million rows, neither the spool nor its readers hold more than a few megabytes.
+func TestSpool_MemoryOfALargeTransaction(t *testing.T) {
 	spool := cdc.NewSpool(t.TempDir(), 0)
 	relation := &cdc.Relation{Table: users}
 	const rows = 1_000_000
@@ -239,12 +239,13 @@ func TestSpool_HoldsLittleOfALargeTransaction(t *testing.T) {
 	}
 	t.Logf("peak of %d MiB", peak.bytes>>20)
 	if peak.bytes > 24<<20 {
-		t.Errorf("up to %d MiB were held, want at most 24", peak.bytes>>20)
+		t.Errorf("up to %d MiB in use, want at most 24", peak.bytes>>20)
 	}
 }
 
-// However often one row changes, and however wide the rows are: who keeps the last state of each row of a part needs little.
-func TestSpool_PartsStaySmall(t *testing.T) {
+// A consumer that keeps the last state of each row of a part needs little memory, however often a row changes and however wide
+// it is.
+func TestSpool_MemoryOfAPart(t *testing.T) {
 	const limit, rows, updates = 256 << 10, 60_000, 60_000
 	spool := cdc.NewSpool(t.TempDir(), limit)
 	relation := &cdc.Relation{Table: users}
@@ -288,11 +289,11 @@ func TestSpool_PartsStaySmall(t *testing.T) {
 	}
 	t.Logf("peak of %d KiB", peak.bytes>>10)
 	if peak.bytes > 2*limit {
-		t.Errorf("up to %d KiB were held, want at most %d", peak.bytes>>10, 2*limit>>10)
+		t.Errorf("up to %d KiB in use, want at most %d", peak.bytes>>10, 2*limit>>10)
 	}
 }
 
-// peak is the most memory that was live beyond what was at its beginning.
+// peak is the most heap memory in use beyond what was in use at the start, in bytes.
 type peak struct{ start, bytes uint64 }
 
 func newPeak() *peak {

@@ -12,7 +12,7 @@ import (
 // each of them at once, and under load every commit to the outbox acknowledges a position.
 const minStatusInterval = 100 * time.Millisecond
 
-// standbyStatus is what the server was last told, and when the next status update is due.
+// standbyStatus is the last status update, and when the next one is due.
 // https://www.postgresql.org/docs/current/protocol-replication.html
 type standbyStatus struct {
 	interval  time.Duration // the longest silence: a third of wal_sender_timeout; the server requests a reply at half of it
@@ -84,10 +84,10 @@ type shutdownDetector struct {
 
 // replyRequested counts one request, and reports whether the server is shutting down: more than three requests within a second
 // for the same end of the WAL.
-func (w *shutdownDetector) replyRequested(end pglogrepl.LSN, now time.Time) bool {
-	if end != w.walEnd || now.Sub(w.since) > time.Second {
-		*w = shutdownDetector{walEnd: end, since: now}
+func (d *shutdownDetector) replyRequested(end pglogrepl.LSN, now time.Time) bool {
+	if end != d.walEnd || now.Sub(d.since) > time.Second {
+		*d = shutdownDetector{walEnd: end, since: now}
 	}
-	w.requests++
-	return w.requests > 3
+	d.requests++
+	return d.requests > 3
 }

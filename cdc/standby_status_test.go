@@ -10,10 +10,10 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-func TestAcknowledge_IsAllThatTheServerHears(t *testing.T) {
+func TestAcknowledge_ConfirmsNothingElse(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
-	s.config.WALSenderTimeout = time.Second // status updates come three times as often
+	s.config.WALSenderTimeout = time.Second // for more frequent status updates
 	r := s.stream(s.start, 1000)
 	confirmedAtStart := s.slot().Confirmed
 	var transactions []*cdc.Transaction
@@ -21,7 +21,7 @@ func TestAcknowledge_IsAllThatTheServerHears(t *testing.T) {
 		s.exec(fmt.Sprintf("INSERT INTO users VALUES (%d)", i))
 		transactions = append(transactions, r.next())
 	}
-	// Several periods of status updates pass, and the server asks for replies.
+	// Several status updates are sent meanwhile, and the server requests replies.
 	pings := 0
 	for deadline := time.After(2 * time.Second); pings >= 0; {
 		select {
@@ -34,7 +34,7 @@ func TestAcknowledge_IsAllThatTheServerHears(t *testing.T) {
 		}
 	}
 	if got := s.slot().Confirmed; got != confirmedAtStart {
-		t.Errorf("the server was told %s without any acknowledgement, it was at %s", got, confirmedAtStart)
+		t.Errorf("%s was confirmed without an acknowledgement, want %s", got, confirmedAtStart)
 	}
 	for _, i := range []int{4, 2, 11} {
 		r.Acknowledge(transactions[i].End)
@@ -42,25 +42,25 @@ func TestAcknowledge_IsAllThatTheServerHears(t *testing.T) {
 		until(t, "the acknowledgement arrives", func() bool {
 			got := s.slot().Confirmed
 			if got > want {
-				t.Fatalf("the server was told %s, more than the acknowledged %s", got, want)
+				t.Fatalf("%s was confirmed, more than the acknowledged %s", got, want)
 			}
 			return got == want
 		})
 	}
-	// Nobody can have made durable what was not handed over.
+	// A position that was not handed over cannot be durable.
 	r.Acknowledge(transactions[19].End + 1<<40)
 	until(t, "all is acknowledged", func() bool { return s.slot().Confirmed >= transactions[19].End })
 	if got, end := s.slot().Confirmed, s.lsn(); got > end {
-		t.Errorf("the server was told %s, past its end %s", got, end)
+		t.Errorf("%s was confirmed, past the end of the WAL at %s", got, end)
 	}
 }
 
-func TestStream_ResumesFromAPositionWithoutWhatIsBeforeIt(t *testing.T) {
+func TestStream_ResumesFromPosition(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	r := s.stream(s.start, 100)
 	other := connect(t, s.url)
-	// Its rows come first in the log, its commit last: rows' positions do not tell what is durable.
+	// Its rows are first in the WAL, and its commit last: the position of a row does not show whether it is durable.
 	s.exec(`BEGIN; INSERT INTO users VALUES (0)`)
 	var ends []cdc.LSN
 	for i := range 4 {
@@ -71,7 +71,7 @@ func TestStream_ResumesFromAPositionWithoutWhatIsBeforeIt(t *testing.T) {
 	}
 	s.exec(`COMMIT`)
 	r.next()
-	// Nothing was acknowledged, so the server would send everything again.
+	// Nothing was acknowledged, so the server sends everything again.
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestStream_ResumesFromAPositionWithoutWhatIsBeforeIt(t *testing.T) {
 	diff(t, "changes", want, got)
 }
 
-func TestStream_IdleAdvancesOverForeignCommits(t *testing.T) {
+func TestStream_IdleAdvancesOverUnmappedCommits(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	r := s.stream(s.start, 10)
@@ -97,12 +97,12 @@ func TestStream_IdleAdvancesOverForeignCommits(t *testing.T) {
 	r.Acknowledge(end)
 	until(t, "the slot advances", func() bool { return s.slot().Confirmed >= end })
 	if r.Received() < end || time.Since(r.LastMessage()) > patience {
-		t.Errorf("received %s at %v, want at least %s lately", r.Received(), r.LastMessage(), end)
+		t.Errorf("received %s at %v, want at least %s recently", r.Received(), r.LastMessage(), end)
 	}
 }
 
 // The server would end a silent connection after 5 s.
-func TestStream_OutlivesTheServersTimeout(t *testing.T) {
+func TestStream_SurvivesWALSenderTimeout(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ size, transactions int }{
 		"nothing happens": {10, 0},
@@ -126,7 +126,7 @@ func TestStream_OutlivesTheServersTimeout(t *testing.T) {
 			case <-time.After(12 * time.Second):
 			}
 			if got := s.slot().ActivePID; got != pid {
-				t.Errorf("walsender %d has replaced %d", got, pid)
+				t.Errorf("walsender %d replaced %d", got, pid)
 			}
 			for range test.transactions {
 				r.next()
@@ -135,19 +135,19 @@ func TestStream_OutlivesTheServersTimeout(t *testing.T) {
 	}
 }
 
-func TestStream_AcknowledgementsAreSentWhileTheConsumerIsBusy(t *testing.T) {
+func TestStream_AcknowledgesWhileTheConsumerIsBusy(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	s.config.StallLimit = time.Minute
 	r := s.stream(s.start, 0)
 	s.exec(`INSERT INTO users VALUES (1)`, `INSERT INTO users VALUES (2)`)
-	first := r.next() // the second waits from now on
+	first := r.next() // the second one waits for the consumer
 	r.Acknowledge(first.End)
 	until(t, "the acknowledgement arrives", func() bool { return s.slot().Confirmed == first.End })
 	r.next()
 }
 
-func TestStream_EndsWhenTheConsumerTakesNothing(t *testing.T) {
+func TestStream_EndsWhenTheConsumerStalls(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	s.config.StallLimit = 300 * time.Millisecond
@@ -166,8 +166,8 @@ func TestStream_EndsWhenTheConsumerTakesNothing(t *testing.T) {
 	diff(t, "changes", []string{"insert users 1 new ('1', null, null)", "insert users 2 new ('2', null, null)"}, got)
 }
 
-// However much room the channel has, the transactions that the consumer has not closed take a bounded amount of memory.
-func TestStream_WaitsWhileMuchIsNotClosed(t *testing.T) {
+// The transactions that the consumer has not closed take a limited amount of memory, however large the channel is.
+func TestStream_LimitsOutstandingTransactions(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	s.config.MemoryLimit, s.config.StallLimit = 64<<10, 300*time.Millisecond
@@ -180,7 +180,7 @@ func TestStream_WaitsWhileMuchIsNotClosed(t *testing.T) {
 		t.Errorf("the stream ended with %v, want ErrStalled", err)
 	}
 	if held := len(r.messages) * 40000; held == 0 || held > 8*s.config.MemoryLimit {
-		t.Errorf("the consumer has %d bytes", held)
+		t.Errorf("the consumer has %d bytes outstanding", held)
 	}
 	s.config.StallLimit = 0
 	again := s.stream(s.start, transactions)
@@ -189,7 +189,7 @@ func TestStream_WaitsWhileMuchIsNotClosed(t *testing.T) {
 	}
 }
 
-func TestStream_Refusals(t *testing.T) {
+func TestStream_Errors(t *testing.T) {
 	t.Parallel()
 	t.Run("slot active", func(t *testing.T) {
 		t.Parallel()
@@ -243,7 +243,7 @@ func TestStream_Refusals(t *testing.T) {
 	})
 }
 
-func TestStream_ReusesARelationThatIsDescribedAgain(t *testing.T) {
+func TestStream_ReusesUnchangedRelations(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	r := s.stream(s.start, 10)

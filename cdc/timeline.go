@@ -22,7 +22,8 @@ type TimelineSwitch struct {
 // codeUndefinedFile is the SQLSTATE of a server that does not have the history file.
 const codeUndefinedFile = "58P01"
 
-// TimelineHistory reads the timelines that precede a timeline, oldest first. It is empty if the server does not have the history file.
+// TimelineHistory reads the timelines that precede a timeline, oldest first. It is empty if the server does not have the
+// history file.
 // https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-TIMELINE-HISTORY
 func TimelineHistory(ctx context.Context, url string, timeline int) ([]TimelineSwitch, error) {
 	switches, err := readTimelineHistory(ctx, url, timeline)
@@ -78,8 +79,8 @@ func parseTimelineHistory(content []byte) ([]TimelineSwitch, error) {
 	return switches, lines.Err()
 }
 
-// HistoryContains reports whether a position that was read on a timeline is part of the history of a later timeline. If it is not, the
-// standby was promoted before it had received that WAL, and replication cannot resume from the position.
+// HistoryContains reports whether a position that was read on a timeline is part of the history of a later timeline. If it is
+// not, the standby was promoted before it had received that WAL, and replication cannot resume from the position.
 func HistoryContains(history []TimelineSwitch, timeline int, lsn LSN) bool {
 	for _, s := range history {
 		if s.Timeline == timeline {

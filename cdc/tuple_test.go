@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Keys and IDs of large rows are kept for a whole transaction. They must not keep the rows.
-func TestLargeRow_KeptKeyDoesNotKeepRow(t *testing.T) {
+// The keys of large rows are kept for a whole transaction. They must not retain the rows in memory.
+func TestRow_KeyDoesNotRetainALargeRow(t *testing.T) {
 	const rows, bytes = 64, 1 << 20
 	table := &Table{Schema: "public", Name: "docs", Columns: []Column{{Name: "id"}, {Name: "body"}}, KeyColumns: 1}
 	relation := &Relation{Table: table, Types: []uint32{25, 25}}
@@ -52,7 +52,7 @@ func TestLargeRow_KeptKeyDoesNotKeepRow(t *testing.T) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if m.HeapAlloc > rows*bytes/2 {
-		t.Errorf("%d bytes are in use with %d keys of rows of %d bytes", m.HeapAlloc, rows, bytes)
+		t.Errorf("%d bytes in use for %d keys of rows with %d bytes each", m.HeapAlloc, rows, bytes)
 	}
 	runtime.KeepAlive(kept)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// oddTexts are also keys.
+// oddTexts are used as values and as keys.
 var oddTexts = []string{"", " ", "\\", `\N`, `\.`, "\t", "\n", "\r\n", "\v\f\b", `"'` + "`" + `{},`, "NULL", "null", "\u0001", "\x7f", "\u0085", "\u2028", "\ufeff", "\ufffd", "\uffff", "\U0010ffff", "\x1f", "😀👩\u200d👧", "e\u0301", strings.Repeat("\\\t", 5000)}
 
-// odd are values at the limits of their types: what the schemas of identity servers use, and what else PostgreSQL has.
+// odd are values at the limits of their types: the types that IAM schemas use, and other types of PostgreSQL.
 var odd = []struct {
 	typ    string
 	values []string // SQL literals
@@ -67,7 +67,7 @@ var odd = []struct {
 	{"pair", []string{`(1,"a,""b""\\")`, "(,)", `(1,"")`}},
 }
 
-// incompressible returns a text that PostgreSQL cannot make smaller.
+// incompressible returns a text that PostgreSQL cannot compress.
 func incompressible(size int) string {
 	text, random := make([]byte, size), rand.New(rand.NewPCG(1, 2))
 	for i := range text {
@@ -79,9 +79,8 @@ func incompressible(size int) string {
 const oddTypes = `CREATE TYPE mood AS ENUM ('so so', 'it''s, "ok"'); CREATE DOMAIN mail AS varchar(255) CHECK (length(value) < 100);
 	CREATE DOMAIN nested AS mail; CREATE TYPE pair AS (a int, b text);`
 
-// A row that was streamed is the row that a copy reads, whatever its columns hold and wherever it came from: an INSERT, an
-// UPDATE, or an UPDATE that changed the key.
-func TestValues_StreamedAsCopied(t *testing.T) {
+// A streamed row equals the copied one for all values, after an INSERT, an UPDATE, and an UPDATE that changed the key.
+func TestValues_StreamEqualsSnapshot(t *testing.T) {
 	t.Parallel()
 	table := &cdc.Table{Schema: "public", Name: "odd", KeyColumns: 1, Columns: columns("id")}
 	ddl := oddTypes + "CREATE TABLE odd (id text PRIMARY KEY"
@@ -134,7 +133,7 @@ func TestValues_StreamedAsCopied(t *testing.T) {
 		transaction.Close()
 	}
 	if len(unchanged) != 2 {
-		t.Error("no value was left out by an UPDATE, or by one that changed the key")
+		t.Error("no value was omitted by an UPDATE, or by one that changed the key")
 	}
 	snapshot, err := cdc.CreateSlot(t.Context(), s.url, s.config.Slot+"_t", true)
 	if err != nil {
@@ -145,7 +144,7 @@ func TestValues_StreamedAsCopied(t *testing.T) {
 	for _, row := range copyAll(t, snapshot, table) {
 		for _, v := range row {
 			if !utf8.ValidString(v.Text) {
-				t.Errorf("%q is no UTF-8", v.Text)
+				t.Errorf("%q is not valid UTF-8", v.Text)
 			}
 		}
 		copied[cdc.Key(row[0].Text)] = row
@@ -156,9 +155,9 @@ func TestValues_StreamedAsCopied(t *testing.T) {
 	}
 }
 
-// What is not mapped may have any size. A mapped value that is too large stops the stream with the table and the column, and the
-// copy as well; without the column, both go on.
-func TestValues_ThatAreTooLarge(t *testing.T) {
+// A column that is not mapped may have any size. A mapped value that is too large stops the stream and the copy with an error
+// that names the table and the column; without the column, both continue.
+func TestValues_TooLarge(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
 	r := s.stream(s.start, 10)
@@ -174,7 +173,7 @@ func TestValues_ThatAreTooLarge(t *testing.T) {
 	var decode *cdc.DecodeError
 	names := fmt.Sprint("column bio has ", cdc.MaxRowBytes-1)
 	if !errors.As(err, &decode) || decode.Table != "public.users" || !strings.Contains(err.Error(), names) || cdc.IsTransient(err) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the stream ended with %v", err)
 	}
 	narrow := &cdc.Table{Schema: "public", Name: "users", Columns: columns("id", "name"), KeyColumns: 1}
 	snapshot, err := cdc.CreateSlot(t.Context(), s.url, s.config.Slot+"_t", true)
@@ -183,7 +182,7 @@ func TestValues_ThatAreTooLarge(t *testing.T) {
 	}
 	defer snapshot.Close()
 	if n := len(copyAll(t, snapshot, narrow)); n != 2 {
-		t.Errorf("%d rows without the column, not 2", n)
+		t.Errorf("%d rows without the column, want 2", n)
 	}
 	if err := snapshot.Copy(t.Context(), users, func(cdc.Row) error { return nil }); err == nil || !strings.Contains(err.Error(), names) {
 		t.Errorf("the copy ended with %v", err)
