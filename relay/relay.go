@@ -58,7 +58,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	if r.sender, err = webhook.NewSender(cfg.Delivery.Sender(version)); err != nil {
 		return nil, err
 	}
-	if r.store, err = outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.SealingKeys()); err != nil {
+	if r.store, err = outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.EncryptionKeys()); err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()

@@ -166,7 +166,7 @@ func (c *check) spill() {
 
 // outbox looks at where events are kept.
 func (c *check) outbox(ctx context.Context) {
-	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.SealingKeys())
+	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.EncryptionKeys())
 	if err != nil {
 		c.fail("outbox", "%s", err)
 		return

@@ -67,7 +67,7 @@ func (c *sourceCheck) lost(err error) {
 // askAgain reads the stored position after the slot, and the end of the log after both: a relay that runs has moved all three
 // since they were read, and a slot ahead of its position would be somebody else's doing.
 func (c *sourceCheck) askAgain(ctx context.Context) error {
-	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.SealingKeys())
+	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.EncryptionKeys())
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (env *environment) withOutbox(ctx context.Context, work func(context.Contex
 
 // openOutbox opens an outbox whose tables are those that this program knows.
 func openOutbox(ctx context.Context, cfg *config.Config) (*outbox.Store, error) {
-	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.SealingKeys())
+	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.EncryptionKeys())
 	if err != nil {
 		return nil, err
 	}

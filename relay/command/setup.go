@@ -253,7 +253,7 @@ func (s *setup) migrate(ctx context.Context) error {
 		s.done("schema %s: role %s makes its tables when it runs", name, s.role)
 		return nil
 	}
-	store, err := outbox.Open(string(s.cfg.OutboxURL()), name, s.cfg.Outbox.SealingKeys())
+	store, err := outbox.Open(string(s.cfg.OutboxURL()), name, s.cfg.Outbox.EncryptionKeys())
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (t *teardown) run(ctx context.Context, source string, drop bool) (err error
 		return err
 	}
 	defer closeConn(ctx, t.conn)
-	if t.store, err = outbox.Open(string(t.cfg.OutboxURL()), t.cfg.Outbox.Schema, t.cfg.Outbox.SealingKeys()); err != nil {
+	if t.store, err = outbox.Open(string(t.cfg.OutboxURL()), t.cfg.Outbox.Schema, t.cfg.Outbox.EncryptionKeys()); err != nil {
 		return err
 	}
 	defer t.store.Close()

@@ -14,8 +14,8 @@ func (c *Config) OutboxURL() DSN {
 	return c.Source.URL
 }
 
-// SealingKeys returns the outbox's keys as bytes. The first one encrypts; all of them decrypt.
-func (o *Outbox) SealingKeys() [][]byte {
+// EncryptionKeys returns the outbox's keys as bytes. The first one encrypts; all of them decrypt.
+func (o *Outbox) EncryptionKeys() [][]byte {
 	var keys [][]byte
 	for i := range o.Keys {
 		keys = append(keys, o.Keys[i][:])

@@ -70,7 +70,7 @@ func TestLoad_OutboxKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := c.Outbox.SealingKeys()
+	keys := c.Outbox.EncryptionKeys()
 	if len(keys) != 2 || !strings.HasPrefix(string(keys[0]), "sesame11") || !strings.HasPrefix(string(keys[1]), "sesame22") {
 		t.Errorf("%d keys, or in the wrong order", len(keys))
 	}

@@ -207,8 +207,8 @@ func (d *Dispatcher) send(e *endpoint, event *outbox.Event, attempt int) webhook
 		return webhook.Invalid(err)
 	}
 	return d.Sender.Send(d.sendCtx, target, &webhook.Message{
-		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Resource: event.Resource, Body: event.Body, Length: event.Length,
-		Occurred: event.Occurred, Reconciled: event.Reconciled, Attempt: attempt, Left: left, Time: d.Store.ServerTime(time.Now()),
+		ID: event.WebhookID, Event: event.Name, Tenant: event.Tenant, Resource: event.Resource, Body: event.Body, BodyLength: event.Length,
+		Occurred: event.Occurred, Reconciled: event.Reconciled, Attempt: attempt, AttemptsLeft: left, Time: d.Store.ServerTime(time.Now()),
 	})
 }
 

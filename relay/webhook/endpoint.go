@@ -47,14 +47,14 @@ type Message struct {
 	// Body is sent and signed byte for byte. It must not change even after Send has returned, because an abandoned connection may
 	// still read it.
 	Body []byte
-	// Length is the length of a body that was not loaded because it exceeds MaxPayload.
-	Length int64
+	// BodyLength is the length of a body that was not loaded because it exceeds MaxPayload.
+	BodyLength int64
 	// DeliveryID identifies the event at this endpoint, the same on all attempts. If empty, it is derived from ID, the endpoint and
 	// Occurred.
 	DeliveryID string
-	// Attempt counts from 1. Left is the number of attempts that follow if this one fails.
-	Attempt int
-	Left    int
+	// Attempt counts from 1. AttemptsLeft is the number of attempts that follow if this one fails.
+	Attempt      int
+	AttemptsLeft int
 	// Occurred is the commit time of the change or, if Reconciled, the time of the reconciliation that found it.
 	Occurred   time.Time
 	Reconciled bool

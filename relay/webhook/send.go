@@ -40,7 +40,7 @@ func (s *Sender) Send(ctx context.Context, t *Target, m *Message) Outcome {
 }
 
 func (s *Sender) send(ctx context.Context, t *Target, m *Message, now time.Time) Outcome {
-	length := max(int64(len(m.Body)), m.Length)
+	length := max(int64(len(m.Body)), m.BodyLength)
 	if length == 0 {
 		return Outcome{
 			Class: ClassPayloadTooLarge,
@@ -159,7 +159,7 @@ func (t *Target) request(ctx context.Context, m *Message, now time.Time) *http.R
 		set(headerReconciled, "true")
 	}
 	set(headerAttempt, strconv.Itoa(m.Attempt))
-	set(headerAttemptsLeft, strconv.Itoa(m.Left))
+	set(headerAttemptsLeft, strconv.Itoa(m.AttemptsLeft))
 	if t.source != "" {
 		t.setCloudEvent(m, set)
 	}

@@ -55,7 +55,7 @@ func target(t *testing.T, s *Sender, e Endpoint) *Target {
 func message() *Message {
 	return &Message{
 		ID: "evt_2f6a", Event: "user.created", Tenant: "master", Body: []byte(`{"event":"user.created"}`),
-		Attempt: 2, Left: 8, Occurred: time.UnixMilli(1_700_000_000_123),
+		Attempt: 2, AttemptsLeft: 8, Occurred: time.UnixMilli(1_700_000_000_123),
 	}
 }
 

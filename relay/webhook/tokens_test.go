@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// tokenServer issues the tokens token-1, token-2, …
+// tokenServer issues the tokens token-1, token-2 and so on.
 type tokenServer struct {
 	url string
 
