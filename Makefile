@@ -28,7 +28,7 @@ STEPS        ?= 5000
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build demo test test-full unit ends test-matrix check lint fmt bench reliability model oracle fuzz image clean
+.PHONY: help build man demo test test-full unit ends test-matrix check lint fmt bench reliability model oracle fuzz image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -91,6 +91,9 @@ fuzz: ## look for inputs that break the decoders
 			(set -x; $(GO) test "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) </dev/null); \
 		done; \
 	done
+
+man: ## the man pages, into dist/man
+	$(GO) run ./relay/command/man '$(VERSION)' dist/man
 
 image: ## the container image
 	docker build --build-arg VERSION='$(VERSION)' -t '$(IMAGE)' .

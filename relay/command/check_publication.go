@@ -43,7 +43,7 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 	if may && c.cfg.Source.CreatePublication {
 		c.pending("publication", "%s %s; run mends that", p.Name, state)
 	} else {
-		c.fail("publication", "%s %s; let %s run: %s", p.Name, state, p.RunAs(), strings.Join(sql, " "))
+		c.fail("publication", "%s %s; ask %s to run: %s", p.Name, state, p.RunAs(), strings.Join(sql, " "))
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (c *sourceCheck) replication(ctx context.Context) error {
 		return fmt.Errorf("look up role %s: %w", c.role, err)
 	}
 	if !may {
-		c.fail("replication", "role %s may not replicate; let an administrator run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", c.role, quote(c.role), quote(c.role))
+		c.fail("replication", "role %s may not replicate; ask an administrator to run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", c.role, quote(c.role), quote(c.role))
 		return nil
 	}
 	if err := cdc.CheckReplicationAccess(ctx, string(c.cfg.Source.URL)); err != nil {

@@ -207,7 +207,7 @@ func TestCheck_RowLevelSecurity(t *testing.T) {
 	role := w.role("REPLICATION")
 	w.exec(fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; ALTER TABLE users ENABLE ROW LEVEL SECURITY", role))
 	w.configure(w.as(role, password))
-	w.run("check").has(`✗ tables       public.users: row-level security hides rows from role ROLE, so the first copy would miss them; let an administrator run: ALTER ROLE "ROLE" BYPASSRLS`)
+	w.run("check").has(`✗ tables       public.users: row-level security hides rows from role ROLE, so the first copy would miss them; ask an administrator to run: ALTER ROLE "ROLE" BYPASSRLS`)
 }
 
 func TestCheck_Endpoints(t *testing.T) {

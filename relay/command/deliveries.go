@@ -56,8 +56,8 @@ those that failed.
 // deliveriesFlags are the flags that choose deliveries.
 type deliveriesFlags struct {
 	filterFlags
-	state, webhook, event string
-	limit                 limit
+	state, webhook, event, class string
+	limit                        limit
 }
 
 func deliveriesListCommand(env *environment) *cobra.Command {
@@ -78,10 +78,12 @@ func deliveriesListCommand(env *environment) *cobra.Command {
 	cmd.Flags().StringVar(&f.state, "state", "", "only deliveries in this `STATE`: "+strings.Join(deliveryStates(), ", "))
 	cmd.Flags().StringVar(&f.webhook, "webhook", "", "only deliveries to this `WEBHOOK`, by name, key or number")
 	cmd.Flags().StringVar(&f.event, "event", "", "only deliveries of this `EVENT`: its number, its webhook-id evt_…, or a pattern of names as user.*")
+	cmd.Flags().StringVar(&f.class, "class", "", "only deliveries whose last attempt was of this `CLASS`, as http_5xx")
 	f.declare(cmd)
 	f.limit.declare(cmd)
 	env.jsonFlag(cmd, "print JSON, one line per delivery")
 	completeWords(cmd, "state", deliveryStates())
+	completeWords(cmd, "class", classNames())
 	return cmd
 }
 
@@ -97,6 +99,9 @@ func deliveryStates() []string {
 func (f *deliveriesFlags) check() error {
 	if f.state != "" && !slices.Contains(deliveryStates(), f.state) {
 		return &usageError{fmt.Sprintf("--state must be one of %s", strings.Join(deliveryStates(), ", "))}
+	}
+	if err := checkClass(f.class); err != nil {
+		return err
 	}
 	if _, err := f.eventFilter(); err != nil {
 		return err
@@ -128,7 +133,7 @@ func (s *session) webhookNumber(ctx context.Context, which string) (int64, error
 }
 
 func (s *session) listDeliveries(ctx context.Context, flags *deliveriesFlags) error {
-	f := outbox.DeliveryFilter{State: outbox.DeliveryState(flags.state)}
+	f := outbox.DeliveryFilter{State: outbox.DeliveryState(flags.state), Class: flags.class}
 	var err error
 	if f.EventFilter, err = flags.eventFilter(); err != nil {
 		return err
@@ -186,6 +191,14 @@ func outcomeText(class string, status int) string {
 		return orDash(class)
 	}
 	return fmt.Sprintf("%s (%d)", class, status)
+}
+
+// checkClass checks --class.
+func checkClass(class string) error {
+	if class != "" && !slices.Contains(classNames(), class) {
+		return &usageError{fmt.Sprintf("--class: %q is not a class of outcomes; it is one of %s", class, strings.Join(classNames(), ", "))}
+	}
+	return nil
 }
 
 // classNames are those that --class takes.

@@ -3,17 +3,15 @@ package command
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/iam-relay/iam-relay/relay/outbox"
-	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
 type retryFlags struct {
-	webhook, class string
-	allDead        bool
+	webhook, class  string
+	allDead, dryRun bool
 }
 
 func deliveriesRetryCommand(env *environment) *cobra.Command {
@@ -36,6 +34,7 @@ with --all-dead, all deliveries that were given up. A running relay sends them.`
 	cmd.Flags().StringVar(&f.webhook, "webhook", "", "only deliveries to this `WEBHOOK`, by name, key or number")
 	cmd.Flags().BoolVar(&f.allDead, "all-dead", false, "retry all dead deliveries")
 	cmd.Flags().StringVar(&f.class, "class", "", "with --all-dead: only those whose last attempt was of this `CLASS`, as http_5xx")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "print how many deliveries would be due, and change nothing")
 	env.jsonFlag(cmd, "print JSON")
 	completeWords(cmd, "class", classNames())
 	return cmd
@@ -47,10 +46,8 @@ func (f *retryFlags) check(args []string) error {
 		return &usageError{"give either one EVENT or --all-dead"}
 	case len(args) == 0 && !f.allDead:
 		return &usageError{"nothing to retry: give an EVENT with --webhook, or --all-dead"}
-	case f.class != "" && !slices.Contains(webhook.Classes(), webhook.Class(f.class)):
-		return &usageError{fmt.Sprintf("--class: %q is not a class of outcomes; docs/delivery.md lists them", f.class)}
 	case len(args) == 0:
-		return nil
+		return checkClass(f.class)
 	case f.webhook == "":
 		return &usageError{"no webhook given: name it with --webhook"}
 	}
@@ -71,18 +68,40 @@ func (s *session) retry(ctx context.Context, flags *retryFlags, args []string) e
 		}
 		f.Event = e.ID
 	}
-	n, err := s.store.Retry(ctx, f)
+	act := s.store.Retry
+	if flags.dryRun {
+		act = s.store.Retryable
+	}
+	n, err := act(ctx, f)
 	switch {
 	case err != nil:
 		return err
 	case n == 0 && f.Event != 0:
 		return s.notRetrying(ctx, f.Event, webhookID, flags.webhook)
 	case s.json:
-		return writeLine(s.out, map[string]int64{"due": n})
+		return writeLine(s.out, map[string]any{"due": n, "dry_run": flags.dryRun})
+	case flags.dryRun:
+		s.say("%s would be due now", count(n, "delivery"))
+		return nil
 	case n == 1:
-		fmt.Fprintln(s.out, "1 delivery is due now")
+		s.say("1 delivery is due now")
 	default:
-		fmt.Fprintf(s.out, "%d deliveries are due now\n", n)
+		s.say("%d deliveries are due now", n)
+	}
+	return s.warnNotSending(ctx, webhookID)
+}
+
+// warnNotSending warns that the relay does not deliver to a webhook at present, so that nothing becomes of a retry.
+func (s *session) warnNotSending(ctx context.Context, webhookID int64) error {
+	if webhookID == 0 {
+		return nil
+	}
+	states, err := readWebhookStates(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	if reason := states.waits(webhookID); reason != "" {
+		fmt.Fprintf(s.err, "iam-relay: warning: %s\n", reason)
 	}
 	return nil
 }
@@ -104,6 +123,7 @@ func (s *session) notRetrying(ctx context.Context, event, webhookID int64, name 
 
 func deliveriesSkipCommand(env *environment) *cobra.Command {
 	var name string
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "skip EVENT",
 		Short: "Give up a failed delivery",
@@ -118,15 +138,16 @@ continue.`,
 			if _, err := eventNamed(args[0]); err != nil {
 				return err
 			}
-			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.skip(ctx, args[0], name) })
+			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.skip(ctx, args[0], name, dryRun) })
 		},
 	}
 	cmd.Flags().StringVar(&name, "webhook", "", "the `WEBHOOK`, by name, key or number (required)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check that there is a failed delivery, and change nothing")
 	env.jsonFlag(cmd, "print JSON")
 	return cmd
 }
 
-func (s *session) skip(ctx context.Context, which, name string) error {
+func (s *session) skip(ctx context.Context, which, name string, dryRun bool) error {
 	webhookID, err := s.webhookNumber(ctx, name)
 	if err != nil {
 		return err
@@ -142,15 +163,28 @@ func (s *session) skip(ctx context.Context, which, name string) error {
 		}
 		f.ID = e.ID
 	}
-	skipped, err := s.store.Skip(ctx, f.ID, webhookID)
+	var skipped bool
+	verb := "skipped"
+	if dryRun {
+		verb = "would skip"
+		skipped, err = s.isFailed(ctx, f.ID, webhookID)
+	} else {
+		skipped, err = s.store.Skip(ctx, f.ID, webhookID)
+	}
 	switch {
 	case err != nil:
 		return err
 	case !skipped:
 		return s.notRetrying(ctx, f.ID, webhookID, name)
 	case s.json:
-		return writeLine(s.out, map[string]int64{"skipped": 1})
+		return writeLine(s.out, map[string]any{"skipped": 1, "dry_run": dryRun})
 	}
-	fmt.Fprintf(s.out, "skipped event %d for webhook %s\n", f.ID, name)
+	s.say("%s event %d for webhook %s", verb, f.ID, name)
 	return nil
+}
+
+// isFailed reports whether an event has a failed delivery to a webhook, retrying or dead.
+func (s *session) isFailed(ctx context.Context, event, webhookID int64) (bool, error) {
+	all, err := s.store.Deliveries(ctx, outbox.DeliveryFilter{EventFilter: outbox.EventFilter{ID: event}, Webhook: webhookID}, 1)
+	return len(all) == 1 && (all[0].State == outbox.DeliveryRetrying || all[0].State == outbox.DeliveryDead), err
 }

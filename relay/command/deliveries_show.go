@@ -50,8 +50,10 @@ func micros(d time.Duration) *int64 {
 type deliveryDetail struct {
 	deliveryJSON
 	// Left is how many attempts follow if all fail.
-	Left    int           `json:"attempts_left"`
-	URL     string        `json:"url"` // scheme and host
+	Left int    `json:"attempts_left"`
+	URL  string `json:"url"` // scheme and host
+	// Waits is the reason why the relay does not deliver to the webhook at present.
+	Waits   string        `json:"waits,omitempty"`
 	History []attemptJSON `json:"history"`
 }
 
@@ -113,6 +115,10 @@ func readDetails(ctx context.Context, cfg *config.Config, store *outbox.Store, e
 	if err != nil {
 		return nil, err
 	}
+	states, err := readWebhookStates(ctx, store)
+	if err != nil {
+		return nil, err
+	}
 	refs, err := store.WebhookRefs(ctx)
 	if err != nil {
 		return nil, err
@@ -129,6 +135,7 @@ func readDetails(ctx context.Context, cfg *config.Config, store *outbox.Store, e
 		if k := slices.IndexFunc(refs, func(w outbox.WebhookRef) bool { return w.ID == d.Webhook }); k >= 0 {
 			d.URL = schemeAndHost(refs[k].URL)
 			if d.State == outbox.DeliveryPending || d.State == outbox.DeliveryRetrying {
+				d.Waits = states.waits(d.Webhook)
 				d.Left = max(0, scheduleOf(cfg, &refs[k]).Attempts()-d.Attempts)
 			}
 		}
@@ -154,6 +161,9 @@ func (d *deliveryDetail) write(out io.Writer) error {
 		fmt.Fprintf(out, ", %d attempts left", d.Left)
 	}
 	fmt.Fprintln(out)
+	if d.Waits != "" {
+		fmt.Fprintf(out, "  waits: %s\n", d.Waits)
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for i := range d.History {
 		a := &d.History[i]

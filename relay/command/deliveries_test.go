@@ -3,6 +3,8 @@ package command_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
 func TestDeliveries(t *testing.T) {
@@ -81,12 +83,20 @@ crm#1  http://RECEIVER: retrying, due TIME, 2 attempts left
 
 	// Manually: one, all dead ones, and one that is no longer wanted.
 	version := `SELECT FROM ` + s.name + `.webhook WHERE version = $1`
+	s.run("deliveries", "--class", "http_5xx", "--event", "user.*").goes(header + three + two)
+	s.run("deliveries", "--class", "timeout", "--state", "dead").goes("no deliveries\n")
+	s.run("deliveries", "retry", "2", "--webhook", "crm", "--dry-run").goes("1 delivery would be due now\n")
+	s.run("deliveries", "skip", "2", "--webhook", "crm", "--dry-run").goes("would skip event 2 for webhook crm\n")
+	s.run("deliveries", "skip", "1", "--webhook", "crm", "--dry-run").fails(1, "event 1 is not being retried for webhook crm: it is delivered; send it again with iam-relay replay 1 --webhook 1")
+	if !s.exists(`SELECT FROM ` + s.name + `.retry WHERE event = 2 AND due > now()`) {
+		t.Error("a dry run changes something")
+	}
 	s.run("deliveries", "retry", "2", "--webhook", "crm").goes("1 delivery is due now\n")
 	if !s.exists(`SELECT FROM `+s.name+`.retry WHERE event = 2 AND due <= now() AND attempts = 0`) || !s.exists(version, 1) {
 		t.Error("it is not due, or no relay was told")
 	}
 	s.run("deliveries", "retry", "--all-dead", "--class", "timeout").goes("0 deliveries are due now\n")
-	s.run("deliveries", "retry", "--all-dead", "--webhook", "crm", "--class", "http_5xx", "--json").goes(`{"due":1}` + "\n")
+	s.run("deliveries", "retry", "--all-dead", "--webhook", "crm", "--class", "http_5xx", "--json").goes(`{"dry_run":false,"due":1}` + "\n")
 	s.run("deliveries", "skip", "3", "--webhook", "crm").goes("skipped event 3 for webhook crm\n")
 	if !s.exists(version, 3) {
 		t.Error("no relay was told")
@@ -128,6 +138,11 @@ func TestDeliveries_PendingAndDropped(t *testing.T) {
 func TestDeliveries_WrongUsage(t *testing.T) {
 	t.Parallel()
 	w := &world{t: t, config: "unused.toml"}
+	var names []string
+	for _, c := range webhook.Classes() {
+		names = append(names, string(c))
+	}
+	classes := strings.Join(names, ", ")
 	for want, arguments := range map[string][]string{
 		"--state must be one of pending, retrying, dead, delivered, skipped, dropped":       {"--state", "lost"},
 		`event pattern "us*": a star stands for whole words; write "user.*" or "*.deleted"`: {"--event", "us*"},
@@ -138,13 +153,13 @@ func TestDeliveries_WrongUsage(t *testing.T) {
 		"nothing to retry: give an EVENT with --webhook, or --all-dead":                     {"retry"},
 		"give either one EVENT or --all-dead":                                               {"retry", "3", "--all-dead"},
 		"no webhook given: name it with --webhook":                                          {"retry", "3"},
-		`--class: "lost" is not a class of outcomes; docs/delivery.md lists them`:           {"retry", "--all-dead", "--class", "lost"},
+		`--class: "lost" is not a class of outcomes; it is one of ` + classes:               {"retry", "--all-dead", "--class", "lost"},
 		"iam-relay deliveries skip needs EVENT; see iam-relay deliveries skip --help":       {"skip"},
 		"unknown flag --all-dead; see iam-relay deliveries --help":                          {"--all-dead"},
 	} {
 		w.run("deliveries", arguments...).fails(2, want)
 	}
-	if r := run(t, "deliveries", "--help"); r.code != 0 || !strings.Contains(r.out, "--state STATE") || !strings.Contains(r.out, "as 2026-08-20T13:54:00Z") {
+	if r := run(t, "deliveries", "--help"); r.code != 0 || !strings.Contains(r.out, "--state STATE") || !strings.Contains(r.out, "2026-08-20T13:54:00Z") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 }

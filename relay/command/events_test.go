@@ -186,7 +186,7 @@ func TestEvents_WrongUsage(t *testing.T) {
 		"unknown flag --body; see iam-relay events --help":                    {"--body"},
 		"unknown flag --limit; see iam-relay events tail --help":              {"tail", "--limit", "5"},
 		"--limit must be from 1 to 100000":                                    {"--limit", "-1"},
-		`event pattern "a..b" has an empty word between its dots`:             {"tail", "--name", "a..b"},
+		`event pattern "a..b" has an empty word; remove the extra dot`:        {"tail", "--name", "a..b"},
 		`unknown command "x"; see iam-relay events --help`:                    {"x"},
 	} {
 		w.run("events", arguments...).fails(2, want)

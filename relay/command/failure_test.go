@@ -158,7 +158,7 @@ func TestFailure_RoleMayNotReplicate(t *testing.T) {
 	}
 	w.run("run").fails(1, "create slot NAME: "+refusal+"; run ALTER ROLE \"ROLE\" REPLICATION (on managed services: grant the provider's replication role)")
 	r := w.run("check")
-	const advice = `role ROLE may not replicate; let an administrator run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`
+	const advice = `role ROLE may not replicate; ask an administrator to run: ALTER ROLE "ROLE" REPLICATION (on Amazon RDS: GRANT rds_replication TO "ROLE")`
 	r.has("✗ replication  " + advice)
 	r.fails(1, "1 prerequisite is not met")
 	w.run("setup").fails(1, advice)

@@ -17,6 +17,7 @@ func replayListCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List replays, newest first",
+		Long:    "List replays, newest first, with how many events they have queued and delivered.",
 		Example: "  iam-relay replay list --limit 5",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,6 +63,7 @@ func replayShowCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show the progress of a replay",
+		Long:    "Show how many events a replay has queued and delivered, once or until it has ended.",
 		Example: "  iam-relay replay show 3 --wait",
 		Args:    oneArgument("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {

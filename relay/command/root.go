@@ -2,6 +2,7 @@ package command
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -20,14 +21,13 @@ func Root(version string) *cobra.Command {
 }
 
 func newRoot(env *environment) *cobra.Command {
+	cobra.EnableCommandSorting = false // the order of use says more
 	root := &cobra.Command{
 		Use:   "iam-relay",
 		Short: "Webhooks for the IAM database you already run",
-		Long: `IAM Relay reads the committed changes of an IAM's PostgreSQL database from its WAL and
-delivers them as signed webhooks.
+		Long: `IAM Relay reads the committed changes of an IAM's PostgreSQL database from its WAL and delivers them as signed webhooks.
 
-Exit codes: 0 success, also of a dry run; 1 the command failed, was interrupted, or reports
-a problem; 2 wrong command line or configuration, nothing was done.`,
+Exit codes: 0 success, also of a dry run; 1 the command failed, was interrupted, or reports a problem; 2 wrong command line or configuration, nothing was done.`,
 		Example: `  iam-relay init --url postgres://iam_relay@db/iam
   iam-relay setup --url postgres://owner@db/iam
   iam-relay check
@@ -36,12 +36,11 @@ a problem; 2 wrong command line or configuration, nothing was done.`,
 		RunE: func(*cobra.Command, []string) error {
 			return &usageError{"no command given; run iam-relay help"}
 		},
-		Version:           env.version,
-		SilenceErrors:     true, // Main reports them, once
-		SilenceUsage:      true,
-		DisableAutoGenTag: true,
-		// Without it, cobra would suggest nothing within a subcommand.
-		SuggestionsMinimumDistance: suggestionDistance,
+		Version:                    env.version,
+		SilenceErrors:              true, // Main reports them, once
+		SilenceUsage:               true,
+		DisableAutoGenTag:          true,
+		SuggestionsMinimumDistance: suggestionDistance, // cobra has no default for SuggestionsFor
 	}
 	root.SetOut(env.out)
 	root.SetErr(env.err)
@@ -71,14 +70,45 @@ a problem; 2 wrong command line or configuration, nothing was done.`,
 	help := helpCommand()
 	help.GroupID = groupTools
 	root.SetHelpCommand(help)
+	wrapTexts(root)
 	return root
+}
+
+// lineWidth is that of help texts.
+const lineWidth = 80
+
+// wrapTexts wraps the paragraphs of the long texts, which are written as single lines or broken anywhere.
+func wrapTexts(cmd *cobra.Command) {
+	paragraphs := strings.Split(cmd.Long, "\n\n")
+	for i, p := range paragraphs {
+		var text strings.Builder
+		column := 0
+		for _, word := range strings.Fields(p) {
+			switch {
+			case column == 0:
+			case column+1+utf8.RuneCountInString(word) > lineWidth:
+				text.WriteByte('\n')
+				column = 0
+			default:
+				text.WriteByte(' ')
+				column++
+			}
+			text.WriteString(word)
+			column += utf8.RuneCountInString(word)
+		}
+		paragraphs[i] = text.String()
+	}
+	cmd.Long = strings.Join(paragraphs, "\n\n")
+	for _, c := range cmd.Commands() {
+		wrapTexts(c)
+	}
 }
 
 const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
 {{end}}{{.UsageString}}`
 
-// usageTemplate is cobra's with the commands of a group before the options, and without what says the same twice.
+// usageTemplate differs from cobra's: examples and commands come before the flags, and usage lines are not repeated.
 const usageTemplate = `Usage:{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND{{end}}{{if and .Runnable .HasParent}}
   {{.UseLine}}{{end}}{{if .HasExample}}
@@ -86,17 +116,17 @@ const usageTemplate = `Usage:{{if .HasAvailableSubCommands}}
 Examples:
 {{.Example}}{{end}}{{$c := .}}{{if .HasAvailableSubCommands}}{{if .Groups}}{{range $g := .Groups}}
 
-{{$g.Title}}{{range $c.Commands}}{{if and (eq .GroupID $g.ID) .IsAvailableCommand}}
+{{$g.Title}}{{range $c.Commands}}{{if and (eq .GroupID $g.ID) (or .IsAvailableCommand (eq .Name "help"))}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{else}}
 
 Commands:{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
 
 Flags:
-{{.LocalFlags.FlagUsagesWrapped 90 | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+{{.LocalFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
 
 Global flags:
-{{.InheritedFlags.FlagUsagesWrapped 90 | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+{{.InheritedFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
 
 Run "{{.CommandPath}} COMMAND --help" for more about a command.{{end}}
 `
@@ -106,6 +136,7 @@ func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Show the help of a command",
+		Long:  "Show the help of a command or subcommand.",
 		Example: `  iam-relay help check
   iam-relay help webhooks add`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -189,7 +189,7 @@ func (s *setup) replicates(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if !role.replicates {
-		return fmt.Errorf("role %s may not replicate; let an administrator run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", s.role, quote(s.role), quote(s.role))
+		return fmt.Errorf("role %s may not replicate; ask an administrator to run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", s.role, quote(s.role), quote(s.role))
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 		return err
 	}
 	if !role.exists {
-		return fmt.Errorf("role %s does not exist; let an administrator run CREATE ROLE %s LOGIN REPLICATION, give it a password (in psql: \\password %s), and run setup again",
+		return fmt.Errorf("role %s does not exist; ask an administrator to run CREATE ROLE %s LOGIN REPLICATION, give it a password (in psql: \\password %s), and run setup again",
 			s.role, quote(s.role), s.role)
 	}
 	type step struct{ who, sql string }
@@ -240,7 +240,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 		return err
 	}
 	if !role.connects { // where the grantor holds some right of its own, to grant nothing is only a warning
-		return fmt.Errorf("role %s may not connect; let the owner of the database run: GRANT CONNECT ON DATABASE %s TO %s", s.role, quote(server.Database), quote(s.role))
+		return fmt.Errorf("role %s may not connect; ask the owner of the database to run: GRANT CONNECT ON DATABASE %s TO %s", s.role, quote(server.Database), quote(s.role))
 	}
 	s.done("role %s: may replicate, connect, and read the mapped columns", s.role)
 	return nil

@@ -65,7 +65,7 @@ func TestSetupPrint_WithoutDatabase_IsEnoughForTheRelay(t *testing.T) {
 	w.exec(fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password))
 	// The optional tables are in this database: what was commented out for them is what check asks for.
 	missing := w.run("check")
-	missing.has(`✗ publication  NAME lacks mapped tables or operations; let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE ONLY "public"."email_templates", ONLY "public"."user_required_actions", ONLY "public"."password_reset_tokens", ONLY "public"."post_logout_redirect_uris", ONLY "public"."client_web_origins", ONLY "public"."device_auth_sessions";`)
+	missing.has(`✗ publication  NAME lacks mapped tables or operations; ask role postgres, which owns the publication, to run: ALTER PUBLICATION "NAME" ADD TABLE ONLY "public"."email_templates", ONLY "public"."user_required_actions", ONLY "public"."password_reset_tokens", ONLY "public"."post_logout_redirect_uris", ONLY "public"."client_web_origins", ONLY "public"."device_auth_sessions";`)
 	for line := range strings.Lines(strings.ReplaceAll(r.out, "NAME", w.name)) {
 		if sql, ok := strings.CutPrefix(line, "-- "); ok && (strings.HasPrefix(sql, "GRANT SELECT") || strings.HasPrefix(sql, "ALTER PUBLICATION")) {
 			if _, err := w.conn.Exec(t.Context(), sql); err != nil && !strings.Contains(err.Error(), "42703") { // a column of a newer version
@@ -101,7 +101,7 @@ func TestSetup_ForARoleOfItsOwn(t *testing.T) {
 	w := newWorld(t)
 	role := w.pretend()
 	w.replaces = append([]string{role, "ROLE"}, w.replaces...)
-	w.run("setup", "--url", w.url).fails(1, `role ROLE does not exist; let an administrator run CREATE ROLE "ROLE" LOGIN REPLICATION, give it a password (in psql: \password ROLE), and run setup again`)
+	w.run("setup", "--url", w.url).fails(1, `role ROLE does not exist; ask an administrator to run CREATE ROLE "ROLE" LOGIN REPLICATION, give it a password (in psql: \password ROLE), and run setup again`)
 	w.replaces = w.replaces[2:]
 	role = w.role("")
 	w.configure(w.as(role, password))
@@ -145,7 +145,7 @@ func TestSetup_WithoutTheRightsOfTheOwner(t *testing.T) {
 			w.exec(fmt.Sprintf("CREATE SCHEMA %s AUTHORIZATION %s", w.name, role))
 		}
 		r := w.run(command)
-		const want = "iam-relay: create or alter publication NAME: ERROR: permission denied for database NAME (SQLSTATE 42501); let the owner of the tables run: CREATE PUBLICATION \"NAME\" FOR TABLE ONLY \"public\"."
+		const want = "iam-relay: create or alter publication NAME: ERROR: permission denied for database NAME (SQLSTATE 42501); ask the owner of the tables to run: CREATE PUBLICATION \"NAME\" FOR TABLE ONLY \"public\"."
 		if r.code != 1 || !strings.HasPrefix(r.err, want) || strings.Count(r.err, "\n") != 1 {
 			t.Errorf("%s: exit code %d, stderr %q", command, r.code, r.err)
 		}
@@ -188,7 +188,7 @@ schema NAME: made, or brought up to date
 	w.worksWith(role)
 
 	w.exec(fmt.Sprintf("ALTER PUBLICATION %s OWNER TO postgres; ALTER PUBLICATION %s DROP TABLE users", w.name, w.name))
-	w.run("setup", "--url", asOwner).fails(1, `create or alter publication NAME: ERROR: must be owner of publication NAME (SQLSTATE 42501); let role postgres, which owns the publication, run: ALTER PUBLICATION "NAME" ADD TABLE ONLY "public"."users";`)
+	w.run("setup", "--url", asOwner).fails(1, `create or alter publication NAME: ERROR: must be owner of publication NAME (SQLSTATE 42501); ask role postgres, which owns the publication, to run: ALTER PUBLICATION "NAME" ADD TABLE ONLY "public"."users";`)
 }
 
 func TestSetup_AfterAMigrationOfTheIAM(t *testing.T) {

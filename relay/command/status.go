@@ -146,9 +146,9 @@ func (s *status) write(out io.Writer) error {
 		return err
 	}
 	if len(s.Webhooks) > 0 {
-		fmt.Fprintln(w, "\nwebhook\torigin\ttenant\tstate\tbehind\tparked\tdead")
+		fmt.Fprintln(w, "\nwebhook\torigin\ttenant\tstate\tbehind\tretrying\tdead")
 		for _, h := range s.Webhooks {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, visible(h.Tenant), h.stateText(), h.Behind, h.Parked, h.Dead)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, visible(h.Tenant), h.stateText(), h.Behind, h.Retrying, h.Dead)
 		}
 	}
 	return w.Flush()

@@ -40,8 +40,8 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	w.eventually(`SELECT FROM ` + w.name + `.retry WHERE due < 'infinity'`)
 	w.eventually(`SELECT FROM ` + w.name + `.watermark, ` + w.name + `.position WHERE delivered = last_event AND last_event > 2`)
 	r := w.run("status")
-	r.has("relay     one leads (session PID of the outbox's server)", "webhook  origin  tenant  state  behind  parked  dead",
-		"crm      config  *       live   0       1       0", "slot      NAME, in use, reserved; lag SIZE, SIZE of log kept for it")
+	r.has("relay     one leads (session PID of the outbox's server)", "webhook  origin  tenant  state  behind  retrying  dead",
+		"crm      config  *       live   0       1         0", "slot      NAME, in use, reserved; lag SIZE, SIZE of log kept for it")
 	relay.stop()
 	r = w.run("status", "--json")
 	var got struct {
@@ -55,8 +55,8 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 		DeliveredThrough int64              `json:"delivered_through"`
 		LastEvent        struct{ ID int64 } `json:"last_event"`
 		Webhooks         []struct {
-			Name, State  string
-			Parked, Dead int
+			Name, State    string
+			Retrying, Dead int
 		}
 	}
 	if err := json.Unmarshal([]byte(run(t, "status", "--config", w.config, "--json").out), &got); err != nil {
@@ -72,7 +72,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	// The outbox is reported while the source is away.
 	w.outboxOnly()
 	r = w.run("status")
-	r.has("phase     streaming from database NAME", "crm      config  *       live   0       1       0")
+	r.has("phase     streaming from database NAME", "crm      config  *       live   0       1         0")
 	r.fails(1, "connect to the source: nothing is listening on 127.0.0.1:1; check host and port in the URL, and that the server is running")
 }
 

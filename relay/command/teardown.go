@@ -217,7 +217,7 @@ func (t *teardown) remaining() {
 		t.keeps("publication %s stays: it publishes more than the mapped tables (%s)", t.publication.Name, strings.Join(append(t.publication.Schemas, t.publication.Extra...), ", "))
 	}
 	if role, _ := account(t.cfg.Source.URL); t.granted {
-		t.keeps("role %s stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, as an administrator run: DROP OWNED BY %s; DROP ROLE %s", role, quote(role), quote(role))
+		t.keeps("role %s stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, ask an administrator to run: DROP OWNED BY %s; DROP ROLE %s", role, quote(role), quote(role))
 	}
 }
 

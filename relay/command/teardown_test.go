@@ -75,11 +75,11 @@ func TestTeardown_PublicationOfAnotherRole(t *testing.T) {
 	w.configure(w.as(role, password))
 	w.start().stop()
 	r := w.run("teardown", "--yes")
-	r.prints("dropped slot NAME\ndropped the tables of schema NAME\n" + `role ROLE stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, as an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
+	r.prints("dropped slot NAME\ndropped the tables of schema NAME\n" + `role ROLE stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, ask an administrator to run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
 	r.fails(1, `publication NAME stays because it belongs to role postgres; as that role, run: DROP PUBLICATION "NAME"
 schema NAME is empty now but belongs to role postgres; as that role, run: DROP SCHEMA "NAME"`)
 	w.leaves("slot false, publication true, schema true")
-	w.run("teardown", "--yes", "--url", w.url).done("dropped publication NAME\ndropped schema NAME\n" + `role ROLE stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, as an administrator run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
+	w.run("teardown", "--yes", "--url", w.url).done("dropped publication NAME\ndropped schema NAME\n" + `role ROLE stays, with its rights to replicate, connect and read the mapped columns; if it has no other use, ask an administrator to run: DROP OWNED BY "ROLE"; DROP ROLE "ROLE"` + "\n")
 	w.exec(fmt.Sprintf("DROP OWNED BY %s", role))
 	w.run("teardown", "--yes", "--url", w.url).done("")
 }

@@ -33,7 +33,7 @@ func verifyCommand(env *environment) *cobra.Command {
 signature is not valid. Secrets are read from a file only: arguments show in the list of
 processes.`,
 		Example: `  iam-relay verify --request captured.txt --secret-file secret.txt
-  iam-relay verify --headers headers.txt --body body.json --secret-file secret.txt --at 1614265330
+  iam-relay verify --headers h.txt --body b.json --secret-file secret.txt
   iam-relay verify --secret-file private.txt --public-key`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 { // it may be the secret: it is not repeated

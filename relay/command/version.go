@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // buildJSON describes the program.
@@ -16,10 +18,11 @@ type buildJSON struct {
 	Go      string `json:"go"`
 	OS      string `json:"os"`
 	Arch    string `json:"arch"`
+	Schema  int    `json:"schema"` // the version of the outbox's schema
 }
 
 func (env *environment) build() buildJSON {
-	b := buildJSON{Version: env.version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	b := buildJSON{Version: env.version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Schema: outbox.SchemaVersion()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
@@ -40,9 +43,11 @@ func (env *environment) versionLine() string {
 
 func versionCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArguments,
+		Use:     "version",
+		Short:   "Print the version",
+		Long:    "Print the version, or as JSON the version, the commit, and the version of the outbox's schema.",
+		Example: "  iam-relay version --json",
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			if env.json {
 				return writeObject(env.out, env.build())
@@ -51,6 +56,6 @@ func versionCommand(env *environment) *cobra.Command {
 			return nil
 		},
 	}
-	env.jsonFlag(cmd, "print JSON, with the commit")
+	env.jsonFlag(cmd, "print JSON")
 	return cmd
 }

@@ -17,7 +17,7 @@ func webhooksCommand(env *environment) *cobra.Command {
 the configuration in its file, and those of the relay here; list, show, test, enable and disable
 work for all of them.`,
 		Example: `  iam-relay webhooks
-  iam-relay webhooks add --name crm --url https://crm.example.com/hook --event 'user.*'
+  iam-relay webhooks add --name crm --url https://crm.example.com/ --event 'user.*'
   iam-relay webhooks test crm
   iam-relay webhooks disable crm --reason maintenance`,
 	}, func() *cobra.Command { return webhooksListCommand(env) },

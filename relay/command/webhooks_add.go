@@ -20,8 +20,8 @@ func webhooksAddCommand(env *environment) *cobra.Command {
 		Short: "Add a webhook",
 		Long: `Add a webhook. Unless --secret-file or --unsigned is given, it gets a new secret, which is shown
 only once. It receives the events committed from now on; iam-relay replay sends earlier ones.`,
-		Example: `  iam-relay webhooks add --name crm --url https://crm.example.com/hook --event 'user.*'
-  iam-relay webhooks add --name erp --url-file url.txt --tenant acme --ordering resource`,
+		Example: `  iam-relay webhooks add --name crm --url https://crm.example.com/ --event 'user.*'
+  iam-relay webhooks add --name erp --url-file url.txt --tenant acme`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.addWebhook(ctx, d) })

@@ -63,9 +63,9 @@ func TestWebhooks_GetWhatTheyAreOwed(t *testing.T) {
 	w.eventually(`SELECT FROM ` + w.name + `.retry`)
 	w.eventually(`SELECT FROM ` + w.name + `.webhook, ` + w.name + `.position WHERE name = 'crm' AND cursor < last_event`)
 	relay.stop()
-	w.webhooks("show", "crm").has("state          disabled (manually: pager)", "deliveries     behind by 1, 0 parked, 0 dead")
+	w.webhooks("show", "crm").has("state          disabled (manually: pager)", "deliveries     behind by 1, 0 retrying, 0 dead")
 
-	w.webhooks("show", "erp").has("deliveries     behind by 0, 1 parked, 0 dead")
+	w.webhooks("show", "erp").has("deliveries     behind by 0, 1 retrying, 0 dead")
 	w.webhooks("enable", "crm")
 	w.webhooks("remove", "erp")
 	sick.Store(false)

@@ -41,9 +41,9 @@ type webhookEntry struct {
 	FailingSince   *time.Time `json:"failing_since,omitempty"`
 	PausedUntil    *time.Time `json:"paused_until,omitempty"`
 	// Behind is how many events of the outbox it has yet to read; they need not all be for it.
-	Behind int64 `json:"behind"`
-	Parked int   `json:"parked"` // failed deliveries that are retried
-	Dead   int   `json:"dead"`   // failed deliveries that were given up
+	Behind   int64 `json:"behind"`
+	Retrying int   `json:"retrying"` // failed deliveries that are tried again
+	Dead     int   `json:"dead"`     // failed deliveries that were given up
 }
 
 // webhookDetail is the definition and state of a webhook, without its secrets.
@@ -94,7 +94,7 @@ func (s *webhookStates) entries() []webhookEntry {
 func (s *webhookStates) entry(w *outbox.Webhook) webhookEntry {
 	e := webhookEntry{
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, URL: config.URL(w.URL).String(), State: stateLive,
-		DisabledReason: w.DisabledReason, FailingSince: timeOrNil(w.FailingSince), Parked: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
+		DisabledReason: w.DisabledReason, FailingSince: timeOrNil(w.FailingSince), Retrying: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
 	}
 	if w.Cursor != nil {
 		e.State, e.Behind = stateCatchingUp, s.lastEvent-*w.Cursor
@@ -132,10 +132,11 @@ func (e *webhookEntry) stateText() string {
 func webhooksListCommand(env *environment) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List webhooks and their state",
-		Long:  "List the webhooks of all origins and their state. Removed ones are listed with --all.",
-		Args:  noArguments,
+		Use:     "list",
+		Short:   "List webhooks and their state",
+		Long:    "List the webhooks of all origins and their state. Removed ones are listed with --all.",
+		Example: "  iam-relay webhooks list --all",
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.listWebhooks(ctx, all) })
 		},
@@ -162,11 +163,11 @@ func (s *session) listWebhooks(ctx context.Context, all bool) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "webhook\torigin:key\ttenant\turl\tstate\tfailing since\tpaused until\tbehind\tparked\tdead")
+	fmt.Fprintln(table, "webhook\torigin:key\ttenant\turl\tstate\tfailing since\tpaused until\tbehind\tretrying\tdead")
 	for i := range entries {
 		e := &entries[i]
 		fmt.Fprintf(table, "%s\t%s:%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(e.Name), e.Origin, e.Key, visible(e.Tenant), visible(e.URL), e.stateText(),
-			timeTextOrDash(e.FailingSince), timeTextOrDash(e.PausedUntil), e.Behind, e.Parked, e.Dead)
+			timeTextOrDash(e.FailingSince), timeTextOrDash(e.PausedUntil), e.Behind, e.Retrying, e.Dead)
 	}
 	return table.Flush()
 }
@@ -214,10 +215,27 @@ func (s *session) showWebhook(ctx context.Context, which string) error {
 	line("state", d.stateText())
 	line("failing since", timeTextOrDash(d.FailingSince))
 	line("paused until", timeTextOrDash(d.PausedUntil))
-	line("deliveries", fmt.Sprintf("behind by %d, %d parked, %d dead", d.Behind, d.Parked, d.Dead))
+	line("deliveries", fmt.Sprintf("behind by %d, %d retrying, %d dead", d.Behind, d.Retrying, d.Dead))
 	line("created", d.Created.Format(time.RFC3339))
 	line("changed", d.Changed.Format(time.RFC3339))
 	return table.Flush()
+}
+
+// waits is the reason why the relay does not deliver to a webhook at present, or "".
+func (s *webhookStates) waits(id int64) string {
+	for i := range s.webhooks {
+		if s.webhooks[i].ID != id {
+			continue
+		}
+		e := s.entry(&s.webhooks[i])
+		switch e.State {
+		case statePaused:
+			return fmt.Sprintf("webhook %s is paused until %s after repeated failures; resume it with iam-relay webhooks enable", visible(e.Name), timeTextOrDash(e.PausedUntil))
+		case stateDisabled, stateOff:
+			return fmt.Sprintf("webhook %s is %s; its deliveries wait until it is enabled", visible(e.Name), e.stateText())
+		}
+	}
+	return ""
 }
 
 func signedText(w *outbox.Webhook, now time.Time) string {

@@ -78,7 +78,7 @@ func TestWebhooks_FromFirstToLast(t *testing.T) {
   "url": "https://erp.example.com/…",
   "state": "live",
   "behind": 0,
-  "parked": 0,
+  "retrying": 0,
   "dead": 0,
   "description": "the ERP",
   "headers": [
@@ -119,7 +119,7 @@ func TestWebhooks_FromFirstToLast(t *testing.T) {
 
 	r = w.webhooks("list")
 	r.out = spaces.ReplaceAllString(r.out, "  ")
-	r.done(`webhook  origin:key  tenant  url  state  failing since  paused until  behind  parked  dead
+	r.done(`webhook  origin:key  tenant  url  state  failing since  paused until  behind  retrying  dead
 crm  config:crm  *  https://crm.example.com/…  live  -  -  0  0  0
 w1  iam:HOOK  REALM  https://iam.example.com/…  live  -  -  0  0  0
 erp2  relay:4294967297  *  https://erp.example.com/…  live  -  -  0  0  0
@@ -297,7 +297,7 @@ func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
     "failing_since": "TIME",
     "paused_until": "TIME",
     "behind": 0,
-    "parked": 0,
+    "retrying": 0,
     "dead": 0
   }
 ]

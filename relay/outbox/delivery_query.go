@@ -49,6 +49,7 @@ type DeliveryFilter struct {
 	EventFilter
 	Webhook int64 // 0 for any
 	State   DeliveryState
+	Class   string // of the last attempt; empty for any
 }
 
 // Deliveries returns deliveries, newest events first.
@@ -95,8 +96,9 @@ func (s *Store) failedDeliveries(ctx context.Context, f DeliveryFilter, limit in
 			p.attempts, coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), p.class, p.status, '', '0001-01-01Z'::timestamptz
 		FROM retry p LEFT JOIN event e ON e.id = p.event LEFT JOIN webhook w ON w.id = p.webhook
 		WHERE (p.due = 'infinity') = ($8 = 'dead') AND ($9::bigint = 0 OR p.webhook = $9) AND (e.id IS NULL AND $10 OR `+eventFilter+`)
+			AND ($12 = '' OR p.class = $12)
 		ORDER BY p.event DESC, p.webhook LIMIT $11`,
-		append(f.parameters(), string(f.State), f.Webhook, f.EventFilter.any(), limit)...)
+		append(f.parameters(), string(f.State), f.Webhook, f.EventFilter.any(), limit, f.Class)...)
 	if err != nil {
 		return nil, fmt.Errorf("read retries: %w", err)
 	}
@@ -120,7 +122,7 @@ func (s *Store) deliveriesOf(ctx context.Context, f DeliveryFilter, after, throu
 		if _, err := tx.Exec(ctx, `SET LOCAL enable_nestloop = off`); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, deliveriesOfSpan, append(f.parameters(), after, through, f.Webhook, string(f.State), limit)...)
+		rows, err := tx.Query(ctx, deliveriesOfSpan, append(f.parameters(), after, through, f.Webhook, string(f.State), limit, f.Class)...)
 		if err != nil {
 			return err
 		}
@@ -148,13 +150,13 @@ const deliveriesOfSpan = `WITH e AS MATERIALIZED (
 				CASE WHEN p.due = 'infinity' THEN 'dead' WHEN p.due IS NOT NULL THEN 'retrying' WHEN t.class = 'delivered' THEN 'delivered'
 					WHEN t.class = 'canceled' THEN 'skipped' WHEN w.id IS NOT NULL AND e.id > coalesce(w.cursor, (SELECT delivered FROM watermark)) THEN 'pending'
 					ELSE 'dropped' END AS state,
-				coalesce(p.attempts, t.number, 0), coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), coalesce(t.class, p.class, ''),
+				coalesce(p.attempts, t.number, 0), coalesce(nullif(p.due, 'infinity'), '0001-01-01Z'), coalesce(t.class, p.class, '') AS class,
 				coalesce(t.status, p.status, 0), coalesce(t.error, ''), coalesce(t.at, '0001-01-01Z')
 			FROM pair JOIN e ON e.id = pair.event LEFT JOIN webhook w ON w.id = pair.webhook
 				LEFT JOIN retry p ON p.event = pair.event AND p.webhook = pair.webhook
 				LEFT JOIN tried t ON t.event = pair.event AND t.webhook = pair.webhook
 			WHERE $10::bigint = 0 OR pair.webhook = $10
-		) SELECT * FROM d WHERE $11 = '' OR state = $11 ORDER BY id DESC, webhook LIMIT $12`
+		) SELECT * FROM d WHERE ($11 = '' OR state = $11) AND ($13 = '' OR class = $13) ORDER BY id DESC, webhook LIMIT $12`
 
 func collectDeliveries(rows pgx.Rows) ([]DeliveryStatus, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeliveryStatus, error) {

@@ -99,6 +99,15 @@ func knownMigrations() (files []fs.DirEntry, newest int, err error) {
 	return files, newest, err
 }
 
+// SchemaVersion returns the number of the newest migration of this program.
+func SchemaVersion() int {
+	_, newest, err := knownMigrations()
+	if err != nil {
+		panic(err) // the migrations are embedded
+	}
+	return newest
+}
+
 func migrationNumber(f fs.DirEntry) (int, error) {
 	number, err := strconv.Atoi(strings.SplitN(f.Name(), "_", 2)[0])
 	if err != nil {

@@ -36,6 +36,17 @@ func (s *Store) Retry(ctx context.Context, f RetryFilter) (int64, error) {
 	return n, nil
 }
 
+// Retryable returns how many deliveries Retry would make due.
+func (s *Store) Retryable(ctx context.Context, f RetryFilter) (n int64, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM retry
+		WHERE ($1::bigint = 0 OR event = $1) AND ($2::bigint = 0 OR webhook = $2) AND ($3 = '' OR class = $3) AND (NOT $4 OR due = 'infinity')
+			AND event IN (SELECT id FROM event WHERE $1::bigint = 0 OR id = $1)`, f.Event, f.Webhook, f.Class, f.DeadOnly).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count retries: %w", err)
+	}
+	return n, nil
+}
+
 // Skip drops a retry and records that as an attempt. It reports whether there was a retry. An attempt that is in progress may store it
 // again.
 func (s *Store) Skip(ctx context.Context, event, webhook int64) (bool, error) {
