@@ -72,7 +72,6 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name AND c.relkin
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = ANY (string_to_array(want.columns, E'\n')) AND a.attnum > 0 AND NOT a.attisdropped`
 
 // Partial, deferrable and expression indexes are left out: they do not make every two rows distinct.
-
 const describeUnique = `
 SELECT want.at, ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want (schema, name, at)

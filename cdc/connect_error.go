@@ -12,7 +12,6 @@ import (
 )
 
 // connectError replaces the text of a connection failure by one sentence.
-
 type connectError struct {
 	text string
 	err  error

@@ -44,8 +44,8 @@ func EncodingWarning(conn *pgconn.PgConn) string {
 	case e.serverConverts:
 		return fmt.Sprintf("server_encoding is %s: the server converts to UTF-8, and a text that it cannot convert, in any column of a published table, stops the relay; correct such texts first", e.name)
 	case e.name == sqlASCII:
-		return "server_encoding is SQL_ASCII, so the server does not know how texts are encoded: the relay takes them for UTF-8; " +
-			"each byte of a mapped column that is not valid UTF-8 is sent as U+FFFD and its value in hex"
+		return "server_encoding is SQL_ASCII, so the encoding of texts is unknown: the relay assumes UTF-8; " +
+			"a byte of a mapped column that is not valid UTF-8 is sent as U+FFFD followed by its value in hex"
 	case e.name != utf8Name:
 		return fmt.Sprintf("server_encoding is %s: the relay converts the texts of mapped columns to UTF-8; a byte that represents no character is sent as U+FFFD followed by its value in hex", e.name)
 	}

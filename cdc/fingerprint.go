@@ -17,7 +17,6 @@ import (
 // Either alone proves nothing: TRUNCATE, VACUUM FULL and CLUSTER give a new file; GRANT, SET STATISTICS and RENAME replace the
 // column's row.
 // https://www.postgresql.org/docs/current/ddl-system-columns.html
-
 const fingerprints = `
 SELECT want.at, concat_ws(E'\n', concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, c.oid, c.relpersistence), c.relfilenode::text,
          (SELECT string_agg(concat_ws(':', a.attnum, a.atttypid, a.xmin, a.attname), E'\n' ORDER BY a.attname)

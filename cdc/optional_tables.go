@@ -96,7 +96,6 @@ func (d *tableDescription) findWithheld() []Problem {
 }
 
 // The column list (PostgreSQL 15 and newer) is read as JSON, which gives NULL where the column does not exist.
-
 const unlisted = `
 SELECT n.nspname, c.relname, a.attname
 FROM pg_publication p

@@ -16,7 +16,6 @@ SELECT pg_get_userbyid(p.pubowner), p.puballtables,
 FROM pg_publication p WHERE p.pubname = $1`
 
 // The column list and the row filter (PostgreSQL 15 and newer) are read as JSON, which gives NULL where the columns do not exist.
-
 const publishedTables = `
 SELECT t.schemaname, t.tablename, coalesce(to_jsonb(r)->>'prattrs' IS NOT NULL, false), coalesce(to_jsonb(r)->>'prqual' IS NOT NULL, false)
 FROM pg_publication_tables t

@@ -9,7 +9,6 @@ import (
 )
 
 // SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
-
 const (
 	codeUndefinedObject   = "42704"
 	codeDuplicateObject   = "42710"

@@ -65,7 +65,6 @@ func (s SlotStatus) BelongsToOther(database string) bool {
 }
 
 // Columns of newer versions are read as JSON, which gives NULL where they do not exist.
-
 const slotStatus = `
 SELECT s.active, coalesce(s.active_pid, 0), s.temporary, coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.wal_status, 'lost'),
        coalesce(to_jsonb(s)->>'invalidation_reason', ''), coalesce((to_jsonb(s)->>'failover')::bool, false),

@@ -19,8 +19,8 @@ const (
 	// sliceBlocks and sliceBytes limit what a slice reads of the table, in blocks, and what it returns, in bytes.
 	sliceBlocks = 1024
 	sliceBytes  = 2 << 20
-	// fetchBytes is about how much is requested at a time. It fits into the connection's buffers, so even to a frozen relay the
-	// server has sent everything, and then ends the idle transaction.
+	// fetchBytes is about how much is requested at a time. It fits into the connection's buffers, so the server can send all of
+	// it even to a frozen relay, and then ends the idle transaction.
 	fetchBytes                         = 64 << 10
 	firstFetch, mostFetch              = 8, 1000
 	sliceLockTimeout, sliceIdleTimeout = "2s", "5s"

@@ -25,7 +25,6 @@ const (
 )
 
 // https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
-
 var typeClasses = map[uint32]typeClass{
 	25: textClass, 1043: textClass, 19: textClass, 18: textClass, bpcharOID: textClass,
 	20: numberClass, 21: numberClass, 23: numberClass, 26: numberClass, numericOID: numberClass, float4OID: numberClass, float8OID: numberClass,

@@ -49,7 +49,6 @@ func (h WALHolder) Fix() string {
 
 // Every role can see the lock that a writing transaction holds on its own id; pg_stat_activity hides the ids of other roles.
 // https://www.postgresql.org/docs/current/view-pg-locks.html
-
 const oldestWALHolder = `
 SELECT coalesce(l.pid, 0), coalesce(p.gid, ''), coalesce(a.usename, p.owner, '')::text, coalesce(a.datname, p.database, '')::text, coalesce(a.state, ''), coalesce(a.application_name, ''),
        coalesce(extract(epoch FROM now() - coalesce(a.xact_start, p.prepared)), 0)::bigint
