@@ -11,22 +11,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Erasure names whose payloads are erased.
+// Erasure selects the events whose payloads are erased.
 type Erasure struct {
-	// Resource is the id of the subject: of events about it, and of those whose body has it as a string, as the data of a role
-	// assignment names its user.
+	// Resource is the id of the subject. It selects events about it, and events whose body contains it as a string, as the data of a role
+	// assignment contains the user's id.
 	Resource string
-	Tenant   string // the tenant's key; empty is any
+	Tenant   string // the tenant's key; empty for any
 }
 
-// Erased is what an erasure found, or did.
+// Erased is the result of an erasure, or of its dry run.
 type Erased struct {
-	Days []ErasedDay // those with events to erase, in order
+	Days []ErasedDay // days with events to erase, in order
 	// Delayed is the number of delayed events, which are not in the event log yet.
 	Delayed int64
 }
 
-// Events is how many there are in all.
+// Events is the total number of events.
 func (e *Erased) Events() int64 {
 	n := e.Delayed
 	for i := range e.Days {
@@ -35,28 +35,28 @@ func (e *Erased) Events() int64 {
 	return n
 }
 
-// ErasedDay is a day's part of the log.
+// ErasedDay are the selected events of a day.
 type ErasedDay struct {
 	Day    time.Time
-	Events int64 // with a payload to erase
+	Events int64 // number with a payload
 	ids    []int64
 }
 
-// eraseBatch is how many events are erased in one transaction.
+// eraseBatch is the number of events erased in a transaction.
 const eraseBatch = 1000
 
 const (
-	// subjects chooses events e by an Erasure: $1 its resource, $2 that as a JSON string, $3 the tenant. A member of that name, or a
-	// text that ends with the id in quotes, counts too: rather too much is erased than too little.
+	// subjects selects events e by an Erasure: $1 is the resource, $2 the resource as a JSON string, $3 the tenant. It also matches an object
+	// key, or a string that ends with the quoted id: it may erase too much, but never too little.
 	subjects = `(e.resource = $1 OR position($2::bytea IN e.body) > 0) AND ($3 = '' OR e.tenant = $3)`
-	// payload is whether an event e has one. A string in JSON cannot have the bytes of the member's name, since its quotes are
-	// escaped, and before it come three strings: the first place is the member of the body itself.
+	// payload is true if the body of an event e has data. The bytes are ,"data": and null}. They cannot occur in a JSON string, whose quotes are
+	// escaped, so the first occurrence is the field of the body itself.
 	payload = `position('\x2c2264617461223a'::bytea IN e.body) > 0 AND substr(e.body, position('\x2c2264617461223a'::bytea IN e.body) + 8) <> '\x6e756c6c7d'::bytea`
-	// withoutPayload is the body with null for its data.
+	// withoutPayload is the body with null as data.
 	withoutPayload = `substr(e.body, 1, position('\x2c2264617461223a'::bytea IN e.body) + 7) || '\x6e756c6c7d'::bytea`
 )
 
-// Erasable finds what Erase would do.
+// Erasable returns what Erase would do.
 func (s *Store) Erasable(ctx context.Context, e Erasure) (*Erased, error) {
 	subject := e.parameters()
 	rows, err := s.pool.Query(ctx, `SELECT day, count(*) FILTER (WHERE `+payload+`), array_agg(id ORDER BY id) FROM event e WHERE `+subjects+`
@@ -74,24 +74,24 @@ func (s *Store) Erasable(ctx context.Context, e Erasure) (*Erased, error) {
 		return nil, fmt.Errorf("look for events to erase: %w", err)
 	}
 	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM delayed_event e WHERE `+subjects+` AND `+payload, subject...).Scan(&found.Delayed); err != nil {
-		return nil, fmt.Errorf("look for held events to erase: %w", err)
+		return nil, fmt.Errorf("look for delayed events to erase: %w", err)
 	}
 	return found, nil
 }
 
-// parameters are those of subjects.
+// parameters returns the parameters of subjects.
 func (e *Erasure) parameters() []any {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // as bodies are made
+	encoder.SetEscapeHTML(false) // as in bodies
 	if err := encoder.Encode(e.Resource); err != nil {
 		panic(err) // a string always encodes
 	}
 	return []any{e.Resource, bytes.TrimSpace(text.Bytes()), e.Tenant}
 }
 
-// Erase replaces the data of the subject's events by null, and forgets what receivers answered to them. Whatever is sent from
-// the store afterwards has no data. What a relay has read before it still sends; the relays are told to look.
+// Erase replaces the data of the selected events with null and deletes the responses to them. Deliveries read from the outbox afterwards have no
+// data; those that a relay has already read are still sent. Erase notifies the relays.
 func (s *Store) Erase(ctx context.Context, e Erasure) (*Erased, error) {
 	found, err := s.Erasable(ctx, e)
 	if err != nil {
@@ -107,21 +107,21 @@ func (s *Store) Erase(ctx context.Context, e Erasure) (*Erased, error) {
 		}
 	}
 	if _, err := s.pool.Exec(ctx, `UPDATE delayed_event e SET body = `+withoutPayload+` WHERE `+subjects+` AND `+payload, e.parameters()...); err != nil {
-		return nil, fmt.Errorf("erase held events: %w", err)
+		return nil, fmt.Errorf("erase delayed events: %w", err)
 	}
 	if _, err := s.pool.Exec(ctx, `UPDATE webhook SET version = nextval('webhook_version')`); err != nil {
-		return nil, fmt.Errorf("tell the relays: %w", err)
+		return nil, fmt.Errorf("notify the relays: %w", err)
 	}
-	// The server may take its time to clear away what the rows were: few changes to an old day are no reason for it.
+	// Autovacuum may not run soon for a few changes to an old partition, and the old row versions would stay on disk.
 	for table := range tables {
 		if _, err := s.pool.Exec(ctx, `VACUUM `+pgx.Identifier{table}.Sanitize()); err != nil {
-			return nil, fmt.Errorf("erased; vacuum %s: %w", table, err)
+			return nil, fmt.Errorf("erased, but vacuum %s: %w", table, err)
 		}
 	}
 	return found, nil
 }
 
-// eraseEvents erases some events of one day, and their attempts on it and later. It adds the partitions that were changed.
+// eraseEvents erases events of a day and their attempts. It adds the changed partitions to tables.
 func (s *Store) eraseEvents(ctx context.Context, day time.Time, ids []int64, tables map[string]bool) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `UPDATE event e SET body = `+withoutPayload+` WHERE e.day = $1 AND e.id = ANY ($2) AND `+payload, day, ids)

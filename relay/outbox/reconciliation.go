@@ -10,50 +10,51 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ReconciliationState says how far a reconciliation is.
+// ReconciliationState is the state of a reconciliation.
 type ReconciliationState string
 
-// The states of a reconciliation.
+// States of a reconciliation.
 const (
-	ReconciliationRequested ReconciliationState = "requested" // by hand; the leading relay will do it
+	ReconciliationRequested ReconciliationState = "requested" // by command; the leader has not started it
 	ReconciliationRunning   ReconciliationState = "running"
 	ReconciliationDone      ReconciliationState = "done"
 	ReconciliationFailed    ReconciliationState = "failed"
 	ReconciliationCanceled  ReconciliationState = "canceled"
 )
 
-// Ended reports whether nothing more happens to it.
+// Ended reports whether the state is final.
 func (s ReconciliationState) Ended() bool {
 	return s != ReconciliationRequested && s != ReconciliationRunning
 }
 
-// Reconciliation is one comparison of the IAM's tables with the mirror.
+// Reconciliation is a comparison of the IAM's tables with the mirror, which emits the differences.
 type Reconciliation struct {
-	ID     int64
+	ID int64
+	// Manual: an operator requested it.
 	Manual bool
-	// DryRun: it only says what it would tell. SkipWAL: what the log still has up to now is not read first.
+	// DryRun reports the differences and changes nothing. SkipWAL does not ingest the retained WAL first.
 	DryRun, SkipWAL bool
 	Reason          string
 	State           ReconciliationState
 	Error           string
-	// LSN is the place of the log that the comparison is as of; empty before it has begun.
+	// LSN is that of the snapshot; empty before the start.
 	LSN string
-	// Started and Ended are zero before.
+	// Started and Ended are zero before that.
 	Requested, Started, Ended time.Time
-	// Table is being compared; Rows of about Expected have been.
+	// Table is being compared. Rows were compared so far, of about Expected.
 	Table          string
 	Rows, Expected int64
-	Result         *ReconciliationResult // nil before the end
+	Result         *ReconciliationResult // nil until it has ended
 }
 
-// ReconciliationResult is what a comparison has found.
+// ReconciliationResult is the result of a reconciliation.
 type ReconciliationResult struct {
-	Tables []TableDifference `json:"tables"` // those with any
-	Events map[string]int64  `json:"events"` // by name, with those that a later change may cancel
-	Sample []EventRef        `json:"sample"` // the first of them
+	Tables []TableDifference `json:"tables"` // those with differences
+	Events map[string]int64  `json:"events"` // counts by name, delayed events included
+	Sample []EventRef        `json:"sample"` // the first events
 }
 
-// TableDifference is how many rows of a table were not as the mirror had them.
+// TableDifference counts the rows of a table that differ from the mirror.
 type TableDifference struct {
 	Table    string `json:"table"`
 	Inserted int64  `json:"inserted"`
@@ -61,28 +62,28 @@ type TableDifference struct {
 	Deleted  int64  `json:"deleted"`
 }
 
-// EventRef names an event without its data.
+// EventRef identifies an event without its data.
 type EventRef struct {
 	Event    string `json:"event"`
 	Tenant   string `json:"tenant"`
 	Resource string `json:"resource"`
 }
 
-// RequestReconciliation asks the leading relay, or the next one, for a reconciliation.
+// RequestReconciliation stores a request for the leader, and returns its id.
 func (s *Store) RequestReconciliation(ctx context.Context, dryRun, skipLog bool) (int64, error) {
 	var id int64
 	err := s.pool.QueryRow(ctx, `INSERT INTO reconciliation (manual, dry_run, skip_wal, reason, state) VALUES (true, $1, $2, 'requested manually', 'requested') RETURNING id`,
 		dryRun, skipLog).Scan(&id)
 	if err != nil {
-		return 0, fmt.Errorf("ask for a reconciliation: %w", err)
+		return 0, fmt.Errorf("request a reconciliation: %w", err)
 	}
 	return id, nil
 }
 
-// CancelReconciliation withdraws one that has not begun.
+// CancelReconciliation cancels a request that the leader has not started.
 func (s *Store) CancelReconciliation(ctx context.Context, id int64) error {
 	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET state = 'canceled', ended = clock_timestamp() WHERE id = $1 AND state = 'requested'`, id); err != nil {
-		return fmt.Errorf("withdraw reconciliation %d: %w", id, err)
+		return fmt.Errorf("cancel reconciliation %d: %w", id, err)
 	}
 	return nil
 }
@@ -102,12 +103,12 @@ func scanReconciliation(row pgx.CollectableRow) (Reconciliation, error) {
 	return r, err
 }
 
-// RequestedReconciliation returns the oldest one that was asked for and has not begun; nil if there is none.
+// RequestedReconciliation returns the oldest request that is not started, or nil.
 func (s *Store) RequestedReconciliation(ctx context.Context) (*Reconciliation, error) {
 	return s.reconciliation(ctx, `state = 'requested' ORDER BY id LIMIT 1`)
 }
 
-// Reconciliation returns one by its number; nil if there is none.
+// Reconciliation returns a reconciliation by id, or nil.
 func (s *Store) Reconciliation(ctx context.Context, id int64) (*Reconciliation, error) {
 	return s.reconciliation(ctx, `id = $1`, id)
 }
@@ -119,7 +120,7 @@ func (s *Store) reconciliation(ctx context.Context, where string, arguments ...a
 	}
 	r, err := pgx.CollectOneRow(rows, scanReconciliation)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil //nolint:nilnil // none is no error
+		return nil, nil //nolint:nilnil // documented: nil if there is none
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read reconciliations: %w", err)
@@ -127,20 +128,20 @@ func (s *Store) reconciliation(ctx context.Context, where string, arguments ...a
 	return &r, nil
 }
 
-// ResumeReconciliations puts what a former leader had begun back: what was asked for is asked for again, anything else is begun
-// anew by what it was for.
+// ResumeReconciliations handles what a former leader left running: requests become requests again; others fail, and start again if their
+// cause persists.
 func (l *Leader) ResumeReconciliations(ctx context.Context) error {
 	batch := &pgx.Batch{}
 	batch.Queue(`UPDATE reconciliation SET state = 'requested', rows_compared = 0 WHERE state = 'running' AND manual`)
 	batch.Queue(`UPDATE reconciliation SET state = 'failed', error = 'interrupted', ended = clock_timestamp() WHERE state = 'running'`)
 	l.queueFence(batch)
 	if err := l.write.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("look after reconciliations: %w", fenced(err))
+		return fmt.Errorf("resume reconciliations: %w", fenced(err))
 	}
 	return nil
 }
 
-// BeginReconciliation records that r begins; it gets its ID, unless it was asked for and has one.
+// BeginReconciliation records the start of r. It sets the ID unless r was requested.
 func (s *Store) BeginReconciliation(ctx context.Context, r *Reconciliation) error {
 	var err error
 	if r.ID == 0 {
@@ -151,13 +152,13 @@ func (s *Store) BeginReconciliation(ctx context.Context, r *Reconciliation) erro
 			r.ID, r.LSN, r.Expected, r.Reason)
 	}
 	if err != nil {
-		return fmt.Errorf("record that a reconciliation begins: %w", err)
+		return fmt.Errorf("record the start of a reconciliation: %w", err)
 	}
 	r.State = ReconciliationRunning
 	return nil
 }
 
-// UpdateReconciliation records how far a reconciliation is.
+// UpdateReconciliation records the progress of a reconciliation.
 func (s *Store) UpdateReconciliation(ctx context.Context, r *Reconciliation) error {
 	if _, err := s.pool.Exec(ctx, `UPDATE reconciliation SET table_name = $2, rows_compared = $3 WHERE id = $1`, r.ID, r.Table, r.Rows); err != nil {
 		return fmt.Errorf("record the progress of reconciliation %d: %w", r.ID, err)
@@ -180,7 +181,7 @@ func (r *Reconciliation) end() ([]any, error) {
 	return []any{r.ID, r.State, r.Error, r.Table, r.Rows, result}, nil
 }
 
-// EndReconciliation records how a reconciliation ended that has changed nothing.
+// EndReconciliation records the end of a reconciliation that changed nothing.
 func (s *Store) EndReconciliation(ctx context.Context, r *Reconciliation) error {
 	arguments, err := r.end()
 	if err != nil {
@@ -192,7 +193,7 @@ func (s *Store) EndReconciliation(ctx context.Context, r *Reconciliation) error 
 	return nil
 }
 
-// EndReconciliation records the end of a reconciliation in the transaction that has its events.
+// EndReconciliation records the end of a reconciliation, in the transaction with its events.
 func (t *Large) EndReconciliation(ctx context.Context, r *Reconciliation) error {
 	arguments, err := r.end()
 	if err != nil {

@@ -11,64 +11,65 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ReplayState says whether a replay goes on.
+// ReplayState is the state of a replay.
 type ReplayState string
 
-// The states of a replay. One that is done has queued everything; the deliveries themselves may still wait.
+// States of a replay. When it is done, all its deliveries are queued, but not necessarily delivered.
 const (
 	ReplayRunning  ReplayState = "running"
 	ReplayDone     ReplayState = "done"
 	ReplayCanceled ReplayState = "canceled"
 )
 
-// Replay delivers a part of the log to one webhook once more. It is a row that the leader works off, so it outlives any relay.
+// Replay delivers a range of the event log to a webhook again. It is a row that the leader processes, so it survives a restart.
 type Replay struct {
 	ID      int64
 	Webhook int64
 	State   ReplayState
-	// Cursor is the event up to which the log was looked at, Through the last one to look at.
+	// Cursor is the last event that was examined, Through the last one to examine.
 	Cursor, Through int64
-	// Events are patterns; empty means those of the webhook.
+	// Events are patterns; empty for those of the webhook.
 	Events           []string
 	Tenant, Resource string
-	Since, Until     time.Time // zero is unbounded
-	// Missed: only events that were never delivered to the webhook.
+	Since, Until     time.Time // of the commit time; zero for no bound
+	// Missed selects only events that were never delivered to the webhook.
 	Missed bool
-	// Rate is how many events are queued per second, at least 1.
+	// Rate is the number of events queued per second, at least 1.
 	Rate             int
 	Queued           int64
 	Created, Updated time.Time
 }
 
-// ReplayProgress is what has become of a replay's deliveries.
+// ReplayProgress is a replay and the state of its deliveries.
 type ReplayProgress struct {
 	Replay
-	// Of those Queued, Waiting have yet to be delivered, Dead were given up, and Skipped by hand.
+	// Of the Queued deliveries, Waiting are not delivered yet, Dead failed for good, and Skipped were dropped by command.
 	Waiting, Dead, Skipped int64
 }
 
-// Delivered is how many deliveries have succeeded.
+// Delivered is the number of deliveries that succeeded.
 func (p *ReplayProgress) Delivered() int64 { return max(0, p.Queued-p.Waiting-p.Dead-p.Skipped) }
 
-// replayKeys are what replayed deliveries e are ordered by, among themselves, for each ordering of a webhook, $18.
+// replayKeys is the order key of a replayed delivery of event e, for ordering $18. Replays do not block live deliveries.
 const replayKeys = `CASE $18 WHEN 'strict' THEN 'replay' WHEN 'resource' THEN 'replay:' || indexed(e.resource) END`
 
-// revivedKey is the key of a dead delivery that is parked again. Where the order is kept by resource, later events have long
-// passed it: it holds none of them up any more.
+// revivedKey is the order key of a dead delivery that is tried again. With ordering by resource, later events have passed it already, so it no
+// longer blocks them.
 const revivedKey = `CASE WHEN retry.order_key LIKE 'r:%' THEN 'replay:' || substr(retry.order_key, 3) ELSE retry.order_key END`
 
 const (
-	// replayOutstanding is how many deliveries of one replay may wait at a time: a receiver that fails does not get the whole
-	// log parked.
+	// replayOutstanding bounds the undelivered retries of a replay, so that a failing endpoint does not get a row for every event of the
+	// log.
 	replayOutstanding = 1000
-	// replayBurst bounds what a replay makes up for after a pause: at most this much time counts.
+	// replayBurst bounds the unused rate that a replay may catch up on, in time.
 	replayBurst = 2 * time.Second
 )
 
-// replaySelect chooses events e of a span of the log for a webhook. Tenants come first: an event whose tenant is unknown is for
-// nobody, and a webhook gets those of its own tenant only; if it names that by name, those that it was subscribed to while the
-// tenant has had, and still has, the name. What was subscribed and is not done yet comes by itself, as does what
-// is parked and not dead. What befell webhooks themselves goes to those only that ask for it by more than a star.
+// replaySelect selects events e of a range of the log for a webhook.
+//
+// Tenants come first: an event without a tenant goes to no one, and a webhook gets only events of its tenant. If it names the tenant by name,
+// it gets only events that it was subscribed to, of a tenant that still has that name. Events that are still to be delivered, or retrying,
+// are left out. Operational events go only to webhooks that ask for them by more than a star.
 const replaySelect = `SELECT e.id, e.resource FROM event e WHERE e.id > $2 AND e.id <= $3 AND e.tenant IS NOT NULL
 	AND ($4::boolean OR e.tenant = $5 OR $6::boolean AND $1 = ANY (e.webhooks) AND EXISTS (SELECT FROM mirror m
 		WHERE m.table_name = $14 COLLATE "C" AND m.key = indexed(e.tenant) COLLATE "C" AND m.fields->>$15 = $5))
@@ -79,13 +80,13 @@ const replaySelect = `SELECT e.id, e.resource FROM event e WHERE e.id > $2 AND e
 	AND (NOT $13::boolean OR e.id NOT IN (SELECT a.event FROM attempt a
 		WHERE a.event > $2 AND a.event <= $3 AND a.webhook = $1 AND a.class = 'delivered'))`
 
-// replayWebhook is what a replay needs to know of its webhook.
+// replayWebhook holds the columns of a webhook that a replay needs.
 type replayWebhook struct {
 	origin, tenant   string
 	events           []string
 	enabled, removed bool
 	ordering         string
-	done             int64 // up to here, what it subscribed to was delivered, or parked
+	done             int64 // its events up to here were delivered, or are retries
 }
 
 const replayWebhookColumns = `w.origin, w.tenant, w.events, w.enabled, w.removed_after IS NOT NULL, coalesce(w.options::json->>'ordering', ''), coalesce(w.cursor, watermark.delivered)`
@@ -94,32 +95,32 @@ func (w *replayWebhook) targets() []any {
 	return []any{&w.origin, &w.tenant, &w.events, &w.enabled, &w.removed, &w.ordering, &w.done}
 }
 
-// uuidShape is that of a tenant's key, as opposed to its name.
+// uuidShape tells a tenant's key from its name.
 var uuidShape = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// TenantNames is where the mirror has the names of tenants: a table, and one of its columns, empty if tenants have none.
+// TenantNames is the mirrored table and column with the names of tenants; both are empty if tenants have no names.
 type TenantNames struct{ Table, Column string }
 
-// TenantsNamed returns the keys of the tenants that have a name.
+// TenantsNamed returns the keys of the tenants with the given name.
 func (s *Store) TenantsNamed(ctx context.Context, table, column, name string) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `SELECT key FROM mirror WHERE table_name = $1 COLLATE "C" AND fields->>$2 = $3 ORDER BY key`, table, column, name)
 	if err != nil {
-		return nil, fmt.Errorf("look for the tenant's name: %w", err)
+		return nil, fmt.Errorf("look up the tenant's name: %w", err)
 	}
 	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("look for the tenant's name: %w", err)
+		return nil, fmt.Errorf("look up the tenant's name: %w", err)
 	}
 	return keys, nil
 }
 
-// ReplaysSubscribedOnly reports whether a webhook names its tenant by something that may be a name. Events know their tenants by
-// key, so that such a webhook is replayed only what it was subscribed to, of a tenant that still has the name.
+// ReplaysSubscribedOnly reports whether a webhook's tenant may be a name. Events have the tenant's key, so such a webhook is replayed only
+// events that it was subscribed to, of a tenant that still has the name.
 func ReplaysSubscribedOnly(origin, tenant string) bool {
 	return origin != OriginIAM && tenant != "*" && !uuidShape.MatchString(tenant)
 }
 
-// selection is the parameters of replaySelect for a span of the log.
+// selection returns the parameters of replaySelect for a range of the log.
 func (r *Replay) selection(w *replayWebhook, names TenantNames, after, through int64) []any {
 	events := r.Events
 	if len(events) == 0 {
@@ -138,8 +139,8 @@ func (r *Replay) selection(w *replayWebhook, names TenantNames, after, through i
 	}
 }
 
-// Span sets Cursor and Through to the part of the log that has the replay's events: that between Since and Until, or all of
-// it. It reports whether there is any.
+// Span sets Cursor and Through to the range of the log that contains the events between Since and Until, or all events. It reports whether
+// there are any.
 func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
 	sql, arguments := `SELECT coalesce(min(id), 0) - 1, coalesce(max(id), 0) FROM event`, []any{}
 	if !r.Since.IsZero() || !r.Until.IsZero() {
@@ -152,7 +153,7 @@ func (s *Store) Span(ctx context.Context, r *Replay) (bool, error) {
 	return r.Through > 0, nil
 }
 
-// CountReplay returns how many events a replay would queue if it began now.
+// CountReplay returns how many events a replay would queue now.
 func (s *Store) CountReplay(ctx context.Context, r *Replay, names TenantNames) (int64, error) {
 	var w replayWebhook
 	err := s.pool.QueryRow(ctx, `SELECT `+replayWebhookColumns+` FROM webhook w, watermark WHERE w.id = $1`, r.Webhook).Scan(w.targets()...)
@@ -174,7 +175,7 @@ func (s *Store) CountReplay(ctx context.Context, r *Replay, names TenantNames) (
 	return all, nil
 }
 
-// CreateReplay stores a replay for the relays to run, and returns its number.
+// CreateReplay stores a replay for the leader, and returns its id.
 func (s *Store) CreateReplay(ctx context.Context, r *Replay) (int64, error) {
 	var id int64
 	err := s.pool.QueryRow(ctx, `INSERT INTO replay (webhook, cursor, through, events, tenant, resource, since, until, missed, rate)
@@ -186,7 +187,7 @@ func (s *Store) CreateReplay(ctx context.Context, r *Replay) (int64, error) {
 	return id, nil
 }
 
-// CancelReplay stops a running replay; it reports whether there was one. What it has queued is still delivered.
+// CancelReplay stops a replay. It reports whether the replay was running. Queued deliveries are still made.
 func (s *Store) CancelReplay(ctx context.Context, id int64) (bool, error) {
 	tag, err := s.pool.Exec(ctx, `UPDATE replay SET state = 'canceled', updated = clock_timestamp() WHERE id = $1 AND state = 'running'`, id)
 	if err != nil {
@@ -195,8 +196,7 @@ func (s *Store) CancelReplay(ctx context.Context, id int64) (bool, error) {
 	return tag.RowsAffected() > 0, nil
 }
 
-// A replay's own deliveries are those parked since it was created, up to its cursor: some others that failed in that time may
-// be among them.
+// replayProgress counts the retries created since the replay, up to its cursor. That may include other deliveries that failed in that time.
 const replayProgress = `SELECT r.id, r.webhook, r.state, r.cursor, r.through, r.events, r.tenant, r.resource, coalesce(r.since, '0001-01-01Z'),
 		coalesce(r.until, '0001-01-01Z'), r.missed, r.rate, r.queued, r.created, r.updated, p.waiting, p.dead,
 		(SELECT count(DISTINCT a.event) FROM attempt a WHERE a.day >= r.created::date AND a.at >= r.created AND a.webhook = r.webhook
@@ -205,7 +205,7 @@ const replayProgress = `SELECT r.id, r.webhook, r.state, r.cursor, r.through, r.
 		FROM retry WHERE webhook = r.webhook AND event <= r.cursor AND created >= r.created) AS p
 	WHERE $1::bigint = 0 OR r.id = $1 ORDER BY r.id DESC LIMIT $2`
 
-// Replays returns the newest replays with their progress, newest first; with an id other than 0 only that one.
+// Replays returns replays with their progress, newest first; only the one with the given id unless that is 0.
 func (s *Store) Replays(ctx context.Context, id int64, limit int) ([]ReplayProgress, error) {
 	rows, err := s.pool.Query(ctx, replayProgress, id, limit)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// AdvanceReplays does one step of each running replay. more says that another step would find something to do at once; else the
-// rate, deliveries that still wait, or the end of the log are in the way.
+// AdvanceReplays does one step of each running replay. It reports whether another step could do more at once. If not, the rate, undelivered
+// retries or the end of the log stop it.
 func (l *Leader) AdvanceReplays(ctx context.Context, names TenantNames) (more bool, err error) {
 	rows, err := l.store.pool.Query(ctx, `SELECT id FROM replay WHERE state = 'running' ORDER BY id`)
 	if err != nil {
@@ -30,11 +30,11 @@ func (l *Leader) AdvanceReplays(ctx context.Context, names TenantNames) (more bo
 	return more, nil
 }
 
-// advanceReplay does one step in one transaction: what it queues and the cursor that it moves are there together, or neither.
+// advanceReplay does one step. It queues deliveries and moves the cursor in one transaction.
 func (l *Leader) advanceReplay(ctx context.Context, id int64, names TenantNames) (more bool, err error) {
 	err = pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
 		r, w := Replay{ID: id}, replayWebhook{}
-		var elapsed float64 // seconds that were not used yet
+		var elapsed float64 // seconds of the rate that are not used up
 		err := tx.QueryRow(ctx, `SELECT r.webhook, r.cursor, r.through, r.events, r.tenant, r.resource, coalesce(r.since, '0001-01-01Z'),
 				coalesce(r.until, '0001-01-01Z'), r.missed, r.rate, r.created, extract(epoch FROM clock_timestamp() - r.updated)::float8, `+replayWebhookColumns+`
 			FROM replay r JOIN webhook w ON w.id = r.webhook CROSS JOIN watermark WHERE r.id = $1 AND r.state = 'running' FOR UPDATE OF r`, id).
@@ -43,9 +43,9 @@ func (l *Leader) advanceReplay(ctx context.Context, id int64, names TenantNames)
 			}, w.targets()...)...)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows) || err == nil && w.removed:
-			// Canceled meanwhile, or nobody is left to deliver to.
+			// Canceled meanwhile, or the webhook is removed.
 			_, err = tx.Exec(ctx, `UPDATE replay SET state = 'canceled', updated = clock_timestamp() WHERE id = $1 AND state = 'running'`, id)
-		case err == nil && w.enabled: // a webhook that is switched off keeps its replays for later
+		case err == nil && w.enabled: // a disabled webhook keeps its replays
 			more, err = r.step(ctx, tx, &w, names, elapsed)
 		}
 		if err != nil {
@@ -56,8 +56,8 @@ func (l *Leader) advanceReplay(ctx context.Context, id int64, names TenantNames)
 	return more, err
 }
 
-// confirm fails with ErrFenced unless this relay still leads. It comes last in a transaction: from here to the commit, a
-// successor waits to begin its epoch, and ingest, which has a row of its own for that, does not.
+// confirm fails with ErrFenced unless this relay still leads. It must come last in a transaction: until the commit, a successor waits to start
+// its epoch. Ingestion does not wait, because it locks position instead of watermark.
 func (l *Leader) confirm(ctx context.Context, tx pgx.Tx) error {
 	tag, err := tx.Exec(ctx, `SELECT FROM watermark WHERE epoch = $1 FOR SHARE`, l.epoch)
 	if err != nil {
@@ -69,12 +69,12 @@ func (l *Leader) confirm(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// step queues what the rate and the deliveries that still wait leave room for.
+// step queues as many events as the rate and replayOutstanding allow.
 func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, names TenantNames, elapsed float64) (more bool, err error) {
 	var waiting int
 	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM retry WHERE webhook = $1 AND event <= $2 AND created >= $3 AND due < 'infinity' LIMIT $4) AS p`,
 		r.Webhook, r.Cursor, r.Created, replayOutstanding).Scan(&waiting); err != nil {
-		return false, fmt.Errorf("count what waits: %w", err)
+		return false, fmt.Errorf("count undelivered retries: %w", err)
 	}
 	allowed := int(math.Floor(min(elapsed, replayBurst.Seconds()) * float64(r.Rate)))
 	limit := min(allowed, replayOutstanding-waiting)
@@ -101,7 +101,7 @@ func (r *Replay) step(ctx context.Context, tx pgx.Tx, w *replayWebhook, names Te
 	if r.Cursor >= r.Through {
 		state = ReplayDone
 	}
-	// updated is the time up to which the rate is used up, never more than the burst ago.
+	// updated is the time up to which the rate is used up, at most replayBurst ago.
 	_, err = tx.Exec(ctx, `UPDATE replay SET cursor = $2, queued = queued + $3, state = $4,
 			updated = CASE $4 WHEN 'done' THEN clock_timestamp() ELSE
 				greatest(updated, clock_timestamp() - make_interval(secs => $5)) + make_interval(secs => $3::float8 / rate) END
