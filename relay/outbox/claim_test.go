@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// However many deliveries of other webhooks are due, and for however long, those of a tenant that has few are claimed at the
-// first poll, and a webhook with thousands does not pass over another of its tenant.
-func TestClaimDue_EachTenantAndWebhookHasItsTurn(t *testing.T) {
+// A tenant with few due retries gets them claimed at the first poll, however many others are due, and a webhook with thousands does not
+// starve another of its tenant.
+func TestClaimDue_SharesFairly(t *testing.T) {
 	t.Parallel()
 	ctx, store, conn := openStore(t)
 	member, err := store.Join(ctx, "test")
@@ -25,16 +25,16 @@ func TestClaimDue_EachTenantAndWebhookHasItsTurn(t *testing.T) {
 		exec(`INSERT INTO webhook (id, origin, key, tenant, name, description, url, headers, secrets, events, enabled)
 			SELECT n, 'config', 'w' || n, $3, '', '', 'https://a.example.com', '{}', '{}', '{*}', true FROM generate_series($1::int, $2::int) AS n`, from, to, tenant)
 	}
-	parked := func(from, to, each int, ago string) {
+	retries := func(from, to, each int, ago string) {
 		exec(`INSERT INTO retry (event, webhook, attempts, due, class, status)
 			SELECT e, w, 1, now() - $4::interval, 'http_5xx', 500 FROM generate_series($1::int, $2::int) AS w, generate_series(1, $3::int) AS e`, from, to, each, ago)
 	}
 	webhook(1, 1, "a") // one with thousands
-	parked(1, 1, 5000, "2 hours")
+	retries(1, 1, 5000, "2 hours")
 	webhook(2, 1000, "a") // thousands of its tenant with a few each
-	parked(2, 1000, 5, "1 hour")
+	retries(2, 1000, 5, "1 hour")
 	webhook(1001, 1001, "b")
-	parked(1001, 1001, 1, "0 seconds")
+	retries(1001, 1001, 1, "0 seconds")
 	webhook(1002, 1002, "dead")
 	exec(`INSERT INTO retry (event, webhook, attempts, due, class, status) VALUES (1, 1002, 1, 'infinity', 'http_5xx', 500), (2, 1002, 1, now() + interval '1 hour', 'http_5xx', 500)`)
 
@@ -63,8 +63,8 @@ func TestClaimDue_EachTenantAndWebhookHasItsTurn(t *testing.T) {
 	}
 }
 
-// Bodies are bounded in bytes together, but for a single one that is larger.
-func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
+// The total size of bodies is bounded, except that a single larger one is claimed.
+func TestClaimDue_BoundsBytes(t *testing.T) {
 	t.Parallel()
 	ctx, store, conn := openStore(t)
 	member, err := store.Join(ctx, "test")
@@ -93,9 +93,9 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	held := []int64{2, 3}
+	withoutBody := []int64{2, 3}
 	for bytes, want := range map[int]int{1: 1, 1500: 4, 100000: 8} {
-		events, through, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 0, Through: 8, Limit: 250, Bytes: bytes, WithoutBody: held})
+		events, through, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 0, Through: 8, Limit: 250, Bytes: bytes, WithoutBody: withoutBody})
 		if err != nil || len(events) != want || through != int64(want) {
 			t.Errorf("%d bytes: %d events were read, through %d: %v", bytes, len(events), through, err)
 		}
@@ -109,7 +109,7 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 	if _, err := conn.Exec(ctx, `UPDATE event SET body = NULL WHERE id = 4`); err != nil {
 		t.Fatal(err)
 	}
-	events, _, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 2, Through: 5, Limit: 250, Bytes: 1000, WithoutBody: held, MaxBody: 500})
+	events, _, err := store.ReadEvents(ctx, Read{Webhook: 1, After: 2, Through: 5, Limit: 250, Bytes: 1000, WithoutBody: withoutBody, MaxBody: 500})
 	if err != nil || len(events) != 3 {
 		t.Fatalf("%d events were read: %v", len(events), err)
 	}
@@ -120,7 +120,7 @@ func TestClaimDue_TakesNoMoreBytesThanAskedFor(t *testing.T) {
 	}
 }
 
-// Where the server can, it compresses large values with LZ4.
+// Large values are compressed with LZ4 if the server supports it.
 func TestStore_CompressesWithLZ4(t *testing.T) {
 	t.Parallel()
 	ctx, store, _ := openStore(t)

@@ -9,21 +9,21 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// A transaction cancels what earlier ones hold and what was not due when it committed. What is left comes in the order in
-// which it is due, as it was held.
-func TestHeld_IsCancelledOrDue(t *testing.T) {
+// A transaction cancels delayed events of earlier ones that were not due at its commit. The others are returned in the order in which they
+// are due, unchanged.
+func TestDelayedEvent_CanceledOrDue(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
-	hold := func(lsn cdc.LSN, ordinal int, match string, due time.Duration) DelayedEvent {
+	event := func(lsn cdc.LSN, ordinal int, match string, due time.Duration) DelayedEvent {
 		return DelayedEvent{
 			Event:     Event{LSN: lsn, Ordinal: ordinal, WebhookID: "evt", Name: "n", Resource: "r", Occurred: noon, Body: []byte("body"), Webhooks: []int64{1, 2}},
 			CancelKey: match, Due: noon.Add(due),
 		}
 	}
-	early, late, last := hold(10, 1, "a", time.Second), hold(10, 2, "b", 9*time.Second), hold(20, 1, "a", 8*time.Second)
-	held := []DelayedEvent{last, late, early, hold(10, 3, "a", 5*time.Second), hold(10, 4, "c", 5*time.Second)}
-	chunk := &Chunk{Delayed: held, Cancel: []Cancellation{{Matches: []string{"a", "x"}, By: 20, At: noon.Add(2 * time.Second)}}}
+	early, late, last := event(10, 1, "a", time.Second), event(10, 2, "b", 9*time.Second), event(20, 1, "a", 8*time.Second)
+	delayed := []DelayedEvent{last, late, early, event(10, 3, "a", 5*time.Second), event(10, 4, "c", 5*time.Second)}
+	chunk := &Chunk{Delayed: delayed, Cancel: []Cancellation{{Matches: []string{"a", "x"}, By: 20, At: noon.Add(2 * time.Second)}}}
 	s.must(s.leader.Commit(t.Context(), chunk, 20, 0))
 	if chunk.Cancelled != 1 {
 		t.Errorf("%d were cancelled, not the one", chunk.Cancelled)
@@ -33,7 +33,7 @@ func TestHeld_IsCancelledOrDue(t *testing.T) {
 	for i := range due {
 		due[i].Occurred, due[i].Due = due[i].Occurred.UTC(), due[i].Due.UTC()
 	}
-	if diff := cmp.Diff([]DelayedEvent{early, held[4]}, due); diff != "" {
+	if diff := cmp.Diff([]DelayedEvent{early, delayed[4]}, due); diff != "" {
 		t.Errorf("the first that are due (-want +got):\n%s", diff)
 	}
 	s.must(s.leader.Commit(t.Context(), &Chunk{Released: due}, 20, 0))
@@ -42,6 +42,6 @@ func TestHeld_IsCancelledOrDue(t *testing.T) {
 	}
 	count, first, err := s.store.DelayedCount(t.Context())
 	if err != nil || count != 2 || !first.Equal(last.Due) {
-		t.Errorf("%d are held, the first until %s (%v)", count, first, err)
+		t.Errorf("%d events are delayed, the first is due at %s (%v)", count, first, err)
 	}
 }

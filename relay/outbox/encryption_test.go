@@ -139,7 +139,7 @@ func dump(ctx context.Context, t *testing.T, s *Store) string {
 	return all.String()
 }
 
-func TestReseal_AddsAndRotatesKeys(t *testing.T) {
+func TestReencrypt_AddsAndRotatesKeys(t *testing.T) {
 	t.Parallel()
 	ctx, plain, _ := migrated(t)
 	secretly := func(w Webhook) Webhook {
@@ -193,7 +193,7 @@ func TestReseal_AddsAndRotatesKeys(t *testing.T) {
 			t.Errorf("%s: %v, %d rows too few", when, err, rows)
 		}
 	}
-	reseal := func(s *Store, want int) {
+	reencrypt := func(s *Store, want int) {
 		t.Helper()
 		if n, err := s.Reencrypt(ctx, []*cdc.Table{users, hooks}); err != nil || n != want {
 			t.Errorf("%d rows were re-encrypted, want %d (%v)", n, want, err)
@@ -206,7 +206,7 @@ func TestReseal_AddsAndRotatesKeys(t *testing.T) {
 
 	first := leads(plain)
 	fill(plain, first, 1)
-	reseal(plain, 0)
+	reencrypt(plain, 0)
 	holds("plain", plain, first, 2*rotationPage)
 	if !strings.Contains(dump(ctx, t, plain), "sesame") {
 		t.Fatal("the test finds no plain text in the tables")
@@ -215,10 +215,10 @@ func TestReseal_AddsAndRotatesKeys(t *testing.T) {
 	url := plain.config.ConnString()
 	keyed := opened(t, url, keyOf(1))
 	holds("plain, with a new key", keyed, leads(keyed), 2*rotationPage)
-	reseal(keyed, 3+2*rotationPage)
-	reseal(keyed, 0)
+	reencrypt(keyed, 3+2*rotationPage)
+	reencrypt(keyed, 0)
 	fill(keyed, leads(keyed), 11)
-	reseal(keyed, 0)
+	reencrypt(keyed, 0)
 	holds("with a key", keyed, leads(keyed), 4*rotationPage)
 	if _, err := keyed.ChangeWebhook(ctx, FirstRelayID, func(w *Webhook) error { w.Description = "changed"; return nil }); err != nil {
 		t.Fatal(err)
@@ -228,7 +228,7 @@ func TestReseal_AddsAndRotatesKeys(t *testing.T) {
 	}
 
 	next := opened(t, url, keyOf(2), keyOf(1))
-	reseal(next, 6+4*rotationPage)
+	reencrypt(next, 6+4*rotationPage)
 	holds("with the next key", next, leads(next), 4*rotationPage)
 	alone := opened(t, url, keyOf(2))
 	holds("with the next key alone", alone, leads(alone), 4*rotationPage)

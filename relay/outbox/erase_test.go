@@ -10,7 +10,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-func (s *shelf) bodies(sql string) map[int64]string {
+func (s *fixture) bodies(sql string) map[int64]string {
 	s.Helper()
 	rows, err := s.store.pool.Query(s.Context(), sql)
 	s.must(err)
@@ -24,7 +24,7 @@ func (s *shelf) bodies(sql string) map[int64]string {
 
 func TestErase(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	const user = `0198"\<ü` // as awkward as an id can be
 	const escaped = `"0198\"\\<ü"`
@@ -44,7 +44,7 @@ func TestErase(t *testing.T) {
 	before := map[int64]string{
 		1: body(escaped, `{"id":`+escaped+`,"note":",\"data\":null}"}`),
 		2: body(`"role"`, `{"user":{"id":`+escaped+`}}`),
-		3: body(`"role"`, `{"user":{"id":"0198"},"text":"it says 0198\"\\<ü"}`), // somebody else's
+		3: body(`"role"`, `{"user":{"id":"0198"},"text":"it says 0198\"\\<ü"}`), // another user's
 		4: body(escaped, `{"email":"b"}`),
 		5: body(escaped, `null`),
 		6: body(`"tenant"`, `["x",`+escaped+`]`),
@@ -55,10 +55,10 @@ func TestErase(t *testing.T) {
 		s.exec(`UPDATE event SET body = $2 WHERE id = $1`, id, []byte(text))
 	}
 	s.exec(`UPDATE attempt SET response = 'your mail is ' || event, error = 'refused'`)
-	hold := func(ordinal int, resource, text string) DelayedEvent {
+	delayed := func(ordinal int, resource, text string) DelayedEvent {
 		return DelayedEvent{Event: Event{Ordinal: ordinal, LSN: 9, WebhookID: "w", Name: "n", Tenant: tenantA, Resource: resource, Occurred: time.Now(), Body: []byte(text), Webhooks: one}, Due: time.Now()}
 	}
-	s.must(s.leader.Commit(t.Context(), &Chunk{Delayed: []DelayedEvent{hold(1, user, before[1]), hold(2, "role", before[3])}}, cdc.LSN(s.last), s.last))
+	s.must(s.leader.Commit(t.Context(), &Chunk{Delayed: []DelayedEvent{delayed(1, user, before[1]), delayed(2, "role", before[3])}}, cdc.LSN(s.last), s.last))
 
 	e := Erasure{Resource: user, Tenant: tenantA}
 	found, err := s.store.Erasable(t.Context(), e)
@@ -82,7 +82,7 @@ func TestErase(t *testing.T) {
 		t.Errorf("bodies (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[int64]string{1: after[1], 2: before[3]}, s.bodies(`SELECT ordinal::bigint, convert_from(body, 'UTF8') FROM delayed_event`)); diff != "" {
-		t.Errorf("held bodies (-want +got):\n%s", diff)
+		t.Errorf("delayed bodies (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[int64]string{3: "your mail is 3refused", 4: "your mail is 4refused"},
 		s.bodies(`SELECT event, response || error FROM attempt WHERE response IS NOT NULL OR error IS NOT NULL`)); diff != "" {
@@ -91,7 +91,7 @@ func TestErase(t *testing.T) {
 	var version int64
 	s.must(s.store.pool.QueryRow(t.Context(), `SELECT version FROM webhook`).Scan(&version))
 	if version == 0 {
-		t.Error("the relays were not told")
+		t.Error("the relays were not notified")
 	}
 	// Once more, there is nothing left but the other tenant's.
 	if found, err := s.store.Erase(t.Context(), e); err != nil || found.Events() != 0 {
@@ -104,7 +104,7 @@ func TestErase(t *testing.T) {
 
 func TestErase_InBatches(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	const n = 2*eraseBatch + 1
 	events := make([]Event, n)
 	for i := range events {

@@ -2,7 +2,7 @@ package outbox
 
 import "testing"
 
-// A webhook that was disabled has a place of its own in the log; once it is removed as well, nobody will ever move that.
+// A disabled webhook has a cursor that no relay advances; it must not keep the removed webhook forever.
 func TestForgetWebhooks_DisabledAndRemoved(t *testing.T) {
 	t.Parallel()
 	ctx, store, leader := migrated(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 )
 
-// long returns a text that does not become shorter by compression, as index rows may be compressed.
+// long returns an incompressible text, because PostgreSQL may compress index rows.
 func long(seed uint64, n int) string {
 	random := rand.New(rand.NewPCG(seed, 0))
 	text := make([]byte, n)
@@ -24,10 +24,10 @@ func long(seed uint64, n int) string {
 	return string(text)
 }
 
-// The relay and the store agree about what stands for a text in an index, and no text stands for another.
-func TestIndexed_IsTheSameInTheStore(t *testing.T) {
+// The Go and SQL functions agree, and no two texts collide.
+func TestIndexed_AgreesWithSQL(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	rapid.Check(t, func(t *rapid.T) {
 		text := strings.Repeat(rapid.SampledFrom([]string{"a", "ü", "🙂", "é"}).Draw(t, "letter"), rapid.IntRange(0, maxIndexed+2).Draw(t, "length"))
 		var stored string
@@ -44,10 +44,10 @@ func TestIndexed_IsTheSameInTheStore(t *testing.T) {
 	})
 }
 
-// A key of any length is as good as a short one: rows are found, listed, replaced, compared, owned and deleted by it.
-func TestIndexed_MirrorTakesKeysOfAnyLength(t *testing.T) {
+// Mirrored rows with keys of any length can be found, listed, replaced, compared and deleted, and be children of each other.
+func TestIndexed_MirrorKeysOfAnyLength(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	parents := map[*cdc.Table]int{users: 2}
 	keys := []cdc.Key{"", "short", cdc.Key(long(1, maxIndexed)), cdc.Key(long(2, maxIndexed+1)), cdc.Key(long(3, 2690)), cdc.Key(long(4, 100_000)), cdc.Key(indexed(long(4, 100_000)))}
 	row := func(i int, name string) cdc.Row {
@@ -99,11 +99,10 @@ func TestIndexed_MirrorTakesKeysOfAnyLength(t *testing.T) {
 	s.must(m.EachKey(t.Context(), users, func(key cdc.Key) error { return fmt.Errorf("key %.20q is still there", key) }))
 }
 
-// A webhook's key, and the resource that its deliveries are ordered by, may be of any length: neither a delivery that fails nor a
-// replay of it ends anything.
-func TestIndexed_DeliveriesAreOrderedByResourcesOfAnyLength(t *testing.T) {
+// A webhook's key and the resource of an order key may have any length, in retries as in replays.
+func TestIndexed_OrderKeysOfAnyLength(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	hooks := []Webhook{
 		{ID: 7, Origin: OriginIAM, Key: long(1, 100_000), Tenant: "t", Events: []string{"*"}, Enabled: true, Options: `{"ordering":"resource"}`},
 		{ID: 8, Origin: OriginIAM, Key: long(2, 2690), Tenant: "t", Events: []string{"*"}, Enabled: true},

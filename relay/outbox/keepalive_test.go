@@ -10,7 +10,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// openStore opens an outbox in a database of the test's own, and a connection that is not the store's.
+// openStore opens an outbox in a new database, and a separate connection to it.
 func openStore(t *testing.T) (context.Context, *Store, *pgx.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -32,7 +32,7 @@ func openStore(t *testing.T) (context.Context, *Store, *pgx.Conn) {
 	return ctx, store, conn
 }
 
-// poll asks until the answer is true.
+// poll runs a query until it returns true.
 func poll(ctx context.Context, t *testing.T, conn *pgx.Conn, sql string, args ...any) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -49,8 +49,8 @@ func poll(ctx context.Context, t *testing.T, conn *pgx.Conn, sql string, args ..
 	}
 }
 
-// Beginning to lead may have to wait for a former leader's transaction, for longer than the server waits for a silent leader.
-func TestLeader_KeepsTheLockHoweverLongItTakesToBegin(t *testing.T) {
+// A new leader may wait for a former leader's transaction longer than the idle timeout of its lock.
+func TestLeader_KeepsTheLockWhileItStarts(t *testing.T) {
 	t.Parallel()
 	ctx, store, other := openStore(t)
 	member, err := store.Join(ctx, "test")
@@ -89,7 +89,7 @@ func TestLeader_KeepsTheLockHoweverLongItTakesToBegin(t *testing.T) {
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 }
 
-// A pool whose connections are all in use for longer than a member may be silent stops no heartbeat.
+// An exhausted pool does not stop heartbeats.
 func TestMember_HeartbeatDoesNotWaitForThePool(t *testing.T) {
 	t.Parallel()
 	ctx, store, other := openStore(t)

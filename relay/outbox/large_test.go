@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// The server ends a transaction of which it hears nothing for some seconds. It hears of one that has nothing to write.
-func TestLarge_IsKeptAlive(t *testing.T) {
+// A large transaction with nothing to write must not run into idle_in_transaction_session_timeout.
+func TestLarge_PingsWhileIdle(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	large, err := s.leader.Begin(t.Context(), s.leader.NewMirror(nil))
 	s.must(err)
 	defer large.End(s.leader.NewMirror(nil))

@@ -9,8 +9,8 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// What a member has leased is its own as long as it lives, and nobody's once it is gone; what it says after that is void.
-func TestMember_LeasesEndWithIt(t *testing.T) {
+// A member's leases are valid until it is removed. What it records after that has no effect.
+func TestMember_LeasesEndWithTheMember(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -60,11 +60,11 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 	}
 	due := func(m *Member) int {
 		t.Helper()
-		parked, err := m.ClaimDue(ctx, Claim{Limit: 10, PerWebhook: 10, Bytes: 1 << 20, Except: []int64{}})
+		claimed, err := m.ClaimDue(ctx, Claim{Limit: 10, PerWebhook: 10, Bytes: 1 << 20, Except: []int64{}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(parked)
+		return len(claimed)
 	}
 	if n := claim(one); n != 1 {
 		t.Fatalf("the first member has leased %d webhooks", n)
@@ -151,8 +151,8 @@ func TestMember_LeasesEndWithIt(t *testing.T) {
 	}
 }
 
-// A member that is frozen takes itself for gone before the others do.
-func TestMember_IsMuteBeforeItIsGone(t *testing.T) {
+// A frozen member stops using its leases before the others take them over.
+func TestMember_NotAliveBeforeItIsRemoved(t *testing.T) {
 	t.Parallel()
 	if memberMute >= memberGone || memberBeat*3 > memberMute {
 		t.Errorf("beat %s, mute %s, gone %s", memberBeat, memberMute, memberGone)

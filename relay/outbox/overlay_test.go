@@ -12,66 +12,66 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// overlayMirror has users by their third column, without a store: the parents have the given stored children.
+// overlayMirror returns a mirror without a store: users have their parent's key in the third column, and the given rows are stored.
 func overlayMirror(stored map[cdc.Key][]cdc.Row) *Mirror {
 	m := &Mirror{parents: map[*cdc.Table]int{users: 2}, hot: rowCache{limit: mirrorCache}}
 	m.Reset()
-	for owner, rows := range stored {
-		m.children[parentID{users, owner}] = rows
+	for parent, rows := range stored {
+		m.children[parentID{users, parent}] = rows
 	}
 	return m
 }
 
-func ownedRow(key, owner string) cdc.Row {
+func childRow(key, parent string) cdc.Row {
 	row := cdc.Row{cdc.TextValue(key), cdc.NullValue, cdc.NullValue}
-	if owner != "" {
-		row[2] = cdc.TextValue(owner)
+	if parent != "" {
+		row[2] = cdc.TextValue(parent)
 	}
 	return row
 }
 
-// Children are those of the store with what the batch made of them: moved to another owner and back, deleted, inserted again.
-func TestMirror_ChildrenAreOfTheBatch(t *testing.T) {
+// Children reflect the batch: rows moved to another parent and back, deleted, and inserted again.
+func TestMirror_ChildrenReflectTheBatch(t *testing.T) {
 	t.Parallel()
 	parents := []string{"", "x", "y", "z"}
 	rapid.Check(t, func(t *rapid.T) {
 		now, stored := map[string]string{}, map[cdc.Key][]cdc.Row{"x": nil, "y": nil, "z": nil}
 		for _, key := range []string{"a", "b", "c", "d"} {
-			owner := rapid.SampledFrom(parents).Draw(t, "stored owner")
-			if now[key] = owner; owner != "" {
-				stored[cdc.Key(owner)] = append(stored[cdc.Key(owner)], ownedRow(key, owner))
+			parent := rapid.SampledFrom(parents).Draw(t, "stored parent")
+			if now[key] = parent; parent != "" {
+				stored[cdc.Key(parent)] = append(stored[cdc.Key(parent)], childRow(key, parent))
 			}
 		}
 		m := overlayMirror(stored)
 		for range rapid.IntRange(0, 20).Draw(t, "changes") {
-			key, owner := rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key"), rapid.SampledFrom(parents).Draw(t, "owner")
-			c := cdc.Change{Op: cdc.Update, Relation: &cdc.Relation{Table: users}, Key: cdc.Key(key), New: ownedRow(key, owner)}
-			if now[key] = owner; rapid.Bool().Draw(t, "delete") {
+			key, parent := rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key"), rapid.SampledFrom(parents).Draw(t, "parent")
+			c := cdc.Change{Op: cdc.Update, Relation: &cdc.Relation{Table: users}, Key: cdc.Key(key), New: childRow(key, parent)}
+			if now[key] = parent; rapid.Bool().Draw(t, "delete") {
 				c.Op, c.New = cdc.Delete, nil
 				delete(now, key)
 			}
 			m.Apply(&c)
 		}
-		for _, owner := range parents[1:] {
+		for _, parent := range parents[1:] {
 			var want, got []string
 			for key, of := range now {
-				if of == owner {
+				if of == parent {
 					want = append(want, key)
 				}
 			}
 			slices.Sort(want)
-			for _, row := range m.Children(users, 2, cdc.Key(owner)) {
+			for _, row := range m.Children(users, 2, cdc.Key(parent)) {
 				got = append(got, row[0].Text)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Fatalf("children of %s (-want +got):\n%s", owner, diff)
+				t.Fatalf("children of %s (-want +got):\n%s", parent, diff)
 			}
 		}
 	})
 }
 
-// A batch that changes the children of many parents asks for those of each of them. That costs what the parent has, not what the
-// batch has.
+// A batch that changes the children of many parents reads the children of each. The cost depends on the parent's children, not on the
+// size of the batch.
 func TestMirror_ChildrenOfManyParents(t *testing.T) {
 	t.Parallel()
 	const n = 10_000
@@ -83,7 +83,7 @@ func TestMirror_ChildrenOfManyParents(t *testing.T) {
 	relation := &cdc.Relation{Table: users}
 	for i := range n {
 		key := fmt.Sprint(i)
-		m.Apply(&cdc.Change{Op: cdc.Insert, Relation: relation, Key: cdc.Key(key), New: ownedRow(key, key)})
+		m.Apply(&cdc.Change{Op: cdc.Insert, Relation: relation, Key: cdc.Key(key), New: childRow(key, key)})
 	}
 	began := time.Now()
 	for i := range n {

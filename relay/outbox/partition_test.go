@@ -13,7 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
-// newLeader makes an outbox in a database of its own and leads it.
+// newLeader creates an outbox in a new database and leads it.
 func newLeader(ctx context.Context, t *testing.T) *Leader {
 	t.Helper()
 	store, err := Open(clustertest.Database(t), "iam_relay", nil)
@@ -36,9 +36,8 @@ func newLeader(ctx context.Context, t *testing.T) *Leader {
 	return leader
 }
 
-// A dump of the database reads every table for as long as it takes. Neither do new days wait for it, nor does ingest wait for
-// old days that cannot be dropped meanwhile.
-func TestPartitions_NobodyWaitsForADump(t *testing.T) {
+// While a dump holds locks on all tables, new partitions can be created, and ingestion does not queue behind the drop of old ones.
+func TestPartitions_DoNotWaitForADump(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -84,7 +83,7 @@ func TestPartitions_NobodyWaitsForADump(t *testing.T) {
 	}
 }
 
-// A relay that was replaced drops nothing: its successor may keep the log for longer.
+// A former leader drops nothing, since its successor may have a longer retention.
 func TestPartitions_FormerLeaderDropsNothing(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -101,10 +100,10 @@ func TestPartitions_FormerLeaderDropsNothing(t *testing.T) {
 	}
 }
 
-// testDay is the day of the tests' server.
+// testDay is today by the test's server.
 func testDay() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 
-// dropExpired returns the names of what was dropped.
+// dropExpired returns the names of the dropped partitions.
 func dropExpired(ctx context.Context, leader *Leader, keep time.Duration, grace int) ([]string, error) {
 	expiries, err := leader.DropExpired(ctx, keep, grace)
 	var names []string
@@ -116,8 +115,8 @@ func dropExpired(ctx context.Context, leader *Leader, keep time.Duration, grace 
 	return names, err
 }
 
-// What was not delivered is not dropped before that was said, and another while has passed that no clock has a part in.
-func TestPartitions_UndeliveredEventsAreKeptForAWhile(t *testing.T) {
+// Partitions with undelivered events are first reported, and dropped after a number of calls that does not depend on the clock.
+func TestPartitions_UndeliveredEventsGetAGracePeriod(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -181,8 +180,8 @@ func TestPartitions_UndeliveredEventsAreKeptForAWhile(t *testing.T) {
 	look(0)
 }
 
-// Whatever this machine's clock says, times in the outbox are its server's, and what waits is not put off because that is set back.
-func TestClock_IsTheServers(t *testing.T) {
+// Times in the outbox are the server's, whatever this machine's clock. If the server's clock is set back, due times move along.
+func TestClock_FollowsTheServer(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -33,7 +33,7 @@ func statementBytes(t *testing.T, batch *pgx.Batch) []int {
 	return sizes
 }
 
-// What a statement carries is bounded in bytes, not only in rows: the server holds several times as much, and refuses a gibibyte.
+// Statements are bounded in bytes, not only in rows: the server needs several times their size, and refuses a gibibyte.
 func TestStatements_AreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	const n, large = 500, 64 << 10

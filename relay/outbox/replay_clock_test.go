@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Events are found by their commit time however far the source's clock is from the outbox's, which says on what day they are stored.
-func TestReplay_SinceFindsEventsOfASourceWhoseClockIsWrong(t *testing.T) {
+// Events are found by commit time even if the source's clock is wrong; the outbox's clock decides on their partition.
+func TestReplay_SinceWithAWrongSourceClock(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	now := time.Now()
 	s.log(
@@ -40,17 +40,17 @@ func TestReplay_SinceFindsEventsOfASourceWhoseClockIsWrong(t *testing.T) {
 		}
 		s.replay(Replay{Webhook: 1, Since: since})
 		s.advance()
-		if got := s.parked(1); !slices.Equal(got, test.want) {
+		if got := s.dueRetries(1); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v are replayed, want %v", name, got, test.want)
 		}
 		s.exec(`DELETE FROM retry`)
 	}
 }
 
-// A replay's progress is what it is although the outbox's clock is set back while it runs.
-func TestReplay_ProgressSurvivesTheClockBeingSetBack(t *testing.T) {
+// A replay's progress stays correct if the outbox's clock is set back meanwhile.
+func TestReplay_ProgressWithAClockSetBack(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(Event{Tenant: tenantA}, Event{Tenant: tenantA})
 	id := s.replay(Replay{Webhook: 1})

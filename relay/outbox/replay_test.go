@@ -1,18 +1,13 @@
 package outbox
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
-
-	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
 const (
@@ -22,152 +17,10 @@ const (
 
 var realms = TenantNames{Table: "realms", Column: "name"}
 
-// shelf is a store with a log that a test fills.
-type shelf struct {
-	*testing.T
-	store  *Store
-	member *Member
-	leader *Leader
-	last   int64
-}
-
-func newShelf(t *testing.T) *shelf {
-	t.Helper()
-	store, err := Open(clustertest.Database(t), "iam_relay", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	s := &shelf{T: t, store: store}
-	s.must(store.Migrate(t.Context()))
-	s.lead()
-	s.must(s.leader.EnsurePartitions(t.Context()))
-	return s
-}
-
-func (s *shelf) must(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatal(err)
-	}
-}
-
-// lead lets another relay lead; the former one is as dead as after kill -9.
-func (s *shelf) lead() {
-	s.Helper()
-	if s.leader != nil {
-		s.leader.keeping()
-		<-s.leader.ended // which uses the connection
-		s.must(s.leader.lock.Close(s.Context()))
-	}
-	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
-	defer cancel()
-	var err error
-	s.member, err = s.store.Join(ctx, "test")
-	s.must(err)
-	leader, err := s.member.Lead(ctx, func() {})
-	s.must(err)
-	s.Cleanup(leader.Close)
-	s.leader = leader
-}
-
-func (s *shelf) webhook(w Webhook) {
-	s.Helper()
-	w.Key, w.Enabled = fmt.Sprint("hook-", w.ID), true
-	if w.Events == nil {
-		w.Events = []string{"*"}
-	}
-	s.must(s.leader.SaveWebhooks(s.Context(), []Webhook{w}))
-}
-
-// log appends events, all of them delivered to their webhooks.
-func (s *shelf) log(events ...Event) {
-	s.Helper()
-	var done Delivery
-	for i := range events {
-		s.last++
-		e := &events[i]
-		e.ID, e.WebhookID, e.LSN, e.Body = s.last, fmt.Sprint("evt_", s.last), cdc.LSN(s.last), []byte(`{"event":"e","timestamp":"t","resource_id":"r","data":{}}`)
-		if e.Name == "" {
-			e.Name = "user.created"
-		}
-		if e.Occurred.IsZero() {
-			e.Occurred = time.Now()
-		}
-		if e.Webhooks == nil {
-			e.Webhooks = []int64{}
-		}
-		for _, w := range e.Webhooks {
-			done.Attempts = append(done.Attempts, Attempt{Event: e.ID, Webhook: w, Number: 1, At: time.Now(), Class: "delivered", Status: 204})
-		}
-	}
-	s.must(s.leader.Commit(s.Context(), &Chunk{Events: events}, cdc.LSN(s.last), s.last))
-	done.Delivered = s.last
-	_, err := s.member.Record(s.Context(), s.leader.Epoch(), &done)
-	s.must(err)
-}
-
-func (s *shelf) replay(r Replay) int64 {
-	s.Helper()
-	if r.Through == 0 {
-		_, err := s.store.Span(s.Context(), &r)
-		s.must(err)
-	}
-	if r.Rate == 0 {
-		r.Rate = 1_000_000
-	}
-	id, err := s.store.CreateReplay(s.Context(), &r)
-	s.must(err)
-	return id
-}
-
-// exec runs a statement beside the relays.
-func (s *shelf) exec(sql string, arguments ...any) {
-	s.Helper()
-	_, err := s.store.pool.Exec(s.Context(), sql, arguments...)
-	s.must(err)
-}
-
-// parked are the numbers of a webhook's parked events that are due.
-func (s *shelf) parked(webhook int64) []int64 {
-	s.Helper()
-	rows, err := s.store.pool.Query(s.Context(), `SELECT event FROM retry WHERE webhook = $1 AND due <= now() AND attempts = 0 ORDER BY event`, webhook)
-	s.must(err)
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	s.must(err)
-	if len(ids) == 0 {
-		return nil
-	}
-	return ids
-}
-
-// advance does steps until the replays have nothing more to do, however fast the clock goes.
-func (s *shelf) advance() {
-	s.Helper()
-	for {
-		s.exec(`UPDATE replay SET updated = updated - interval '10 s' WHERE state = 'running'`)
-		more, err := s.leader.AdvanceReplays(s.Context(), realms)
-		s.must(err)
-		if !more {
-			return
-		}
-	}
-}
-
-func (s *shelf) state(id int64) ReplayProgress {
-	s.Helper()
-	all, err := s.store.Replays(s.Context(), id, 1)
-	s.must(err)
-	if len(all) != 1 {
-		s.Fatalf("%d replays have the number %d", len(all), id)
-	}
-	return all[0]
-}
-
-// Whose events a webhook may be replayed is decided by its tenant, whatever else is asked for.
-func TestReplay_KeepsTenantsApart(t *testing.T) {
+// A webhook is replayed only events of its tenant, whatever the filter.
+func TestReplay_SeparatesTenants(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginIAM, Tenant: tenantA})
 	s.webhook(Webhook{ID: 2, Origin: OriginConfig, Tenant: "*"})
 	s.webhook(Webhook{ID: 3, Origin: OriginConfig, Tenant: "acme"}) // a name, that of tenant A
@@ -191,7 +44,7 @@ func TestReplay_KeepsTenantsApart(t *testing.T) {
 		s.must(err)
 		id := s.replay(r)
 		s.advance()
-		if diff := cmp.Diff(want, s.parked(webhook)); diff != "" {
+		if diff := cmp.Diff(want, s.dueRetries(webhook)); diff != "" {
 			t.Errorf("webhook %d (-want +got):\n%s", webhook, diff)
 		}
 		if got := s.state(id); got.State != ReplayDone || got.Queued != int64(len(want)) || n != got.Queued {
@@ -202,7 +55,7 @@ func TestReplay_KeepsTenantsApart(t *testing.T) {
 
 func TestReplay_Filters(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*", Events: []string{"user.*", "realm.created"}})
 	noon := time.Now().UTC().Truncate(time.Hour)
 	one := []int64{1}
@@ -238,7 +91,7 @@ func TestReplay_Filters(t *testing.T) {
 		c.replay.Webhook = 1
 		id := tx.replay(c.replay)
 		tx.advance()
-		if diff := cmp.Diff(c.want, tx.parked(1)); diff != "" {
+		if diff := cmp.Diff(c.want, tx.dueRetries(1)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 		if got := tx.state(id); got.State != ReplayDone || got.Queued != int64(len(c.want)) {
@@ -249,10 +102,10 @@ func TestReplay_Filters(t *testing.T) {
 	}
 }
 
-// Among themselves, replayed deliveries keep the order that their webhook asks for.
-func TestReplay_Keys(t *testing.T) {
+// Replayed deliveries keep the webhook's ordering among themselves.
+func TestReplay_OrderKeys(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	for id, options := range map[int64]string{1: `{}`, 2: `{"rate":5}`, 3: `{"ordering":"resource"}`, 4: `{"ordering":"strict"}`} {
 		s.webhook(Webhook{ID: id, Origin: OriginConfig, Tenant: "*", Options: options, Exclusive: id > 1})
 		s.replay(Replay{Webhook: id, Through: 3})
@@ -270,10 +123,10 @@ func TestReplay_Keys(t *testing.T) {
 	}
 }
 
-// What is still on its way by itself is not sent twice.
-func TestReplay_LeavesWhatComesAnyway(t *testing.T) {
+// Events that are still to be delivered are not queued a second time.
+func TestReplay_SkipsPendingDeliveries(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	for id := range int64(2) {
 		s.webhook(Webhook{ID: id + 1, Origin: OriginConfig, Tenant: "*"})
 	}
@@ -287,24 +140,24 @@ func TestReplay_LeavesWhatComesAnyway(t *testing.T) {
 	s.replay(Replay{Webhook: 1})
 	s.replay(Replay{Webhook: 2})
 	s.advance()
-	if diff := cmp.Diff([][]int64{{1, 2, 3, 4, 5, 6, 7}, {1, 2}}, [][]int64{s.parked(1), s.parked(2)}); diff != "" {
+	if diff := cmp.Diff([][]int64{{1, 2, 3, 4, 5, 6, 7}, {1, 2}}, [][]int64{s.dueRetries(1), s.dueRetries(2)}); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// A replay goes on with the next leader, in the middle of the log, and queues each event once. A former leader queues nothing.
-func TestReplay_OutlivesItsRelay(t *testing.T) {
+// The next leader continues a replay in the middle of the log and queues each event once. A former leader queues nothing.
+func TestReplay_ContinuesWithTheNextLeader(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 2500)...)
 	s.exec(`UPDATE event SET tenant = $1`, tenantA)
 	id := s.replay(Replay{Webhook: 1, Missed: true})
 
 	var sent []int64
-	// deliver does what senders do with the parked rows.
+	// deliver delivers the queued retries.
 	deliver := func() {
-		now := s.parked(1)
+		now := s.dueRetries(1)
 		sent = append(sent, now...)
 		s.exec(`INSERT INTO attempt (day, event, webhook, number, at, micros, class, status)
 			SELECT $1, event, webhook, 1, now(), 1, 'delivered', 204 FROM retry`, testDay())
@@ -315,7 +168,7 @@ func TestReplay_OutlivesItsRelay(t *testing.T) {
 		t.Errorf("before anything is delivered, it says %+v", got)
 	}
 	s.advance() // there is no room
-	if n := len(s.parked(1)); n != replayOutstanding {
+	if n := len(s.dueRetries(1)); n != replayOutstanding {
 		t.Errorf("%d deliveries wait", n)
 	}
 	former := s.leader
@@ -347,10 +200,10 @@ func TestReplay_OutlivesItsRelay(t *testing.T) {
 	}
 }
 
-// The rate is that of the clock: what was not used in the past does not come all at once.
+// The rate follows the clock: unused rate does not accumulate beyond the burst.
 func TestReplay_KeepsItsRate(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 100)...)
 	s.exec(`UPDATE event SET tenant = $1`, tenantA)
@@ -373,9 +226,9 @@ func TestReplay_KeepsItsRate(t *testing.T) {
 	step("1 h", 40)
 }
 
-func TestReplay_EndsWithItsWebhook(t *testing.T) {
+func TestReplay_IsCanceledWithItsWebhook(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(Event{Tenant: tenantA})
 	id := s.replay(Replay{Webhook: 1})

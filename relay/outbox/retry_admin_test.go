@@ -7,10 +7,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// What is retried by hand keeps its place in an order that it still holds up, and loses one that has gone on without it.
-func TestRetry_KeepsTheOrderThatIsLeft(t *testing.T) {
+// A delivery that is retried by command keeps an order key that still blocks others, and loses one that later events have passed.
+func TestRetry_OrderKeys(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*", Exclusive: true})
 	s.webhook(Webhook{ID: 2, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 5)...)
@@ -45,10 +45,10 @@ func TestRetry_KeepsTheOrderThatIsLeft(t *testing.T) {
 	}
 }
 
-// Skipping works on a day on which no relay has run yet, and for an event that is gone.
+// Skip works on a day without partitions, and for an event past retention.
 func TestSkip(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	s.webhook(Webhook{ID: 1, Origin: OriginConfig, Tenant: "*"})
 	s.log(make([]Event, 2)...)
 	s.exec(`DROP TABLE attempt_` + testDay().Format(dayFormat))

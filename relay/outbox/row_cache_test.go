@@ -14,8 +14,8 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 )
 
-// Whatever is put, replaced and dropped, the cache holds no more than it counts, and counts no more than its limit.
-func TestRowCache_CountsWhatItHolds(t *testing.T) {
+// The counted bytes match the cached rows and stay within the limit.
+func TestRowCache_StaysWithinItsLimit(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := rowCache{limit: 4000}
@@ -43,7 +43,7 @@ func TestRowCache_CountsWhatItHolds(t *testing.T) {
 	})
 }
 
-// counting counts the questions that the mirror asks.
+// counting counts the queries of the mirror.
 type counting struct {
 	querier
 	n int
@@ -54,8 +54,8 @@ func (c *counting) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 	return c.querier.SendBatch(ctx, b)
 }
 
-// fill stores rows of users, each with so many bytes in its second column.
-func (s *shelf) fill(keys []cdc.Key, size int) {
+// fill stores users with size bytes in the second column.
+func (s *fixture) fill(keys []cdc.Key, size int) {
 	s.Helper()
 	for _, key := range keys {
 		chunk := &Chunk{}
@@ -72,10 +72,10 @@ func numbered(n int) []cdc.Key {
 	return keys
 }
 
-// What was loaded for a batch is there when it is asked for, although the cache has forgotten it since.
-func TestMirror_RowsStayForTheirBatch(t *testing.T) {
+// Rows loaded for a batch stay available although the cache has evicted them.
+func TestMirror_LoadedRowsStayForTheBatch(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	keys := numbered(150)
 	s.fill(keys, 50_000)
 	m := s.leader.NewMirror(nil)
@@ -101,10 +101,10 @@ func TestMirror_RowsStayForTheirBatch(t *testing.T) {
 	}
 }
 
-// A batch that wants more than fits into memory is told so, and still gets every row.
+// A batch that needs more than fits into memory gets ErrFull, and still gets every row.
 func TestMirror_BatchIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	keys := numbered(40)
 	s.fill(keys, 1<<20)
 	m := s.leader.NewMirror(nil)
@@ -119,12 +119,12 @@ func TestMirror_BatchIsBoundedInBytes(t *testing.T) {
 		if row := m.Row(users, key); row == nil || len(row[1].Text) != 1<<20 {
 			t.Fatalf("row %s is not as it was stored", key)
 		}
-		held := 0
+		kept := 0
 		for id, row := range m.loaded {
-			held += entryBytes(id.key, row)
+			kept += entryBytes(id.key, row)
 		}
-		if held != m.bytes || held > mirrorBatch {
-			t.Fatalf("the batch holds %d bytes and counts %d; %d are allowed", held, m.bytes, mirrorBatch)
+		if kept != m.bytes || kept > mirrorBatch {
+			t.Fatalf("the batch has %d bytes and counts %d; the limit is %d", kept, m.bytes, mirrorBatch)
 		}
 	}
 	var all []cdc.Key
@@ -140,10 +140,10 @@ func TestMirror_BatchIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// Children that take too much memory are not loaded, and that is told from there being none.
+// Children that do not fit into memory are not loaded, and Partly tells that from having none.
 func TestMirror_ChildrenAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
+	s := newFixture(t)
 	parents := map[*cdc.Table]int{users: 2}
 	child := func(chunk *Chunk, key cdc.Key, parent string, size int) {
 		chunk.upsert(users, key, cdc.Row{cdc.TextValue(string(key)), cdc.TextValue(strings.Repeat("x", size)), cdc.TextValue(parent)}, parents, nil)

@@ -11,8 +11,8 @@ import (
 
 var users = &cdc.Table{Schema: "public", Name: "users", KeyColumns: 1, Columns: []cdc.Column{{Name: "id"}, {Name: `na"me`}, {Name: "email"}}}
 
-// What the mirror stores must come back as it was: it is the old row of the next change.
-func TestRow_ComesBack(t *testing.T) {
+// A stored row is the old row of the next change, so it must survive storage unchanged.
+func TestRow_RoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		row := make(cdc.Row, len(users.Columns))
@@ -49,7 +49,7 @@ func TestRow_IsReadByName(t *testing.T) {
 	}
 }
 
-func TestRowCache_ForgetsTheColdRows(t *testing.T) {
+func TestRowCache_EvictsUnusedRows(t *testing.T) {
 	t.Parallel()
 	row := cdc.Row{cdc.TextValue("7"), cdc.NullValue, cdc.NullValue}
 	c := rowCache{limit: 50 * entryBytes("h", row)}

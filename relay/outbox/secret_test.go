@@ -7,11 +7,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestRotate_OldSecretsEnd(t *testing.T) {
+func TestRotate_OldSecretsExpire(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	at := func(hours int) time.Time { return start.Add(time.Duration(hours) * time.Hour) }
-	w := Webhook{Secrets: []string{"iam"}} // as those are stored that nobody has rotated
+	w := Webhook{Secrets: []string{"iam"}} // as stored before the first rotation
 	valid := func(hours int, want ...string) {
 		t.Helper()
 		if diff := cmp.Diff(want, w.ValidSecrets(at(hours))); diff != "" {

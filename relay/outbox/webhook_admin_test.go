@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// migrated is an outbox of the test's own, with somebody who leads it.
+// migrated returns a new outbox with a leader.
 func migrated(t *testing.T) (context.Context, *Store, *Leader) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -20,10 +20,10 @@ func migrated(t *testing.T) (context.Context, *Store, *Leader) {
 	return ctx, leader.store, leader
 }
 
-// opened is a store with the keys that seal, if any.
-func opened(t *testing.T, url string, sealing ...[]byte) *Store {
+// opened returns a store with the given encryption keys.
+func opened(t *testing.T, url string, keys ...[]byte) *Store {
 	t.Helper()
-	store, err := Open(url, "iam_relay", sealing)
+	store, err := Open(url, "iam_relay", keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func (s *Store) webhook(t *testing.T, id int64) Webhook {
 	return all[i]
 }
 
-func TestHand_WebhooksComeBackAsTheyWereMade(t *testing.T) {
+func TestAddWebhook_RoundTrip(t *testing.T) {
 	t.Parallel()
 	ctx, store, _ := migrated(t)
 	now := time.Now().UTC().Truncate(time.Microsecond)
@@ -59,17 +59,17 @@ func TestHand_WebhooksComeBackAsTheyWereMade(t *testing.T) {
 	}
 	got := store.webhook(t, w.ID)
 	if diff := cmp.Diff(w, got); diff != "" {
-		t.Errorf("(-as told +stored):\n%s", diff)
+		t.Errorf("(-returned +stored):\n%s", diff)
 	}
 	if w.ID != FirstRelayID || w.Key != "4294967296" || w.Origin != OriginRelay || got.Version == 0 || got.Created.IsZero() || got.Changed.Before(got.Created) {
 		t.Errorf("stored as %+v", got)
 	}
 	if diff := cmp.Diff(made, got, cmpopts.IgnoreFields(Webhook{}, "ID", "Origin", "Key", "Version", "Created", "Changed"), cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("(-made +stored):\n%s", diff)
+		t.Errorf("(-given +stored):\n%s", diff)
 	}
 	second := Webhook{Name: "crm", Tenant: "*", URL: "https://other.example.com"}
 	if err := store.AddWebhook(ctx, &second); !errors.Is(err, ErrNameTaken) {
-		t.Errorf("a second one of that name: %v", err)
+		t.Errorf("a second webhook of that name: %v", err)
 	}
 	second.Name = "erp"
 	if err := store.AddWebhook(ctx, &second); err != nil {
@@ -92,7 +92,7 @@ func TestHand_WebhooksComeBackAsTheyWereMade(t *testing.T) {
 	}
 }
 
-func TestWebhookChanges_AreFoundOnce(t *testing.T) {
+func TestWebhookChanges_ReturnsEachChangeOnce(t *testing.T) {
 	t.Parallel()
 	ctx, store, leader := migrated(t)
 	if err := leader.SaveWebhooks(ctx, []Webhook{{ID: 1, Origin: OriginConfig, Key: "c", Name: "c", Tenant: "*", Enabled: true}}); err != nil {
@@ -133,8 +133,8 @@ func TestWebhookChanges_AreFoundOnce(t *testing.T) {
 	changed("c2")
 }
 
-// The leader's memory may be older than what somebody has changed by hand.
-func TestSaveWebhooks_KeepsWhatWasDoneByHand(t *testing.T) {
+// The leader may save a webhook before it has seen a change made by command.
+func TestSaveWebhooks_KeepsChangesByCommand(t *testing.T) {
 	t.Parallel()
 	ctx, store, leader := migrated(t)
 	save := func(w Webhook) Webhook {
@@ -162,17 +162,17 @@ func TestSaveWebhooks_KeepsWhatWasDoneByHand(t *testing.T) {
 	}
 	is("new", save(Webhook{URL: "1", Enabled: true}), "1", true, "")
 	manualChange(false, ManualReason("pager"))
-	is("by hand, the definition untouched", store.webhook(t, 1), "1", false, "manually: pager")
-	is("a leader that does not know", save(Webhook{URL: "2", Enabled: true}), "2", false, "manually: pager")
-	is("one that knows", save(Webhook{URL: "3", DisabledReason: "manually: pager"}), "3", false, "manually: pager")
+	is("disabled by command, definition unchanged", store.webhook(t, 1), "1", false, "manually: pager")
+	is("leader has not seen it", save(Webhook{URL: "2", Enabled: true}), "2", false, "manually: pager")
+	is("leader has seen it", save(Webhook{URL: "3", DisabledReason: "manually: pager"}), "3", false, "manually: pager")
 	manualChange(true, "")
-	is("one that does not know that it is over", save(Webhook{URL: "4", DisabledReason: "manually: pager"}), "4", true, "")
+	is("leader has not seen it enabled", save(Webhook{URL: "4", DisabledReason: "manually: pager"}), "4", true, "")
 	manualChange(false, ManualReason(""))
-	is("switched off by its definition", save(Webhook{URL: "5"}), "5", false, "")
-	is("and on again", save(Webhook{URL: "6", Enabled: true}), "6", true, "")
+	is("disabled by its definition", save(Webhook{URL: "5"}), "5", false, "")
+	is("enabled by its definition", save(Webhook{URL: "6", Enabled: true}), "6", true, "")
 	manualChange(false, "the endpoint answered 410 Gone")
 	gone := int64(7)
-	is("removed by a leader that does not know of the 410", save(Webhook{URL: "7", Enabled: true, RemovedAfter: &gone}), "7", false, "the endpoint answered 410 Gone")
+	is("removed by a leader that has not seen the 410", save(Webhook{URL: "7", Enabled: true, RemovedAfter: &gone}), "7", false, "the endpoint answered 410 Gone")
 
 	made := Webhook{Name: "a", URL: "https://made.example", Enabled: true}
 	if err := store.AddWebhook(ctx, &made); err != nil {
@@ -184,11 +184,11 @@ func TestSaveWebhooks_KeepsWhatWasDoneByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := store.webhook(t, made.ID); got.URL != made.URL || !got.Enabled {
-		t.Errorf("a webhook that was made by hand was overwritten: %+v", got)
+		t.Errorf("a webhook of OriginRelay was overwritten: %+v", got)
 	}
 }
 
-func TestChangeWebhook_EnabledStartsAfresh(t *testing.T) {
+func TestChangeWebhook_EnablingResetsHealth(t *testing.T) {
 	t.Parallel()
 	ctx, store, _ := migrated(t)
 	w := Webhook{Name: "a", Enabled: true}

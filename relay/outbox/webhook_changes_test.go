@@ -7,9 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A change may become visible long after those that were numbered later: while its transaction was open, many others were made
-// and committed.
-func TestWebhookChanges_OneThatIsCommittedLate(t *testing.T) {
+// A change may become visible long after later ones, if its transaction stays open.
+func TestWebhookChanges_LateCommit(t *testing.T) {
 	t.Parallel()
 	ctx, store, leader := migrated(t)
 	const many = 500
@@ -21,18 +20,18 @@ func TestWebhookChanges_OneThatIsCommittedLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	var changes WebhookChanges
-	looked := map[int64]int{}
-	look := func() {
+	seen := map[int64]int{}
+	poll := func() {
 		t.Helper()
 		found, err := store.ChangedWebhooks(ctx, &changes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range found {
-			looked[found[i].ID]++
+			seen[found[i].ID]++
 		}
 	}
-	look()
+	poll()
 	conn, err := pgx.ConnectConfig(ctx, store.config.ConnConfig.Copy())
 	if err != nil {
 		t.Fatal(err)
@@ -51,20 +50,20 @@ func TestWebhookChanges_OneThatIsCommittedLate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if id%100 == 0 {
-			look()
+			poll()
 		}
 	}
-	if looked[1] != 0 {
+	if seen[1] != 0 {
 		t.Fatal("a change was seen before it was committed")
 	}
 	if err := tx.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
-	look()
-	look()
+	poll()
+	poll()
 	for id := int64(1); id <= many; id++ {
-		if looked[id] != 1 {
-			t.Errorf("webhook %d was found %d times, want once", id, looked[id])
+		if seen[id] != 1 {
+			t.Errorf("webhook %d was found %d times, want once", id, seen[id])
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The id of a forgotten subscription may still be in the log and in held events, so nobody gets it again: the newest stays.
+// The id of a deleted webhook may still be in events, so it must not be assigned again: the newest webhook stays.
 func TestForgetWebhooks_KeepsTheNewestID(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -19,7 +19,7 @@ func TestForgetWebhooks_KeepsTheNewestID(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// Those made by hand are numbered by a sequence, which gives nothing twice.
+	// Webhooks of OriginRelay are numbered by a sequence, which never repeats.
 	made, ended := Webhook{Name: "made", Enabled: true}, Webhook{Name: "ended"}
 	if err := errors.Join(leader.store.AddWebhook(ctx, &made), leader.store.AddWebhook(ctx, &ended)); err != nil {
 		t.Fatal(err)
