@@ -11,29 +11,32 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
 )
 
+// catalogSchema has a table for each kind of problem.
+const catalogSchema = `
+	CREATE TABLE good (id int PRIMARY KEY, a text);
+	CREATE TABLE pair (a int, b int, c int, PRIMARY KEY (b, a));
+	CREATE TABLE keyless (id int, a text);
+	CREATE TABLE full_identity (id int UNIQUE NOT NULL, a text); ALTER TABLE full_identity REPLICA IDENTITY FULL;
+	CREATE TABLE by_index (id int NOT NULL UNIQUE, a text); ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id_key;
+	CREATE TABLE nothing (id int PRIMARY KEY, a text); ALTER TABLE nothing REPLICA IDENTITY NOTHING;
+	CREATE TABLE other_key (pk int PRIMARY KEY, id int UNIQUE NOT NULL, a text);
+	CREATE TABLE twins (id int NOT NULL, a text); ALTER TABLE twins REPLICA IDENTITY FULL;
+	CREATE TABLE nearly (id int NOT NULL, a text, UNIQUE (id) DEFERRABLE, UNIQUE (id, a)); ALTER TABLE nearly REPLICA IDENTITY FULL;
+	CREATE UNIQUE INDEX ON nearly (id) WHERE a IS NULL; CREATE UNIQUE INDEX ON nearly (abs(id));
+	CREATE TABLE covering (id int NOT NULL, a text); ALTER TABLE covering REPLICA IDENTITY FULL; CREATE UNIQUE INDEX ON covering (id) INCLUDE (a);
+	CREATE TABLE nullable (id int UNIQUE, a text); ALTER TABLE nullable REPLICA IDENTITY FULL;
+	CREATE DOMAIN named AS text NOT NULL; CREATE TABLE domain_key (id named UNIQUE, a text); ALTER TABLE domain_key REPLICA IDENTITY FULL;
+	CREATE TABLE late (id int PRIMARY KEY DEFERRABLE, a text); CREATE UNIQUE INDEX ON late (id);
+	CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY, a text);
+	CREATE TABLE parted (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
+	CREATE VIEW seen AS SELECT * FROM good;
+	CREATE TABLE generated (id int PRIMARY KEY, a text GENERATED ALWAYS AS (id || 'x') STORED)`
+
 func TestCatalog_Problems(t *testing.T) {
 	t.Parallel()
 	url := clustertest.Database(t)
 	conn := connect(t, url)
-	_, err := conn.Exec(t.Context(), `
-		CREATE TABLE good (id int PRIMARY KEY, a text);
-		CREATE TABLE pair (a int, b int, c int, PRIMARY KEY (b, a));
-		CREATE TABLE keyless (id int, a text);
-		CREATE TABLE full_identity (id int UNIQUE NOT NULL, a text); ALTER TABLE full_identity REPLICA IDENTITY FULL;
-		CREATE TABLE by_index (id int NOT NULL UNIQUE, a text); ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id_key;
-		CREATE TABLE nothing (id int PRIMARY KEY, a text); ALTER TABLE nothing REPLICA IDENTITY NOTHING;
-		CREATE TABLE other_key (pk int PRIMARY KEY, id int UNIQUE NOT NULL, a text);
-		CREATE TABLE twins (id int NOT NULL, a text); ALTER TABLE twins REPLICA IDENTITY FULL;
-		CREATE TABLE nearly (id int NOT NULL, a text, UNIQUE (id) DEFERRABLE, UNIQUE (id, a)); ALTER TABLE nearly REPLICA IDENTITY FULL;
-		CREATE UNIQUE INDEX ON nearly (id) WHERE a IS NULL; CREATE UNIQUE INDEX ON nearly (abs(id));
-		CREATE TABLE covering (id int NOT NULL, a text); ALTER TABLE covering REPLICA IDENTITY FULL; CREATE UNIQUE INDEX ON covering (id) INCLUDE (a);
-		CREATE TABLE nullable (id int UNIQUE, a text); ALTER TABLE nullable REPLICA IDENTITY FULL;
-		CREATE DOMAIN named AS text NOT NULL; CREATE TABLE domain_key (id named UNIQUE, a text); ALTER TABLE domain_key REPLICA IDENTITY FULL;
-		CREATE TABLE late (id int PRIMARY KEY DEFERRABLE, a text); CREATE UNIQUE INDEX ON late (id);
-		CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY, a text);
-		CREATE TABLE parted (id int PRIMARY KEY, a text) PARTITION BY RANGE (id);
-		CREATE VIEW seen AS SELECT * FROM good;
-		CREATE TABLE generated (id int PRIMARY KEY, a text GENERATED ALWAYS AS (id || 'x') STORED)`)
+	_, err := conn.Exec(t.Context(), catalogSchema)
 	if err != nil {
 		t.Fatal(err)
 	}

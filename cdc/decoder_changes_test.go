@@ -13,103 +13,105 @@ import (
 // big is a value that PostgreSQL stores out of line (TOAST), because it does not compress.
 const big = `(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) AS i)`
 
+// changeCases are transactions and the changes that they give.
+var changeCases = []struct {
+	name   string
+	before []string // committed first, each in its own transaction
+	do     string   // the transaction under test
+	want   []string
+}{
+	{
+		"insert, update and delete with the default identity", nil,
+		`INSERT INTO users VALUES (1, 'ann', NULL, 's3cret'); UPDATE users SET name = 'bob'; DELETE FROM users`,
+		[]string{"insert users 1 new ('1', 'ann', null)", "update users 1 new ('1', 'bob', null)", "delete users 1"},
+	},
+	{
+		"with full identity", nil,
+		`INSERT INTO audit VALUES (1, 'ann', NULL, 's3cret'); UPDATE audit SET name = 'bob'; DELETE FROM audit`,
+		[]string{
+			"insert audit 1 new ('1', 'ann', null)", "update audit 1 old ('1', 'ann', null) new ('1', 'bob', null)",
+			"delete audit 1 old ('1', 'bob', null)",
+		},
+	},
+	{
+		"an update that changes nothing",
+		[]string{`INSERT INTO users VALUES (1, 'ann')`},
+		`UPDATE users SET name = name`,
+		[]string{"update users 1 new ('1', 'ann', null)"},
+	},
+	{
+		"an unchanged large value",
+		[]string{`INSERT INTO users VALUES (1, 'ann', ` + big + `)`},
+		`UPDATE users SET name = 'bob'`,
+		[]string{"update users 1 new ('1', 'bob', unchanged)"},
+	},
+	{
+		"an unchanged large value with full identity",
+		[]string{`INSERT INTO audit VALUES (1, 'ann', ` + big + `)`},
+		`UPDATE audit SET name = 'bob'`,
+		[]string{"update audit 1 old ('1', 'ann', 9600 bytes) new ('1', 'bob', 9600 bytes)"},
+	},
+	{
+		"a changed key",
+		[]string{`INSERT INTO users VALUES (1, 'ann', ` + big + `)`},
+		`UPDATE users SET id = 2`,
+		[]string{"delete users 1", "insert users 2 from 1 new ('2', 'ann', unchanged)"},
+	},
+	{
+		"a changed key with full identity",
+		[]string{`INSERT INTO audit VALUES (1, 'ann', ` + big + `)`},
+		`UPDATE audit SET id = 2`,
+		[]string{"delete audit 1 old ('1', 'ann', 9600 bytes)", "insert audit 2 from 1 new ('2', 'ann', 9600 bytes)"},
+	},
+	{
+		"a key of two columns", nil,
+		`INSERT INTO user_role VALUES (1, 7, 'a'); UPDATE user_role SET note = 'b'; UPDATE user_role SET role_id = 8; DELETE FROM user_role`,
+		[]string{
+			"insert user_role 1/7 new ('1', '7', 'a')", "update user_role 1/7 new ('1', '7', 'b')",
+			"delete user_role 1/7", "insert user_role 1/8 from 1\x1f7 new ('1', '8', 'b')", "delete user_role 1/8",
+		},
+	},
+	{
+		"an upsert",
+		[]string{`INSERT INTO users VALUES (1, 'ann')`},
+		`INSERT INTO users VALUES (1, 'bob') ON CONFLICT (id) DO UPDATE SET name = excluded.name`,
+		[]string{"update users 1 new ('1', 'bob', null)"},
+	},
+	{
+		"a truncation",
+		[]string{`INSERT INTO users VALUES (1)`},
+		`TRUNCATE users, foreign_table, audit; INSERT INTO users VALUES (2)`,
+		[]string{"truncate users", "truncate audit", "insert users 2 new ('2', null, null)"},
+	},
+	{
+		"a subtransaction that is rolled back", nil,
+		`INSERT INTO users VALUES (1); SAVEPOINT s; INSERT INTO users VALUES (2); ROLLBACK TO s; SAVEPOINT s2; INSERT INTO users VALUES (3)`,
+		[]string{"insert users 1 new ('1', null, null)", "insert users 3 new ('3', null, null)"},
+	},
+	{
+		"rows of a foreign table are left out", nil,
+		`INSERT INTO foreign_table VALUES (1); INSERT INTO users VALUES (1); INSERT INTO foreign_table VALUES (2)`,
+		[]string{"insert users 1 new ('1', null, null)"},
+	},
+	{
+		"columns are added, dropped and renamed",
+		[]string{`INSERT INTO users VALUES (1, 'ann')`},
+		`ALTER TABLE users ADD COLUMN token text DEFAULT 'hidden'; UPDATE users SET name = 'bob'; ALTER TABLE users DROP COLUMN secret;
+		 UPDATE users SET token = 'x'; ALTER TABLE users RENAME COLUMN token TO other; INSERT INTO users VALUES (2, 'cid', 'bio', 'hidden')`,
+		[]string{
+			"update users 1 new ('1', 'bob', null)", "update users 1 new ('1', 'bob', null)", "insert users 2 new ('2', 'cid', 'bio')",
+		},
+	},
+	{
+		"odd texts", nil,
+		`INSERT INTO users VALUES (1, E'tab\tline\nback\\slash', ''), (2, 'Zoë 🙂', '\N')`,
+		[]string{"insert users 1 new ('1', 'tab\tline\nback\\slash', '')", `insert users 2 new ('2', 'Zoë 🙂', '\N')`},
+	},
+}
+
 func TestStream_Changes(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		name   string
-		before []string // committed first, each in its own transaction
-		do     string   // the transaction under test
-		want   []string
-	}{
-		{
-			"insert, update and delete with the default identity", nil,
-			`INSERT INTO users VALUES (1, 'ann', NULL, 's3cret'); UPDATE users SET name = 'bob'; DELETE FROM users`,
-			[]string{"insert users 1 new ('1', 'ann', null)", "update users 1 new ('1', 'bob', null)", "delete users 1"},
-		},
-		{
-			"with full identity", nil,
-			`INSERT INTO audit VALUES (1, 'ann', NULL, 's3cret'); UPDATE audit SET name = 'bob'; DELETE FROM audit`,
-			[]string{
-				"insert audit 1 new ('1', 'ann', null)", "update audit 1 old ('1', 'ann', null) new ('1', 'bob', null)",
-				"delete audit 1 old ('1', 'bob', null)",
-			},
-		},
-		{
-			"an update that changes nothing",
-			[]string{`INSERT INTO users VALUES (1, 'ann')`},
-			`UPDATE users SET name = name`,
-			[]string{"update users 1 new ('1', 'ann', null)"},
-		},
-		{
-			"an unchanged large value",
-			[]string{`INSERT INTO users VALUES (1, 'ann', ` + big + `)`},
-			`UPDATE users SET name = 'bob'`,
-			[]string{"update users 1 new ('1', 'bob', unchanged)"},
-		},
-		{
-			"an unchanged large value with full identity",
-			[]string{`INSERT INTO audit VALUES (1, 'ann', ` + big + `)`},
-			`UPDATE audit SET name = 'bob'`,
-			[]string{"update audit 1 old ('1', 'ann', 9600 bytes) new ('1', 'bob', 9600 bytes)"},
-		},
-		{
-			"a changed key",
-			[]string{`INSERT INTO users VALUES (1, 'ann', ` + big + `)`},
-			`UPDATE users SET id = 2`,
-			[]string{"delete users 1", "insert users 2 from 1 new ('2', 'ann', unchanged)"},
-		},
-		{
-			"a changed key with full identity",
-			[]string{`INSERT INTO audit VALUES (1, 'ann', ` + big + `)`},
-			`UPDATE audit SET id = 2`,
-			[]string{"delete audit 1 old ('1', 'ann', 9600 bytes)", "insert audit 2 from 1 new ('2', 'ann', 9600 bytes)"},
-		},
-		{
-			"a key of two columns", nil,
-			`INSERT INTO user_role VALUES (1, 7, 'a'); UPDATE user_role SET note = 'b'; UPDATE user_role SET role_id = 8; DELETE FROM user_role`,
-			[]string{
-				"insert user_role 1/7 new ('1', '7', 'a')", "update user_role 1/7 new ('1', '7', 'b')",
-				"delete user_role 1/7", "insert user_role 1/8 from 1\x1f7 new ('1', '8', 'b')", "delete user_role 1/8",
-			},
-		},
-		{
-			"an upsert",
-			[]string{`INSERT INTO users VALUES (1, 'ann')`},
-			`INSERT INTO users VALUES (1, 'bob') ON CONFLICT (id) DO UPDATE SET name = excluded.name`,
-			[]string{"update users 1 new ('1', 'bob', null)"},
-		},
-		{
-			"a truncation",
-			[]string{`INSERT INTO users VALUES (1)`},
-			`TRUNCATE users, foreign_table, audit; INSERT INTO users VALUES (2)`,
-			[]string{"truncate users", "truncate audit", "insert users 2 new ('2', null, null)"},
-		},
-		{
-			"a subtransaction that is rolled back", nil,
-			`INSERT INTO users VALUES (1); SAVEPOINT s; INSERT INTO users VALUES (2); ROLLBACK TO s; SAVEPOINT s2; INSERT INTO users VALUES (3)`,
-			[]string{"insert users 1 new ('1', null, null)", "insert users 3 new ('3', null, null)"},
-		},
-		{
-			"rows of a foreign table are left out", nil,
-			`INSERT INTO foreign_table VALUES (1); INSERT INTO users VALUES (1); INSERT INTO foreign_table VALUES (2)`,
-			[]string{"insert users 1 new ('1', null, null)"},
-		},
-		{
-			"columns are added, dropped and renamed",
-			[]string{`INSERT INTO users VALUES (1, 'ann')`},
-			`ALTER TABLE users ADD COLUMN token text DEFAULT 'hidden'; UPDATE users SET name = 'bob'; ALTER TABLE users DROP COLUMN secret;
-			 UPDATE users SET token = 'x'; ALTER TABLE users RENAME COLUMN token TO other; INSERT INTO users VALUES (2, 'cid', 'bio', 'hidden')`,
-			[]string{
-				"update users 1 new ('1', 'bob', null)", "update users 1 new ('1', 'bob', null)", "insert users 2 new ('2', 'cid', 'bio')",
-			},
-		},
-		{
-			"odd texts", nil,
-			`INSERT INTO users VALUES (1, E'tab\tline\nback\\slash', ''), (2, 'Zoë 🙂', '\N')`,
-			[]string{"insert users 1 new ('1', 'tab\tline\nback\\slash', '')", `insert users 2 new ('2', 'Zoë 🙂', '\N')`},
-		},
-	}
-	for _, test := range tests {
+	for _, test := range changeCases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSource(t, schema, mapped)

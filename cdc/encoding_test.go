@@ -1,11 +1,8 @@
 package cdc_test
 
 import (
-	"maps"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
@@ -26,90 +23,119 @@ var encodedTexts = map[string]map[string]string{
 	"EUC_JP":  {"\xc6\xfc\xcb\xdc": "日本", "\x8e\xb1": "ｱ", "\x8f\xb0\xa1": "丂", "\xa9\xa1a": "\ufffdA9\ufffdA1a", "\x8f\xa1\xa1": "\ufffd8F\u3000"},
 }
 
+// encodedSource is a source in some encoding, with one mapped table.
+type encodedSource struct {
+	*source
+	table *cdc.Table
+	texts map[string]string
+	// late is the value that an added column has in older rows; only the catalog has it. Empty if it is not checked.
+	late string
+}
+
+func newEncodedSource(t *testing.T, encoding string) *encodedSource {
+	t.Helper()
+	s := &encodedSource{
+		table: &cdc.Table{Schema: "public", Name: "users", KeyColumns: 1, Columns: columns("id", "name", "late")}, texts: encodedTexts[encoding],
+	}
+	bad := "\x81"
+	switch encoding {
+	case "UTF8":
+		bad = ""
+	case "EUC_JP":
+		bad = "\xa9\xa1"
+	case "WIN1252", "SQL_ASCII":
+		for raw, text := range s.texts { // the longest one
+			if len(text) > len(s.late) {
+				s.late, bad = text, raw
+			}
+		}
+	}
+	url := clustertest.Encoded(t, encoding)
+	s.source = &source{t: t, url: url, conn: connect(t, url)}
+	s.exec(`SET client_encoding = 'SQL_ASCII'`,
+		`CREATE TABLE users (id text PRIMARY KEY, name text, unmapped text DEFAULT `+quoted(bad)+`, "odd `+strings.ReplaceAll(bad, `"`, "")+`" text)`,
+		`INSERT INTO users VALUES ('first')`, `ALTER TABLE users ADD COLUMN late text DEFAULT `+quoted(bad))
+	s.prepare([]*cdc.Table{s.table})
+	return s
+}
+
+// quoted writes a text as an SQL literal.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
 // In every database encoding, including bytes that are not valid in it, the stream, a snapshot and a lookup by key give the
 // same texts, keys stay distinct, and columns that are not mapped do not matter.
 func TestEncoding_StreamSnapshotAndLookupAgree(t *testing.T) {
 	t.Parallel()
-	for encoding, texts := range encodedTexts {
+	for encoding := range encodedTexts {
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
-			table, bad := "users", "\x81"
-			mapped := &cdc.Table{Schema: "public", Name: table, KeyColumns: 1, Columns: columns("id", "name", "late")}
-			late := ""
-			switch encoding {
-			case "UTF8":
-				bad = ""
-			case "EUC_JP":
-				bad = "\xa9\xa1"
-			case "WIN1252", "SQL_ASCII":
-				for raw, text := range texts { // the longest one, for a value that only the catalog has
-					if len(text) > len(late) {
-						late, bad = text, raw
-					}
-				}
-			}
-			url := clustertest.Encoded(t, encoding)
-			s := &source{t: t, url: url, conn: connect(t, url)}
-			s.exec(`SET client_encoding = 'SQL_ASCII'`,
-				`CREATE TABLE users (id text PRIMARY KEY, name text, unmapped text DEFAULT '`+strings.ReplaceAll(bad, "'", "''")+`', "odd `+strings.ReplaceAll(bad, `"`, "")+`" text)`,
-				`INSERT INTO users VALUES ('first')`, `ALTER TABLE users ADD COLUMN late text DEFAULT '`+strings.ReplaceAll(bad, "'", "''")+`'`)
-			s.prepare([]*cdc.Table{mapped})
-			if late != "" {
-				diff(t, "value of ADD COLUMN", cdc.TextValue(late), s.config.Catalog.AddedDefault(mapped, 2))
+			s := newEncodedSource(t, encoding)
+			if s.late != "" {
+				diff(t, "value of ADD COLUMN", cdc.TextValue(s.late), s.config.Catalog.AddedDefault(s.table, 2))
 			}
 			r := s.stream(s.start, 100)
-			want := map[string]cdc.Row{}
-			for raw, text := range texts {
-				literal := "'" + strings.ReplaceAll(raw, "'", "''") + "'"
-				s.exec(`INSERT INTO users VALUES (`+literal+`, `+literal+`, DEFAULT, DEFAULT, NULL)`, `UPDATE users SET name = 'x', unmapped = `+literal+` WHERE id = `+literal)
-				row := cdc.Row{cdc.TextValue(text), cdc.TextValue(text), cdc.NullValue}
-				inserted, updated := r.next().Changes()[0], r.next().Changes()[0]
-				diff(t, "inserted row", row, inserted.New)
-				row[1] = cdc.TextValue("x")
-				diff(t, "updated row", row, updated.New)
-				if inserted.Key != cdc.Key(text) || updated.Key != cdc.Key(text) {
-					t.Errorf("keys %q and %q, want %q", inserted.Key, updated.Key, text)
-				}
-				want[text] = row
+			rows := s.write(t, r)
+			s.compareSnapshot(t, rows)
+			for raw := range s.texts {
+				s.exec(`DELETE FROM users WHERE id = ` + quoted(raw))
+				delete(rows, string(r.next().Changes()[0].Key))
 			}
-			if len(want) != len(texts) {
-				t.Errorf("%d texts became %d keys", len(texts), len(want))
-			}
-			snapshot, err := cdc.CreateSlot(t.Context(), url, s.config.Slot+"_t", true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer snapshot.Close()
-			got := map[string]cdc.Row{}
-			for _, row := range copyAll(t, snapshot, mapped) {
-				got[row[0].Text] = row
-			}
-			first := got["first"]
-			delete(got, "first")
-			if d := cmp.Diff(want, got); d != "" {
-				t.Errorf("copied rows (-want +got):\n%s", d)
-			}
-			if late != "" {
-				diff(t, "row from before ADD COLUMN", cdc.TextValue(late), first[2])
-			}
-			for key := range maps.Keys(want) {
-				row, err := snapshot.Row(t.Context(), mapped, []string{key})
-				if err != nil {
-					t.Fatal(err)
-				}
-				diff(t, "row by its key", want[key], row)
-			}
-			if row, err := snapshot.Row(t.Context(), mapped, []string{"none \U0001F600"}); err != nil || row != nil {
-				t.Errorf("missing row: got %v, %v", row, err)
-			}
-			for raw := range texts {
-				s.exec(`DELETE FROM users WHERE id = '` + strings.ReplaceAll(raw, "'", "''") + `'`)
-				delete(want, string(r.next().Changes()[0].Key))
-			}
-			if len(want) > 0 {
-				t.Errorf("not deleted: %v", want)
+			if len(rows) > 0 {
+				t.Errorf("not deleted: %v", rows)
 			}
 		})
+	}
+}
+
+// write inserts and updates a row for each text, checks what is streamed, and returns the rows by their key.
+func (s *encodedSource) write(t *testing.T, r *running) map[string]cdc.Row {
+	t.Helper()
+	rows := map[string]cdc.Row{}
+	for raw, text := range s.texts {
+		s.exec(`INSERT INTO users VALUES (`+quoted(raw)+`, `+quoted(raw)+`, DEFAULT, DEFAULT, NULL)`,
+			`UPDATE users SET name = 'x', unmapped = `+quoted(raw)+` WHERE id = `+quoted(raw))
+		row := cdc.Row{cdc.TextValue(text), cdc.TextValue(text), cdc.NullValue}
+		inserted, updated := r.next().Changes()[0], r.next().Changes()[0]
+		diff(t, "inserted row", row, inserted.New)
+		row[1] = cdc.TextValue("x")
+		diff(t, "updated row", row, updated.New)
+		if inserted.Key != cdc.Key(text) || updated.Key != cdc.Key(text) {
+			t.Errorf("keys %q and %q, want %q", inserted.Key, updated.Key, text)
+		}
+		rows[text] = row
+	}
+	if len(rows) != len(s.texts) {
+		t.Errorf("%d texts became %d keys", len(s.texts), len(rows))
+	}
+	return rows
+}
+
+// compareSnapshot checks that a copy and a lookup by key give the rows.
+func (s *encodedSource) compareSnapshot(t *testing.T, want map[string]cdc.Row) {
+	t.Helper()
+	snapshot, err := cdc.CreateSlot(t.Context(), s.url, s.config.Slot+"_t", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close()
+	got := map[string]cdc.Row{}
+	for _, row := range copyAll(t, snapshot, s.table) {
+		got[row[0].Text] = row
+	}
+	if s.late != "" {
+		diff(t, "row from before ADD COLUMN", cdc.TextValue(s.late), got["first"][2])
+	}
+	delete(got, "first")
+	diff(t, "copied rows", want, got)
+	for key := range want {
+		row, err := snapshot.Row(t.Context(), s.table, []string{key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		diff(t, "row by its key", want[key], row)
+	}
+	if row, err := snapshot.Row(t.Context(), s.table, []string{"none \U0001F600"}); err != nil || row != nil {
+		t.Errorf("missing row: got %v, %v", row, err)
 	}
 }
 

@@ -79,47 +79,42 @@ func incompressible(size int) string {
 const oddTypes = `CREATE TYPE mood AS ENUM ('so so', 'it''s, "ok"'); CREATE DOMAIN mail AS varchar(255) CHECK (length(value) < 100);
 	CREATE DOMAIN nested AS mail; CREATE TYPE pair AS (a int, b text);`
 
-// A streamed row equals the copied one for all values, after an INSERT, an UPDATE, and an UPDATE that changed the key.
-func TestValues_StreamEqualsSnapshot(t *testing.T) {
-	t.Parallel()
-	table := &cdc.Table{Schema: "public", Name: "odd", KeyColumns: 1, Columns: columns("id")}
-	ddl := oddTypes + "CREATE TABLE odd (id text PRIMARY KEY"
-	var literals [][]string
-	most := 0
+// oddTable returns a table with a column for each of odd, and its DDL.
+func oddTable() (table *cdc.Table, ddl string, longest int) {
+	table = &cdc.Table{Schema: "public", Name: "odd", KeyColumns: 1, Columns: columns("id")}
+	ddl = oddTypes + "CREATE TABLE odd (id text PRIMARY KEY"
 	for i, o := range odd {
-		name := fmt.Sprintf("c%d %s", i, o.typ) // which also needs quotes
+		name := fmt.Sprintf("c%d %s", i, o.typ) // a name that has to be quoted
 		ddl += fmt.Sprintf(", %q %s", name, o.typ)
 		table.Columns = append(table.Columns, cdc.Column{Name: name})
-		literals = append(literals, o.values)
-		most = max(most, len(o.values))
+		longest = max(longest, len(o.values))
 	}
-	s := newSource(t, ddl+")", []*cdc.Table{table})
-	quoted := func(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
-	insert := func(key string, value func(values []string) string) {
-		row := []string{quoted(key)}
-		for _, values := range literals {
-			row = append(row, value(values))
-		}
-		s.exec("INSERT INTO odd VALUES (" + strings.Join(row, ", ") + ")")
+	return table, ddl + ")", longest
+}
+
+// insertOdd inserts a row with the values that value chooses.
+func insertOdd(s *source, key string, value func(values []string) string) {
+	s.t.Helper()
+	row := []string{quoted(key)}
+	for _, o := range odd {
+		row = append(row, value(o.values))
 	}
-	insert("nulls", func([]string) string { return "NULL" })
-	for i := range most {
-		insert(fmt.Sprint("row ", i), func(values []string) string { return quoted(values[i%len(values)]) })
-	}
-	for i, key := range oddTexts {
-		insert(key, func(values []string) string { return quoted(values[i%len(values)]) })
-	}
-	s.exec(`UPDATE odd SET "c0 uuid" = gen_random_uuid() WHERE id LIKE 'row 1%'`, `UPDATE odd SET id = 'moved ' || id WHERE id LIKE 'row 2%'`)
-	streamed, last, unchanged := map[cdc.Key]cdc.Row{}, map[cdc.Key]cdc.Row{}, map[bool]int{}
-	r := s.stream(s.start, 1)
-	for range 1 + most + len(oddTexts) + 2 {
+	s.exec("INSERT INTO odd VALUES (" + strings.Join(row, ", ") + ")")
+}
+
+// fold returns the rows as of the given number of transactions. It fails if no value was omitted as unchanged by an UPDATE, or
+// by one that changed the key.
+func fold(t *testing.T, r *running, transactions int) map[cdc.Key]cdc.Row {
+	t.Helper()
+	rows, last, unchanged := map[cdc.Key]cdc.Row{}, map[cdc.Key]cdc.Row{}, map[bool]int{}
+	for range transactions {
 		transaction := r.next()
 		for c, err := range transaction.All() {
 			if err != nil {
 				t.Fatal(err)
 			}
 			if c.Op == cdc.Delete {
-				delete(streamed, c.Key)
+				delete(rows, c.Key)
 				continue
 			}
 			for i, v := range c.New {
@@ -128,13 +123,30 @@ func TestValues_StreamEqualsSnapshot(t *testing.T) {
 					unchanged[c.OldKey != ""]++
 				}
 			}
-			streamed[c.Key], last[c.Key] = c.New, c.New
+			rows[c.Key], last[c.Key] = c.New, c.New
 		}
 		transaction.Close()
 	}
 	if len(unchanged) != 2 {
 		t.Error("no value was omitted by an UPDATE, or by one that changed the key")
 	}
+	return rows
+}
+
+// A streamed row equals the copied one for all values, after an INSERT, an UPDATE, and an UPDATE that changed the key.
+func TestValues_StreamEqualsSnapshot(t *testing.T) {
+	t.Parallel()
+	table, ddl, longest := oddTable()
+	s := newSource(t, ddl, []*cdc.Table{table})
+	insertOdd(s, "nulls", func([]string) string { return "NULL" })
+	for i := range longest {
+		insertOdd(s, fmt.Sprint("row ", i), func(values []string) string { return quoted(values[i%len(values)]) })
+	}
+	for i, key := range oddTexts {
+		insertOdd(s, key, func(values []string) string { return quoted(values[i%len(values)]) })
+	}
+	s.exec(`UPDATE odd SET "c0 uuid" = gen_random_uuid() WHERE id LIKE 'row 1%'`, `UPDATE odd SET id = 'moved ' || id WHERE id LIKE 'row 2%'`)
+	streamed := fold(t, s.stream(s.start, 1), 1+longest+len(oddTexts)+2)
 	snapshot, err := cdc.CreateSlot(t.Context(), s.url, s.config.Slot+"_t", true)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +162,7 @@ func TestValues_StreamEqualsSnapshot(t *testing.T) {
 		copied[cdc.Key(row[0].Text)] = row
 	}
 	diff(t, "rows", copied, streamed)
-	if len(copied) < most+len(oddTexts)+1 {
+	if len(copied) < longest+len(oddTexts)+1 {
 		t.Errorf("only %d rows", len(copied))
 	}
 }
