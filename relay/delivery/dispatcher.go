@@ -28,6 +28,7 @@ type Dispatcher struct {
 	retryScheduler *scheduler // of further attempts
 	reads          logReads
 	ledger         ledger
+	stretch        time.Duration // of the intervals of periodic work: 1, but for a simulation of years
 	closing        bool
 	settled        bool    // the drain has given cursors out
 	forgotten      []int64 // for ingest
@@ -62,7 +63,7 @@ type ClockObserver interface {
 func New(c Config) *Dispatcher {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &Dispatcher{
-		Config: c, endpoints: map[int64]*endpoint{}, sendCtx: ctx, cancelSending: cancel,
+		Config: c, endpoints: map[int64]*endpoint{}, sendCtx: ctx, cancelSending: cancel, stretch: 1,
 		pool: newEventPool(poolBytes), scheduler: newScheduler(c.Senders), retryScheduler: newScheduler(retrySlots), reads: newLogReads(),
 	}
 	d.ledger.init()

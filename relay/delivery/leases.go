@@ -40,7 +40,7 @@ const (
 
 // share takes this relay's part of the webhooks that are behind, and gives up what is beyond it, until ctx ends.
 func (d *Dispatcher) share(ctx context.Context) error {
-	return loop.Every(ctx, lanePoll, nil, d.balance)
+	return loop.Every(ctx, d.stretch*lanePoll, nil, d.balance)
 }
 
 func (d *Dispatcher) balance(ctx context.Context) error {

@@ -110,7 +110,7 @@ func (l *ledger) random() float64 { return rand.Float64() }
 // record writes the ledger to the store now and then, until ctx ends; the drain records the rest. An error ends the membership:
 // the outbox is gone, or another relay has taken over.
 func (d *Dispatcher) record(ctx context.Context) error {
-	return loop.Every(ctx, recordEvery, d.ledger.full, func(ctx context.Context) error {
+	return loop.Every(ctx, d.stretch*recordEvery, d.ledger.full, func(ctx context.Context) error {
 		select {
 		case err := <-d.ledger.broken:
 			return err

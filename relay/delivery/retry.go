@@ -22,7 +22,7 @@ const (
 // retry sends parked deliveries as they become due, until ctx ends. Any relay may send them, but for those of webhooks that
 // keep an order or a rate.
 func (d *Dispatcher) retry(ctx context.Context) error {
-	timer := time.NewTimer(retryPoll)
+	timer := time.NewTimer(d.stretch * retryPoll)
 	defer timer.Stop()
 	for {
 		began := time.Now()
@@ -38,9 +38,9 @@ func (d *Dispatcher) retry(ctx context.Context) error {
 			return err
 		}
 		d.retryAll(due)
-		wait := retryPoll
+		wait := d.stretch * retryPoll
 		if len(due) > 0 || d.retrying() {
-			wait = max(retryAgain, 4*took) // a claim among very many webhooks must not keep the outbox busy
+			wait = max(d.stretch*retryAgain, 4*took) // a claim among very many webhooks must not keep the outbox busy
 		}
 		timer.Reset(wait)
 		select {

@@ -45,7 +45,7 @@ func (m *simMember) Lagging(_ context.Context, minLag int64) (outbox.Lagging, er
 		if w.Lease != m.id {
 			l.Others++
 		}
-		if *w.Cursor <= m.last()-minLag && w.RestUntil.Before(m.now()) {
+		if *w.Cursor <= m.last()-minLag && w.PausedUntil.Before(m.now()) {
 			l.Webhooks++
 			if w.Lease == m.id {
 				l.Mine++
@@ -98,14 +98,14 @@ func (m *simMember) claimable(key outbox.DeliveryKey, r *simRetry) bool {
 	return true
 }
 
-func (m *simMember) ClaimDue(_ context.Context, c outbox.Claim) ([]outbox.Due, error) {
+func (m *simMember) ClaimDue(_ context.Context, c outbox.Claim) ([]outbox.DueRetry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var keys []outbox.DeliveryKey
 	for key, r := range m.retries {
 		w := m.webhooks[key.Webhook]
 		may := w != nil && w.Enabled && !slices.Contains(c.Except, w.ID) &&
-			(w.Lease == m.id || c.Leads && w.Cursor == nil || !w.Exclusive && w.RestUntil.IsZero())
+			(w.Lease == m.id || c.Leads && w.Cursor == nil || !w.Exclusive && w.PausedUntil.IsZero())
 		if may && !r.due.After(m.now()) && m.claimable(key, r) {
 			keys = append(keys, key)
 		}
@@ -114,7 +114,7 @@ func (m *simMember) ClaimDue(_ context.Context, c outbox.Claim) ([]outbox.Due, e
 		return cmp.Or(m.retries[a].due.Compare(m.retries[b].due), cmp.Compare(a.Webhook, b.Webhook), cmp.Compare(a.Event, b.Event))
 	})
 	perWebhook := map[int64]int{}
-	var due []outbox.Due
+	var due []outbox.DueRetry
 	for _, key := range keys {
 		if perWebhook[key.Webhook]++; perWebhook[key.Webhook] <= c.PerWebhook && len(due) < c.Limit {
 			due = append(due, m.lease(key))
@@ -123,13 +123,13 @@ func (m *simMember) ClaimDue(_ context.Context, c outbox.Claim) ([]outbox.Due, e
 	return due, m.fenced()
 }
 
-func (m *simMember) lease(key outbox.DeliveryKey) outbox.Due {
+func (m *simMember) lease(key outbox.DeliveryKey) outbox.DueRetry {
 	r := m.retries[key]
 	r.lease = m.id
-	return outbox.Due{Event: m.events[key.Event-1], Webhook: key.Webhook, Attempts: r.attempts, Key: r.key}
+	return outbox.DueRetry{Event: m.events[key.Event-1], Webhook: key.Webhook, Attempts: r.attempts, Key: r.key}
 }
 
-func (m *simMember) ClaimOldest(_ context.Context, webhook int64) (*outbox.Due, error) {
+func (m *simMember) ClaimOldest(_ context.Context, webhook int64) (*outbox.DueRetry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var oldest *outbox.DeliveryKey
@@ -167,7 +167,7 @@ func (m *simMember) Record(_ context.Context, epoch int64, d *outbox.Delivery) (
 }
 
 func (m *simMember) recordRetries(epoch int64, d *outbox.Delivery) {
-	for _, key := range d.Unpark {
+	for _, key := range d.RetriesDone {
 		if r := m.retries[key]; r != nil && r.lease == m.id {
 			delete(m.retries, key)
 			w := m.webhooks[key.Webhook]
@@ -176,13 +176,13 @@ func (m *simMember) recordRetries(epoch int64, d *outbox.Delivery) {
 			}
 		}
 	}
-	for _, key := range d.Unlease {
+	for _, key := range d.RetriesReleased {
 		if r := m.retries[key]; r != nil && r.lease == m.id {
 			r.lease = 0
 		}
 	}
-	for i := range d.Park {
-		p := &d.Park[i]
+	for i := range d.Retries {
+		p := &d.Retries[i]
 		key := outbox.DeliveryKey{Event: p.Event, Webhook: p.Webhook}
 		due := p.Due
 		if !due.IsZero() {
@@ -190,9 +190,9 @@ func (m *simMember) recordRetries(epoch int64, d *outbox.Delivery) {
 		}
 		r := m.retries[key]
 		switch {
-		case p.Again && r != nil && r.lease == m.id:
+		case p.Claimed && r != nil && r.lease == m.id:
 			r.attempts, r.due, r.lease = p.Attempts, due, 0
-		case p.Again || !m.serves(m.webhooks[p.Webhook], epoch):
+		case p.Claimed || !m.serves(m.webhooks[p.Webhook], epoch):
 		case r == nil:
 			m.retries[key] = &simRetry{attempts: p.Attempts, due: due, key: p.Key}
 		default:
@@ -202,7 +202,7 @@ func (m *simMember) recordRetries(epoch int64, d *outbox.Delivery) {
 }
 
 func (m *simMember) recordWebhooks(epoch int64, d *outbox.Delivery) (lost []int64) {
-	for id, p := range d.Places {
+	for id, p := range d.Cursors {
 		w := m.webhooks[id]
 		if !m.serves(w, epoch) {
 			lost = append(lost, id)
@@ -212,18 +212,18 @@ func (m *simMember) recordWebhooks(epoch int64, d *outbox.Delivery) (lost []int6
 		if p.Live {
 			w.Cursor = nil
 		}
-		if p.Live || p.Free {
+		if p.Live || p.Released {
 			w.Lease = 0
 		}
 	}
 	for id, h := range d.Health {
-		if w := m.webhooks[id]; w != nil && w.Resumed <= d.Resumed[id] {
+		if w := m.webhooks[id]; w != nil && w.ResumeCount <= d.ResumeCounts[id] {
 			w.Health = m.shifted(h, m.skew)
 		}
 	}
 	for id, stop := range d.Disable {
 		if w := m.webhooks[id]; w != nil && w.Enabled && w.Version == stop.Version {
-			m.change(w, func(w *outbox.Webhook) { w.Enabled, w.DisabledFor = false, stop.Reason })
+			m.change(w, func(w *outbox.Webhook) { w.Enabled, w.DisabledReason = false, stop.Reason })
 		}
 	}
 	return lost

@@ -116,7 +116,7 @@ func (o *simOutbox) ReadEvents(_ context.Context, r outbox.Read) ([]outbox.Event
 		if !slices.Contains(e.Webhooks, r.Webhook) {
 			continue
 		}
-		if slices.Contains(r.Held, e.ID) {
+		if slices.Contains(r.WithoutBody, e.ID) {
 			e.Body = nil
 		}
 		if events = append(events, e); len(events) == r.Limit {
@@ -189,7 +189,7 @@ func (o *simOutbox) LocalHealth(h outbox.Health) outbox.Health {
 }
 
 func (o *simOutbox) shifted(h outbox.Health, by time.Duration) outbox.Health {
-	for _, t := range []*time.Time{&h.RestUntil, &h.FailingSince, &h.FailedAt} {
+	for _, t := range []*time.Time{&h.PausedUntil, &h.FailingSince, &h.FailedAt} {
 		if !t.IsZero() {
 			*t = t.Add(by)
 		}

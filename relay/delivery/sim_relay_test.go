@@ -176,6 +176,7 @@ func (s *simulation) startRelay() *simRelay {
 	c.Sender = &simSender{Sender: s.sender, outbox: s.outbox, member: m, seed: s.seed, targets: map[*webhook.Target]int64{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &simRelay{dispatcher: New(c), member: m, cancel: cancel, ended: make(chan struct{})}
+	r.dispatcher.stretch = s.stretch
 	go func() {
 		defer close(r.ended)
 		r.err = r.dispatcher.Run(ctx)

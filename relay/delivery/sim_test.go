@@ -23,6 +23,7 @@ type simulation struct {
 	leader   *simRelay // nil while none leads
 	seed     uint64
 	crashes  int
+	stretch  time.Duration // of the relays' periodic work
 	lastHook int64
 }
 
@@ -37,7 +38,7 @@ func (s step) String() string { return fmt.Sprintf("%s %d %d", s.Do, s.A, s.B) }
 var simTenants = []string{"acme", "globex"}
 
 var simWaits = []time.Duration{
-	10 * time.Millisecond, time.Second, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 24 * time.Hour, 30 * 24 * time.Hour,
+	10 * time.Millisecond, time.Second, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 24 * time.Hour, 5 * 24 * time.Hour,
 }
 
 func (s *simulation) do(st step) error {
@@ -58,6 +59,12 @@ func (s *simulation) do(st step) error {
 		s.remove(s.hook(st.A), st.B%2 == 0)
 	case "enable":
 		s.change(s.hook(st.A), st.B%2 == 0)
+	case "enable all":
+		for _, w := range s.outbox.webhooks {
+			if !w.Enabled {
+				s.change(w, true)
+			}
+		}
 	case "clock":
 		s.outbox.setClock(time.Duration(st.A-50) * simWaits[st.B%len(simWaits)])
 	case "start":
@@ -159,7 +166,7 @@ func (s *simulation) remove(w *simWebhook, giveAway bool) {
 	o.mu.Lock()
 	o.change(w, func(w *outbox.Webhook) {
 		if w.End(o.last()); giveAway {
-			w.GiveAway(o.last())
+			w.MoveAway(o.last())
 		}
 	})
 	c := o.copyOf(w)
@@ -176,8 +183,8 @@ func (s *simulation) change(w *simWebhook, enable bool) {
 	}
 	s.outbox.change(w, func(w *outbox.Webhook) {
 		if w.Enabled = enable; enable {
-			w.Health, w.DisabledFor = outbox.Health{}, ""
-			w.Resumed++
+			w.Health, w.DisabledReason = outbox.Health{}, ""
+			w.ResumeCount++
 		}
 	})
 }
@@ -207,15 +214,13 @@ func (s *simulation) verdict() error {
 // settle lets everything work, waits for long, and checks that each webhook has accepted each event that was for it, unless it was given up
 // after all attempts.
 func (s *simulation) settle() error {
+	s.outbox.mu.Lock()
 	for _, w := range s.outbox.webhooks {
-		s.outbox.mu.Lock()
 		w.behavior = accepts
-		s.outbox.mu.Unlock()
-		if !w.Enabled {
-			s.change(w, true)
-		}
 	}
-	for _, st := range []step{{Do: "start"}, {Do: "wait", A: 7}, {Do: "commit", A: 5}, {Do: "wait", A: 7}, {Do: "wait", A: 7}} {
+	s.outbox.mu.Unlock()
+	// Webhooks are enabled once it is recorded that they were disabled.
+	for _, st := range []step{{Do: "start"}, {Do: "wait", A: 5}, {Do: "enable all"}, {Do: "wait", A: 6}, {Do: "wait", A: 6}, {Do: "commit", A: 5}, {Do: "wait", A: 6}} {
 		if err := s.do(st); err != nil {
 			return err
 		}
@@ -254,7 +259,7 @@ func run(t *testing.T, seed uint64, steps []step) (failed error) {
 			t.Fatal(err)
 		}
 		defer sender.Close()
-		s := &simulation{outbox: newSimOutbox(), sender: sender, seed: seed}
+		s := &simulation{outbox: newSimOutbox(), sender: sender, seed: seed, stretch: []time.Duration{50, 500, 3000}[seed%3]}
 		s.add("acme", "")
 		s.add("globex", webhook.OrderingResource)
 		defer func() {
@@ -282,7 +287,7 @@ func TestSimulation_RandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
 			return step{Do: rapid.SampledFrom(kinds).Draw(rt, "do"), A: rapid.IntRange(0, 100).Draw(rt, "a"), B: rapid.IntRange(0, 100).Draw(rt, "b")}
-		}), 5, 60).Draw(rt, "steps")
+		}), 5, 50).Draw(rt, "steps")
 		if err := run(t, rapid.Uint64().Draw(rt, "seed"), steps); err != nil {
 			rt.Fatal(err)
 		}

@@ -14,7 +14,7 @@ const WatchPoll = time.Second
 // watch takes over what was changed by hand, and follows the outbox's clock, until ctx ends.
 func (d *Dispatcher) watch(ctx context.Context) error {
 	var changes outbox.WebhookChanges
-	return loop.Every(ctx, WatchPoll, nil, func(ctx context.Context) error {
+	return loop.Every(ctx, d.stretch*WatchPoll, nil, func(ctx context.Context) error {
 		ahead, took, err := d.Store.SyncClock(ctx)
 		if err != nil {
 			return err
