@@ -108,7 +108,7 @@ func TestStuck_SameTransactionFailsAgainAndAgain(t *testing.T) {
 	var a account
 	w.createUser(&a, 1)
 	p.metric(`iam_relay_state{state="stuck"} 1`)
-	p.waitFor(within(t), "ingestion fails again and again at the same position")
+	p.waitFor(within(t), "ingestion keeps failing at the same position")
 	eventually(t, "readiness names the failure", func() (bool, error) {
 		_, report, err := p.get("/readyz")
 		return strings.Contains(report, "ingestion has failed") && strings.Contains(report, "not now"), err
@@ -149,7 +149,7 @@ func largeRows(t *testing.T, n, bytes, limit int) {
 		p.waitFor(ctx, message)
 	}
 	p := launch(t, cfg)
-	read(p, "reading the log")
+	read(p, "streaming the WAL")
 	fits := func(what string) {
 		t.Helper()
 		t.Log(what)

@@ -24,7 +24,7 @@ func TestFault_OutboxDown(t *testing.T) {
 		if err := store.Stop("immediate"); err != nil {
 			t.Fatal(err)
 		}
-		p.waitFor(within(t), "the outbox failed, trying again")
+		p.waitFor(within(t), "outbox failed; retrying")
 		tr.lasts(strength(time.Minute, 8*time.Second, 4*time.Second))
 		began := time.Now()
 		if err := source.Stop("fast"); err != nil { // an error after half a minute

@@ -48,7 +48,7 @@ func TestFault_LeaderKilled(t *testing.T) {
 		before := tr.epoch()
 		leader.kill()
 		leader = standby
-		leader.waitFor(within(t), "reading the log")
+		leader.waitFor(within(t), "streaming the WAL")
 		if after := tr.epoch(); after != before+1 {
 			t.Errorf("epoch %d follows epoch %d", after, before)
 		}

@@ -26,7 +26,7 @@ func TestFault_RelayTerminated(t *testing.T) {
 	tr.watch = tr.watchAcknowledged(tr.outbox)
 	for range strength(500, 6, 3) {
 		p := launch(t, tr.cfg)
-		p.waitFor(within(t), []string{"starting", "leading", "reading the log", "reading the log"}[rand.IntN(4)])
+		p.waitFor(within(t), []string{"starting", "leading", "streaming the WAL", "streaming the WAL"}[rand.IntN(4)])
 		tr.lasts(rand.N(700 * time.Millisecond))
 		p.stop()
 		tr.injected++
@@ -54,7 +54,7 @@ func TestShutdown_LeaderHandsOver(t *testing.T) {
 		standby.waitFor(within(t), standingBy)
 		tr.flows()
 		leader.signal(syscall.SIGTERM)
-		standby.waitFor(within(t), "reading the log")
+		standby.waitFor(within(t), "streaming the WAL")
 		leader.wait(within(t))
 		leader = standby
 	}

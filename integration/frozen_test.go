@@ -19,7 +19,7 @@ func TestFrozen_InACopyHoldsUpNoMigration(t *testing.T) {
 	// In one session, with a time-out that is longer than the relay's.
 	w.exec(`DO $$ BEGIN PERFORM set_config('lock_timeout', '30s', true); EXECUTE 'ALTER TABLE users ADD COLUMN later int'; END $$`)
 	p.signal(syscall.SIGCONT)
-	p.waitFor(within(t), "reading the log")
+	p.waitFor(within(t), "streaming the WAL")
 	w.createUser(all, 1)
 	all.arrives(t, w.hook, "/all")
 }

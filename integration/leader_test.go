@@ -42,7 +42,7 @@ func TestLeader_ThawedLeaderWritesNothing(t *testing.T) {
 	// Its other sessions live on: what it writes through them would not fail by itself.
 	w.exec(`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
-	standby.waitFor(within(t), "reading the log")
+	standby.waitFor(within(t), "streaming the WAL")
 	w.arrivesMore(100)
 	frozen.signal(syscall.SIGCONT)
 	frozen.waitFor(within(t), standingBy)

@@ -200,7 +200,7 @@ func newOracle(t run, servers *oracleServers, setting int) *oracle {
 	}
 	o.configuration(ways[0], ways[1])
 	o.relays[0] = launchProgram(t, o.program, o.file, o.cfg.secrets)
-	o.relays[0].waitFor(within(t), "reading the log")
+	o.relays[0].waitFor(within(t), "streaming the WAL")
 	o.populate()
 	return o
 }

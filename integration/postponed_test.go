@@ -26,7 +26,7 @@ func TestPostponed_AnOpenTransactionDoesNotStopTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.exec(`ALTER TABLE users ALTER firstname TYPE text USING firstname || '!'`)
-	p.waitFor(within(t), fmt.Sprintf("reading the tables waits for the transaction of process %d, user postgres", conn.PgConn().PID()))
+	p.waitFor(within(t), fmt.Sprintf("the table snapshot waits for the transaction of process %d, user postgres", conn.PgConn().PID()))
 	p.waitFor(within(t), `application \"batch\"`)
 	for n := range 5 {
 		w.createUser(all, 10+n)

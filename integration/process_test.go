@@ -92,7 +92,7 @@ func launchProgram(t testing.TB, program, file string, secrets []string) *proces
 func start(t testing.TB, cfg *config) *process {
 	t.Helper()
 	p := launch(t, cfg)
-	p.waitFor(within(t), "reading the log")
+	p.waitFor(within(t), "streaming the WAL")
 	return p
 }
 

@@ -19,7 +19,7 @@ func TestReconcile_ManyRows(t *testing.T) {
 	w.exec(insertMany, w.acme.ID, "many", rows)
 	cfg := w.config()
 	p := launch(t, cfg)
-	p.waitFor(ctx, "reading the log")
+	p.waitFor(ctx, "streaming the WAL")
 	p.stop()
 	w.exec(`UPDATE users SET firstname = 'Second' WHERE username LIKE 'many%0'`)
 	w.exec(`DELETE FROM users WHERE username LIKE 'many%11'`)

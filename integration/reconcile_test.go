@@ -204,7 +204,7 @@ func TestReconcile_ByHand(t *testing.T) {
 	start(t, cfg).stop()
 	w.gap(&a, updated, deleted)
 	w.lose(dropSlot)
-	w.refuses(cfg, "see with iam-relay reconcile --dry-run what has changed, and have it told with iam-relay reconcile")
+	w.refuses(cfg, "run iam-relay reconcile --dry-run to see the missed changes, and iam-relay reconcile to emit them")
 	before := w.slot()
 	said := w.command(cfg, "reconcile", "--dry-run")
 	for _, want := range []string{"4 events would be emitted", "users  1 inserted  1 updated  1 deleted", "user.deleted  1", "user.deleted  " + deleted} {
@@ -251,7 +251,7 @@ func TestReconcile_RefusesAnotherIAM(t *testing.T) {
 	other := inhabit(t, newServer(t).URL("postgres"))
 	cfg.set("source.url", other.url)
 	p := launch(t, cfg)
-	if said := p.fails(); !strings.Contains(said, "it looks like another IAM, or an empty one") {
+	if said := p.fails(); !strings.Contains(said, "it looks like another IAM or an empty one") {
 		t.Errorf("it says: %s", said)
 	}
 	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.event`)); n != 0 {

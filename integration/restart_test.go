@@ -82,7 +82,7 @@ func TestRestart_FastShutdown_OutboxStopped(t *testing.T) {
 	}
 	w.createUsers(&a, 100, 200)
 	stopFast(t, source)
-	p.waitFor(within(t), "the outbox failed, trying again")
+	p.waitFor(within(t), "outbox failed; retrying")
 	w.restart(source, store)
 	w.createUser(&a, 2)
 	a.arrives(t, w.hook, "/all")

@@ -96,7 +96,7 @@ func TestShare_TakesOverFromAFrozenLeader(t *testing.T) {
 	frozen.signal(syscall.SIGSTOP)
 	began := time.Now()
 	standby.waitFor(within(t), "leading epoch=2")
-	standby.waitFor(within(t), "reading the log")
+	standby.waitFor(within(t), "streaming the WAL")
 	w.until("it has the slot", `SELECT active AND active_pid <> $2 FROM pg_replication_slots WHERE slot_name = $1`, w.name, walsender)
 	t.Logf("taken over after %s", time.Since(began)) // within five seconds, on a machine that is not busy with other tests
 	w.until("the parked delivery was sent", `SELECT count(*) = 0 FROM relay.retry`)

@@ -68,7 +68,7 @@ func TestSlot_IdleSource(t *testing.T) {
 	if report := p.ready(true); !strings.Contains(report, `"detail":"idle"`) {
 		t.Errorf("readiness: %s", report)
 	}
-	if printed, _ := p.log.read(); strings.Contains(printed, "the server keeps much log") {
+	if printed, _ := p.log.read(); strings.Contains(printed, "the slot retains much WAL") {
 		t.Error("it warns of log that is not kept")
 	}
 }
@@ -112,7 +112,7 @@ func TestSlot_StuckOutbox(t *testing.T) {
 	a.arrives(t, w.hook, "/all")
 	p.ready(true)
 	w.letsGo(1)
-	p.waitFor(within(t), "the log that is kept for the slot is little again")
+	p.waitFor(within(t), "WAL retained by the slot is back to normal")
 }
 
 // An open transaction of anybody holds the log although all is acknowledged. The relay names it.
@@ -129,10 +129,10 @@ func TestSlot_OpenTransaction(t *testing.T) {
 	if _, err := open.Exec(t.Context(), `INSERT INTO other VALUES (1)`); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("all is acknowledged, but the transaction of process %d, user postgres, database postgres", open.Conn().PgConn().PID())
+	want := fmt.Sprintf("everything is acknowledged, but the transaction of process %d, user postgres, database postgres", open.Conn().PgConn().PID())
 	warnings := func() (n int, named bool) {
 		printed, _ := p.log.read()
-		return strings.Count(printed, "the server keeps much log"), strings.Contains(printed, want)
+		return strings.Count(printed, "the slot retains much WAL"), strings.Contains(printed, want)
 	}
 	for mib := 4; ; mib *= 4 {
 		before, _ := warnings()
@@ -149,5 +149,5 @@ func TestSlot_OpenTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.letsGo(1)
-	p.waitFor(within(t), "the log that is kept for the slot is little again")
+	p.waitFor(within(t), "WAL retained by the slot is back to normal")
 }

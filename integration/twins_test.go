@@ -246,7 +246,7 @@ func newTwins(t testing.TB, url string) *twins {
 		c.set("source.url", url).set("source.slot", name).set("source.publication", name).set("source.memory_limit", limit).
 			set("outbox.schema", name).set("mapping.preset", "").set("mapping.file", file).set("admin.listen", "127.0.0.1:0").
 			set("delivery.allow_http", true).set("delivery.allow_networks", []string{"127.0.0.0/8"})
-		launch(t, c).waitFor(within(t), "reading the log")
+		launch(t, c).waitFor(within(t), "streaming the WAL")
 	}
 	return tw
 }

@@ -155,13 +155,13 @@ const expiryGrace = 24 * time.Hour
 func (t *leadership) reportExpiry(e *outbox.Expiry) {
 	for _, owed := range e.Owed {
 		if e.Dropped {
-			t.log.Warn("events past their retention were dropped undelivered", "webhook", owed.Name, "id", owed.ID, "events", owed.Events, "partition", e.Partition)
+			t.log.Warn("dropped undelivered events past outbox.retention", "webhook", owed.Name, "id", owed.ID, "events", owed.Events, "partition", e.Partition)
 		} else {
-			t.log.Warn("events past their retention were not delivered, and will be dropped: restore the endpoint, or raise outbox.retention",
+			t.log.Warn("undelivered events are past outbox.retention and will be dropped; restore the endpoint or raise outbox.retention",
 				"webhook", owed.Name, "id", owed.ID, "events", owed.Events, "partition", e.Partition, "in", (time.Duration(e.Kept) * maintenanceInterval).String())
 		}
 	}
 	if e.Dropped {
-		t.log.Info("dropped a partition past its retention", "partition", e.Partition)
+		t.log.Info("dropped a partition past outbox.retention", "partition", e.Partition)
 	}
 }

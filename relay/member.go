@@ -39,7 +39,7 @@ func (r *Relay) serve(ctx context.Context) error {
 		r.monitor.SetLeader(nil)
 		if ctx.Err() != nil {
 			if err != nil {
-				r.log.Warn("stopped with an error: deliveries that were not recorded will be repeated", "err", err)
+				r.log.Warn("stopped with an error; unrecorded deliveries will be repeated", "err", err)
 			}
 			return nil
 		}
@@ -47,7 +47,7 @@ func (r *Relay) serve(ctx context.Context) error {
 			return err
 		}
 		r.monitor.OutboxFailed(err)
-		r.log.Warn("the outbox failed, trying again", "err", err)
+		r.log.Warn("outbox failed; retrying", "err", err)
 		if err := backoff.Wait(ctx, time.Since(began)); err != nil {
 			return nil //nolint:nilerr // ctx ended
 		}
@@ -75,7 +75,7 @@ func (r *Relay) runMembership(ctx context.Context) error {
 		return errors.Join(failed, err)
 	}
 	if err != nil {
-		r.log.Warn("the last deliveries could not be recorded: they will be repeated", "err", err)
+		r.log.Warn("could not record the last deliveries; they will be repeated", "err", err)
 	}
 	return failed
 }

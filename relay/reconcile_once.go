@@ -30,7 +30,7 @@ func (r *Relay) Reconcile(ctx context.Context, id int64) error {
 		case !outbox.IsTransient(err):
 			return err
 		}
-		r.log.Warn("the outbox failed, trying again", "err", err)
+		r.log.Warn("outbox failed; retrying", "err", err)
 		if err := backoff.Wait(ctx, time.Since(began)); err != nil {
 			return nil //nolint:nilerr // ctx ended
 		}

@@ -21,7 +21,7 @@ type process struct {
 }
 
 var (
-	reading    = regexp.MustCompile(`reading the log`)
+	reading    = regexp.MustCompile(`streaming the WAL`)
 	standingBy = regexp.MustCompile(`standing by`)
 )
 

@@ -16,7 +16,7 @@ func TestCheck_ASlotThatNearsItsLimit(t *testing.T) {
 	w.start().stop()
 	w.eventually(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`, w.name)
 	w.exec(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 1 << 20)) FROM generate_series(1, 50)`)
-	const unread = "no relay reads from the slot: start one, see to its connection, or give the slot up for good with iam-relay teardown"
+	const unread = "no relay reads from the slot: start one, check its connection, or remove the slot with iam-relay teardown"
 	w.run("check").has("! retention    after another SIZE of log the server gives slot NAME up: " + unread)
 	w.run("status").has("slot      NAME, not in use, reserved; lag SIZE, SIZE of log kept for it, safe for another SIZE", "          "+unread)
 	w.exec(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 1 << 20)) FROM generate_series(1, 50)`)
@@ -62,5 +62,5 @@ func TestRun_NoFreeSender(t *testing.T) {
 	if err := conn.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	relay.waitFor("reading the log")
+	relay.waitFor("streaming the WAL")
 }

@@ -175,7 +175,7 @@ func TestCheck_SlotsThatAreNotOurs(t *testing.T) {
 	r := w.run("check")
 	r.has("✗ slot         " + gone + "; iam-relay reconcile compares all tables with what the relay knows of them, and tells the differences")
 	r.fails(1, "1 prerequisite is not met")
-	w.run("run").fails(1, gone+`; source.reconcile is "stop": see with iam-relay reconcile --dry-run what has changed, and have it told with iam-relay reconcile`)
+	w.run("run").fails(1, gone+`; source.reconcile is "stop": run iam-relay reconcile --dry-run to see the missed changes, and iam-relay reconcile to emit them`)
 }
 
 func TestCheck_TheOutbox(t *testing.T) {

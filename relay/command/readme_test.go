@@ -80,7 +80,7 @@ func TestReadme_StepsEndInAGreenCheck(t *testing.T) {
 	cmd := exec.Command(binary, "run")
 	cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir, "PGPASSWORD=" + password, "IAM_RELAY__ADMIN__LISTEN=127.0.0.1:0"} // another relay may run on this machine
 	w.config = filepath.Join(dir, "config.toml")
-	w.begin(cmd).waitFor("reading the log")
+	w.begin(cmd).waitFor("streaming the WAL")
 	output, ok := follow("bin/iam-relay check")
 	if !ok || strings.ContainsAny(output, "✗—") {
 		t.Errorf("check beside the running relay:\n%s", output)

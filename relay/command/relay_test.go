@@ -27,7 +27,7 @@ type running struct {
 func (w *world) start() *running {
 	w.t.Helper()
 	p := w.launch()
-	p.waitFor("reading the log")
+	p.waitFor("streaming the WAL")
 	return p
 }
 

@@ -85,7 +85,7 @@ func TestStatus_Ready(t *testing.T) {
 	w.run("status", "--ready").fails(1, "no relay listens on ADMIN (admin.listen); start it with iam-relay run")
 	w.start()
 	// It is ready once the server has said something.
-	for w.run("status", "--ready").err == "iam-relay: the relay is not ready: replication: connecting: nothing heard from the server yet\n" {
+	for w.run("status", "--ready").err == "iam-relay: the relay is not ready: replication: connecting; no message from the server yet\n" {
 	}
 	w.run("status", "--ready").done("ready\n")
 

@@ -137,7 +137,7 @@ func (c *walClock) sample(ctx context.Context, due time.Time) bool {
 		defer cancel()
 		at, now, err := c.ask(ctx)
 		if err != nil {
-			c.log.Warn("the source did not tell its clock", "err", err)
+			c.log.Warn("could not read the source database's clock; retrying", "err", err)
 			c.again = time.Now().Add(askPause)
 			return false
 		}

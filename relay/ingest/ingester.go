@@ -286,7 +286,7 @@ func (in *Ingester) reportWithoutBody(w *withoutBody) {
 		return
 	}
 	in.Metrics.WithoutBody(w.n)
-	in.Log.Error("events were recorded without their bodies, which would be larger than outbox.max_body, and will not be delivered: raise it, or leave large columns out of the mapping",
+	in.Log.Error("events stored without a body, which would be larger than outbox.max_body; they will not be delivered; raise outbox.max_body or remove large columns from the mapping",
 		"events", w.n, "lsn", w.first.LSN.String(), "first", w.first.Name, "webhook_id", w.first.WebhookID)
 }
 

@@ -80,7 +80,7 @@ func (in *Ingester) committedLarge(l *largeMapping, end cdc.LSN) {
 // discard removes a transaction's temporary files.
 func (in *Ingester) discard(tx *cdc.Transaction) {
 	if err := tx.Close(); err != nil {
-		in.Log.Warn("a spill file was left behind", "err", err)
+		in.Log.Warn("could not remove a spill file; remove it manually", "err", err)
 	}
 }
 

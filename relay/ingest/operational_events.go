@@ -66,7 +66,7 @@ func (in *Ingester) operational(n *outbox.OperationalEvent) (outbox.Event, error
 		Data       json.RawMessage `json:"data"`
 	}{e.Name, e.Occurred, e.Resource, n.Data})
 	if err != nil {
-		return e, fmt.Errorf("make an event of notice %d: %w", n.ID, err)
+		return e, fmt.Errorf("build operational event %d: %w", n.ID, err)
 	}
 	return e, nil
 }

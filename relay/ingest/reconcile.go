@@ -41,7 +41,7 @@ func (r *Reconciliation) Close() {
 }
 
 // errAnew ends a session in which a reconciliation was only tried, or was finished for somebody who waits for no more.
-var ErrRestartSession = errors.New("the session begins anew")
+var ErrRestartSession = errors.New("a reconciliation was requested or has finished")
 
 // reconcile compares, and commits the differences with their events and the place of the log in one outbox transaction.
 func (in *Ingester) reconcile(ctx context.Context, r *Reconciliation) error {
@@ -154,7 +154,7 @@ func (in *Ingester) report(r *Reconciliation, copied int, took time.Duration) {
 	for _, n := range r.Record.Result.Events {
 		events += n
 	}
-	in.Log.Warn("reconciled: what the log did not tell is told now", "reason", r.Record.Reason, "compared", r.Record.Rows, "inserted", rows[0],
+	in.Log.Warn("reconciliation finished; missed changes emitted", "reason", r.Record.Reason, "compared", r.Record.Rows, "inserted", rows[0],
 		"updated", rows[1], "deleted", rows[2], "events", events, "lsn", lsn, "took", rounded)
 }
 
@@ -192,7 +192,7 @@ func (r *Reconciliation) FirstCopy(ctx context.Context, leader *outbox.Leader, l
 	defer func() {
 		// The end of ctx in a statement closes the connection, and that undoes the copy, too.
 		if err := c.Rollback(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
-			log.Warn("the copy's transaction did not end well", "err", err)
+			log.Warn("could not roll back the transaction of the first copy", "err", err)
 		}
 	}()
 	rows := 0

@@ -71,7 +71,7 @@ func (c *snapshotDiff) run(ctx context.Context) (netChanges, error) {
 // recognise refuses to tell of another IAM that everything in this one was deleted.
 func (c *snapshotDiff) recognise() error {
 	if expected := c.r.Record.Expected; c.r.DifferentServer && c.known*2 < expected {
-		return fmt.Errorf("%s, and only %d of %d rows that the relay knows are there: it looks like another IAM, or an empty one; correct source.url, or, if it is the right one, see with iam-relay reconcile --dry-run what would be told, and have it told with iam-relay reconcile",
+		return fmt.Errorf("%s, and it has only %d of the %d rows in the mirror: it looks like another IAM or an empty one; correct source.url, or, if it is the right database, run iam-relay reconcile --dry-run to see the differences, and iam-relay reconcile to emit them",
 			c.r.Record.Reason, c.known, expected)
 	}
 	return nil
@@ -82,7 +82,7 @@ func (c *snapshotDiff) close() {
 		c.discard(tx)
 	}
 	if err := errors.Join(c.gone.Close(), c.changed.Close()); err != nil {
-		c.Log.Warn("a spill file was left behind", "err", err)
+		c.Log.Warn("could not remove a spill file; remove it manually", "err", err)
 	}
 }
 

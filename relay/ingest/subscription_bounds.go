@@ -13,7 +13,7 @@ const (
 	maxWebhookDescription = 4000
 )
 
-var errNoTenant = errors.New("its tenant is not known")
+var errNoTenant = errors.New("its tenant is unknown")
 
 // usable refuses a webhook of the IAM that belongs to nobody or is larger than webhooks are: all of them are kept in memory, and
 // tenants write them. It cuts off what does not matter for delivery, and leaves out headers, as dropped says.

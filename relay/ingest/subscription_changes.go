@@ -61,7 +61,7 @@ func (s *subscriptions) giveAway(w *outbox.Webhook, after int64) *outbox.Webhook
 	gone := *w
 	gone.MoveAway(after)
 	s.set(&gone)
-	s.log.Warn("webhook was given to another tenant: what the former tenant's was still owed is dropped", "webhook", nameOf(w), "id", w.ID, "tenant", w.Tenant)
+	s.log.Warn("webhook moved to another tenant; dropping what it had not delivered of the previous tenant's events", "webhook", nameOf(w), "id", w.ID, "tenant", w.Tenant)
 	return &gone
 }
 

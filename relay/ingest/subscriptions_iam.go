@@ -117,12 +117,12 @@ func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cd
 			s.parents.set(key, rows)
 			changed := s.put(sub, lastEvent)
 			if dropped != nil && len(changed) > 0 {
-				s.log.Warn("headers of a webhook of the IAM are left out", "webhook", string(key), "why", dropped)
+				s.log.Warn("ignored headers of a webhook that the IAM defines", "webhook", string(key), "why", dropped)
 			}
 			return changed
 		}
 		if !errors.Is(err, mapping.ErrSoftDeleted) {
-			s.log.Warn("a webhook of the IAM cannot be used", "webhook", string(key), "err", err)
+			s.log.Warn("ignored a webhook that the IAM defines; correct it there", "webhook", string(key), "err", err)
 		}
 	}
 	s.parents.set(key, rows) // it may belong to a tenant again

@@ -25,7 +25,7 @@ func (c *ClockWatch) Observe(ahead, took time.Duration) {
 	off := ahead.Abs() > clockTolerance+took
 	switch {
 	case off && !c.warned:
-		c.Log.Warn("the clock of a database server differs from this machine's: set both by NTP", "server", c.Server, "ahead", ahead.Round(time.Millisecond).String())
+		c.Log.Warn("the clock of a database server differs from this machine's; synchronize both with NTP", "server", c.Server, "ahead", ahead.Round(time.Millisecond).String())
 	case c.warned && !off:
 		c.Log.Info("the clock of a database server agrees with this machine's again", "server", c.Server, "ahead", ahead.Round(time.Millisecond).String())
 	}

@@ -39,11 +39,11 @@ func (m *Monitor) currentState() (admin.State, string) {
 	case m.source == nil:
 		return admin.Disconnected, m.sourceErr.Error()
 	case m.source.LastMessage().IsZero():
-		return admin.Starting, "connecting: nothing heard from the server yet"
+		return admin.Starting, "connecting; no message from the server yet"
 	case time.Since(m.source.LastMessage()) > silence:
-		return admin.Disconnected, fmt.Sprintf("nothing heard from the server for %s", time.Since(m.source.LastMessage()).Round(time.Second))
+		return admin.Disconnected, fmt.Sprintf("no message from the server for %s", time.Since(m.source.LastMessage()).Round(time.Second))
 	case time.Since(later(m.through, m.since)) > behindAfter:
-		return admin.CatchingUp, "the log is being read and its end is not reached"
+		return admin.CatchingUp, "reading the WAL; its end is not reached yet"
 	case time.Since(m.worked) < busyFor:
 		return admin.Streaming, ""
 	}

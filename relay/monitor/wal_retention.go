@@ -60,21 +60,21 @@ func (r *walRetention) observe(s cdc.SlotStatus, why func() string) {
 	}
 	switch step := r.step(s); {
 	case step == stepLost && r.warned < stepLost:
-		r.log.Error("the slot is lost: the server has removed log that was not read, or given the slot up", append(attrs, "reason", s.Invalidation)...)
+		r.log.Error("the slot is lost: the server removed WAL that was not read, or invalidated the slot; see \"When the slot is lost\" in docs/operations.md", append(attrs, "reason", s.Invalidation)...)
 		r.warned = step
 	case step > r.warned:
 		attrs = append(attrs, "why", why())
 		switch {
 		case s.KeepLimit < 0:
-			r.log.Warn("the server keeps much log for the slot", attrs...)
+			r.log.Warn("the slot retains much WAL", attrs...)
 		case step < stepTenth:
-			r.log.Warn("the slot nears the limit at which the server gives it up", attrs...)
+			r.log.Warn("the slot is near the limit at which the server invalidates it", attrs...)
 		default:
-			r.log.Error("the slot is about to be given up by the server", attrs...)
+			r.log.Error("the server is about to invalidate the slot", attrs...)
 		}
 		r.warned = step
 	case r.warned > 0 && s.Exists && step == 0 && r.over(s):
-		r.log.Info("the log that is kept for the slot is little again", attrs...)
+		r.log.Info("WAL retained by the slot is back to normal", attrs...)
 		r.warned = 0
 	}
 	r.observeIdle(s)
@@ -83,7 +83,7 @@ func (r *walRetention) observe(s cdc.SlotStatus, why func() string) {
 func (r *walRetention) observeIdle(s cdc.SlotStatus) {
 	nears := s.IdleLimit > 0 && s.Idle > s.IdleLimit/2
 	if nears && !r.idle {
-		r.log.Warn("nobody reads from the slot, and the server gives it up after idle_replication_slot_timeout: let a relay read it, or raise that",
+		r.log.Warn("no relay reads from the slot, and the server invalidates it after idle_replication_slot_timeout; start a relay or raise that setting",
 			"slot", s.Name, "idle", s.Idle.String(), "idle_replication_slot_timeout", s.IdleLimit.String())
 	}
 	r.idle = nears
@@ -96,11 +96,11 @@ func WhyRetained(s cdc.SlotStatus, stuck string, holder *cdc.WALHolder) string {
 	case stuck != "":
 		return "the outbox is stuck: " + stuck
 	case !s.Active:
-		return "no relay reads from the slot: start one, see to its connection, or give the slot up for good with iam-relay teardown"
+		return "no relay reads from the slot: start one, check its connection, or remove the slot with iam-relay teardown"
 	case s.LagBytes >= s.RetainedBytes/2:
-		return "the relay reads, and the outbox takes it more slowly than the IAM writes, or a large transaction is under way: see to the outbox's database (iam_relay_outbox_commit_seconds), or give it one of its own (outbox.url)"
+		return "the relay is reading, but the outbox is slower than the IAM writes, or a large transaction is in progress: check the outbox database (iam_relay_outbox_commit_seconds), or move the outbox to a separate database (outbox.url)"
 	case holder != nil:
-		return fmt.Sprintf("all is acknowledged, but %s keeps the log from its beginning on: %s", holder, holder.Fix())
+		return fmt.Sprintf("everything is acknowledged, but %s prevents the server from removing WAL: %s", holder, holder.Fix())
 	}
-	return "all is acknowledged: the server lets go of it at its next checkpoint; on a standby, an open transaction of the primary may hold it"
+	return "everything is acknowledged: the server removes the WAL at its next checkpoint; on a standby, an open transaction on the primary may delay that"
 }

@@ -89,10 +89,10 @@ func TestWhyKept(t *testing.T) {
 	}{
 		"stuck":    {active(100, 100), "it waits", holder, "the outbox is stuck: it waits"},
 		"unread":   {cdc.SlotStatus{Exists: true, RetainedBytes: 100, LagBytes: 100}, "", holder, "no relay reads from the slot"},
-		"slow":     {active(100, 60), "", holder, "the relay reads, and the outbox takes it more slowly"},
-		"held":     {active(100, 1), "", holder, "all is acknowledged, but the transaction of process 42, user app, database iam, open for 1h30m0s, idle in transaction keeps the log from its beginning on: wait for it to end, or run SELECT pg_terminate_backend(42)"},
-		"prepared": {active(100, 1), "", &cdc.WALHolder{Prepared: "x", User: "app", Database: "iam"}, `all is acknowledged, but the prepared transaction "x" of user app in database iam keeps the log from its beginning on: end it with COMMIT PREPARED or ROLLBACK PREPARED`},
-		"nothing":  {active(100, 1), "", nil, "all is acknowledged: the server lets go of it at its next checkpoint"},
+		"slow":     {active(100, 60), "", holder, "the relay is reading, but the outbox is slower"},
+		"held":     {active(100, 1), "", holder, "everything is acknowledged, but the transaction of process 42, user app, database iam, open for 1h30m0s, idle in transaction prevents the server from removing WAL: wait for it to end, or run SELECT pg_terminate_backend(42)"},
+		"prepared": {active(100, 1), "", &cdc.WALHolder{Prepared: "x", User: "app", Database: "iam"}, `all is acknowledged, but the prepared transaction "x" of user app in database iam prevents the server from removing WAL: end it with COMMIT PREPARED or ROLLBACK PREPARED`},
+		"nothing":  {active(100, 1), "", nil, "everything is acknowledged: the server removes the WAL at its next checkpoint"},
 	} {
 		if got := WhyRetained(test.slot, test.stuck, test.holder); !strings.HasPrefix(got, test.want) {
 			t.Errorf("%s: %q does not begin with %q", name, got, test.want)

@@ -73,7 +73,7 @@ func (t *Replicator) inspect(ctx context.Context, conn *pgx.Conn) (*sourceState,
 		return nil, err
 	}
 	for _, w := range s.catalog.Warnings() {
-		t.Log.Warn("a mapped table is not all that it may seem", "problem", w.String())
+		t.Log.Warn("a mapped table has properties that may be unintended", "problem", w.String())
 	}
 	t.warnOfWithheld(slices.Concat(s.withheld, s.unpublished))
 	return s, nil
@@ -81,7 +81,7 @@ func (t *Replicator) inspect(ctx context.Context, conn *pgx.Conn) (*sourceState,
 
 func (t *Replicator) warnOfWithheld(problems []cdc.Problem) {
 	for _, p := range problems {
-		t.Log.Warn("an optional table or column exists and counts as absent", "problem", p.String())
+		t.Log.Warn("an optional table or column exists but cannot be used; treating it as absent", "problem", p.String())
 	}
 }
 
@@ -150,11 +150,11 @@ func (t *Replicator) publish(ctx context.Context, s *sourceState) error {
 	if t.Settings.Source.CreatePublication {
 		_, err = cdc.EnsurePublication(ctx, s.conn, name, tables)
 		if err == nil {
-			t.Log.Info("publication brought up to date", "publication", name)
+			t.Log.Info("updated the publication", "publication", name)
 			return nil
 		}
 	} else {
-		err = fmt.Errorf("publication %s does not publish all mapped tables; let their owner run: %s", name, strings.Join(sql, "; "))
+		err = fmt.Errorf("publication %s does not publish all mapped tables; as their owner, run: %s", name, strings.Join(sql, "; "))
 	}
 	if _, denied := errors.AsType[*cdc.PermissionError](err); t.Settings.Source.CreatePublication && !denied || !status.OptionalOnly() {
 		return err

@@ -87,7 +87,7 @@ func (t *Replicator) followRenamed(ctx context.Context, s *ingest.SnapshotPlan) 
 			if err := t.Leader.Rename(ctx, name, table); err != nil {
 				return &ingestError{err}
 			}
-			t.Log.Info("a mapped table was renamed, and the mapping follows", "from", name, "to", table.Name)
+			t.Log.Info("a table was renamed in the database and in the mapping; keeping its mirror", "from", name, "to", table.Name)
 		}
 	}
 	return nil
@@ -97,7 +97,7 @@ func (t *Replicator) followRenamed(ctx context.Context, s *ingest.SnapshotPlan) 
 func (t *Replicator) plan(ctx context.Context, s *ingest.SnapshotPlan, record outbox.Reconciliation) (*ingest.Reconciliation, error) {
 	snapshot, err := t.snapshotSoon(ctx, copySlot(t.Settings.Source.Slot))
 	if err != nil {
-		return nil, fmt.Errorf("snapshot of tables that must be read again: %w", err)
+		return nil, fmt.Errorf("take a snapshot of the tables to read: %w", err)
 	}
 	return &ingest.Reconciliation{SnapshotPlan: s, Snapshot: snapshot, Record: record}, nil
 }

@@ -69,14 +69,14 @@ func (t *Replicator) Run(ctx context.Context) error {
 		t.Monitor.SourceFailed(err)
 		if outboxErr, ok := errors.AsType[*ingestError](err); ok {
 			if t.Monitor.IngestFailed(outboxErr.err) == 2 {
-				t.Log.Error("ingestion fails again and again at the same position: no tenant's events come through; see to the cause, it is retried", "err", outboxErr.err)
+				t.Log.Error("ingestion keeps failing at the same position; no events are emitted until it succeeds; fix the cause, the relay retries", "err", outboxErr.err)
 			}
 			return outboxErr.err
 		}
 		if !cdc.IsTransient(err) && !t.canReconcile(err) {
 			return err
 		}
-		t.Log.Warn("reading the source's log has stopped, trying again", "err", err)
+		t.Log.Warn("replication stopped; retrying", "err", err)
 		if err := backoff.Wait(ctx, time.Since(began)); err != nil {
 			return nil //nolint:nilerr // ctx ended
 		}
@@ -129,4 +129,4 @@ func (t *Replicator) finished(record outbox.Reconciliation, err error) error {
 }
 
 // errFinished ends a relay that runs for one reconciliation only.
-var ErrDone = errors.New("the reconciliation is finished")
+var ErrDone = errors.New("reconciliation finished")

@@ -62,7 +62,7 @@ func (t *Replicator) begin(ctx context.Context, s *sourceState) (*ingest.Reconci
 	return t.catchUp(ctx, y, asked)
 }
 
-var errWALSkipped = errors.New("asked for by hand, without the log up to now")
+var errWALSkipped = errors.New("requested manually, skipping the WAL")
 
 // unhealable returns what a comparison cannot, or must not, heal.
 func unhealable(lost error, slot cdc.SlotStatus) error {
@@ -74,7 +74,7 @@ func unhealable(lost error, slot cdc.SlotStatus) error {
 		return lost
 	case slot.Active && (positionErr.Mismatch == cdc.SlotAhead || positionErr.Mismatch == cdc.OtherSystem):
 		// To take it from somebody else would have both take it from each other for ever.
-		return fmt.Errorf("%w; and process %d of the server reads from it: give every relay, and every other program, a slot of its own, or stop that one", lost, slot.ActivePID)
+		return fmt.Errorf("%w; process %d on the server is reading from the slot: use a separate slot for each relay and program, or stop that process", lost, slot.ActivePID)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (t *Replicator) resume(ctx context.Context, s *sourceState, position outbox
 	if err := t.Leader.FollowTimeline(ctx, p.Timeline); err != nil {
 		return &ingestError{err}
 	}
-	t.Log.Info("another server was promoted, and has all that was read: the log goes on", "timeline", p.Timeline, "slot", slot.Name)
+	t.Log.Info("a standby was promoted and has everything that was read; resuming on its timeline", "timeline", p.Timeline, "slot", slot.Name)
 	return nil
 }
 
@@ -107,7 +107,7 @@ func (t *Replicator) mayReconcile(asked *outbox.Reconciliation, why error) error
 	if t.Settings.Source.Reconcile == config.ReconcileAuto || asked != nil {
 		return nil
 	}
-	return fmt.Errorf(`%w; source.reconcile is "stop": see with iam-relay reconcile --dry-run what has changed, and have it told with iam-relay reconcile`, why)
+	return fmt.Errorf(`%w; source.reconcile is "stop": run iam-relay reconcile --dry-run to see the missed changes, and iam-relay reconcile to emit them`, why)
 }
 
 // catchUp reads tables at a place that the log will reach.
@@ -117,19 +117,19 @@ func (t *Replicator) catchUp(ctx context.Context, y *ingest.SnapshotPlan, asked 
 	case asked != nil:
 		record = *asked
 	case len(y.Suspect) > 0:
-		why := fmt.Errorf("rows may have changed without the WAL saying so in %s: the tables, or mapped columns, were recreated, rewritten, renamed, or taken out of the publication", cdc.TableNames(y.Suspect))
+		why := fmt.Errorf("tables changed outside the replication stream (recreated, rewritten, renamed or unpublished): %s", cdc.TableNames(y.Suspect))
 		if err := t.mayReconcile(nil, why); err != nil {
 			return nil, err
 		}
 		record.Reason = why.Error()
-		t.Log.Warn("rows may have changed without the WAL saying so: their tables are compared", "tables", cdc.TableNames(y.Suspect))
+		t.Log.Warn("tables changed outside the replication stream; comparing them with the mirror", "tables", cdc.TableNames(y.Suspect))
 	case len(y.Appeared) > 0:
-		record.Reason = "optional tables or columns have appeared in " + cdc.TableNames(y.Appeared)
-		t.Log.Info("optional tables or columns have appeared: their rows are compared", "tables", cdc.TableNames(y.Appeared))
+		record.Reason = "optional tables or columns appeared: " + cdc.TableNames(y.Appeared)
+		t.Log.Info("optional tables or columns appeared; comparing their rows with the mirror", "tables", cdc.TableNames(y.Appeared))
 	case y.Empty():
 		return nil, nil //nolint:nilnil // nothing to read is no error
 	default:
-		t.Log.Info("the mapping has gained tables or columns: copying them into the mirror", "tables", cdc.TableNames(y.Read()))
+		t.Log.Info("the mapping has new tables or columns; copying them into the mirror", "tables", cdc.TableNames(y.Read()))
 	}
 	return t.plan(ctx, y, record)
 }
@@ -144,7 +144,7 @@ func (t *Replicator) resnapshot(ctx context.Context, s *sourceState, y *ingest.S
 		r.Record = *asked
 		r.Record.Reason = lost.Error()
 	}
-	t.Log.Warn("the log cannot be read on: comparing all tables with what is known of them", "reason", lost, "dry_run", r.Record.DryRun)
+	t.Log.Warn("replication cannot resume; resynchronizing all tables from a snapshot", "reason", lost, "dry_run", r.Record.DryRun)
 	name, temporary, err := t.slotFor(ctx, s, r.Record.DryRun)
 	if err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (t *Replicator) slotFor(ctx context.Context, s *sourceState, dryRun bool) (
 	slot, server := s.slot, s.server
 	switch {
 	case slot.Exists && !slot.Readable(server.Database):
-		return "", false, fmt.Errorf("slot %s is of plugin %s and database %q: somebody else has made it; choose another source.slot", slot.Name, slot.Plugin, slot.Database)
+		return "", false, fmt.Errorf("slot %s uses plugin %s in database %q and belongs to another program; choose another source.slot", slot.Name, slot.Plugin, slot.Database)
 	case dryRun:
 		return copySlot(slot.Name), true, nil
 	case !slot.Exists:
@@ -174,7 +174,7 @@ func (t *Replicator) slotFor(ctx context.Context, s *sourceState, dryRun bool) (
 		t.Log.Info("dropping the lost slot", "slot", slot.Name)
 		return slot.Name, false, cdc.DropSlot(ctx, s.conn, slot.Name)
 	case slot.Confirmed > server.Current:
-		return "", false, fmt.Errorf("slot %s was told that everything up to %s is done, and the log ends at %s: it will not send what comes; if nobody else uses it, drop it: SELECT pg_drop_replication_slot('%s')",
+		return "", false, fmt.Errorf("slot %s is confirmed up to %s, beyond the end of the WAL at %s, and would skip new changes; if nothing else uses it, drop it: SELECT pg_drop_replication_slot('%s')",
 			slot.Name, slot.Confirmed, server.Current, slot.Name)
 	}
 	return copySlot(slot.Name), true, nil
@@ -185,7 +185,7 @@ func (t *Replicator) slotFor(ctx context.Context, s *sourceState, dryRun bool) (
 func (t *Replicator) evict(ctx context.Context, conn *pgx.Conn, slot cdc.SlotStatus) error {
 	ended, err := cdc.EndStream(ctx, conn, slot)
 	if ended {
-		t.Log.Info("ended the stream of the relay that led before", "slot", slot.Name)
+		t.Log.Info("terminated the previous leader's replication stream", "slot", slot.Name)
 	}
 	return err
 }
@@ -209,7 +209,7 @@ func (t *Replicator) start(ctx context.Context, s *sourceState, position outbox.
 	if err := t.Leader.StartCopy(ctx, slot.Name); err != nil {
 		return &ingestError{err}
 	}
-	t.Log.Info("first start: making the slot and copying the mapped tables", "slot", slot.Name)
+	t.Log.Info("first start: creating the slot and copying the mapped tables", "slot", slot.Name)
 	snapshot, err := t.createSlot(ctx, slot.Name, false)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ const (
 )
 
 // errCatalog ends a session whose tables are no longer what they were when it began.
-var errSchemaChanged = errors.New("mapped tables or the publication were altered")
+var errSchemaChanged = errors.New("mapped tables or the publication changed")
 
 // watchSource ends the session when the next one has something to reconcile. What it cannot learn now it learns later.
 func (t *Replicator) watchSource(ctx context.Context, found *sourceState, begun *ingest.Reconciliation) error {

@@ -91,7 +91,7 @@ func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sou
 	})
 	in.Await(r)
 	t.Monitor.SetStreaming(source, in.Stored(), in.Delayed())
-	t.Log.Info("reading the log", "slot", t.Settings.Source.Slot, "from", in.Stored().String())
+	t.Log.Info("streaming the WAL", "slot", t.Settings.Source.Slot, "from", in.Stored().String())
 	messages := make(chan cdc.Message, messageBuffer)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {

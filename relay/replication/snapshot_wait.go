@@ -22,7 +22,7 @@ const (
 )
 
 // errPostponed ends a session whose tables can be read now.
-var errSnapshotPossible = errors.New("the transactions that kept the tables from being read have ended")
+var errSnapshotPossible = errors.New("the transactions that blocked the table snapshot have ended")
 
 // createSlot makes a slot, and names in the log and the state who keeps it from being made.
 func (t *Replicator) createSlot(ctx context.Context, name string, temporary bool) (*cdc.Snapshot, error) {
@@ -64,9 +64,9 @@ func (t *Replicator) nameOnce(ctx context.Context) {
 	if err != nil || holder == nil {
 		return
 	}
-	text := fmt.Sprintf("reading the tables waits for %s; %s", holder, holder.Fix())
+	text := fmt.Sprintf("the table snapshot waits for %s; %s", holder, holder.Fix())
 	t.Monitor.SetWaiting(text)
-	t.Log.Warn("the snapshot of the tables has to wait", "why", text)
+	t.Log.Warn("the table snapshot waits for an open transaction", "why", text)
 }
 
 // snapshotSoon makes a snapshot, or returns nil if open transactions keep it from being made for now.

@@ -25,7 +25,7 @@ func (c *sourceClock) ask(ctx context.Context) (cdc.LSN, time.Time, error) {
 	if c.conn.IsClosed() {
 		conn, err := cdc.Connect(ctx, c.url)
 		if err != nil {
-			return 0, time.Time{}, fmt.Errorf("ask the source for its clock: %w", err)
+			return 0, time.Time{}, fmt.Errorf("read the source database's clock: %w", err)
 		}
 		c.conn = conn
 	}
@@ -34,7 +34,7 @@ func (c *sourceClock) ask(ctx context.Context) (cdc.LSN, time.Time, error) {
 	err := c.conn.QueryRow(ctx, `SELECT clock_timestamp(), (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
 		ELSE pg_current_wal_insert_lsn() END)::text`).Scan(&now, &lsn)
 	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("ask the source for its clock: %w", err)
+		return 0, time.Time{}, fmt.Errorf("read the source database's clock: %w", err)
 	}
 	at, err := cdc.ParseLSN(lsn)
 	return at, now, err

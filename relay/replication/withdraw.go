@@ -21,13 +21,13 @@ func (t *Replicator) withdraw(ctx context.Context, conn *pgx.Conn) (bool, error)
 	name := t.Settings.Source.Publication
 	tables, err := cdc.WithdrawRefused(ctx, conn, name, t.Rules.Tables())
 	if denied, ok := errors.AsType[*cdc.PermissionError](err); ok {
-		t.Log.Warn("the publication makes UPDATE or DELETE in the application fail, and the relay's role may not change it", "publication", name, "problem", denied.Error())
+		t.Log.Warn("the publication makes UPDATE or DELETE on mapped tables fail, and the relay's role may not change it; change it as its owner", "publication", name, "problem", denied.Error())
 		return false, nil
 	}
 	if err != nil || len(tables) == 0 {
 		return false, err
 	}
-	t.Log.Warn("tables taken out of the publication, which would make UPDATE and DELETE in the application fail; they are published again, and compared, when that is no longer so",
+	t.Log.Warn("removed tables from the publication because it makes UPDATE and DELETE on them fail; they are published again and reconciled once they have a usable key",
 		"publication", name, "tables", strings.Join(tables, ", "))
 	return true, nil
 }
@@ -41,7 +41,7 @@ func (t *Replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []
 	}
 	for _, h := range hazards {
 		if !slices.Contains(known, h) {
-			t.Log.Warn("a publication makes UPDATE or DELETE in the application fail", "hazard", h.String())
+			t.Log.Warn("a publication makes UPDATE or DELETE on a table fail", "hazard", h.String())
 		}
 	}
 	return hazards, nil
