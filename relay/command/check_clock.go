@@ -36,11 +36,11 @@ func (c *check) noteClock(server string, ahead, wrong time.Duration) {
 func (c *check) compareClocks() {
 	for i, a := range c.clocks {
 		if a.ahead.Abs() > clockTolerance+a.wrong {
-			c.warn("clock", "the clock of %s is %s this machine's; set both by NTP, because %s", a.server, distance(a.ahead), clockMatters)
+			c.warning("clock", "the clock of %s is %s this machine's; set both by NTP, because %s", a.server, distance(a.ahead), clockMatters)
 		}
 		for _, b := range c.clocks[:i] {
 			if d := a.ahead - b.ahead; d.Abs() > clockTolerance+a.wrong+b.wrong {
-				c.warn("clock", "the clock of %s is %s that of %s; set both by NTP, because %s", a.server, distance(d), b.server, clockMatters)
+				c.warning("clock", "the clock of %s is %s that of %s; set both by NTP, because %s", a.server, distance(d), b.server, clockMatters)
 			}
 		}
 	}

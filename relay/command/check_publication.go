@@ -17,13 +17,13 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 		c.fail("publication", "%s: %s", p.Name, problem)
 	}
 	if p.ColumnLists != nil {
-		c.warn("publication", "%s: it has column lists on %s; a migration that drops such a column fails, and mapped columns may be missing: take the tables out and add them without", p.Name, strings.Join(p.ColumnLists, ", "))
+		c.warning("publication", "%s: it has column lists on %s; a migration that drops such a column fails, and mapped columns may be missing: take the tables out and add them without", p.Name, strings.Join(p.ColumnLists, ", "))
 	}
 	if p.Descendants != nil && !p.AllTables && p.Schemas == nil {
-		c.warn("publication", "%s: it also publishes %s, which inherit from mapped tables and are not read; take them out with ALTER PUBLICATION … DROP TABLE ONLY", p.Name, strings.Join(p.Descendants, ", "))
+		c.warning("publication", "%s: it also publishes %s, which inherit from mapped tables and are not read; take them out with ALTER PUBLICATION … DROP TABLE ONLY", p.Name, strings.Join(p.Descendants, ", "))
 	}
 	if p.Extra != nil && !p.AllTables && p.Schemas == nil {
-		c.warn("publication", "%s: it also publishes %s, which the mapping does not read", p.Name, some(p.Extra))
+		c.warning("publication", "%s: it also publishes %s, which the mapping does not read", p.Name, some(p.Extra))
 	}
 	sql := p.SQL()
 	if len(sql) == 0 {

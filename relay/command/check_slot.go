@@ -43,7 +43,7 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 	case state == outbox.StateCopying && c.position.Slot == name && c.leader != 0:
 		c.pending("slot", "%s was made by a first start that is copying the tables", name)
 	case state == outbox.StateCopying && c.position.Slot == name:
-		c.warn("slot", "%s was made by a first start that did not end, and %s of log are kept for it; run begins it again, teardown drops it", name, size(slot.RetainedBytes))
+		c.warning("slot", "%s was made by a first start that did not end, and %s of log are kept for it; run begins it again, teardown drops it", name, size(slot.RetainedBytes))
 	default:
 		c.fail("slot", "%s exists, but this outbox has never read from it; drop it (SELECT pg_drop_replication_slot('%s')) if nobody uses it, or choose another source.slot", name, name)
 	}
@@ -58,7 +58,7 @@ func (c *sourceCheck) lost(err error) {
 	case !ok || !positionErr.Reconcilable():
 		c.fail("slot", "%s", err)
 	case c.cfg.Source.Reconcile == config.ReconcileAuto:
-		c.warn("slot", "%s; run %s", err, compares)
+		c.warning("slot", "%s; run %s", err, compares)
 	default:
 		c.fail("slot", "%s; iam-relay reconcile %s", err, compares)
 	}
@@ -93,7 +93,7 @@ func (c *sourceCheck) capacity(ctx context.Context, slot cdc.SlotStatus) error {
 	case free < 1 && !slot.Exists:
 		c.fail("slots", "all replication slots (%d) are in use; raise max_replication_slots (needs a restart) or drop a slot that nobody uses", maxSlots)
 	case free < 1:
-		c.warn("slots", "all replication slots (%d) are in use; when the mapping gains tables, the relay needs one more for a while", maxSlots)
+		c.warning("slots", "all replication slots (%d) are in use; when the mapping gains tables, the relay needs one more for a while", maxSlots)
 	default:
 		c.ok("slots", "%d of %d free", free, maxSlots)
 	}

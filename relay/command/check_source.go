@@ -49,15 +49,15 @@ func (c *sourceCheck) facts() {
 	case major < oldest:
 		c.fail("source", "PostgreSQL %d; the relay needs %d or newer", major, oldest)
 	case minor < minors[major]:
-		c.warn("source", "PostgreSQL %d.%d, database %s, role %s; update to %d.%d or newer, which mends faults of logical replication", major, minor, c.server.Database, c.role, major, minors[major])
+		c.warning("source", "PostgreSQL %d.%d, database %s, role %s; update to %d.%d or newer, which mends faults of logical replication", major, minor, c.server.Database, c.role, major, minors[major])
 	default:
 		c.ok("source", "PostgreSQL %d.%d, database %s, role %s", major, minor, c.server.Database, c.role)
 	}
 	if problem := cdc.EncodingWarning(c.conn.PgConn()); problem != "" {
-		c.warn("source", "%s", problem)
+		c.warning("source", "%s", problem)
 	}
 	if c.server.InRecovery {
-		c.warn("source", "it is a standby; the slot is on it alone, and is gone when it is made anew")
+		c.warning("source", "it is a standby; the slot is on it alone, and is gone when it is made anew")
 	}
 	if c.server.WALLevel == "logical" {
 		c.ok("wal_level", "logical")
@@ -105,7 +105,7 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 		c.fail("tables", "%s", rowSecurityProblem(name, c.role))
 	}
 	for _, w := range catalog.Warnings() {
-		c.warn("tables", "%s", strings.TrimPrefix(w.String(), "table "))
+		c.warning("tables", "%s", strings.TrimPrefix(w.String(), "table "))
 	}
 	if len(problems)+len(filtered) > 0 {
 		return nil
@@ -130,7 +130,7 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 		c.ok("tables", "%d, with their keys and columns; of the optional ones, %s are not in this database", len(relations), strings.Join(missing, ", "))
 	}
 	if public := mapper.PublicColumns(); public != nil {
-		c.warn("secrets", "declared public in the mapping although they look like secrets: %s; they are stored in the outbox and may be sent", strings.Join(public, ", "))
+		c.warning("secrets", "declared public in the mapping although they look like secrets: %s; they are stored in the outbox and may be sent", strings.Join(public, ", "))
 	}
 	return nil
 }

@@ -27,9 +27,9 @@ func (c *check) checkWebhooks() {
 	for _, e := range fromIAM {
 		target, err := sender.Target(&e)
 		if err != nil {
-			c.warn("webhooks", "of the IAM, %s: %s", describeEndpoint(&e), errors.Unwrap(err))
+			c.warning("webhooks", "of the IAM, %s: %s", describeEndpoint(&e), errors.Unwrap(err))
 		} else if err := target.DroppedHeaders(); err != nil {
-			c.warn("webhooks", "of the IAM, %s: not sent: %s", describeEndpoint(&e), err)
+			c.warning("webhooks", "of the IAM, %s: not sent: %s", describeEndpoint(&e), err)
 		}
 	}
 	if c.failed > failed {
@@ -37,7 +37,7 @@ func (c *check) checkWebhooks() {
 	}
 	switch configured := len(c.cfg.Webhooks); {
 	case configured == 0 && !c.cfg.Delivery.IAMWebhooks:
-		c.warn("webhooks", "there are none: the configuration has no [[webhook]], and delivery.iam_webhooks is off")
+		c.warning("webhooks", "there are none: the configuration has no [[webhook]], and delivery.iam_webhooks is off")
 	case !c.cfg.Delivery.IAMWebhooks:
 		c.ok("webhooks", "%d in the configuration; those of the IAM are not used", configured)
 	case c.position == nil:

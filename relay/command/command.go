@@ -98,6 +98,11 @@ func versionOf(linked string) string {
 	return "dev"
 }
 
+// warn prints a warning beside the result.
+func (env *environment) warn(format string, args ...any) {
+	fmt.Fprintf(env.err, "iam-relay: warning: "+format+"\n", args...)
+}
+
 // say prints a line of text for a person; with --json there is none.
 func (env *environment) say(format string, args ...any) {
 	if !env.json {

@@ -17,24 +17,25 @@ import (
 
 // deliveryJSON is a delivery for scripts: fields are added, not renamed.
 type deliveryJSON struct {
-	Event     int64                `json:"event"`
-	WebhookID string               `json:"webhook_id"`
-	Name      string               `json:"name"`
-	Tenant    string               `json:"tenant"`
-	Resource  string               `json:"resource"`
-	Occurred  *time.Time           `json:"occurred"` // null if the event is past retention
-	Webhook   int64                `json:"webhook"`
-	Label     string               `json:"webhook_name"`
-	State     outbox.DeliveryState `json:"state"`
-	Attempts  int                  `json:"attempts"`
-	Due       *time.Time           `json:"due"` // of the next attempt
-	Class     string               `json:"class,omitempty"`
-	Status    int                  `json:"status,omitempty"`
+	Event      int64                `json:"event"`
+	WebhookID  string               `json:"webhook_id"`
+	Name       string               `json:"name"`
+	Tenant     string               `json:"tenant"`
+	TenantName string               `json:"tenant_name,omitempty"`
+	Resource   string               `json:"resource"`
+	Occurred   *time.Time           `json:"occurred"` // null if the event is past retention
+	Webhook    int64                `json:"webhook"`
+	Label      string               `json:"webhook_name"`
+	State      outbox.DeliveryState `json:"state"`
+	Attempts   int                  `json:"attempts"`
+	Due        *time.Time           `json:"due"` // of the next attempt
+	Class      string               `json:"class,omitempty"`
+	Status     int                  `json:"status,omitempty"`
 }
 
-func deliveryOf(d *outbox.DeliveryStatus) deliveryJSON {
+func deliveryOf(d *outbox.DeliveryStatus, names tenantNames) deliveryJSON {
 	return deliveryJSON{
-		Event: d.ID, WebhookID: d.WebhookID, Name: d.Name, Tenant: d.Tenant, Resource: d.Resource, Occurred: timeOrNil(d.Occurred),
+		Event: d.ID, WebhookID: d.WebhookID, Name: d.Name, Tenant: d.Tenant, TenantName: names[d.Tenant], Resource: d.Resource, Occurred: timeOrNil(d.Occurred),
 		Webhook: d.Webhook, Label: d.Label, State: d.State, Attempts: d.Attempts, Due: timeOrNil(d.Due), Class: d.Class, Status: d.Status,
 	}
 }
@@ -148,15 +149,29 @@ func (s *session) listDeliveries(ctx context.Context, flags *deliveriesFlags) er
 		}
 		f.ID = e.ID
 	}
+	if f.Tenant, err = s.tenantKey(ctx, f.Tenant); err != nil {
+		return err
+	}
 	all, err := s.store.Deliveries(ctx, f, int(flags.limit))
 	if err != nil {
 		return err
 	}
+	if len(all) == 0 {
+		s.warnUnknownName(f.Names)
+	}
 	if !s.json {
 		return writeDeliveries(s.out, all)
 	}
+	events := make([]outbox.Event, len(all))
 	for i := range all {
-		if err := writeLine(s.out, deliveryOf(&all[i])); err != nil {
+		events[i] = all[i].Event
+	}
+	names, err := s.namesOf(ctx, events)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if err := writeLine(s.out, deliveryOf(&all[i], names)); err != nil {
 			return err
 		}
 	}

@@ -96,12 +96,12 @@ func (s *session) warnNotSending(ctx context.Context, webhookID int64) error {
 	if webhookID == 0 {
 		return nil
 	}
-	states, err := readWebhookStates(ctx, s.store)
+	states, err := readWebhookStates(ctx, s.cfg, s.store)
 	if err != nil {
 		return err
 	}
 	if reason := states.waits(webhookID); reason != "" {
-		fmt.Fprintf(s.err, "iam-relay: warning: %s\n", reason)
+		s.warn("%s", reason)
 	}
 	return nil
 }

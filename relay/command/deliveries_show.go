@@ -86,7 +86,7 @@ func (s *session) showDeliveries(ctx context.Context, which, name string) error 
 	if err != nil {
 		return err
 	}
-	details, err := readDetails(ctx, s.cfg, s.store, e.ID, webhookID)
+	details, err := s.readDetails(ctx, e, webhookID)
 	if err != nil {
 		return err
 	}
@@ -106,27 +106,31 @@ func (s *session) showDeliveries(ctx context.Context, which, name string) error 
 }
 
 // readDetails reads the deliveries of an event with their attempts.
-func readDetails(ctx context.Context, cfg *config.Config, store *outbox.Store, event, webhookID int64) ([]deliveryDetail, error) {
-	all, err := store.Deliveries(ctx, outbox.DeliveryFilter{EventFilter: outbox.EventFilter{ID: event}, Webhook: webhookID}, maxLimit)
+func (s *session) readDetails(ctx context.Context, e *outbox.Event, webhookID int64) ([]deliveryDetail, error) {
+	names, err := s.namesOf(ctx, []outbox.Event{*e})
 	if err != nil {
 		return nil, err
 	}
-	attempts, err := store.Attempts(ctx, event, webhookID)
+	all, err := s.store.Deliveries(ctx, outbox.DeliveryFilter{EventFilter: outbox.EventFilter{ID: e.ID}, Webhook: webhookID}, maxLimit)
 	if err != nil {
 		return nil, err
 	}
-	states, err := readWebhookStates(ctx, store)
+	attempts, err := s.store.Attempts(ctx, e.ID, webhookID)
 	if err != nil {
 		return nil, err
 	}
-	refs, err := store.WebhookRefs(ctx)
+	states, err := readWebhookStates(ctx, s.cfg, s.store)
+	if err != nil {
+		return nil, err
+	}
+	refs, err := s.store.WebhookRefs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	details := make([]deliveryDetail, len(all))
 	for i := range all {
 		d := &details[i]
-		d.deliveryJSON, d.History = deliveryOf(&all[i]), []attemptJSON{}
+		d.deliveryJSON, d.History = deliveryOf(&all[i], names), []attemptJSON{}
 		for j := range attempts {
 			if attempts[j].Webhook == d.Webhook {
 				d.History = append(d.History, attemptOf(&attempts[j]))
@@ -136,7 +140,7 @@ func readDetails(ctx context.Context, cfg *config.Config, store *outbox.Store, e
 			d.URL = schemeAndHost(refs[k].URL)
 			if d.State == outbox.DeliveryPending || d.State == outbox.DeliveryRetrying {
 				d.Waits = states.waits(d.Webhook)
-				d.Left = max(0, scheduleOf(cfg, &refs[k]).Attempts()-d.Attempts)
+				d.Left = max(0, scheduleOf(s.cfg, &refs[k]).Attempts()-d.Attempts)
 			}
 		}
 	}

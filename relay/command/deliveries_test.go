@@ -36,7 +36,7 @@ func TestDeliveries(t *testing.T) {
 	s.run("deliveries", "--event", "user.created", "--limit", "2", "--tenant", s.acme.ID).goes(header + three + two)
 	s.run("deliveries", "--until", "1h").goes("no deliveries\n")
 	s.run("deliveries", "--state", "pending").goes("no deliveries\n")
-	s.run("deliveries", "--state", "dead", "--json").goes(`{"event":3,"webhook_id":"evt_X","name":"user.created","tenant":"ACME","resource":"USER-three",` +
+	s.run("deliveries", "--state", "dead", "--json").goes(`{"event":3,"webhook_id":"evt_X","name":"user.created","tenant":"ACME","tenant_name":"acme","resource":"USER-three",` +
 		`"occurred":"TIME","webhook":1,"webhook_name":"crm","state":"dead","attempts":1,"due":null,"class":"http_5xx","status":503}` + "\n")
 
 	s.run("deliveries", "show", "2", "--json").goes(`[
@@ -45,6 +45,7 @@ func TestDeliveries(t *testing.T) {
   "webhook_id": "evt_X",
   "name": "user.created",
   "tenant": "ACME",
+  "tenant_name": "acme",
   "resource": "USER-two",
   "occurred": "TIME",
   "webhook": 1,

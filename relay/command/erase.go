@@ -39,7 +39,7 @@ contain its id. The events stay, with null for their data. This cannot be undone
 		},
 	}
 	cmd.Flags().StringVar(&e.Resource, "resource", "", "the resource `ID` (required)")
-	cmd.Flags().StringVar(&e.Tenant, "tenant", "", "only events of this `TENANT`, by key")
+	cmd.Flags().StringVar(&e.Tenant, "tenant", "", "only events of this `TENANT`, by key or name")
 	cmd.Flags().BoolVar(&yes, "yes", false, "confirm")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print how many events would be erased, and change nothing")
 	env.jsonFlag(cmd, "print JSON")
@@ -47,6 +47,10 @@ contain its id. The events stay, with null for their data. This cannot be undone
 }
 
 func (s *session) erase(ctx context.Context, e outbox.Erasure, yes, dryRun bool) error {
+	var err error
+	if e.Tenant, err = s.tenantKey(ctx, e.Tenant); err != nil {
+		return err
+	}
 	act, verb := s.store.Erasable, "would erase"
 	if yes {
 		act, verb = s.store.Erase, "erased"

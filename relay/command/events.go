@@ -6,30 +6,49 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/iam-relay/iam-relay/relay"
+	"github.com/iam-relay/iam-relay/relay/delivery"
 	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
 // eventJSON is an event for scripts: fields are added, not renamed.
 type eventJSON struct {
-	ID        int64     `json:"id"`
-	WebhookID string    `json:"webhook_id"`
-	Name      string    `json:"name"`
-	Tenant    string    `json:"tenant"` // empty: unknown, so the event is delivered to no webhook
-	Resource  string    `json:"resource"`
-	Occurred  time.Time `json:"occurred"`
-	LSN       string    `json:"lsn"`
-	Webhooks  []int64   `json:"webhooks"` // subscribed when it was committed
+	ID         int64     `json:"id"`
+	WebhookID  string    `json:"webhook_id"`
+	Name       string    `json:"name"`
+	Tenant     string    `json:"tenant"` // its key; empty: unknown, so the event is delivered to no webhook
+	TenantName string    `json:"tenant_name,omitempty"`
+	Resource   string    `json:"resource"`
+	Occurred   time.Time `json:"occurred"`
+	LSN        string    `json:"lsn"`
+	Webhooks   []int64   `json:"webhooks"` // subscribed when it was committed
 }
 
-func eventOf(e *outbox.Event) eventJSON {
+func eventOf(e *outbox.Event, names tenantNames) eventJSON {
 	return eventJSON{
-		ID: e.ID, WebhookID: e.WebhookID, Name: e.Name, Tenant: e.Tenant, Resource: e.Resource, Occurred: e.Occurred, LSN: e.LSN.String(), Webhooks: e.Webhooks,
+		ID: e.ID, WebhookID: e.WebhookID, Name: e.Name, Tenant: e.Tenant, TenantName: names[e.Tenant], Resource: e.Resource, Occurred: e.Occurred, LSN: e.LSN.String(), Webhooks: e.Webhooks,
 	}
+}
+
+// namesOf returns the names of the tenants of events.
+func (s *session) namesOf(ctx context.Context, events []outbox.Event) (tenantNames, error) {
+	var keys []string
+	for i := range events {
+		if t := events[i].Tenant; t != "" && !slices.Contains(keys, t) {
+			keys = append(keys, t)
+		}
+	}
+	if keys == nil {
+		return nil, nil
+	}
+	return readTenantNames(ctx, s.cfg, s.store, keys)
 }
 
 // eventDetail is an event with its deliveries.
@@ -79,13 +98,24 @@ func eventsListCommand(env *environment) *cobra.Command {
 }
 
 func (s *session) listEvents(ctx context.Context, f outbox.EventFilter, most int) error {
+	var err error
+	if f.Tenant, err = s.tenantKey(ctx, f.Tenant); err != nil {
+		return err
+	}
 	all, err := s.store.Events(ctx, f, most)
 	if err != nil {
 		return err
 	}
+	names, err := s.namesOf(ctx, all)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		s.warnUnknownName(f.Names)
+	}
 	if s.json {
 		for i := range all {
-			if err := writeLine(s.out, eventOf(&all[i])); err != nil {
+			if err := writeLine(s.out, eventOf(&all[i], names)); err != nil {
 				return err
 			}
 		}
@@ -99,9 +129,20 @@ func (s *session) listEvents(ctx context.Context, f outbox.EventFilter, most int
 	fmt.Fprintln(w, "event\tname\ttenant\tresource\toccurred\twebhooks")
 	for i := range all {
 		e := &all[i]
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%d\n", e.ID, e.Name, orDash(e.Tenant), orDash(e.Resource), timeText(e.Occurred), len(e.Webhooks))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%d\n", e.ID, e.Name, names.text(e.Tenant), orDash(e.Resource), timeText(e.Occurred), len(e.Webhooks))
 	}
 	return w.Flush()
+}
+
+// warnUnknownName warns of a pattern that no event of the mapping matches.
+func (s *session) warnUnknownName(patterns []string) {
+	rules, err := relay.Rules(s.cfg)
+	if err != nil || patterns == nil {
+		return
+	}
+	if err := webhook.CheckPatterns(patterns, append(rules.EventNames(), delivery.OperationalEvents()...)); err != nil {
+		s.warn("%s", err)
+	}
 }
 
 func eventsShowCommand(env *environment) *cobra.Command {
@@ -130,6 +171,10 @@ func (s *session) showEvent(ctx context.Context, which string, withBody bool) er
 	if err != nil {
 		return err
 	}
+	names, err := s.namesOf(ctx, []outbox.Event{*e})
+	if err != nil {
+		return err
+	}
 	deliveries, err := s.store.Deliveries(ctx, outbox.DeliveryFilter{EventFilter: outbox.EventFilter{ID: e.ID}}, maxLimit)
 	if err != nil {
 		return err
@@ -141,13 +186,13 @@ func (s *session) showEvent(ctx context.Context, which string, withBody bool) er
 		}
 	}
 	if s.json {
-		detail := eventDetail{eventJSON: eventOf(e), Deliveries: []deliveryJSON{}, Body: body}
+		detail := eventDetail{eventJSON: eventOf(e, names), Deliveries: []deliveryJSON{}, Body: body}
 		for i := range deliveries {
-			detail.Deliveries = append(detail.Deliveries, deliveryOf(&deliveries[i]))
+			detail.Deliveries = append(detail.Deliveries, deliveryOf(&deliveries[i], names))
 		}
 		return writeObject(s.out, detail)
 	}
-	if err := writeEvent(s.out, e, deliveries); err != nil {
+	if err := writeEvent(s.out, e, names, deliveries); err != nil {
 		return err
 	}
 	if withBody && len(body) == 0 {
@@ -156,11 +201,14 @@ func (s *session) showEvent(ctx context.Context, which string, withBody bool) er
 	return writeBody(s.out, body)
 }
 
-func writeEvent(out io.Writer, e *outbox.Event, deliveries []outbox.DeliveryStatus) error {
+func writeEvent(out io.Writer, e *outbox.Event, names tenantNames, deliveries []outbox.DeliveryStatus) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	tenant := e.Tenant
-	if tenant == "" {
+	switch name := names[e.Tenant]; {
+	case tenant == "":
 		tenant = "unknown, so it is not delivered"
+	case name != "":
+		tenant = fmt.Sprintf("%s (%s)", visible(name), tenant)
 	}
 	fmt.Fprintf(w, "event\t%d\nname\t%s\nwebhook-id\t%s\ntenant\t%s\nresource\t%s\noccurred\t%s\nlsn\t%s\n", e.ID, e.Name, e.WebhookID, tenant, orDash(e.Resource),
 		e.Occurred.Format(time.RFC3339Nano), e.LSN)

@@ -40,7 +40,7 @@ those since a TIME, or the last NUMBER of events.
 		},
 	}
 	cmd.Flags().StringVar(&filter.name, "name", "", "only events whose name matches `PATTERN`, as user.* or *.deleted")
-	cmd.Flags().StringVar(&filter.tenant, "tenant", "", "only events of this `TENANT`, by key")
+	cmd.Flags().StringVar(&filter.tenant, "tenant", "", "only events of this `TENANT`, by key or name")
 	cmd.Flags().StringVar(&filter.resource, "resource", "", "only events with this resource `ID`")
 	cmd.Flags().Var(&filter.since, "since", "begin with events since `TIME`, or with the last NUMBER of events")
 	env.jsonFlag(cmd, "print JSON, one line per event")
@@ -51,8 +51,11 @@ those since a TIME, or the last NUMBER of events.
 // one that was read.
 func (s *session) tailEvents(ctx context.Context, f outbox.EventFilter, last int) error {
 	var after int64
+	var err error
+	if f.Tenant, err = s.tenantKey(ctx, f.Tenant); err != nil {
+		return err
+	}
 	if f.Since.IsZero() {
-		var err error
 		if after, err = s.tailStart(ctx, f, last); err != nil {
 			return err
 		}
@@ -71,11 +74,11 @@ func (s *session) tailEvents(ctx context.Context, f outbox.EventFilter, last int
 		if err != nil {
 			return err
 		}
-		for i := range events {
-			if err := s.tailLine(&events[i]); err != nil {
-				return err
-			}
-			after = events[i].ID
+		if err := s.writeTail(ctx, events); err != nil {
+			return err
+		}
+		if len(events) > 0 {
+			after = events[len(events)-1].ID
 		}
 		if len(events) == tailSlice {
 			continue
@@ -99,20 +102,30 @@ func (s *session) tailStart(ctx context.Context, f outbox.EventFilter, last int)
 	if err != nil {
 		return 0, err
 	}
+	slices.Reverse(events)
 	after := position.LastEvent
-	for i := range slices.Backward(events) {
-		if err := s.tailLine(&events[i]); err != nil {
-			return 0, err
-		}
-		after = max(after, events[i].ID)
+	if len(events) > 0 {
+		after = max(after, events[len(events)-1].ID)
 	}
-	return after, nil
+	return after, s.writeTail(ctx, events)
 }
 
-func (s *session) tailLine(e *outbox.Event) error {
-	if s.json {
-		return writeLine(s.out, eventOf(e))
+// writeTail prints events, oldest first.
+func (s *session) writeTail(ctx context.Context, events []outbox.Event) error {
+	names, err := s.namesOf(ctx, events)
+	if err != nil {
+		return err
 	}
-	_, err := fmt.Fprintf(s.out, "%d  %s  %s  tenant %s  resource %s\n", e.ID, e.Occurred.Format(time.RFC3339Nano), e.Name, orDash(e.Tenant), orDash(e.Resource))
-	return err
+	for i := range events {
+		e := &events[i]
+		if s.json {
+			err = writeLine(s.out, eventOf(e, names))
+		} else {
+			_, err = fmt.Fprintf(s.out, "%d  %s  %s  tenant %s  resource %s\n", e.ID, e.Occurred.Format(time.RFC3339Nano), e.Name, names.text(e.Tenant), orDash(e.Resource))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

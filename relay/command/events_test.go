@@ -21,21 +21,24 @@ func TestEvents(t *testing.T) {
 
 	const (
 		header = "event  name  tenant  resource  occurred  webhooks\n"
-		one    = "1  user.created  ACME  USER-one  TIME  1\n"
-		two    = "3  user.created  ACME  USER-two  TIME  1\n"
+		one    = "1  user.created  acme  USER-one  TIME  1\n"
+		two    = "3  user.created  acme  USER-two  TIME  1\n"
 	)
 	s.run("events", "--name", "user.*").goes(header + two + one)
 	s.run("events", "list", "--resource", s.user1()).goes(header + one)
-	s.run("events", "--limit", "1", "--since", "1h", "--tenant", s.acme.ID).goes(header + two)
+	s.run("events", "--limit", "1", "--since", "1h", "--tenant", "acme").goes(header + two)
 	s.run("events", "--until", "2026-01-01T00:00:00Z").goes("no events\n")
+	if r := s.run("events", "--name", "usr.*"); r.out != "no events\n" || r.err != "iam-relay: warning: event pattern \"usr.*\" matches no event of the mapping; correct or remove it\n" {
+		t.Errorf("stdout %q, stderr %q", r.out, r.err)
+	}
 	s.run("events", "--name", "role.*", "--json", "--until", "0s").has()
-	s.run("events", "--limit", "1", "--json").goes(`{"id":3,"webhook_id":"evt_X","name":"user.created","tenant":"ACME","resource":"USER-two","occurred":"TIME",` +
+	s.run("events", "--limit", "1", "--json").goes(`{"id":3,"webhook_id":"evt_X","name":"user.created","tenant":"ACME","tenant_name":"acme","resource":"USER-two","occurred":"TIME",` +
 		`"lsn":"LSN","webhooks":[1]}` + "\n")
 
 	s.run("events", "show", "1").goes(`event  1
 name  user.created
 webhook-id  evt_X
-tenant  ACME
+tenant  acme (ACME)
 resource  USER-one
 occurred  TIME
 lsn  LSN
@@ -52,6 +55,7 @@ crm#1  delivered  1  delivered (200)  -
   "webhook_id": "evt_X",
   "name": "user.created",
   "tenant": "ACME",
+  "tenant_name": "acme",
   "resource": "USER-one",
   "occurred": "TIME",
   "lsn": "LSN",
@@ -64,6 +68,7 @@ crm#1  delivered  1  delivered (200)  -
   "webhook_id": "evt_X",
   "name": "user.created",
   "tenant": "ACME",
+  "tenant_name": "acme",
   "resource": "USER-one",
   "occurred": "TIME",
   "webhook": 1,
@@ -154,17 +159,17 @@ func TestEvents_Tail(t *testing.T) {
 	s.eventually(`SELECT FROM ` + s.name + `.position WHERE last_event = 2`)
 	last := s.tail("--since", "1", "--json", "--name", "user.*")
 	all := s.tail("--since", "1h", "--tenant", s.acme.ID)
-	const two = `{"id":2,"webhook_id":"evt_X","name":"user.created","tenant":"ACME","resource":"USER-two","occurred":"TIME","lsn":"LSN","webhooks":[1]}`
+	const two = `{"id":2,"webhook_id":"evt_X","name":"user.created","tenant":"ACME","tenant_name":"acme","resource":"USER-two","occurred":"TIME","lsn":"LSN","webhooks":[1]}`
 	last.says(two)
-	all.says("1  TIME  user.created  tenant ACME  resource USER-one")
-	all.says("2  TIME  user.created  tenant ACME  resource USER-two")
+	all.says("1  TIME  user.created  tenant acme  resource USER-one")
+	all.says("2  TIME  user.created  tenant acme  resource USER-two")
 	if _, err := s.iam.CreateRole(t.Context(), s.acme.ID, "reader", 0); err != nil {
 		t.Fatal(err)
 	}
 	s.user("three")
 	last.says(strings.NewReplacer(`"id":2`, `"id":4`, "USER-two", "USER-three").Replace(two))
-	all.says("3  TIME  role.created  tenant ACME  resource " + s.role1())
-	all.says("4  TIME  user.created  tenant ACME  resource USER-three")
+	all.says("3  TIME  role.created  tenant acme  resource " + s.role1())
+	all.says("4  TIME  user.created  tenant acme  resource USER-three")
 	last.interrupted()
 	all.interrupted()
 }

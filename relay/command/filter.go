@@ -55,7 +55,7 @@ type filterFlags struct {
 }
 
 func (f *filterFlags) declare(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.tenant, "tenant", "", "only events of this `TENANT`, by key")
+	cmd.Flags().StringVar(&f.tenant, "tenant", "", "only events of this `TENANT`, by key or name")
 	cmd.Flags().StringVar(&f.resource, "resource", "", "only events with this resource `ID`")
 	cmd.Flags().Var(&f.since, "since", "only events at or after `TIME`")
 	cmd.Flags().Var(&f.until, "until", "only events before `TIME`")

@@ -135,6 +135,9 @@ func (s *session) startReplay(ctx context.Context, flags *replayFlags, args []st
 	if err != nil {
 		return err
 	}
+	if filter.Tenant, err = s.tenantKey(ctx, filter.Tenant); err != nil {
+		return err
+	}
 	r := outbox.Replay{
 		Webhook: w.ID, Events: filter.Names, Tenant: filter.Tenant, Resource: filter.Resource, Since: filter.Since, Until: filter.Until,
 		Missed: flags.missed, Rate: flags.rate,
@@ -151,7 +154,7 @@ func (s *session) startReplay(ctx context.Context, flags *replayFlags, args []st
 		return errors.New("the outbox has no event of that time")
 	}
 	if outbox.ReplaysSubscribedOnly(w.Origin, w.Tenant) {
-		fmt.Fprintf(s.err, "iam-relay: warning: webhook %s names its tenant %q by name, and events have the tenant's key: only events that it was subscribed to are replayed, while the tenant has that name\n",
+		s.warn("webhook %s names its tenant %q by name, and events have the tenant's key: only events that it was subscribed to are replayed, while the tenant has that name",
 			visible(w.Label()), w.Tenant)
 	}
 	if flags.dryRun || one != nil {

@@ -82,7 +82,7 @@ func (s *setup) done(format string, args ...any) {
 	s.say("%s", text)
 }
 
-func (s *setup) warn(text string) {
+func (s *setup) warning(text string) {
 	s.result.Warnings = append(s.result.Warnings, text)
 	s.say("WARNING: %s", text)
 }
@@ -147,7 +147,7 @@ func (s *setup) checkTables(ctx context.Context, conn *pgx.Conn, catalog *cdc.Ca
 		return errors.New(strings.Join(texts, "\n"))
 	}
 	for _, w := range catalog.Warnings() {
-		s.warn(w.String())
+		s.warning(w.String())
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	for _, h := range hazards {
-		s.warn(h.String())
+		s.warning(h.String())
 	}
 	return nil
 }

@@ -140,7 +140,12 @@ func (s *status) write(out io.Writer) error {
 	if s.LastEvent == nil {
 		line("events", "none")
 	} else {
-		line("events", "the last is %d, %s, of %s; delivered through %d", s.LastEvent.ID, s.LastEvent.Name, s.LastEvent.Occurred.Format(time.RFC3339), s.DeliveredThrough)
+		line("events", "the last is %d, %s, of %s", s.LastEvent.ID, s.LastEvent.Name, s.LastEvent.Occurred.Format(time.RFC3339))
+		if open := s.LastEvent.ID - s.DeliveredThrough; open > 0 {
+			line("", "all delivered or retrying up to %d; %s on their way", s.DeliveredThrough, count(open, "event"))
+		} else {
+			line("", "all delivered or retrying")
+		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -148,7 +153,7 @@ func (s *status) write(out io.Writer) error {
 	if len(s.Webhooks) > 0 {
 		fmt.Fprintln(w, "\nwebhook\torigin\ttenant\tstate\tbehind\tretrying\tdead")
 		for _, h := range s.Webhooks {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, visible(h.Tenant), h.stateText(), h.Behind, h.Retrying, h.Dead)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, h.tenantText(), h.stateText(), h.Behind, h.Retrying, h.Dead)
 		}
 	}
 	return w.Flush()

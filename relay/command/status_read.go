@@ -39,7 +39,7 @@ func readStatus(ctx context.Context, cfg *config.Config) (*status, error) {
 	if last != nil {
 		s.LastEvent = &eventStatus{ID: last.ID, Name: last.Name, Occurred: last.Occurred}
 	}
-	webhooks, err := readWebhookStates(ctx, store)
+	webhooks, err := readWebhookStates(ctx, cfg, store)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,12 @@ func (s *session) addWebhook(ctx context.Context, d *definition) error {
 	if err := d.apply(s, &w); err != nil {
 		return err
 	}
+	if err := s.checkNameFree(ctx, &w); err != nil {
+		return err
+	}
+	if err := s.warnUnknownTenant(ctx, w.Tenant); err != nil {
+		return err
+	}
 	secret := ""
 	if w.Secrets == nil && !d.unsigned {
 		secret = newSecret()
@@ -49,6 +55,20 @@ func (s *session) addWebhook(ctx context.Context, d *definition) error {
 		return fmt.Errorf("webhook %s: %w", w.Name, err)
 	}
 	return s.sayWithSecret(ctx, &w, "added", secret)
+}
+
+// checkNameFree refuses a name that another webhook has, of any origin: commands could not tell them apart.
+func (s *session) checkNameFree(ctx context.Context, w *outbox.Webhook) error {
+	all, err := s.store.WebhookRefs(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if other := &all[i]; other.ID != w.ID && !other.Removed && other.Name == w.Name {
+			return fmt.Errorf("webhook %s: %s:%s has that name; choose another one", visible(w.Name), other.Origin, other.Key)
+		}
+	}
+	return nil
 }
 
 func webhooksUpdateCommand(env *environment) *cobra.Command {
@@ -83,6 +103,16 @@ func (s *session) updateWebhook(ctx context.Context, which string, d *definition
 	trial := *w // before anything is locked
 	if err := d.apply(s, &trial); err != nil {
 		return err
+	}
+	if d.given("name") {
+		if err := s.checkNameFree(ctx, &trial); err != nil {
+			return err
+		}
+	}
+	if d.given("tenant") {
+		if err := s.warnUnknownTenant(ctx, trial.Tenant); err != nil {
+			return err
+		}
 	}
 	done := "changed"
 	if w.DisabledReason != "" && !w.DisabledManually() {

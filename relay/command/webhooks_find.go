@@ -109,7 +109,7 @@ func (s *session) sayDryRun(w *outbox.Webhook, done string) error {
 
 // writeWebhook prints a webhook's definition and state as JSON.
 func (s *session) writeWebhook(ctx context.Context, w *outbox.Webhook, secret string) error {
-	states, err := readWebhookStates(ctx, s.store)
+	states, err := readWebhookStates(ctx, s.cfg, s.store)
 	if err != nil {
 		return err
 	}

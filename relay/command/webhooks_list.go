@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,11 +29,12 @@ const (
 
 // webhookEntry is the state of a webhook. Its JSON is for scripts: fields are added, not renamed.
 type webhookEntry struct {
-	ID     int64  `json:"id"`
-	Origin string `json:"origin"`
-	Key    string `json:"key"`
-	Name   string `json:"name"`
-	Tenant string `json:"tenant"`
+	ID         int64  `json:"id"`
+	Origin     string `json:"origin"`
+	Key        string `json:"key"`
+	Name       string `json:"name"`
+	Tenant     string `json:"tenant"`                // key or name, as its definition has it; * is all
+	TenantName string `json:"tenant_name,omitempty"` // of a key
 	// URL is its scheme and host; what follows may be a secret.
 	URL   string `json:"url"`
 	State string `json:"state"`
@@ -63,12 +65,13 @@ type webhookDetail struct {
 // webhookStates is what the outbox stores about the webhooks.
 type webhookStates struct {
 	webhooks  []outbox.Webhook
+	names     tenantNames
 	parked    map[int64]outbox.RetryCount
 	lastEvent int64
 	now       time.Time
 }
 
-func readWebhookStates(ctx context.Context, store *outbox.Store) (*webhookStates, error) {
+func readWebhookStates(ctx context.Context, cfg *config.Config, store *outbox.Store) (*webhookStates, error) {
 	s := &webhookStates{now: time.Now()}
 	position, err := store.Position(ctx)
 	if err != nil {
@@ -76,6 +79,13 @@ func readWebhookStates(ctx context.Context, store *outbox.Store) (*webhookStates
 	}
 	s.lastEvent = position.LastEvent
 	if s.webhooks, err = store.LoadWebhooks(ctx); err != nil {
+		return nil, err
+	}
+	var tenants []string
+	for i := range s.webhooks {
+		tenants = append(tenants, s.webhooks[i].Tenant)
+	}
+	if s.names, err = readTenantNames(ctx, cfg, store, tenants); err != nil {
 		return nil, err
 	}
 	s.parked, err = store.RetryCounts(ctx)
@@ -93,7 +103,7 @@ func (s *webhookStates) entries() []webhookEntry {
 
 func (s *webhookStates) entry(w *outbox.Webhook) webhookEntry {
 	e := webhookEntry{
-		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, URL: config.URL(w.URL).String(), State: stateLive,
+		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, TenantName: s.names[w.Tenant], URL: config.URL(w.URL).String(), State: stateLive,
 		DisabledReason: w.DisabledReason, FailingSince: timeOrNil(w.FailingSince), Retrying: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
 	}
 	if w.Cursor != nil {
@@ -121,6 +131,9 @@ func (s *webhookStates) detail(w *outbox.Webhook) webhookDetail {
 	}
 }
 
+// tenantText is the tenant by its name, if that is known.
+func (e *webhookEntry) tenantText() string { return visible(cmp.Or(e.TenantName, e.Tenant)) }
+
 // stateText is the state with its reason.
 func (e *webhookEntry) stateText() string {
 	if e.DisabledReason == "" {
@@ -147,7 +160,7 @@ func webhooksListCommand(env *environment) *cobra.Command {
 }
 
 func (s *session) listWebhooks(ctx context.Context, all bool) error {
-	states, err := readWebhookStates(ctx, s.store)
+	states, err := readWebhookStates(ctx, s.cfg, s.store)
 	if err != nil {
 		return err
 	}
@@ -166,7 +179,7 @@ func (s *session) listWebhooks(ctx context.Context, all bool) error {
 	fmt.Fprintln(table, "webhook\torigin:key\ttenant\turl\tstate\tfailing since\tpaused until\tbehind\tretrying\tdead")
 	for i := range entries {
 		e := &entries[i]
-		fmt.Fprintf(table, "%s\t%s:%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(e.Name), e.Origin, e.Key, visible(e.Tenant), visible(e.URL), e.stateText(),
+		fmt.Fprintf(table, "%s\t%s:%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(e.Name), e.Origin, e.Key, e.tenantText(), visible(e.URL), e.stateText(),
 			timeTextOrDash(e.FailingSince), timeTextOrDash(e.PausedUntil), e.Behind, e.Retrying, e.Dead)
 	}
 	return table.Flush()
@@ -189,7 +202,7 @@ func (s *session) showWebhook(ctx context.Context, which string) error {
 	if s.json {
 		return s.writeWebhook(ctx, w, "")
 	}
-	states, err := readWebhookStates(ctx, s.store)
+	states, err := readWebhookStates(ctx, s.cfg, s.store)
 	if err != nil {
 		return err
 	}
@@ -204,7 +217,7 @@ func (s *session) showWebhook(ctx context.Context, which string) error {
 	line("description", d.Description)
 	line("origin:key", address(w))
 	line("id", fmt.Sprint(d.ID))
-	line("tenant", d.Tenant)
+	line("tenant", d.tenantText())
 	line("url", d.URL)
 	line("headers", strings.Join(d.Headers, ", "))
 	line("events", strings.Join(d.Events, ", "))

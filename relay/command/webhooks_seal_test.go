@@ -165,7 +165,7 @@ func TestWebhooks_SecretsAreEncryptedInTheOutbox(t *testing.T) {
 	restart(key("third")).stop()
 	r = w.webhooks("list")
 	r.out = spaces.ReplaceAllString(r.out, "  ")
-	r.has("w1  iam:HOOK  "+realm.ID+"  "+receiver.URL+"/…  live  -  -  0  0  0", "crm  config:crm  *  "+receiver.URL+"/…  live  -  -  0  0  0")
+	r.has("w1  iam:HOOK  master  "+receiver.URL+"/…  live  -  -  0  0  0", "crm  config:crm  *  "+receiver.URL+"/…  live  -  -  0  0  0")
 	holdsNone("begun anew")
 }
 

@@ -13,7 +13,7 @@ func (s *Store) NamesOf(ctx context.Context, names TenantNames, keys []string) (
 	if names.Column == "" || len(keys) == 0 {
 		return found, nil
 	}
-	rows, err := s.pool.Query(ctx, `SELECT k, m.fields->>$2 FROM unnest($3::text[]) k JOIN mirror m ON m.tbl = $1 COLLATE "C" AND m.key = indexed(k) COLLATE "C"
+	rows, err := s.pool.Query(ctx, `SELECT k, m.fields->>$2 FROM unnest($3::text[]) k JOIN mirror m ON m.table_name = $1 COLLATE "C" AND m.key = indexed(k) COLLATE "C"
 		WHERE m.fields->>$2 IS NOT NULL`, names.Table, names.Column, keys)
 	if err != nil {
 		return nil, fmt.Errorf("read the names of tenants: %w", err)
