@@ -69,7 +69,7 @@ func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) err
 			return err
 		}
 		began, last := time.Now(), in.lastEvent
-		chunk := &outbox.Chunk{Released: due, Mark: in.seen}
+		chunk := &outbox.Chunk{DelayedDone: due, Mark: in.seen}
 		for i := range due {
 			last++
 			due[i].ID = last
@@ -104,7 +104,7 @@ func (in *Ingester) cancelHeld(follows []string, tx *cdc.Transaction, chunk *out
 		return
 	}
 	if in.held.count > len(chunk.Delayed) {
-		chunk.Cancel = append(chunk.Cancel, outbox.Cancellation{Matches: follows, By: tx.Commit, At: tx.Time})
+		chunk.Cancel = append(chunk.Cancel, outbox.Cancellation{Keys: follows, By: tx.Commit, At: tx.Time})
 	}
 	chunk.Delayed = slices.DeleteFunc(chunk.Delayed, func(h outbox.DelayedEvent) bool {
 		if _, follows := slices.BinarySearch(follows, h.CancelKey); !follows || h.LSN == tx.Commit || tx.Time.After(h.Due) {

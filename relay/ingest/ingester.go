@@ -250,7 +250,7 @@ func (in *Ingester) committed(chunk *outbox.Chunk, end cdc.LSN, last int64, bega
 	in.acknowledge(end)
 	in.Dispatcher.Update(chunk.Webhooks)
 	in.Dispatcher.Dispatch(chunk.Events)
-	in.held.drop(chunk.Cancelled)
+	in.held.drop(chunk.Canceled)
 	in.Monitor.Ingested(end, in.held.len())
 	in.Metrics.OutboxCommit(time.Since(began))
 	var lacking withoutBody

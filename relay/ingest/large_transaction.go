@@ -297,7 +297,7 @@ func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
 	if err := l.large.Write(ctx, chunk); err != nil {
 		return err
 	}
-	l.held.drop(chunk.Cancelled)
+	l.held.drop(chunk.Canceled)
 	return nil
 }
 

@@ -16,11 +16,11 @@ type Chunk struct {
 	Events   []Event
 	Webhooks []Webhook
 	Delayed  []DelayedEvent
-	// Cancel deletes delayed events that were canceled, Released those that are in Events now.
-	Cancel   []Cancellation
-	Released []DelayedEvent
-	// Cancelled is the number of events that Cancel deleted. It is set when the chunk is written.
-	Cancelled int
+	// Cancel deletes delayed events that were canceled, DelayedDone those that are in Events now.
+	Cancel      []Cancellation
+	DelayedDone []DelayedEvent
+	// Canceled is the number of events that Cancel deleted. It is set when the chunk is written.
+	Canceled int
 	// OperationalEvents are the ids of the operational events that are in Events now. They are deleted.
 	OperationalEvents []int64
 	// Bytes estimates the size of the statements. Only what was added by a method is counted.

@@ -14,7 +14,7 @@ import (
 // Commit writes a chunk and advances the position, in one transaction and one round trip.
 func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEvent int64) error {
 	err := l.store.withPartitions(ctx, func() error {
-		chunk.Cancelled = 0
+		chunk.Canceled = 0
 		batch := &pgx.Batch{} // without BEGIN, a batch is an implicit transaction
 		chunk.queue(batch, l.store)
 		batch.Queue(advanceMarked, advanceArguments(l.epoch, lsn, lastEvent, chunk.Mark)...)

@@ -20,47 +20,47 @@ type DelayedEvent struct {
 
 // Cancellation cancels delayed events of earlier transactions that are not due yet.
 type Cancellation struct {
-	Matches []string
-	By      cdc.LSN   // commit of the canceling transaction
-	At      time.Time // its commit time
+	Keys []string  // CancelKeys
+	By   cdc.LSN   // commit of the canceling transaction
+	At   time.Time // its commit time
 }
 
 // queueDelayed inserts before it deletes, because a transaction of the chunk may cancel events of an earlier one.
 func (c *Chunk) queueDelayed(batch *pgx.Batch) {
 	eachPiece(len(c.Delayed), func(i int) int { return c.Delayed[i].bytes() }, func(from, to int) { queueDelayedEvents(batch, c.Delayed[from:to]) })
 	for _, by := range c.Cancel {
-		batch.Queue(`DELETE FROM delayed_event WHERE cancel_key = ANY ($1) AND lsn < $2::text::pg_lsn AND due >= $3`, by.Matches, by.By.String(), by.At).
+		batch.Queue(`DELETE FROM delayed_event WHERE cancel_key = ANY ($1) AND lsn < $2::text::pg_lsn AND due >= $3`, by.Keys, by.By.String(), by.At).
 			Exec(func(tag pgconn.CommandTag) error {
-				c.Cancelled += int(tag.RowsAffected())
+				c.Canceled += int(tag.RowsAffected())
 				return nil
 			})
 	}
-	if len(c.Released) > 0 {
-		lsns, ordinals := make([]string, len(c.Released)), make([]int32, len(c.Released))
-		for i := range c.Released {
-			lsns[i], ordinals[i] = c.Released[i].LSN.String(), int32(c.Released[i].Ordinal)
+	if len(c.DelayedDone) > 0 {
+		lsns, ordinals := make([]string, len(c.DelayedDone)), make([]int32, len(c.DelayedDone))
+		for i := range c.DelayedDone {
+			lsns[i], ordinals[i] = c.DelayedDone[i].LSN.String(), int32(c.DelayedDone[i].Ordinal)
 		}
 		batch.Queue(`DELETE FROM delayed_event h USING unnest($1::text[], $2::int[]) AS w(lsn, ordinal)
 			WHERE h.lsn = w.lsn::pg_lsn AND h.ordinal = w.ordinal`, lsns, ordinals)
 	}
 }
 
-func queueDelayedEvents(batch *pgx.Batch, held []DelayedEvent) {
-	n := len(held)
+func queueDelayedEvents(batch *pgx.Batch, events []DelayedEvent) {
+	n := len(events)
 	lsns, ordinals, webhookIDs, names := make([]string, n), make([]int32, n), make([]string, n), make([]string, n)
 	tenants, resources, occurred, bodies := make([]string, n), make([]string, n), make([]time.Time, n), make([][]byte, n)
-	webhooks, matches, until, reconciled := make([]string, n), make([]string, n), make([]time.Time, n), make([]bool, n)
-	for i := range held {
-		h := &held[i]
-		lsns[i], ordinals[i], webhookIDs[i], names[i] = h.LSN.String(), int32(h.Ordinal), h.WebhookID, h.Name
-		tenants[i], resources[i], occurred[i], bodies[i] = h.Tenant, h.Resource, h.Occurred, h.Body
-		webhooks[i], matches[i], until[i], reconciled[i] = arrayLiteral(h.Webhooks), h.CancelKey, h.Due, h.Reconciled
+	webhooks, cancelKeys, due, reconciled := make([]string, n), make([]string, n), make([]time.Time, n), make([]bool, n)
+	for i := range events {
+		e := &events[i]
+		lsns[i], ordinals[i], webhookIDs[i], names[i] = e.LSN.String(), int32(e.Ordinal), e.WebhookID, e.Name
+		tenants[i], resources[i], occurred[i], bodies[i] = e.Tenant, e.Resource, e.Occurred, e.Body
+		webhooks[i], cancelKeys[i], due[i], reconciled[i] = arrayLiteral(e.Webhooks), e.CancelKey, e.Due, e.Reconciled
 	}
 	batch.Queue(`INSERT INTO delayed_event (lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, cancel_key, due, reconciled)
 		SELECT lsn::pg_lsn, ordinal, webhook_id, name, nullif(tenant, ''), resource, occurred, body, webhooks::bigint[], cancel_key, due, reconciled
 		FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[], $12::bool[])
 		AS w(lsn, ordinal, webhook_id, name, tenant, resource, occurred, body, webhooks, cancel_key, due, reconciled)`,
-		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, matches, until, reconciled)
+		lsns, ordinals, webhookIDs, names, tenants, resources, occurred, bodies, webhooks, cancelKeys, due, reconciled)
 }
 
 // dueBytes bounds the bodies that DelayedDue returns; a single larger one is still returned.

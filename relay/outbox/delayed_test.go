@@ -23,10 +23,10 @@ func TestDelayedEvent_CanceledOrDue(t *testing.T) {
 	}
 	early, late, last := event(10, 1, "a", time.Second), event(10, 2, "b", 9*time.Second), event(20, 1, "a", 8*time.Second)
 	delayed := []DelayedEvent{last, late, early, event(10, 3, "a", 5*time.Second), event(10, 4, "c", 5*time.Second)}
-	chunk := &Chunk{Delayed: delayed, Cancel: []Cancellation{{Matches: []string{"a", "x"}, By: 20, At: noon.Add(2 * time.Second)}}}
+	chunk := &Chunk{Delayed: delayed, Cancel: []Cancellation{{Keys: []string{"a", "x"}, By: 20, At: noon.Add(2 * time.Second)}}}
 	s.must(s.leader.Commit(t.Context(), chunk, 20, 0))
-	if chunk.Cancelled != 1 {
-		t.Errorf("%d were cancelled, not the one", chunk.Cancelled)
+	if chunk.Canceled != 1 {
+		t.Errorf("%d were cancelled, not the one", chunk.Canceled)
 	}
 	due, err := s.leader.DelayedDue(t.Context(), noon.Add(9*time.Second), 2)
 	s.must(err)
@@ -36,7 +36,7 @@ func TestDelayedEvent_CanceledOrDue(t *testing.T) {
 	if diff := cmp.Diff([]DelayedEvent{early, delayed[4]}, due); diff != "" {
 		t.Errorf("the first that are due (-want +got):\n%s", diff)
 	}
-	s.must(s.leader.Commit(t.Context(), &Chunk{Released: due}, 20, 0))
+	s.must(s.leader.Commit(t.Context(), &Chunk{DelayedDone: due}, 20, 0))
 	if due, err = s.leader.DelayedDue(t.Context(), noon.Add(9*time.Second), 2); err != nil || len(due) != 1 || due[0].LSN != 20 {
 		t.Errorf("then came %v (%v)", due, err)
 	}

@@ -14,8 +14,8 @@ import (
 // DeliveryKey identifies a delivery.
 type DeliveryKey struct{ Event, Webhook int64 }
 
-// CursorUpdate is the cursor of a webhook that catches up. Live: it has caught up, and the watermark applies again. Released: this relay has released
-// its lease.
+// CursorUpdate is the cursor of a webhook that catches up. Live: it has caught up, and the watermark applies again. Released: this relay has
+// released its lease.
 type CursorUpdate struct {
 	Cursor         int64
 	Live, Released bool
@@ -48,8 +48,8 @@ type Delivery struct {
 // mayServe is true for a webhook that member $1 serves: one that it has leased, or, if it leads ($2), one that is live.
 const mayServe = `(lease = $1 OR $2 AND cursor IS NULL)`
 
-// Record writes a batch of outcomes. The epoch is that of this member while it leads, else 0. It returns the ids of webhooks that the member no longer
-// serves, and whose state in memory is void.
+// Record writes a batch of outcomes. The epoch is that of this member while it leads, else 0. It returns the ids of webhooks that the member
+// no longer serves, and whose state in memory is void.
 func (m *Member) Record(ctx context.Context, epoch int64, d *Delivery) ([]int64, error) {
 	d.inServerTime(m.store)
 	var lost []int64

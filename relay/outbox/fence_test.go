@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { os.Exit(clustertest.Run(m)) }
 // A relay that was frozen or cut off may not notice that it no longer leads. Every kind of write fails then, and is rolled back as a whole.
 func TestLeader_FencedWritesFail(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	store, err := Open(clustertest.Database(t), "iam_relay", nil)
 	if err != nil {

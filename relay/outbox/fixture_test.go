@@ -50,7 +50,7 @@ func (s *fixture) lead() {
 		<-s.leader.ended // which uses the connection
 		s.must(s.leader.lock.Close(s.Context()))
 	}
-	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.Context(), 5*time.Minute)
 	defer cancel()
 	var err error
 	s.member, err = s.store.Join(ctx, "test")

@@ -13,7 +13,7 @@ import (
 // openStore opens an outbox in a new database, and a separate connection to it.
 func openStore(t *testing.T) (context.Context, *Store, *pgx.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	url := clustertest.Database(t)
 	store, err := Open(url, "iam_relay", nil)

@@ -12,7 +12,7 @@ import (
 // A member's leases are valid until it is removed. What it records after that has no effect.
 func TestMember_LeasesEndWithTheMember(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	store, err := Open(clustertest.Database(t), "iam_relay", nil)
 	if err != nil {

@@ -77,7 +77,7 @@ func (m *Mirror) queueBefore(batch *pgx.Batch) map[storedID]parentID {
 			SELECT m.table_name, m.parent, m.fields::text, m.key FROM w JOIN mirror m ON m.table_name = w.table_name COLLATE "C" AND m.parent = w.parent COLLATE "C"
 			WHERE m.parent IS NOT NULL AND NOT EXISTS (SELECT FROM mirror_before f WHERE f.key = m.key AND f.table_name = m.table_name)
 			UNION ALL
-			SELECT f.table_name, f.parent, b.fields::text, f.key FROM w JOIN mirror_before f ON f.parent = w.parent COLLATE "C" AND f.table_name = w.table_name COLLATE "C"
+			SELECT f.table_name, f.parent, f.fields::text, f.key FROM w JOIN mirror_before f ON f.parent = w.parent COLLATE "C" AND f.table_name = w.table_name COLLATE "C"
 			ORDER BY 1, 4`, names, parents)
 	}
 	return wanted

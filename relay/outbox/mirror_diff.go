@@ -9,7 +9,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// Copy returns a Copy that writes in the transaction.
+// Copy returns a Copy that is part of the transaction.
 func (t *Large) Copy(parents map[*cdc.Table]int) *Copy {
 	return &Copy{leader: t.leader, tx: t.tx, parents: parents}
 }

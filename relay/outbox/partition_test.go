@@ -39,7 +39,7 @@ func newLeader(ctx context.Context, t *testing.T) *Leader {
 // While a dump holds locks on all tables, new partitions can be created, and ingestion does not queue behind the drop of old ones.
 func TestPartitions_DoNotWaitForADump(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	leader := newLeader(ctx, t)
 	if err := leader.EnsurePartitions(ctx); err != nil {
@@ -86,7 +86,7 @@ func TestPartitions_DoNotWaitForADump(t *testing.T) {
 // A former leader drops nothing, since its successor may have a longer retention.
 func TestPartitions_FormerLeaderDropsNothing(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	leader := newLeader(ctx, t)
 	if err := leader.EnsurePartitions(ctx); err != nil {
@@ -118,7 +118,7 @@ func dropExpired(ctx context.Context, leader *Leader, keep time.Duration, grace 
 // Partitions with undelivered events are first reported, and dropped after a number of calls that does not depend on the clock.
 func TestPartitions_UndeliveredEventsGetAGracePeriod(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	leader := newLeader(ctx, t)
 	exec := func(sql string) {
@@ -183,7 +183,7 @@ func TestPartitions_UndeliveredEventsGetAGracePeriod(t *testing.T) {
 // Times in the outbox are the server's, whatever this machine's clock. If the server's clock is set back, due times move along.
 func TestClock_FollowsTheServer(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	leader := newLeader(ctx, t)
 	store := leader.store

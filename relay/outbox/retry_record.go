@@ -38,22 +38,22 @@ func (d *Delivery) queueRetries(batch *pgx.Batch, member int64, leads bool) {
 		batch.Queue(`UPDATE retry SET lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`, d.RetriesReleased[i].Event, d.RetriesReleased[i].Webhook, member)
 	}
 	for i := range d.Retries {
-		p := &d.Retries[i]
-		dead := p.Due.IsZero()
+		r := &d.Retries[i]
+		dead := r.Due.IsZero()
 		wait := time.Duration(0)
 		if !dead {
-			wait = time.Until(p.Due) // the server counts from its own now
+			wait = time.Until(r.Due) // the server counts from its own now
 		}
-		if p.Claimed {
+		if r.Claimed {
 			batch.Queue(`UPDATE retry SET attempts = $4, due = CASE WHEN $5 THEN 'infinity' ELSE clock_timestamp() + $6::interval END,
 					class = $7, status = $8, lease = NULL WHERE event = $1 AND webhook = $2 AND lease = $3`,
-				p.Event, p.Webhook, member, p.Attempts, dead, wait, p.Class, p.Status)
+				r.Event, r.Webhook, member, r.Attempts, dead, wait, r.Class, r.Status)
 			continue
 		}
 		batch.Queue(`INSERT INTO retry (event, webhook, attempts, due, class, status, order_key) SELECT $4, $3, $5, CASE WHEN $6 THEN 'infinity' ELSE clock_timestamp() + $7::interval END, $8, $9, nullif($10, '')
 			WHERE EXISTS (SELECT FROM webhook WHERE id = $3 AND `+mayServe+`)
 			ON CONFLICT (event, webhook) DO UPDATE SET attempts = greatest(retry.attempts, excluded.attempts), due = excluded.due,
 				class = excluded.class, status = excluded.status, lease = NULL`,
-			member, leads, p.Webhook, p.Event, p.Attempts, dead, wait, p.Class, p.Status, p.Key)
+			member, leads, r.Webhook, r.Event, r.Attempts, dead, wait, r.Class, r.Status, r.Key)
 	}
 }

@@ -39,8 +39,8 @@ type Webhook struct {
 	Enabled                       bool
 	// Cursor is set while the webhook catches up: the last event that is done.
 	Cursor *int64
-	// DisabledReason is why the webhook is disabled, for example that the endpoint answered 410 Gone, or manually: see ManualReason. It is empty if
-	// the definition disables it.
+	// DisabledReason is why the webhook is disabled, for example that the endpoint answered 410 Gone, or the reason that an operator gave
+	// (see ManualReason). It is empty if the definition disables it.
 	DisabledReason string
 	// RemovedAfter is set once the webhook is removed: events up to it are still delivered.
 	RemovedAfter *int64

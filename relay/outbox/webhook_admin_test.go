@@ -14,7 +14,7 @@ import (
 // migrated returns a new outbox with a leader.
 func migrated(t *testing.T) (context.Context, *Store, *Leader) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	leader := newLeader(ctx, t)
 	return ctx, leader.store, leader

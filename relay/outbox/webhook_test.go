@@ -10,7 +10,7 @@ import (
 // The id of a deleted webhook may still be in events, so it must not be assigned again: the newest webhook stays.
 func TestForgetWebhooks_KeepsTheNewestID(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	leader := newLeader(ctx, t)
 	removed := int64(0)
