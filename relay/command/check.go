@@ -33,7 +33,8 @@ var checkMarks = map[string]string{checkOK: "✓", checkFailed: "✗", checkWarn
 type checkResult struct {
 	Name  string `json:"name"`
 	State string `json:"state"`
-	Text  string `json:"text"` // the problem, and how to fix it
+	Text  string `json:"text"` // with the fix
+	Fix   string `json:"fix,omitempty"`
 }
 
 // check tries the prerequisites one after another and reports a result for each.
@@ -41,6 +42,7 @@ type check struct {
 	*environment
 	results []checkResult
 	failed  int
+	verbose bool
 
 	path  string
 	cfg   *config.Config
@@ -54,7 +56,7 @@ type check struct {
 }
 
 func checkCommand(env *environment) *cobra.Command {
-	var endpoints bool
+	var endpoints, verbose bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the prerequisites, and suggest fixes",
@@ -69,7 +71,7 @@ It exits with 1 if a prerequisite is not met.`,
 			if err != nil {
 				return err
 			}
-			c := &check{environment: env, path: path}
+			c := &check{environment: env, path: path, verbose: verbose}
 			c.run(cmd.Context(), endpoints)
 			if env.json {
 				err = writeObject(env.out, c.results)
@@ -88,6 +90,7 @@ It exits with 1 if a prerequisite is not met.`,
 		},
 	}
 	cmd.Flags().BoolVar(&endpoints, "endpoints", false, "also connect to the URL of each webhook; nothing is sent")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "print a line for each missing grant instead of a summary")
 	env.jsonFlag(cmd, "print JSON")
 	return cmd
 }
@@ -111,7 +114,11 @@ func (c *check) result(state, name, format string, args ...any) {
 		c.failed++
 	}
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
-	c.results = append(c.results, checkResult{name, state, text})
+	r := checkResult{Name: name, State: state, Text: text}
+	if state == checkFailed || state == checkWarning {
+		_, r.Fix, _ = strings.Cut(text, "; ") // messages have the form problem; fix
+	}
+	c.results = append(c.results, r)
 	c.say("%s %-12s %s", checkMarks[state], name, text)
 }
 
@@ -124,7 +131,7 @@ func (c *check) pending(name, format string, args ...any) {
 	c.result(checkPending, name, format, args...)
 }
 
-// configuration loads the configuration and the mapping; without them there is nothing to go on with.
+// configuration loads the configuration and the mapping, without which nothing else can be checked.
 func (c *check) configuration() bool {
 	var err error
 	if c.cfg, err = config.Load(c.path, c.environ); err != nil {
@@ -140,15 +147,15 @@ func (c *check) configuration() bool {
 	return true
 }
 
-// lines writes one for each line of an error that has several problems.
+// lines reports each line of an error with several problems.
 func (c *check) lines(what string, err error) {
 	for text := range strings.SplitSeq(err.Error(), "\n") {
 		c.fail(what, "%s", text)
 	}
 }
 
-// spill makes the file that a large transaction needs: in a container or under a supervisor's protection, no directory may
-// be writable, which would otherwise show only when such a transaction comes, and stop the relay.
+// spill creates a file as a large transaction does. In a container, or under systemd's protection, no directory may be writable,
+// which would otherwise show only with the first large transaction, and stop the relay.
 func (c *check) spill() {
 	dir := cmp.Or(c.cfg.Source.SpillDir, os.TempDir())
 	file, err := os.CreateTemp(dir, "iam-relay-check-*")
@@ -156,7 +163,7 @@ func (c *check) spill() {
 		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pathErr.Err
 		}
-		c.fail("spill", "no temporary file for large transactions can be made in %s: %s; make it writable, or set source.spill_dir to another directory", dir, err)
+		c.fail("spill", "cannot create a temporary file for large transactions in %s: %s; make it writable, or set source.spill_dir to another directory", dir, err)
 		return
 	}
 	if err := errors.Join(file.Close(), os.Remove(file.Name())); err != nil {
@@ -166,7 +173,7 @@ func (c *check) spill() {
 	c.ok("spill", "large transactions go into temporary files in %s", dir)
 }
 
-// outbox looks at where events are kept.
+// outbox checks the outbox's database.
 func (c *check) outbox(ctx context.Context) {
 	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.EncryptionKeys())
 	if err != nil {
@@ -179,7 +186,7 @@ func (c *check) outbox(ctx context.Context) {
 		c.fail("outbox", "%s", err)
 		return
 	}
-	if ahead, took, err := store.SyncClock(ctx); err == nil { // else the next query reports why
+	if ahead, took, err := store.SyncClock(ctx); err == nil { // else the next query reports the error
 		c.noteClock("the outbox's server", ahead, took)
 	}
 	schema := c.cfg.Outbox.Schema
@@ -189,7 +196,7 @@ func (c *check) outbox(ctx context.Context) {
 	case o.ReadOnly:
 		c.fail("outbox", "database %s is read-only for role %s: if it is a standby, set outbox.url to the primary", o.Database, o.Role)
 	case !o.SchemaExists && o.MayCreateSchema:
-		c.pending("outbox", "schema %s of database %s does not exist yet; run makes it", schema, o.Database)
+		c.pending("outbox", "schema %s of database %s does not exist yet; iam-relay run creates it", schema, o.Database)
 	case !o.SchemaExists:
 		c.fail("outbox", "schema %s does not exist, and role %s may not create it; as the owner of the database, run: %s or: GRANT CREATE ON DATABASE %s TO %s",
 			schema, o.Role, outbox.SchemaSQL(schema, o.Role), quote(o.Database), quote(o.Role))
@@ -200,7 +207,7 @@ func (c *check) outbox(ctx context.Context) {
 	case o.Migration > o.Known:
 		c.fail("outbox", "schema %s was created by a newer iam-relay (migration %d, this version knows %d): run that version", schema, o.Migration, o.Known)
 	case o.Migration < o.Known:
-		c.pending("outbox", "schema %s is not up to date (migration %d of %d); run brings it there", schema, o.Migration, o.Known)
+		c.pending("outbox", "schema %s is not up to date (migration %d of %d); iam-relay run upgrades it", schema, o.Migration, o.Known)
 	default:
 		c.ok("outbox", "schema %s of database %s", schema, o.Database)
 	}
@@ -223,14 +230,14 @@ func (c *check) outbox(ctx context.Context) {
 		c.fail("outbox", "%s", c.stuck)
 	}
 	if o.Migration < o.Known {
-		return // the webhooks have columns that are not there yet
+		return // table webhook may lack columns
 	}
 	if c.webhooks, err = store.LoadWebhooks(ctx); err != nil {
 		c.fail("outbox", "%s", err)
 	}
 }
 
-// source looks at the IAM's database.
+// source checks the IAM's database.
 func (c *check) source(ctx context.Context) {
 	conn, err := connect(ctx, string(c.cfg.Source.URL))
 	if err != nil {

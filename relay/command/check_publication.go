@@ -17,13 +17,13 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 		c.fail("publication", "%s: %s", p.Name, problem)
 	}
 	if p.ColumnLists != nil {
-		c.warning("publication", "%s: it has column lists on %s; a migration that drops such a column fails, and mapped columns may be missing: take the tables out and add them without", p.Name, strings.Join(p.ColumnLists, ", "))
+		c.warning("publication", "%s: it has column lists on %s; migrations that drop such a column fail, and mapped columns may be missing; remove the tables from it and add them again without", p.Name, strings.Join(p.ColumnLists, ", "))
 	}
 	if p.Descendants != nil && !p.AllTables && p.Schemas == nil {
-		c.warning("publication", "%s: it also publishes %s, which inherit from mapped tables and are not read; take them out with ALTER PUBLICATION … DROP TABLE ONLY", p.Name, strings.Join(p.Descendants, ", "))
+		c.warning("publication", "%s: it also publishes %s, which inherit from mapped tables and are not read; remove them with ALTER PUBLICATION … DROP TABLE ONLY", p.Name, strings.Join(p.Descendants, ", "))
 	}
 	if p.Extra != nil && !p.AllTables && p.Schemas == nil {
-		c.warning("publication", "%s: it also publishes %s, which the mapping does not read", p.Name, some(p.Extra))
+		c.warning("publication", "%s: it also publishes %s, which the mapping does not use; remove them from it", p.Name, some(p.Extra))
 	}
 	sql := p.SQL()
 	if len(sql) == 0 {
@@ -36,12 +36,12 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state := "does not exist"
+	state, repair := "does not exist", "creates it"
 	if p.Exists {
-		state = "lacks mapped tables or operations"
+		state, repair = "lacks mapped tables or operations", "adds them"
 	}
 	if may && c.cfg.Source.CreatePublication {
-		c.pending("publication", "%s %s; run mends that", p.Name, state)
+		c.pending("publication", "%s %s; iam-relay run %s", p.Name, state, repair)
 	} else {
 		c.fail("publication", "%s %s; ask %s to run: %s", p.Name, state, p.RunAs(), strings.Join(sql, " "))
 	}
@@ -74,7 +74,7 @@ func (c *sourceCheck) otherPublications(ctx context.Context) error {
 	}
 	for i, h := range hazards {
 		if i == maxListed {
-			c.fail("others", "%d more tables of other publications have such problems", len(hazards)-i)
+			c.fail("others", "%d more tables of other publications have this problem", len(hazards)-i)
 			break
 		}
 		c.fail("others", "%s", h)

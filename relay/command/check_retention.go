@@ -24,14 +24,14 @@ func (c *sourceCheck) retention(ctx context.Context) error {
 	}
 	switch {
 	case keepMB < 0:
-		c.warning("retention", "max_slot_wal_keep_size is unlimited: while the relay is away, the log may fill the disk; set it to what the disk can spare, and alert on the log that is kept")
+		c.warning("retention", "max_slot_wal_keep_size is unlimited: while no relay runs, retained WAL may fill the disk; set it to the disk space that can be spared, and alert on the retained WAL")
 	case keepMB < segmentsMB: // what the server may write between two checkpoints as a matter of course
-		c.warning("retention", "max_slot_wal_keep_size is %s, less than max_wal_size (%s): a burst of writing costs a relay that is away its slot; raise it to what the disk can spare", size(keepMB<<20), size(segmentsMB<<20))
+		c.warning("retention", "max_slot_wal_keep_size is %s, less than max_wal_size (%s): a burst of writes while no relay runs invalidates the slot; raise it to the disk space that can be spared", size(keepMB<<20), size(segmentsMB<<20))
 	default:
-		c.ok("retention", "the server keeps up to %s of log for a relay that is away", size(keepMB<<20))
+		c.ok("retention", "the server keeps up to %s of WAL while no relay runs", size(keepMB<<20))
 	}
 	if idle := time.Duration(idleSeconds) * time.Second; idle > 0 && idle < leastIdle {
-		c.warning("retention", "idle_replication_slot_timeout is %s: a relay that is away for longer loses its slot", idle)
+		c.warning("retention", "idle_replication_slot_timeout is %s: a relay that is stopped for longer loses its slot; raise it", idle)
 	}
 	slot, err := cdc.Slot(ctx, c.conn, c.cfg.Source.Slot)
 	if err != nil || !slot.Exists || slot.BelongsToOther(c.server.Database) {
@@ -60,7 +60,7 @@ func (c *sourceCheck) kept(ctx context.Context, slot cdc.SlotStatus) error {
 	if near {
 		c.warning("retention", "after another %s of log the server gives slot %s up: %s", size(slot.SafeWALSize), slot.Name, why)
 	} else {
-		c.warning("retention", "%s of log are kept for slot %s: %s", size(slot.RetainedBytes), slot.Name, why)
+		c.warning("retention", "%s of WAL are retained by slot %s: %s", size(slot.RetainedBytes), slot.Name, why)
 	}
 	return nil
 }
@@ -79,14 +79,14 @@ func (c *sourceCheck) failover(ctx context.Context, slot cdc.SlotStatus) error {
 	case err != nil:
 		return fmt.Errorf("read the server's settings: %w", err)
 	case c.server.InRecovery && synced != "on":
-		c.warning("failover", "sync_replication_slots is off on this standby: the primary's slots are not kept here")
+		c.warning("failover", "sync_replication_slots is off on this standby: the slots of the primary are not copied to it; set it to on")
 	case c.server.InRecovery || physical == 0:
 	case !slot.Failover:
-		c.warning("failover", "slot %s is no failover slot and is lost when a standby is promoted; on a replication connection: ALTER_REPLICATION_SLOT %s (FAILOVER true)", slot.Name, slot.Name)
+		c.warning("failover", "slot %s is not a failover slot and is lost when a standby is promoted; on a replication connection, run: ALTER_REPLICATION_SLOT %s (FAILOVER true)", slot.Name, slot.Name)
 	case standbys == "":
-		c.warning("failover", "synchronized_standby_slots is empty: the relay may read what the standby has not got, and be ahead of it when it is promoted; name the standby's slot in it")
+		c.warning("failover", "synchronized_standby_slots is empty: the relay may read changes that the standby does not have yet, and be ahead of it after a promotion; add the standby's slot to it")
 	default:
-		c.ok("failover", "slot %s is kept on the standbys that synchronize slots", slot.Name)
+		c.ok("failover", "slot %s is copied to the standbys that synchronize slots", slot.Name)
 	}
 	return nil
 }

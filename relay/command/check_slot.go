@@ -31,34 +31,34 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 			c.lost(err)
 			break
 		}
-		reader := "nobody reads from it at the moment"
+		reader := "not in use"
 		if slot.Active {
 			reader = "in use"
 		}
-		c.ok("slot", "%s is where the relay stopped; %s; %s not acknowledged, %s of log kept for it", name, reader, size(slot.LagBytes), size(slot.RetainedBytes))
+		c.ok("slot", "%s matches the stored position; %s; %s not acknowledged, %s of WAL retained", name, reader, size(slot.LagBytes), size(slot.RetainedBytes))
 	case !slot.Exists:
-		c.pending("slot", "%s does not exist yet; run makes it on its first start", name)
+		c.pending("slot", "%s does not exist yet; iam-relay run creates it at its first start", name)
 	case slot.BelongsToOther(c.server.Database):
-		c.fail("slot", "%s is of plugin %s and database %q: somebody else has made it; choose another source.slot", name, slot.Plugin, slot.Database)
+		c.fail("slot", "%s is of plugin %s and database %q: another program created it; choose another source.slot", name, slot.Plugin, slot.Database)
 	case state == outbox.StateCopying && c.position.Slot == name && c.leader != 0:
-		c.pending("slot", "%s was made by a first start that is copying the tables", name)
+		c.pending("slot", "%s belongs to a first start that is copying the tables", name)
 	case state == outbox.StateCopying && c.position.Slot == name:
-		c.warning("slot", "%s was made by a first start that did not end, and %s of log are kept for it; run begins it again, teardown drops it", name, size(slot.RetainedBytes))
+		c.warning("slot", "%s belongs to a first start that was interrupted, and %s of WAL are retained by it; iam-relay run starts again, iam-relay teardown drops it", name, size(slot.RetainedBytes))
 	default:
-		c.fail("slot", "%s exists, but this outbox has never read from it; drop it (SELECT pg_drop_replication_slot('%s')) if nobody uses it, or choose another source.slot", name, name)
+		c.fail("slot", "%s exists, but this outbox has never read from it; drop it (SELECT pg_drop_replication_slot('%s')) if it is unused, or choose another source.slot", name, name)
 	}
 	return c.capacity(ctx, slot)
 }
 
 // lost says what becomes of a position that the log cannot be read on from.
 func (c *sourceCheck) lost(err error) {
-	const compares = "compares all tables with what the relay knows of them, and tells the differences"
+	const compares = "compares all tables with the mirror and emits the differences"
 	positionErr, ok := errors.AsType[*cdc.PositionError](err)
 	switch {
 	case !ok || !positionErr.Reconcilable():
 		c.fail("slot", "%s", err)
 	case c.cfg.Source.Reconcile == config.ReconcileAuto:
-		c.warning("slot", "%s; run %s", err, compares)
+		c.warning("slot", "%s; iam-relay run %s", err, compares)
 	default:
 		c.fail("slot", "%s; iam-relay reconcile %s", err, compares)
 	}
@@ -91,9 +91,9 @@ func (c *sourceCheck) capacity(ctx context.Context, slot cdc.SlotStatus) error {
 	}
 	switch free := maxSlots - slots; {
 	case free < 1 && !slot.Exists:
-		c.fail("slots", "all replication slots (%d) are in use; raise max_replication_slots (needs a restart) or drop a slot that nobody uses", maxSlots)
+		c.fail("slots", "all replication slots (%d) are in use; raise max_replication_slots (needs a restart) or drop an unused slot", maxSlots)
 	case free < 1:
-		c.warning("slots", "all replication slots (%d) are in use; when the mapping gains tables, the relay needs one more for a while", maxSlots)
+		c.warning("slots", "all replication slots (%d) are in use; the relay needs one more while it copies tables that are new in the mapping; raise max_replication_slots", maxSlots)
 	default:
 		c.ok("slots", "%d of %d free", free, maxSlots)
 	}

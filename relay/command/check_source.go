@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -10,7 +11,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// sourceCheck is the part of a check that asks the IAM's server.
+// sourceCheck is the part of a check that needs a connection to the IAM's server.
 type sourceCheck struct {
 	*check
 	conn   *pgx.Conn
@@ -19,7 +20,7 @@ type sourceCheck struct {
 }
 
 func (c *sourceCheck) run(ctx context.Context) {
-	c.facts()
+	c.facts(ctx)
 	for _, part := range []struct {
 		what string
 		run  func(context.Context) error
@@ -43,13 +44,13 @@ var minors = map[int]int{14: 19, 15: 14, 16: 10, 17: 6}
 
 const oldest = 14
 
-func (c *sourceCheck) facts() {
+func (c *sourceCheck) facts(ctx context.Context) {
 	major, minor := c.server.Version/10000, c.server.Version%10000
 	switch {
 	case major < oldest:
 		c.fail("source", "PostgreSQL %d; the relay needs %d or newer", major, oldest)
 	case minor < minors[major]:
-		c.warning("source", "PostgreSQL %d.%d, database %s, role %s; update to %d.%d or newer, which mends faults of logical replication", major, minor, c.server.Database, c.role, major, minors[major])
+		c.warning("source", "PostgreSQL %d.%d, database %s, role %s; update to %d.%d or newer, which fixes bugs in logical replication", major, minor, c.server.Database, c.role, major, minors[major])
 	default:
 		c.ok("source", "PostgreSQL %d.%d, database %s, role %s", major, minor, c.server.Database, c.role)
 	}
@@ -57,16 +58,16 @@ func (c *sourceCheck) facts() {
 		c.warning("source", "%s", problem)
 	}
 	if c.server.InRecovery {
-		c.warning("source", "it is a standby; the slot is on it alone, and is gone when it is made anew")
+		c.warning("source", "the server is a standby; its slot is lost if it is rebuilt")
 	}
 	if c.server.WALLevel == "logical" {
 		c.ok("wal_level", "logical")
 	} else {
-		c.fail("wal_level", "%s", walLevelProblem(c.server))
+		c.fail("wal_level", "%s", walLevelProblem(c.server, restartPending(ctx, c.conn)))
 	}
 }
 
-// replication tries what no catalogue tells: whether pg_hba.conf and a pooler in between let a replication connection through.
+// replication opens a replication connection, since the catalog does not show whether pg_hba.conf and a pooler allow it.
 func (c *sourceCheck) replication(ctx context.Context) error {
 	var may bool
 	if err := c.conn.QueryRow(ctx, `SELECT `+canReplicate+` FROM pg_roles r WHERE r.rolname = current_user`).Scan(&may); err != nil {
@@ -91,11 +92,9 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 		return err
 	}
 	problems := catalog.Problems()
-	for _, p := range problems {
-		c.fail("tables", "%s", strings.TrimPrefix(p.String(), "table "))
-	}
+	c.tableProblems(problems)
 	for _, p := range catalog.Withheld() {
-		c.fail("tables", "optional, and counted as absent: %s", strings.TrimPrefix(p.String(), "table "))
+		c.fail("tables", "optional, and treated as absent: %s", c.tableText(p))
 	}
 	filtered, err := rowSecurity(ctx, c.conn, c.role, tables)
 	if err != nil {
@@ -105,7 +104,7 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 		c.fail("tables", "%s", rowSecurityProblem(name, c.role))
 	}
 	for _, w := range catalog.Warnings() {
-		c.warning("tables", "%s", strings.TrimPrefix(w.String(), "table "))
+		c.warning("tables", "%s", c.tableText(w))
 	}
 	if len(problems)+len(filtered) > 0 {
 		return nil
@@ -133,4 +132,29 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 		c.warning("secrets", "declared public in the mapping although they look like secrets: %s; they are stored in the outbox and may be sent", strings.Join(public, ", "))
 	}
 	return nil
+}
+
+// tableText is a problem without the word table, which the line begins with, and with the name of the role.
+func (c *sourceCheck) tableText(p cdc.Problem) string {
+	return strings.TrimPrefix(strings.ReplaceAll(p.String(), "the relay's role", quote(c.role)), "table ")
+}
+
+// tableProblems reports problems of tables. Several missing grants are one line, unless --verbose: one command adds them all.
+func (c *sourceCheck) tableProblems(problems []cdc.Problem) {
+	var grants []string
+	for _, p := range problems {
+		if strings.HasPrefix(p.Fix, "GRANT") && !slices.Contains(grants, p.Table) {
+			grants = append(grants, p.Table)
+		}
+	}
+	summarize := len(grants) > 1 && !c.verbose
+	for _, p := range problems {
+		if !summarize || !strings.HasPrefix(p.Fix, "GRANT") {
+			c.fail("tables", "%s", c.tableText(p))
+		}
+	}
+	if summarize {
+		c.fail("tables", "role %s cannot read %d of %d mapped tables (%s); as their owner, run: iam-relay setup --url URL-OF-THE-OWNER-OF-THE-TABLES, or psql with the output of iam-relay setup --print; see them all with iam-relay check --verbose",
+			c.role, len(grants), len(c.rules.Tables()), some(grants))
+	}
 }

@@ -22,17 +22,17 @@ func TestCheck_BeforeTheFirstStart(t *testing.T) {
 	w.run("check").done(`✓ config       CONFIG
 ✓ mapping      35 events of 16 tables
 ✓ spill        large transactions go into temporary files in /tmp
-— outbox       schema NAME of database NAME does not exist yet; run makes it
+— outbox       schema NAME of database NAME does not exist yet; iam-relay run creates it
 ✓ source       PostgreSQL VERSION, database NAME, role postgres
 ✓ wal_level    logical
 ✓ replication  role postgres opens a replication connection
 ✓ tables       16, with their keys and columns
-— publication  NAME does not exist; run mends that
+— publication  NAME does not exist; iam-relay run creates it
 ✓ others       no publication makes the IAM's own UPDATE or DELETE fail
-— slot         NAME does not exist yet; run makes it on its first start
+— slot         NAME does not exist yet; iam-relay run creates it at its first start
 ✓ slots        20 of 20 free
 ✓ senders      20 of 20 free
-✓ retention    the server keeps up to SIZE of log for a relay that is away
+✓ retention    the server keeps up to SIZE of WAL while no relay runs
 ✓ webhooks     0 in the configuration; those of the IAM are read on the first start
 `)
 }
@@ -42,7 +42,7 @@ func TestCheck_NoPlaceForLargeTransactions(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), binary, "check", "--config", newWorld(t).config)
 	cmd.Env = []string{"TMPDIR=/nowhere"}
 	out, _ := cmd.Output() // The exit code tells.
-	want := "\n✗ spill        no temporary file for large transactions can be made in /nowhere: no such file or directory; make it writable, or set source.spill_dir to another directory\n"
+	want := "\n✗ spill        cannot create a temporary file for large transactions in /nowhere: no such file or directory; make it writable, or set source.spill_dir to another directory\n"
 	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) {
 		t.Errorf("exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
 	}
@@ -103,7 +103,7 @@ func TestSetup_BreaksNoStatementsOfTheIAM(t *testing.T) {
 	}
 	w.exec(`ALTER TABLE users ADD COLUMN shout text GENERATED ALWAYS AS (upper(username)) STORED`)
 	if clustertest.Cluster(t).Major < 18 {
-		w.run("setup").has("publication NAME: made for 16 tables")
+		w.run("setup").has("publication NAME: created for 16 tables")
 		return
 	}
 	const generated = `it makes UPDATE and DELETE of the application fail on public.users: its replica identity FULL includes a generated column that the publication does not publish: ` +
@@ -116,7 +116,7 @@ func TestSetup_BreaksNoStatementsOfTheIAM(t *testing.T) {
 	w.run("check").has("✗ publication  NAME: " + generated)
 	w.exec(`UPDATE users SET enabled = true`)
 	w.exec(fmt.Sprintf(`CREATE PUBLICATION %s WITH (publish_generated_columns = stored)`, w.name))
-	w.run("setup").has("publication NAME: brought up to date, tables added: 16")
+	w.run("setup").has("publication NAME: updated, tables added: 16")
 	w.exec(`UPDATE users SET enabled = true`)
 }
 
@@ -142,9 +142,9 @@ func TestCheck_ThePublicationItself(t *testing.T) {
 	for _, test := range []struct{ sql, want string }{
 		{"CREATE PUBLICATION NAME FOR ALL TABLES", `✗ publication  NAME: FOR ALL TABLES makes UPDATE and DELETE fail on every table without a primary key; run DROP PUBLICATION "NAME", then iam-relay setup`},
 		{"CREATE PUBLICATION NAME FOR TABLE users WHERE (id <> '00000000-0000-0000-0000-000000000000')", `✗ publication  NAME: row filters on public.users hide changes; remove these tables from the publication and add them without a row filter`},
-		{"CREATE PUBLICATION NAME FOR TABLE users (id, username)", `! publication  NAME: it has column lists on public.users; a migration that drops such a column fails, and mapped columns may be missing: take the tables out and add them without`},
-		{"CREATE PUBLICATION NAME FOR TABLE _sqlx_migrations", `! publication  NAME: it also publishes public._sqlx_migrations, which the mapping does not read`},
-		{"CREATE PUBLICATION NAME FOR TABLE users WITH (publish = 'insert, update')", `— publication  NAME lacks mapped tables or operations; run mends that`},
+		{"CREATE PUBLICATION NAME FOR TABLE users (id, username)", `! publication  NAME: it has column lists on public.users; migrations that drop such a column fail, and mapped columns may be missing; remove the tables from it and add them again without`},
+		{"CREATE PUBLICATION NAME FOR TABLE _sqlx_migrations", `! publication  NAME: it also publishes public._sqlx_migrations, which the mapping does not use; remove them from it`},
+		{"CREATE PUBLICATION NAME FOR TABLE users WITH (publish = 'insert, update')", `— publication  NAME lacks mapped tables or operations; iam-relay run adds them`},
 	} {
 		w := newWorld(t)
 		if listed := strings.Contains(test.sql, "("); listed && clustertest.Cluster(t).Major < 15 {
@@ -160,20 +160,20 @@ func TestCheck_SlotsThatAreNotOurs(t *testing.T) {
 	w := newWorld(t)
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.name)
 	const foreign = "NAME exists, but this outbox has never read from it; drop it"
-	w.run("check").has("✗ slot         " + foreign + " (SELECT pg_drop_replication_slot('NAME')) if nobody uses it, or choose another source.slot")
+	w.run("check").has("✗ slot         " + foreign + " (SELECT pg_drop_replication_slot('NAME')) if it is unused, or choose another source.slot")
 	w.run("run").fails(1, "slot NAME exists, but this outbox has never read from it: drop it, or choose another source.slot")
 	w.dropSlot()
 
 	w.start().stop()
 	w.eventually(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`, w.name)
-	w.run("check").has("✓ slot         NAME is where the relay stopped; nobody reads from it at the moment; SIZE not acknowledged, SIZE of log kept for it")
+	w.run("check").has("✓ slot         NAME matches the stored position; not in use; SIZE not acknowledged, SIZE of WAL retained")
 	w.dropSlot()
 	const gone = "cannot resume from the stored position: slot NAME does not exist any more, and the changes since then are in no slot"
-	w.run("check").has("! slot         " + gone + "; run compares all tables with what the relay knows of them, and tells the differences")
+	w.run("check").has("! slot         " + gone + "; iam-relay run compares all tables with the mirror and emits the differences")
 	w.run("status").fails(1, gone)
 	w.amend(`publication = `, "reconcile = \"stop\"\npublication = ")
 	r := w.run("check")
-	r.has("✗ slot         " + gone + "; iam-relay reconcile compares all tables with what the relay knows of them, and tells the differences")
+	r.has("✗ slot         " + gone + "; iam-relay reconcile compares all tables with the mirror and emits the differences")
 	r.fails(1, "1 prerequisite is not met")
 	w.run("run").fails(1, gone+`; source.reconcile is "stop": run iam-relay reconcile --dry-run to see the missed changes, and iam-relay reconcile to emit them`)
 }
@@ -207,7 +207,7 @@ func TestCheck_RowLevelSecurity(t *testing.T) {
 	role := w.role("REPLICATION")
 	w.exec(fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s; ALTER TABLE users ENABLE ROW LEVEL SECURITY", role))
 	w.configure(w.as(role, password))
-	w.run("check").has(`✗ tables       public.users: row-level security hides rows from role ROLE, so the first copy would miss them; ask an administrator to run: ALTER ROLE "ROLE" BYPASSRLS`)
+	w.run("check").has(`✗ tables       public.users: row-level security hides rows from role ROLE, so the initial copy would miss them; ask an administrator to run: ALTER ROLE "ROLE" BYPASSRLS`)
 }
 
 func TestCheck_Endpoints(t *testing.T) {

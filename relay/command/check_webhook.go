@@ -37,7 +37,7 @@ func (c *check) checkWebhooks() {
 	}
 	switch configured := len(c.cfg.Webhooks); {
 	case configured == 0 && !c.cfg.Delivery.IAMWebhooks:
-		c.warning("webhooks", "there are none: the configuration has no [[webhook]], and delivery.iam_webhooks is off")
+		c.warning("webhooks", "there are none; add a [[webhook]] to the configuration, or set delivery.iam_webhooks")
 	case !c.cfg.Delivery.IAMWebhooks:
 		c.ok("webhooks", "%d in the configuration; those of the IAM are not used", configured)
 	case c.position == nil:

@@ -141,15 +141,20 @@ func TestFailure_MissingGrant(t *testing.T) {
 	const table = `public.user_role: the role cannot read "id", "user_id", "role_id", "ctid", which the initial copy needs; GRANT SELECT ("id", "user_id", "role_id", "ctid") ON "public"."user_role" TO the relay's role`
 	w.run("run").fails(1, "table "+table)
 	r := w.run("check")
-	r.has("✗ tables       " + table)
-	r.fails(1, "2 prerequisites are not met") // the publication is not there either, and the role cannot make it
+	r.has("✗ tables       " + strings.Replace(table, "the relay's role", `"ROLE"`, 1))
+	r.fails(1, "2 prerequisites are not met") // the publication is not there either, and the role cannot create it
+	w.exec(fmt.Sprintf("REVOKE SELECT ON users FROM %s", role))
+	w.run("check").has(`✗ tables       role ROLE cannot read 2 of 16 mapped tables (public.users, public.user_role); as their owner, run: iam-relay setup --url URL-OF-THE-OWNER-OF-THE-TABLES, or psql with the output of iam-relay setup --print; see them all with iam-relay check --verbose`)
+	if r := w.run("check", "--verbose"); strings.Count(r.out, "✗ tables       public.") != 2 {
+		t.Errorf("it says:\n%s", r.out)
+	}
 }
 
 func TestFailure_RoleMayNotReplicate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	role := w.role("")
-	w.run("setup").done("wal_level is logical\npublication NAME: made for 16 tables\nschema NAME: made, or brought up to date\n")
+	w.run("setup").done("wal_level is logical\npublication NAME: created for 16 tables\nschema NAME: created or upgraded\n")
 	w.exec(fmt.Sprintf("DROP SCHEMA %s CASCADE; CREATE SCHEMA %s AUTHORIZATION %s; GRANT SELECT ON ALL TABLES IN SCHEMA public TO %s", w.name, w.name, role, role))
 	w.configure(w.as(role, password))
 	refusal := "permission denied to start WAL sender"
@@ -208,8 +213,11 @@ func TestFailure_WrongPasswordAndWALLevel(t *testing.T) {
 	w.run("status").fails(1, "connect to the outbox: "+reason)
 
 	w.configure(url)
-	const level = "the server's wal_level is replica; run ALTER SYSTEM SET wal_level = 'logical' and restart it (managed services have a parameter for it)"
+	const level = "the server's wal_level is replica; run ALTER SYSTEM SET wal_level = 'logical' and restart the server (managed services have a parameter for it)"
 	w.run("setup").fails(1, level)
+	w.exec("ALTER SYSTEM SET wal_level = 'logical'")
+	w.run("setup").fails(1, "the server's wal_level is set to logical but still replica; restart the server")
+	w.exec("ALTER SYSTEM RESET wal_level")
 	w.run("run").fails(1, "the server's wal_level is replica; set wal_level = logical in its configuration and restart it")
 	r := w.run("check")
 	r.has("✗ wal_level    " + level)
@@ -223,6 +231,6 @@ func TestFailure_FullSlots(t *testing.T) {
 	w.exec("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
 	w.run("run").fails(1, "create slot NAME: ERROR: all replication slots are in use (SQLSTATE 53400); raise max_replication_slots (requires a server restart) or drop an unused slot")
 	r := w.run("check")
-	r.has("✗ slots        all replication slots (1) are in use; raise max_replication_slots (needs a restart) or drop a slot that nobody uses")
+	r.has("✗ slots        all replication slots (1) are in use; raise max_replication_slots (needs a restart) or drop an unused slot")
 	r.fails(1, "1 prerequisite is not met")
 }

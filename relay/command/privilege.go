@@ -14,7 +14,7 @@ import (
 // quote writes a name as SQL.
 func quote(name ...string) string { return pgx.Identifier(name).Sanitize() }
 
-// schemas are those of the tables, each once.
+// schemas returns the schemas of the tables, each once.
 func schemas(tables []*cdc.Table) []string {
 	var names []string
 	for _, t := range tables {
@@ -25,16 +25,16 @@ func schemas(tables []*cdc.Table) []string {
 	return names
 }
 
-// grantColumns lets the role read the columns of a table for which want is true, and with place also where its rows are; empty if
-// there are none.
-func grantColumns(role string, t *cdc.Table, place bool, want func(column int) bool) string {
+// grantColumns grants SELECT on the columns of a table for which want is true, and with ctid on that too. It is empty if there are
+// none.
+func grantColumns(role string, t *cdc.Table, ctid bool, want func(column int) bool) string {
 	var columns []string
 	for i, c := range t.Columns {
 		if want(i) {
 			columns = append(columns, quote(c.Name))
 		}
 	}
-	if place {
+	if ctid {
 		columns = append(columns, quote(cdc.CtidColumn))
 	}
 	if columns == nil {
@@ -43,16 +43,16 @@ func grantColumns(role string, t *cdc.Table, place bool, want func(column int) b
 	return fmt.Sprintf("GRANT SELECT (%s) ON %s TO %s;", strings.Join(columns, ", "), quote(t.Schema, t.Name), quote(role))
 }
 
-// privileges is what a role may read already, of what the mapping names.
+// privileges are those that a role has on what the mapping names.
 type privileges struct {
 	schemas map[string]bool             // USAGE
 	columns map[*cdc.Table]map[int]bool // SELECT
-	places  map[*cdc.Table]bool         // SELECT of ctid
+	ctid    map[*cdc.Table]bool         // SELECT of ctid
 }
 
-// readPrivileges asks what an existing role may read.
+// readPrivileges reads the privileges of an existing role.
 func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*cdc.Table) (privileges, error) {
-	p := privileges{schemas: map[string]bool{}, columns: map[*cdc.Table]map[int]bool{}, places: map[*cdc.Table]bool{}}
+	p := privileges{schemas: map[string]bool{}, columns: map[*cdc.Table]map[int]bool{}, ctid: map[*cdc.Table]bool{}}
 	names := schemas(tables)
 	rows, err := conn.Query(ctx, `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = ANY ($1) AND has_schema_privilege($2, n.oid, 'USAGE')`, names, role)
 	if err != nil {
@@ -75,7 +75,7 @@ func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*
 		if err != nil {
 			return p, fmt.Errorf("look up the privileges of role %s on %s.%s: %w", role, t.Schema, t.Name, err)
 		}
-		p.columns[t], p.places[t] = map[int]bool{}, slices.Contains(readable, cdc.CtidColumn)
+		p.columns[t], p.ctid[t] = map[int]bool{}, slices.Contains(readable, cdc.CtidColumn)
 		for i := range t.Columns {
 			p.columns[t][i] = slices.Contains(readable, t.Columns[i].Name)
 		}
@@ -83,9 +83,9 @@ func readPrivileges(ctx context.Context, conn *pgx.Conn, role string, tables []*
 	return p, nil
 }
 
-// lackingGrants let the role read what is mapped of the tables that the database has, as far as it cannot yet. What it has already is not
-// granted again: each GRANT writes the catalogue of a table that the IAM is using.
-func (s *setup) lackingGrants(ctx context.Context, conn *pgx.Conn, role relayRole, catalog *cdc.Catalog) ([]string, error) {
+// missingGrants grants the role what it cannot read yet of the mapped columns that the database has. Existing privileges are not granted
+// again: each GRANT writes to the catalog entry of a table in use.
+func (s *setup) missingGrants(ctx context.Context, conn *pgx.Conn, role relayRole, catalog *cdc.Catalog) ([]string, error) {
 	var p privileges
 	if role.exists {
 		var err error
@@ -103,7 +103,7 @@ func (s *setup) lackingGrants(ctx context.Context, conn *pgx.Conn, role relayRol
 		if !catalog.Exists(t) {
 			continue
 		}
-		lacks := grantColumns(s.role, t, !p.places[t], func(i int) bool { return catalog.HasColumn(t, i) && !p.columns[t][i] })
+		lacks := grantColumns(s.role, t, !p.ctid[t], func(i int) bool { return catalog.HasColumn(t, i) && !p.columns[t][i] })
 		switch {
 		case lacks == "":
 		case s.wholeTables:

@@ -31,6 +31,6 @@ func rowSecurity(ctx context.Context, conn *pgx.Conn, role string, tables []*cdc
 }
 
 func rowSecurityProblem(table, role string) string {
-	return fmt.Sprintf("%s: row-level security hides rows from role %s, so the first copy would miss them; ask an administrator to run: ALTER ROLE %s BYPASSRLS",
+	return fmt.Sprintf("%s: row-level security hides rows from role %s, so the initial copy would miss them; ask an administrator to run: ALTER ROLE %s BYPASSRLS",
 		table, role, quote(role))
 }

@@ -87,7 +87,7 @@ func (s *setup) warning(text string) {
 	s.say("WARNING: %s", text)
 }
 
-// run does what the connection's role may do, and ends at the first thing that it may not.
+// run does each step that the connection's role is allowed to, and stops at the first that it is not.
 func (s *setup) run(ctx context.Context) error {
 	conn, err := connect(ctx, s.url)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *setup) run(ctx context.Context) error {
 		return err
 	}
 	if server.WALLevel != "logical" {
-		return errors.New(walLevelProblem(server))
+		return errors.New(walLevelProblem(server, restartPending(ctx, conn)))
 	}
 	s.done("wal_level is logical")
 	catalog, err := cdc.ReadCatalog(ctx, conn, s.tables)
@@ -127,8 +127,18 @@ func (s *setup) run(ctx context.Context) error {
 	return s.migrate(ctx)
 }
 
-func walLevelProblem(server cdc.Server) string {
-	return fmt.Sprintf("the server's wal_level is %s; run ALTER SYSTEM SET wal_level = 'logical' and restart it (managed services have a parameter for it)", server.WALLevel)
+// restartPending reports whether wal_level is set to logical in a configuration file and waits for a restart of the server. It
+// is false where the role may not read the files.
+func restartPending(ctx context.Context, conn *pgx.Conn) (pending bool) {
+	err := conn.QueryRow(ctx, `SELECT setting = 'logical' FROM pg_catalog.pg_file_settings WHERE name = 'wal_level' ORDER BY seqno DESC LIMIT 1`).Scan(&pending)
+	return err == nil && pending
+}
+
+func walLevelProblem(server cdc.Server, restart bool) string {
+	if restart {
+		return fmt.Sprintf("the server's wal_level is set to logical but still %s; restart the server", server.WALLevel)
+	}
+	return fmt.Sprintf("the server's wal_level is %s; run ALTER SYSTEM SET wal_level = 'logical' and restart the server (managed services have a parameter for it)", server.WALLevel)
 }
 
 func (s *setup) checkTables(ctx context.Context, conn *pgx.Conn, catalog *cdc.Catalog) error {
@@ -166,9 +176,9 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 	}
 	switch {
 	case !before.Exists:
-		s.done("publication %s: made for %d tables", name, len(before.Missing))
+		s.done("publication %s: created for %d tables", name, len(before.Missing))
 	case len(before.SQL()) > 0:
-		s.done("publication %s: brought up to date, tables added: %d", name, len(before.Missing))
+		s.done("publication %s: updated, tables added: %d", name, len(before.Missing))
 	default:
 		s.done("publication %s: has all mapped tables", name)
 	}
@@ -182,7 +192,7 @@ func (s *setup) publish(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// replicates makes sure of what no role can give itself.
+// replicates checks the one right that a role cannot grant itself.
 func (s *setup) replicates(ctx context.Context, conn *pgx.Conn) error {
 	role, err := lookUpRole(ctx, conn, s.role)
 	if err != nil {
@@ -194,7 +204,7 @@ func (s *setup) replicates(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// grant gives the relay's role what it needs, where somebody else runs setup.
+// grant grants the relay's role what it lacks, where another role runs setup.
 func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, catalog *cdc.Catalog) error {
 	role, err := lookUpRole(ctx, conn, s.role)
 	if err != nil {
@@ -212,7 +222,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 	if !role.connects {
 		steps = append(steps, step{"the owner of the database", fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", quote(server.Database), quote(s.role))})
 	}
-	lacking, err := s.lackingGrants(ctx, conn, role, catalog)
+	lacking, err := s.missingGrants(ctx, conn, role, catalog)
 	if err != nil {
 		return err
 	}
@@ -224,7 +234,7 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 		if err != nil {
 			return err
 		}
-		if !exists { // to make it again fails where the role may not, although there is nothing to do
+		if !exists { // CREATE SCHEMA IF NOT EXISTS fails without the right to create, even if the schema exists
 			steps = append(steps, step{"the owner of the database", outbox.SchemaSQL(s.cfg.Outbox.Schema, s.role)})
 		}
 	}
@@ -239,18 +249,18 @@ func (s *setup) grant(ctx context.Context, conn *pgx.Conn, server cdc.Server, ca
 	if role, err = lookUpRole(ctx, conn, s.role); err != nil {
 		return err
 	}
-	if !role.connects { // where the grantor holds some right of its own, to grant nothing is only a warning
+	if !role.connects { // a GRANT by a role without the grant option may be only a warning
 		return fmt.Errorf("role %s may not connect; ask the owner of the database to run: GRANT CONNECT ON DATABASE %s TO %s", s.role, quote(server.Database), quote(s.role))
 	}
 	s.done("role %s: may replicate, connect, and read the mapped columns", s.role)
 	return nil
 }
 
-// migrate makes the outbox's tables as the role that will use them.
+// migrate creates the outbox's tables as the role that will use them.
 func (s *setup) migrate(ctx context.Context) error {
 	name := s.cfg.Outbox.Schema
 	if own, _ := account(s.cfg.OutboxURL()); own != s.role && s.cfg.Outbox.URL == "" {
-		s.done("schema %s: role %s makes its tables when it runs", name, s.role)
+		s.done("schema %s: role %s creates its tables when it runs", name, s.role)
 		return nil
 	}
 	store, err := outbox.Open(string(s.cfg.OutboxURL()), name, s.cfg.Outbox.EncryptionKeys())
@@ -266,17 +276,17 @@ func (s *setup) migrate(ctx context.Context) error {
 		return err
 	}
 	if before.Migration == before.Known {
-		s.done("schema %s: is up to date", name)
+		s.done("schema %s: up to date", name)
 	} else {
-		s.done("schema %s: made, or brought up to date", name)
+		s.done("schema %s: created or upgraded", name)
 	}
 	return nil
 }
 
-// relayRole is what the server says of the relay's role.
+// relayRole is the state of the relay's role.
 type relayRole struct{ exists, replicates, connects bool }
 
-// canReplicate is true for a role that may replicate. Amazon RDS leaves the attribute false and has a role for it.
+// canReplicate is true for a role r that may replicate. On Amazon RDS the right comes from a role instead of the attribute.
 const canReplicate = `(r.rolreplication OR r.rolsuper
 	OR coalesce((SELECT pg_has_role(r.oid, rds.oid, 'MEMBER') FROM pg_roles rds WHERE rds.rolname = 'rds_replication'), false))`
 
@@ -300,7 +310,7 @@ func schemaExists(ctx context.Context, conn *pgx.Conn, name string) (exists bool
 	return exists, nil
 }
 
-// optional are the tables that a database need not have.
+// optional returns the tables that a database may lack.
 func optional(tables []*cdc.Table) []*cdc.Table {
 	return slices.DeleteFunc(slices.Clone(tables), func(t *cdc.Table) bool { return !t.Optional })
 }

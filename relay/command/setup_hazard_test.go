@@ -87,7 +87,7 @@ func TestSetupPrint_RowLevelSecurity(t *testing.T) {
 	w.forget(role)
 	w.exec(`CREATE ROLE ` + role + ` LOGIN REPLICATION`)
 	r = w.run("setup", "--url", w.url)
-	if want := `table public.users: row-level security hides rows from role ROLE, so the first copy would miss them; ask an administrator to run: ALTER ROLE "ROLE" BYPASSRLS`; r.code != 1 || !strings.Contains(r.err, want) {
+	if want := `table public.users: row-level security hides rows from role ROLE, so the initial copy would miss them; ask an administrator to run: ALTER ROLE "ROLE" BYPASSRLS`; r.code != 1 || !strings.Contains(r.err, want) {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 }

@@ -12,18 +12,19 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// lookTime bounds the attempt to look at the database that the SQL is for.
+// lookTime bounds the reading of the database that the SQL is for.
 const lookTime = 5 * time.Second
 
-// found is what a look at the database has told; its zero value is that of a database that cannot be reached.
+// found is the state of the database; the zero value is for one that cannot be reached.
 type found struct {
 	server      cdc.Server
 	catalog     *cdc.Catalog // nil without a connection
 	publication cdc.Publication
 	role        relayRole
+	restart     bool     // wal_level is set, and waits for a restart
 	grants      []string // that the role lacks
 	filtered    []string // tables (schema.name) of which the role may not see all rows
-	schema      bool     // the outbox's is in this database
+	schema      bool     // the outbox's schema exists in this database
 }
 
 // line adds a line of SQL.
@@ -32,39 +33,38 @@ func (s *setup) line(format string, args ...any) {
 	s.say(format, args...)
 }
 
-// print writes the SQL that somebody with more rights has to run. It runs as it is, also a second time where the database
-// could be looked at.
+// print prints the SQL for a role with more rights. It can be run as it is, and repeated if the database could be read.
 func (s *setup) print(ctx context.Context) error {
 	s.sql = &strings.Builder{}
 	f, err := s.look(ctx)
 	if err != nil {
 		f = &found{publication: cdc.Publication{Name: s.cfg.Source.Publication}}
-		fmt.Fprintf(s.err, "iam-relay: printing without a look at the database: %v\n", err)
+		fmt.Fprintf(s.err, "iam-relay: printed without the state of the database: %v\n", err)
 	}
 	_, database := account(s.cfg.Source.URL)
 	if f.server.Database != "" {
 		database = f.server.Database
 	}
-	s.line("-- What IAM Relay needs in database %s. Run it there as a superuser; or let an administrator run the part about the role,", database)
-	s.line("-- and the owner of the mapped tables, who needs CREATE on the database, the rest.")
+	s.line("-- Prerequisites of IAM Relay in database %s. Run this there as a superuser; or run the part about the role as an administrator,", database)
+	s.line("-- and the rest as the owner of the mapped tables, with CREATE on the database.")
 	s.line("-- psql: --set ON_ERROR_STOP=1 --single-transaction --file setup.sql")
 	if f.catalog == nil {
-		s.line("--\n-- The database could not be looked at, so what it may lack is commented out below.")
+		s.line("--\n-- The database could not be read, so statements that it may not need are commented out.")
 	}
 	switch f.server.WALLevel {
 	case "logical":
-		s.line("\n-- wal_level is logical, as it must be.")
+		s.line("\n-- wal_level is logical, as required.")
 	case "":
 		s.line("\n-- wal_level must be logical. If SHOW wal_level says otherwise:")
 	default:
-		s.line("\n-- PROBLEM: wal_level must be logical, and is %s:", f.server.WALLevel)
+		s.line("\n-- PROBLEM: wal_level is %s, and must be logical:", f.server.WALLevel)
 	}
 	if f.server.WALLevel != "logical" {
 		s.line("--   ALTER SYSTEM SET wal_level = 'logical';   -- and restart the server; managed services have a parameter for it")
 	}
 	s.line("-- pg_hba.conf must let the role connect to the database by its name. A line for \"replication\" is not needed:")
 	s.line("--   hostssl %s %s 192.0.2.10/32 scram-sha-256", database, s.role)
-	s.line("\nSET lock_timeout = '500ms';   -- rather fail, and be run again, than keep others waiting behind a migration")
+	s.line("\nSET lock_timeout = '500ms';   -- fail and be repeated rather than block others during a migration of the IAM")
 	s.printRole(f, database)
 	s.printGrants(f)
 	s.printPublication(f)
@@ -82,7 +82,7 @@ func (s *setup) print(ctx context.Context) error {
 	return nil
 }
 
-// harmful are the reasons not to make or change the publication: with it, statements of the IAM would fail, or the relay could not work.
+// harmful returns the reasons not to create or change the publication: statements of the IAM would fail, or the relay could not work.
 func (f *found) harmful() []string {
 	var all []string
 	if f.catalog == nil {
@@ -99,11 +99,11 @@ func (f *found) harmful() []string {
 	return all
 }
 
-// problems are all that the printed statements do not put right.
+// problems returns the problems that the printed statements do not solve.
 func (f *found) problems() []string {
 	all := f.harmful()
 	if f.catalog != nil && f.server.WALLevel != "logical" {
-		all = append(all, walLevelProblem(f.server))
+		all = append(all, walLevelProblem(f.server, f.restart))
 	}
 	return all
 }
@@ -127,6 +127,7 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 	if f.server, err = cdc.InspectServer(ctx, conn); err != nil {
 		return nil, err
 	}
+	f.restart = f.server.WALLevel != "logical" && restartPending(ctx, conn)
 	if f.publication, err = cdc.PublicationStatus(ctx, conn, s.cfg.Source.Publication, s.tables); err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ func (s *setup) look(ctx context.Context) (*found, error) {
 	if f.filtered, err = rowSecurity(ctx, conn, s.role, s.tables); err != nil {
 		return nil, err
 	}
-	f.grants, err = s.lackingGrants(ctx, conn, f.role, f.catalog)
+	f.grants, err = s.missingGrants(ctx, conn, f.role, f.catalog)
 	return f, err
 }
 
@@ -158,7 +159,7 @@ func (s *setup) printRole(f *found, database string) {
 		s.line("ALTER ROLE %s REPLICATION;", quote(s.role))
 	}
 	if !f.role.exists {
-		s.line("-- Give it a password in a way that leaves none in a file or a log, in psql:  \\password %s", s.role)
+		s.line("-- Give it a password that is written to no file or log, in psql:  \\password %s", s.role)
 	}
 	if len(f.filtered) > 0 {
 		s.line("-- Row-level security would hide rows of %s from it.", strings.Join(f.filtered, ", "))
@@ -170,13 +171,13 @@ func (s *setup) printRole(f *found, database string) {
 }
 
 func (s *setup) printGrants(f *found) {
-	s.line("\n-- The first copy and lookups read these columns, and no others.")
+	s.line("\n-- The initial copy and lookups read these columns only.")
 	if f.catalog != nil {
 		for _, sql := range f.grants {
 			s.line("%s", sql)
 		}
 		if f.grants == nil {
-			s.line("-- Role %s may read all of them.", s.role)
+			s.line("-- Role %s can read all of them.", s.role)
 		}
 		for _, p := range f.catalog.Problems() {
 			if !strings.Contains(p.Fix, "GRANT") {
@@ -193,11 +194,11 @@ func (s *setup) printGrants(f *found) {
 		if t.Optional {
 			comment = "-- "
 		}
-		// A column of an optional table waits in a comment with its table.
+		// A column of an optional table is commented out with its table.
 		if sql := grantColumns(s.role, t, true, func(i int) bool { return !t.Columns[i].Optional }); sql != "" {
 			s.line("%s%s", comment, sql)
 		}
-		for i := range t.Columns { // each alone: a database may have some of them
+		for i := range t.Columns { // separately: a database may have some of them
 			if t.Columns[i].Optional {
 				s.line("-- %s", grantColumns(s.role, t, false, func(j int) bool { return j == i }))
 			}
@@ -229,7 +230,7 @@ func (s *setup) printPublication(f *found) {
 	}
 	comment := ""
 	if len(f.harmful()) > 0 {
-		s.line("-- Not to be run before the problems above are solved: statements of the application could fail.")
+		s.line("-- Solve the problems above before you run this: statements of the application could fail.")
 		comment = "-- "
 	}
 	for _, statement := range sql {
@@ -240,20 +241,20 @@ func (s *setup) printPublication(f *found) {
 	}
 }
 
-// printOutbox makes the schema for the role, which then needs no right to create anything else.
+// printOutbox creates the schema for the role, which then needs no right to create anything.
 func (s *setup) printOutbox(f *found) {
 	schema, comment := s.cfg.Outbox.Schema, ""
 	if f.schema {
-		s.line("\n-- Schema %s, for the relay's own tables, is there.", schema)
+		s.line("\n-- Schema %s, for the relay's own tables, exists.", schema)
 		return
 	}
-	s.line("\n-- The schema for the relay's own tables. Making it takes CREATE on the database.")
+	s.line("\n-- The schema for the relay's own tables. It needs CREATE on the database.")
 	role := s.role
 	if s.cfg.Outbox.URL != "" {
 		comment = "-- "
 		var database string
 		role, database = account(s.cfg.Outbox.URL)
-		s.line("-- It is in the outbox's own database, %s:", database)
+		s.line("-- Run this in the outbox's database, %s:", database)
 	}
 	s.line("%s%s", comment, outbox.SchemaSQL(schema, role))
 }

@@ -35,7 +35,7 @@ func (w *world) worksWith(role string) {
 	}
 	w.eventually(fmt.Sprintf(`SELECT FROM %s.event WHERE name = 'realm.created'`, w.name))
 	r := w.run("check")
-	r.has("✓ slot         NAME is where the relay stopped; in use; SIZE not acknowledged, SIZE of log kept for it")
+	r.has("✓ slot         NAME matches the stored position; in use; SIZE not acknowledged, SIZE of WAL retained")
 	if r.code != 0 {
 		w.t.Errorf("check:\n%s%s", r.out, r.err)
 	}
@@ -57,7 +57,7 @@ func TestSetupPrint_WithoutDatabase_IsEnoughForTheRelay(t *testing.T) {
 	w := newWorld(t)
 	role := w.pretend()
 	r := w.run("setup", "--print", "--url", "postgres://127.0.0.1:1/iam")
-	if want := "iam-relay: printing without a look at the database: connect to the source: nothing is listening on 127.0.0.1:1; check host and port in the URL, and that the server is running\n"; r.code != 0 || r.err != want {
+	if want := "iam-relay: printed without the state of the database: connect to the source: nothing is listening on 127.0.0.1:1; check host and port in the URL, and that the server is running\n"; r.code != 0 || r.err != want {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 	w.runSQL(w.conn, strings.ReplaceAll(r.out, "NAME", w.name))
@@ -110,14 +110,14 @@ func TestSetup_ForARoleOfItsOwn(t *testing.T) {
 	w.run("setup", "--url", w.url).done(`wal_level is logical
 publication NAME: has all mapped tables
 role ROLE: may replicate, connect, and read the mapped columns
-schema NAME: made, or brought up to date
+schema NAME: created or upgraded
 `)
 	w.run("setup", "--url", w.url).done(`wal_level is logical
 publication NAME: has all mapped tables
 role ROLE: may replicate, connect, and read the mapped columns
-schema NAME: is up to date
+schema NAME: up to date
 `)
-	w.run("setup").done("wal_level is logical\npublication NAME: has all mapped tables\nschema NAME: is up to date\n")
+	w.run("setup").done("wal_level is logical\npublication NAME: has all mapped tables\nschema NAME: up to date\n")
 	w.worksWith(role)
 }
 
@@ -126,9 +126,9 @@ func TestSetup_WithTheOwnersConnectionInTheConfiguration(t *testing.T) {
 	w := newWorld(t)
 	role := w.role("REPLICATION")
 	w.run("setup", "--role", role).done(`wal_level is logical
-publication NAME: made for 16 tables
+publication NAME: created for 16 tables
 role ROLE: may replicate, connect, and read the mapped columns
-schema NAME: role ROLE makes its tables when it runs
+schema NAME: role ROLE creates its tables when it runs
 `)
 	w.configure(w.as(role, password))
 	w.worksWith(role)
@@ -169,9 +169,9 @@ func TestSetup_RepeatedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
 
 	asOwner := w.as(owner, password)
 	w.run("setup", "--url", asOwner).done(`wal_level is logical
-publication NAME: made for 16 tables
+publication NAME: created for 16 tables
 role ROLE: may replicate, connect, and read the mapped columns
-schema NAME: made, or brought up to date
+schema NAME: created or upgraded
 `)
 
 	w.exec(fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE users; REVOKE SELECT (email) ON users FROM %s", w.name, role))
@@ -195,9 +195,9 @@ func TestSetup_AfterAMigrationOfTheIAM(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec("ALTER TABLE client_web_origins RENAME TO not_yet_there")
-	w.run("setup").done("wal_level is logical\npublication NAME: made for 15 tables\nschema NAME: made, or brought up to date\n")
+	w.run("setup").done("wal_level is logical\npublication NAME: created for 15 tables\nschema NAME: created or upgraded\n")
 	w.exec("ALTER TABLE not_yet_there RENAME TO client_web_origins")
-	w.run("setup").done("wal_level is logical\npublication NAME: brought up to date, tables added: 1\nschema NAME: is up to date\n")
+	w.run("setup").done("wal_level is logical\npublication NAME: updated, tables added: 1\nschema NAME: up to date\n")
 }
 
 // An older FerrisKey lacks what the mapping calls optional.
@@ -208,7 +208,7 @@ func TestSetup_OnAnOlderSchema(t *testing.T) {
 		device_auth_sessions CASCADE`)
 	w.exec(`ALTER TABLE users DROP COLUMN failed_login_attempts, DROP COLUMN locked_until`)
 	w.exec(`ALTER TABLE clients DROP COLUMN maintenance_enabled, DROP COLUMN maintenance_reason, DROP COLUMN maintenance_session_strategy`)
-	w.run("setup").done("wal_level is logical\npublication NAME: made for 10 tables\nschema NAME: made, or brought up to date\n")
+	w.run("setup").done("wal_level is logical\npublication NAME: created for 10 tables\nschema NAME: created or upgraded\n")
 	w.run("check").has("✓ tables       10, with their keys and columns; of the optional ones, email_templates, user_required_actions, password_reset_tokens, post_logout_redirect_uris, client_web_origins, device_auth_sessions are not in this database")
 	w.start()
 	w.exec(`INSERT INTO realms (id, name) VALUES (gen_random_uuid(), 'old')`)

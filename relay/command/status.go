@@ -132,7 +132,7 @@ func (s *status) write(out io.Writer) error {
 		if s.Slot.SafeBytes >= 0 {
 			safe = ", safe for another " + size(s.Slot.SafeBytes)
 		}
-		line("slot", "%s, %s, %s; lag %s, %s of log kept for it%s", s.Slot.Name, active, status, size(s.Slot.LagBytes), size(s.Slot.RetainedBytes), safe)
+		line("slot", "%s, %s, %s; lag %s, %s of WAL retained%s", s.Slot.Name, active, status, size(s.Slot.LagBytes), size(s.Slot.RetainedBytes), safe)
 		if s.Slot.Kept != "" {
 			line("", "%s", s.Slot.Kept)
 		}

@@ -41,7 +41,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 	w.eventually(`SELECT FROM ` + w.name + `.watermark, ` + w.name + `.position WHERE delivered = last_event AND last_event > 2`)
 	r := w.run("status")
 	r.has("relay     one leads (session PID of the outbox's server)", "webhook  origin  tenant  state  behind  retrying  dead",
-		"crm      config  *       live   0       1         0", "slot      NAME, in use, reserved; lag SIZE, SIZE of log kept for it")
+		"crm      config  *       live   0       1         0", "slot      NAME, in use, reserved; lag SIZE, SIZE of WAL retained")
 	relay.stop()
 	r = w.run("status", "--json")
 	var got struct {

@@ -168,7 +168,7 @@ func TestForeignSlot_IsNeverDropped(t *testing.T) {
 				return s
 			}
 			was = slot()
-			w.run("setup").done("wal_level is logical\npublication NAME: has all mapped tables\nschema NAME: is up to date\n")
+			w.run("setup").done("wal_level is logical\npublication NAME: has all mapped tables\nschema NAME: up to date\n")
 			if r := w.run("run"); r.code != 1 {
 				t.Errorf("run ends with %d", r.code)
 			} else if test.run != "" {
