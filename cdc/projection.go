@@ -45,14 +45,14 @@ func project(m *pglogrepl.RelationMessage, table *Table, catalog *Catalog, old *
 		case !seen[i] && (!column.Optional || i < table.KeyColumns):
 			p.broken = &SchemaError{
 				Table: qualifiedName(table), Column: column.Name,
-				Reason: "the column was dropped or renamed, or is missing from the publication's column list; adapt the mapping to the new schema; for older WAL that does not fit it, run iam-relay reconcile --skip-log, which emits the net differences",
+				Reason: "the column was dropped or renamed, or is missing from the publication's column list; adapt the mapping to the new schema; for older WAL that does not fit it, run iam-relay reconcile --skip-wal, which emits the net differences",
 			}
 		case i < table.KeyColumns && !inIdentity[i]:
 			// This is temporary if a migration replaces the key. INSERT and TRUNCATE need no replica identity.
 			p.unidentified = &SchemaError{
 				Table: qualifiedName(table), Column: column.Name,
 				Reason: fmt.Sprintf("an UPDATE or DELETE was written while the replica identity (%q) did not include the key column, so the WAL does not identify the row; "+
-					"add a primary key that includes the column, then run iam-relay reconcile --skip-log to resynchronize the tables without reading this part of the WAL", identityNames[string(m.ReplicaIdentity)]),
+					"add a primary key that includes the column, then run iam-relay reconcile --skip-wal to resynchronize the tables without reading this part of the WAL", identityNames[string(m.ReplicaIdentity)]),
 			}
 		}
 		if p.broken != nil {

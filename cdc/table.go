@@ -66,7 +66,7 @@ func (t *Table) KeyOf(row Row) (Key, error) {
 func (t *Table) withoutKey(column int) error {
 	name := t.Columns[column].Name
 	return fmt.Errorf("a row of table %s has no value in its key column %s, so it cannot be identified; correct the row, run ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, "+
-		"then iam-relay reconcile --skip-log to resynchronize the tables without reading this part of the WAL", qualifiedName(t), name, quoteTable(t), pgx.Identifier{name}.Sanitize())
+		"then iam-relay reconcile --skip-wal to resynchronize the tables without reading this part of the WAL", qualifiedName(t), name, quoteTable(t), pgx.Identifier{name}.Sanitize())
 }
 
 // parents returns the tables that columns of the table reference, without duplicates and without the table itself.

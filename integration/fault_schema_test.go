@@ -117,7 +117,7 @@ func TestFault_NeededColumnRenamed(t *testing.T) {
 			t.Errorf("the relay does not name the column: %s", said)
 		}
 		tr.exec(`ALTER TABLE roles RENAME COLUMN summary TO description`)
-		p.command("reconcile", "--skip-log")
+		p.command("reconcile", "--skip-wal")
 		p = tr.start()
 	})
 	tr.end(p)

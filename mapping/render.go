@@ -90,7 +90,7 @@ func (r *renderer) value(dst []byte, f *field, b *boundTable, row cdc.Row, befor
 func (r *renderer) column(dst []byte, b *boundTable, row cdc.Row, column int) []byte {
 	v := valueAt(row, column)
 	if v.Kind == cdc.Unchanged && r.err == nil {
-		r.err = fmt.Errorf("the value of %s.%s is neither in the WAL nor in the mirror; run iam-relay reconcile --skip-log to read the tables instead",
+		r.err = fmt.Errorf("the value of %s.%s is neither in the WAL nor in the mirror; run iam-relay reconcile --skip-wal to read the tables instead",
 			b.table.name(), b.table.cdc.Columns[column].Name)
 	}
 	f := &b.formats[column]

@@ -69,7 +69,7 @@ says otherwise. A running relay does the work; if none runs, the command does.`,
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print which events would be emitted, and change nothing")
-	cmd.Flags().BoolVar(&skipWAL, "skip-log", false, "do not read the WAL up to now first: for a WAL that can no longer be read; of its changes, only the net differences are emitted")
+	cmd.Flags().BoolVar(&skipWAL, "skip-wal", false, "do not read the WAL up to now first: for a WAL that can no longer be read; of its changes, only the net differences are emitted")
 	env.jsonFlag(cmd, "print JSON, one line per progress report; the last one has the result")
 	return cmd
 }

@@ -70,10 +70,10 @@ type EventRef struct {
 }
 
 // RequestReconciliation stores a request for the leader, and returns its id.
-func (s *Store) RequestReconciliation(ctx context.Context, dryRun, skipLog bool) (int64, error) {
+func (s *Store) RequestReconciliation(ctx context.Context, dryRun, skipWAL bool) (int64, error) {
 	var id int64
 	err := s.pool.QueryRow(ctx, `INSERT INTO reconciliation (manual, dry_run, skip_wal, reason, state) VALUES (true, $1, $2, 'requested manually', 'requested') RETURNING id`,
-		dryRun, skipLog).Scan(&id)
+		dryRun, skipWAL).Scan(&id)
 	if err != nil {
 		return 0, fmt.Errorf("request a reconciliation: %w", err)
 	}
