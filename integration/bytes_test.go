@@ -9,16 +9,6 @@ import (
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
-// fits checks that the relay has never held more than limit, in kB.
-func (p *process) fits(limit int) {
-	p.t.Helper()
-	peak := p.peak()
-	p.t.Logf("%d kB at the peak", peak)
-	if !raceDetector && peak > limit {
-		p.t.Errorf("the relay has taken %d kB, more than %d", peak, limit)
-	}
-}
-
 // heavyRole makes a role with a large description and gives it to users, in one transaction: few small rows, of which each makes
 // an event with the whole role in it.
 func (w *world) heavyRole(bytes, users int) (role string) {

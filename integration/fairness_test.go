@@ -2,9 +2,6 @@ package integration_test
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/iam-relay/iam-relay/integration/receiver"
@@ -134,27 +131,6 @@ func TestFairness_ManyWebhooksBehindLargeEvents(t *testing.T) {
 	if after := w.epoch(); after != before {
 		t.Errorf("epoch %d follows epoch %d", after, before)
 	}
-	if peak := p.peakMemory(); !raceDetector && peak > 150<<20 {
-		t.Errorf("the relay took %d MiB", peak>>20)
-	}
+	p.fits(150 << 10)
 	p.stop()
-}
-
-// peakMemory is the largest resident set of the process in bytes, 0 where the system does not say.
-func (p *process) peakMemory() int64 {
-	p.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			return kb << 10
-		}
-	}
-	return 0
 }

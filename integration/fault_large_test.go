@@ -2,19 +2,11 @@ package integration_test
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
-
-// largest is what the relay may take of memory, in kB, however large a transaction is. The race detector takes more than the
-// relay itself.
-const largest = 100 << 10
 
 // A transaction of a million rows comes whole and does not take the memory of the relay. Its events go to a receiver that only
 // counts, and remembers ids: each comes once, and has its user.
@@ -55,28 +47,6 @@ func TestFault_LargeTransaction(t *testing.T) {
 		t.Errorf("the outbox has events of %d users, not of %d", n, rows)
 	}
 	tr.more = tally{committed: rows, duplicated: counting.Snapshot().Duplicates, lost: rows - counting.Snapshot().Distinct}
-	peak := p.peak()
-	t.Logf("the relay has taken %d kB at most", peak)
-	if !raceDetector && peak > largest {
-		t.Errorf("the relay has taken %d kB, more than %d", peak, largest)
-	}
+	p.fits(largest)
 	tr.end(p)
-}
-
-// peak is the most that the relay has had of memory, in kB; 0 where the system does not tell.
-func (p *process) peak() int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return 0
-	}
-	kB, err := strconv.Atoi(fields[0])
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return kB
 }

@@ -14,7 +14,7 @@ func TestFault_RelayKilled(t *testing.T) {
 	t.Parallel()
 	tr := newWorld(t).try("relay: `kill -9` at a random moment")
 	tr.start().stop() // the first copy, before the load
-	tr.load = tr.world.begin(4, 20*time.Millisecond)
+	tr.load = tr.world.begin(4, strength(20*time.Millisecond, 20*time.Millisecond, 60*time.Millisecond))
 	tr.watch = tr.watchAcknowledged(tr.outbox)
 	for range strength(100, 15, 5) {
 		p := launch(t, tr.cfg)

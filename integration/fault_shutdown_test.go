@@ -22,7 +22,7 @@ func TestFault_RelayTerminated(t *testing.T) {
 		return receiver.Response{Delay: rand.N(10 * time.Millisecond)}
 	})
 	tr.start().stop() // the first copy, before the load
-	tr.load = tr.world.begin(4, strength(100*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond))
+	tr.load = tr.world.begin(4, strength(100*time.Millisecond, 20*time.Millisecond, 60*time.Millisecond))
 	tr.watch = tr.watchAcknowledged(tr.outbox)
 	for range strength(500, 6, 3) {
 		p := launch(t, tr.cfg)

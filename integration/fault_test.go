@@ -75,7 +75,7 @@ func (tr *trial) begin() { tr.t.Helper(); tr.beginWith((*committer).commit) }
 
 func (tr *trial) beginWith(commit func(*committer)) {
 	tr.t.Helper()
-	tr.load = tr.world.beginWith(4, 20*time.Millisecond, commit)
+	tr.load = tr.world.beginWith(4, strength(20*time.Millisecond, 20*time.Millisecond, 60*time.Millisecond), commit)
 	if tr.watch = func() {}; !tr.anew {
 		tr.watch = tr.watchAcknowledged(tr.outbox)
 	}

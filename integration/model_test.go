@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -42,41 +40,6 @@ var modelSteps = rapid.SliceOfN(rapid.Map(rapid.Uint64(), func(drawn uint64) mod
 	return modelStep{Kind: modelKinds[random.IntN(len(modelKinds))], Session: random.IntN(2), Choice: random.IntN(10000)}
 }), 150, 400)
 
-// run lets what is written for tests fail one run of the model, so that rapid can tell which, and look for a shorter one.
-type run struct {
-	testing.TB
-	run *rapid.T
-}
-
-func (t run) Context() context.Context     { return t.run.Context() }
-func (t run) Cleanup(f func())             { t.run.Cleanup(f) }
-func (t run) Error(a ...any)               { t.run.Error(a...) }
-func (t run) Fatal(a ...any)               { t.run.Fatal(a...) }
-func (t run) Fail()                        { t.run.Fail() }
-func (t run) FailNow()                     { t.run.FailNow() }
-func (t run) Failed() bool                 { return t.run.Failed() }
-func (t run) Log(a ...any)                 { t.run.Log(a...) }
-func (t run) Logf(format string, a ...any) { t.run.Logf(format, a...) }
-
-func (t run) Errorf(format string, a ...any) {
-	t.trace(format, a...)
-	t.run.Errorf(format, a...)
-}
-
-func (t run) Fatalf(format string, a ...any) {
-	t.trace(format, a...)
-	t.run.Fatalf(format, a...)
-}
-
-// traceVariable shows every step and every failure at once, before rapid has found the shortest history that fails.
-const traceVariable = "IAM_RELAY_TEST_TRACE"
-
-func (t run) trace(format string, a ...any) {
-	if os.Getenv(traceVariable) != "" {
-		t.TB.Logf("%s "+format, append([]any{time.Now().Format("15:04:05.000")}, a...)...)
-	}
-}
-
 // Whatever happens to the IAM's rows, to relays, endpoints, connections and the server: when all is well again, the events that
 // the model knows have arrived, and no others.
 //
@@ -84,7 +47,7 @@ func (t run) trace(format string, a ...any) {
 // -rapid.checks says); CONTRIBUTING.md says how to repeat a failure.
 func TestModel_RandomHistoriesAndFaults(t *testing.T) {
 	t.Parallel()
-	steps, limited := modelBudget(t)
+	steps, limited := stepBudget(t, modelVariable, 5000)
 	server := newServer(t)
 	began, done, runs, failed := time.Now(), 0, 0, false
 	rapid.Check(t, func(rt *rapid.T) {
@@ -102,18 +65,6 @@ func TestModel_RandomHistoriesAndFaults(t *testing.T) {
 		m.judge()
 	})
 	t.Logf("%d steps in %d runs", done, runs)
-}
-
-func modelBudget(t *testing.T) (steps int, limited bool) {
-	text := os.Getenv("IAM_RELAY_TEST_MODEL_STEPS")
-	if text == "" {
-		return 5000, true
-	}
-	steps, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("IAM_RELAY_TEST_MODEL_STEPS: %v", err)
-	}
-	return steps, false
 }
 
 // modelCommit is a transaction that is to make events.
@@ -137,18 +88,7 @@ type modelRun struct {
 }
 
 func newModelRun(t run, server *cluster.Cluster) *modelRun {
-	name := fmt.Sprint("model_", worlds.Load())
-	if err := server.CreateDatabase(t.Context(), name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := server.DropDatabase(ctx, name); err != nil {
-			t.Error(err)
-		}
-	})
-	w := inhabit(t, server.URL(name))
+	w := inhabit(t, temporaryDatabase(t, server, fmt.Sprint("model_", worlds.Load())))
 	m := &modelRun{t: t, w: w, server: server, paths: map[string]string{"/none": "", "/resource": "", "/strict": ""}}
 	other, err := w.iam.CreateRealm(t.Context(), "other", "Other")
 	if err != nil {

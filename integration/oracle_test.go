@@ -1,14 +1,12 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,7 +55,7 @@ const oracleVariable = "IAM_RELAY_TEST_ORACLE_STEPS"
 // webhook that its tenant had at the commit, and at no other.
 func TestOracle_RandomHistories(t *testing.T) {
 	t.Parallel()
-	steps, limited := oracleBudget(t)
+	steps, limited := stepBudget(t, oracleVariable, 600)
 	servers := newOracleServers(t, !limited)
 	began, total, failed := time.Now(), oracleTotal{}, false
 	rapid.Check(t, func(rt *rapid.T) {
@@ -90,18 +88,6 @@ func (n *oracleTotal) add(o *oracle) {
 func (n oracleTotal) String() string {
 	return fmt.Sprintf("%d steps in %d runs: %d commits, %d events, %d requests; lost %d, wrong tenant %d, false %d, disordered %d",
 		n.steps, n.runs, n.commits, n.events, n.requests, n.lost, n.wrongTenant, n.falseEvents, n.disordered)
-}
-
-func oracleBudget(t *testing.T) (steps int, limited bool) {
-	text := os.Getenv(oracleVariable)
-	if text == "" {
-		return 600, true
-	}
-	steps, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", oracleVariable, err)
-	}
-	return steps, false
 }
 
 // oracleServers are shared by all runs.
@@ -170,15 +156,15 @@ func newOracle(t run, servers *oracleServers, setting int) *oracle {
 		owner: map[string]int{}, retired: map[int][]string{}, alias: map[string]string{}, state: emptyOracleState(), known: map[oracleEvent][]int{}, hooks: map[string]*oracleLine{},
 		ledger: newOracleLedger(),
 	}
-	o.url = o.database(o.source, o.name)
+	o.url = temporaryDatabase(o.t, o.source, o.name)
 	o.db = connect(t, o.url)
 	outbox := o.url
 	switch setting % 3 {
 	case 1:
-		outbox = o.database(o.source, o.name+"_outbox")
+		outbox = temporaryDatabase(o.t, o.source, o.name+"_outbox")
 	case 2:
 		o.outbox = servers.outbox
-		outbox = o.database(o.outbox, o.name+"_outbox")
+		outbox = temporaryDatabase(o.t, o.outbox, o.name+"_outbox")
 	}
 	o.setClocks(servers)
 	through, ways := []string{o.url, outbox}, []string{}
@@ -250,22 +236,6 @@ func (o *oracle) setClocks(servers *oracleServers) {
 			o.clocks = append(o.clocks, c)
 		}
 	}
-}
-
-// database makes a database and returns its URL.
-func (o *oracle) database(server *cluster.Cluster, name string) string {
-	o.t.Helper()
-	if err := server.CreateDatabase(within(o.t), name); err != nil {
-		o.t.Fatal(err)
-	}
-	o.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := server.DropDatabase(ctx, name); err != nil {
-			o.t.Error(err)
-		}
-	})
-	return server.URL(name)
 }
 
 // next is a name that nothing else has.

@@ -56,7 +56,7 @@ var twinPlan = rapid.SliceOfN(rapid.Map(rapid.Uint64(), func(drawn uint64) twinS
 // IAM_RELAY_TEST_MODEL_STEPS asks for so many statements in all.
 func TestModel_LargeAndSmallTransactionsAgree(t *testing.T) {
 	t.Parallel()
-	statements, limited := modelBudget(t)
+	statements, limited := stepBudget(t, modelVariable, 5000)
 	began, done, runs, failed := time.Now(), 0, 0, false
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := twinPlan.Draw(rt, "statements")
@@ -65,7 +65,8 @@ func TestModel_LargeAndSmallTransactionsAgree(t *testing.T) {
 		}
 		runs, done = runs+1, done+len(plan)
 		defer func() { failed = failed || rt.Failed() }()
-		m := twinsModel{newTwins(run{t, rt}, newDatabase(t, rt)), false, false}
+		r := run{t, rt}
+		m := twinsModel{newTwins(r, temporaryDatabase(r, clustertest.Cluster(t), fmt.Sprint("twins_", worlds.Add(1)))), false, false}
 		for _, s := range plan {
 			m.step(s)
 		}
@@ -73,20 +74,6 @@ func TestModel_LargeAndSmallTransactionsAgree(t *testing.T) {
 		m.agree()
 	})
 	t.Logf("%d statements in %d runs", done, runs)
-}
-
-// newDatabase makes a database that is gone when the run ends.
-func newDatabase(t *testing.T, rt *rapid.T) string {
-	server, name := clustertest.Cluster(t), fmt.Sprint("twins_", worlds.Add(1))
-	if err := server.CreateDatabase(t.Context(), name); err != nil {
-		rt.Fatal(err)
-	}
-	rt.Cleanup(func() {
-		if err := server.DropDatabase(t.Context(), name); err != nil {
-			t.Error(err)
-		}
-	})
-	return server.URL(name)
 }
 
 type twinsModel struct {
