@@ -41,7 +41,7 @@ type Mirror struct {
 	byParent map[parentID]map[cdc.Key]struct{} // keys of the rows in batch that have a parent
 	err      error
 	pinned        // rows loaded for this batch
-	partly   bool // the last Children or ChildrenBefore did not fit into memory
+	omitted  bool // the last Children or ChildrenBefore did not fit into memory
 
 	large bool // a large transaction is being mapped; the stored rows already include it
 
@@ -88,7 +88,7 @@ func (m *Mirror) Reset() {
 func (m *Mirror) clearBatch() {
 	m.batch, m.byParent = map[rowID]cdc.Row{}, map[parentID]map[cdc.Key]struct{}{}
 	m.pinned = pinned{loaded: map[rowID]cdc.Row{}, absent: map[rowID]struct{}{}, children: map[parentID][]cdc.Row{}, before: map[parentID][]cdc.Row{}}
-	m.wantRows, m.wantChildren, m.wantBefore, m.err, m.partly = nil, nil, nil, nil, false
+	m.wantRows, m.wantChildren, m.wantBefore, m.err, m.omitted = nil, nil, nil, nil, false
 }
 
 // Begin starts a batch.
@@ -164,7 +164,7 @@ func (m *Mirror) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 	id := parentID{table, parent}
 	stored := m.storedChildren(id, m.children, &m.wantChildren)
-	if m.partly || m.err != nil {
+	if m.omitted || m.err != nil {
 		return nil
 	}
 	return m.overlaid(stored, id)
@@ -172,7 +172,7 @@ func (m *Mirror) Children(table *cdc.Table, by int, parent cdc.Key) []cdc.Row {
 
 // storedChildren returns the stored rows of a parent, from known if they are there. It does not keep them if they take much memory.
 func (m *Mirror) storedChildren(id parentID, known map[parentID][]cdc.Row, want *[]parentID) []cdc.Row {
-	m.partly = false
+	m.omitted = false
 	rows, ok := known[id]
 	if ok {
 		return rows
@@ -181,7 +181,7 @@ func (m *Mirror) storedChildren(id parentID, known map[parentID][]cdc.Row, want 
 	*want = append(*want, id)
 	err := m.load(before+mirrorChildren, nil)
 	if errors.Is(err, ErrFull) {
-		m.partly, m.bytes = true, before
+		m.omitted, m.bytes = true, before
 		return nil
 	}
 	if err != nil {
@@ -197,7 +197,7 @@ func (m *Mirror) storedChildren(id parentID, known map[parentID][]cdc.Row, want 
 }
 
 // ChildrenOmitted reports whether the rows of the last Children or ChildrenBefore did not fit into memory.
-func (m *Mirror) ChildrenOmitted() bool { return m.partly }
+func (m *Mirror) ChildrenOmitted() bool { return m.omitted }
 
 // Fail records an error for Err.
 func (m *Mirror) Fail(err error) { m.err = errors.Join(m.err, err) }

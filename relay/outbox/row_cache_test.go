@@ -140,7 +140,7 @@ func TestMirror_BatchIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// Children that do not fit into memory are not loaded, and Partly tells that from having none.
+// Children that do not fit into memory are not loaded, and ChildrenOmitted tells that from having none.
 func TestMirror_ChildrenAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	s := newFixture(t)
@@ -161,7 +161,7 @@ func TestMirror_ChildrenAreBoundedInBytes(t *testing.T) {
 			t.Errorf("%d children of 1 MiB were loaded", len(rows))
 		}
 		if rows := m.Children(users, 2, "light"); len(rows) != mirrorChildren>>20+1 || m.ChildrenOmitted() {
-			t.Errorf("there are %d children, partly: %t", len(rows), m.ChildrenOmitted())
+			t.Errorf("there are %d children, omitted: %t", len(rows), m.ChildrenOmitted())
 		}
 	}
 	s.must(m.Err())
