@@ -146,7 +146,7 @@ func TestRest_HopelessEndpointIsDisabled(t *testing.T) {
 	for i := range 20 {
 		w.createUser(&a, i)
 	}
-	w.until("it is disabled", `SELECT NOT enabled AND disabled_reason LIKE 'nothing but failures since %http_5xx' AND lease IS NULL FROM relay.webhook WHERE name = 'hopeless'`)
+	w.until("it is disabled", `SELECT NOT enabled AND disabled_reason LIKE 'every attempt has failed since %http_5xx' AND lease IS NULL FROM relay.webhook WHERE name = 'hopeless'`)
 	for i := range 20 {
 		w.createUser(&a, 100+i)
 	}

@@ -2,17 +2,17 @@ package delivery
 
 import "github.com/iam-relay/iam-relay/relay/outbox"
 
-// poolBytes bounds the bodies of all events that wait or are being sent. An endpoint that has no room in it reads the event log
+// poolBytes bounds the bodies of all events that are queued or in flight. An endpoint for which there is no room reads the event log
 // later.
 const poolBytes = 16 << 20
 
-// eventPool holds the events that wait for an endpoint or are being sent to one, each body once however many endpoints it goes
-// to, and shares the memory among the tenants of the webhooks: each may hold at most as many bytes as are free, so that a
-// tenant whose endpoints do not take their events leaves room for the others.
+// eventPool holds the bodies of the events that are queued or in flight, each once, to however many endpoints it goes. It shares the memory
+// among the tenants of the webhooks: each may hold at most as many bytes as are free, so that a tenant whose endpoints do not accept their
+// events leaves room for the others.
 type eventPool struct {
 	limit   int
 	bytes   int
-	tenants map[string]int
+	tenants map[string]int // bytes held
 	events  map[int64]*pooledEvent
 }
 
@@ -21,6 +21,7 @@ type pooledEvent struct {
 	holders []holder
 }
 
+// holder is a tenant with its number of endpoints that hold an event.
 type holder struct {
 	tenant string
 	n      int
@@ -30,7 +31,7 @@ func newEventPool(limit int) *eventPool {
 	return &eventPool{limit: limit, tenants: map[string]int{}, events: map[int64]*pooledEvent{}}
 }
 
-// hold returns the event to be used by one more endpoint of the tenant: the one with the body that is in the pool.
+// hold returns the event with the body that is in the pool, for one more endpoint of the tenant.
 func (p *eventPool) hold(tenant string, event *outbox.Event) *outbox.Event {
 	pooled := p.events[event.ID]
 	if pooled == nil {
@@ -49,7 +50,7 @@ func (p *eventPool) hold(tenant string, event *outbox.Event) *outbox.Event {
 	return pooled.event
 }
 
-// release is called once for each hold.
+// release ends one hold.
 func (p *eventPool) release(tenant string, id int64) {
 	pooled := p.events[id]
 	if pooled == nil {
@@ -79,7 +80,7 @@ func (p *eventPool) free(tenant string, bytes int) {
 	}
 }
 
-// room is how many more bytes the tenant may hold. Endpoints that are not known to take their events have a half of it.
+// room is how many more bytes the tenant may hold: half as many for an endpoint that is not proven to accept its events.
 func (p *eventPool) room(tenant string, pace pace) int {
 	free := p.limit - p.bytes
 	if pace != proven {
@@ -88,16 +89,16 @@ func (p *eventPool) room(tenant string, pace pace) int {
 	return free - p.tenants[tenant]
 }
 
-// mayHold reports whether an endpoint of the tenant may take another event: there is room, or the tenant holds nothing, and the pool is not
-// over its limit by more than that.
+// mayHold reports whether an endpoint of the tenant may queue another event: there is room, or the tenant holds nothing and the pool is
+// less than twice full.
 func (p *eventPool) mayHold(tenant string, pace pace) bool {
 	return p.room(tenant, pace) > 0 || p.tenants[tenant] == 0 && p.bytes < 2*p.limit
 }
 
-// pinned is the holder of events that a read relies on.
+// pinned stands for a tenant: it holds the events whose bodies a read leaves out.
 const pinned = "\x00pinned"
 
-// pinAfter holds the large events after one and up to another, so that a read need not bring their bodies. It returns their ids.
+// pinAfter holds the large events in (after, through], so that a read can leave out their bodies. It returns their ids.
 func (p *eventPool) pinAfter(after, through int64) []int64 {
 	ids := []int64{}
 	for id, pooled := range p.events {
@@ -111,9 +112,10 @@ func (p *eventPool) pinAfter(after, through int64) []int64 {
 	return ids
 }
 
-// largeBody is from what size on a body is worth not being read twice.
+// largeBody is the size from which on a body in memory is not read again.
 const largeBody = 8 << 10
 
+// unpin ends the hold of pinAfter.
 func (p *eventPool) unpin(ids []int64) {
 	for _, id := range ids {
 		p.release(pinned, id)

@@ -2,13 +2,13 @@ package delivery
 
 import "slices"
 
-// group is what an endpoint shares resources with: the webhooks of its tenant, and those of any tenant on its host.
+// group identifies the endpoints that share turns: those of a tenant, and those on a host.
 type group struct{ tenant, host string }
 
-// fairQueue gives turns to what waits: round-robin over the tenants, within a tenant over its hosts, within a host in the order of
-// arrival. A tenant with a thousand waiting endpoints gets no more turns than one with a single endpoint.
+// fairQueue is a round-robin queue: tenants take turns, within a tenant its hosts, and a host's elements come in the order of arrival. A
+// tenant with a thousand waiting endpoints gets no more turns than one with a single endpoint.
 type fairQueue[T any] struct {
-	tenants  []*tenantTurns[T] // the next turn is the first one's
+	tenants  []*tenantTurns[T] // in the order of their turns
 	byTenant map[string]*tenantTurns[T]
 	length   int
 }
@@ -46,7 +46,7 @@ func (q *fairQueue[T]) push(g group, v T) {
 	q.length++
 }
 
-// next removes and returns the first one whose tenant and group may have a turn now.
+// next removes and returns the first element whose tenant and group may have a turn.
 func (q *fairQueue[T]) next(mayTenant func(tenant string) bool, may func(group) bool) (v T, ok bool) {
 	for i, t := range q.tenants {
 		if !mayTenant(t.name) {
@@ -63,7 +63,7 @@ func (q *fairQueue[T]) next(mayTenant func(tenant string) bool, may func(group) 
 	return v, false
 }
 
-// take removes the first of a host's, and puts the host and the tenant behind the others.
+// take removes the first element of a host, and moves the host and the tenant to the end.
 func (q *fairQueue[T]) take(tenant, host int) {
 	t := q.tenants[tenant]
 	h := t.hosts[host]

@@ -9,29 +9,29 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// agreement is what an endpoint has agreed to, where its webhook asks for a handshake first: the target's HandshakeID and,
-// behind a blank, how many requests a minute it allows. It is void once the URL is another one.
-type agreement string
+// handshake is what an endpoint has accepted, if its webhook asks for a validation handshake: the target's HandshakeID and, after a space,
+// how many requests per minute it allows. It does not cover another URL.
+type handshake string
 
-func agreementOf(t *webhook.Target, o webhook.Outcome) agreement {
+func acceptedHandshake(t *webhook.Target, o *webhook.Outcome) handshake {
 	if o.AllowedRate > 0 {
-		return agreement(t.HandshakeID() + " " + strconv.Itoa(o.AllowedRate))
+		return handshake(t.HandshakeID() + " " + strconv.Itoa(o.AllowedRate))
 	}
-	return agreement(t.HandshakeID())
+	return handshake(t.HandshakeID())
 }
 
-// covers reports whether nothing, or nothing more, has to be asked of the target.
-func (a agreement) covers(t *webhook.Target) bool {
+// covers reports whether the target needs no handshake, or no other one.
+func (h handshake) covers(t *webhook.Target) bool {
 	if t == nil {
-		return true // it is told apart elsewhere that nothing can be sent there
+		return true // Dispatcher.send reports the invalid definition
 	}
-	id, _, _ := strings.Cut(string(a), " ")
+	id, _, _ := strings.Cut(string(h), " ")
 	return t.HandshakeID() == "" || t.HandshakeID() == id
 }
 
-// rate is how many requests a second are allowed, 0 for no limit.
-func (a agreement) rate() float64 {
-	_, text, _ := strings.Cut(string(a), " ")
+// rate is how many requests per second are allowed, 0 for no limit.
+func (h handshake) rate() float64 {
+	_, text, _ := strings.Cut(string(h), " ")
 	perMinute, err := strconv.Atoi(text)
 	if err != nil {
 		return 0
@@ -39,19 +39,27 @@ func (a agreement) rate() float64 {
 	return float64(perMinute) / 60
 }
 
-// limitRate bounds the requests per second to what the webhook wants and what the endpoint allows.
+// limitRate sets the lower of the webhook's own limit and the one that the endpoint allows.
 func (e *endpoint) limitRate() {
 	rate := e.options.Rate
-	if allowed := e.agreed.rate(); e.options.Handshake && allowed > 0 && (rate == 0 || allowed < rate) {
+	if allowed := e.handshake.rate(); e.options.Handshake && allowed > 0 && (rate == 0 || allowed < rate) {
 		rate = allowed
 	}
 	e.limiter.set(rate)
 }
 
-// shake asks the endpoint whether it agrees, before it gets anything. It is called, and returns, with the mutex held.
-func (d *Dispatcher) shake(e *endpoint) (agreed bool) {
+// startHandshake asks for a handshake if the endpoint needs one. It is made like a probe.
+func (d *Dispatcher) startHandshake(e *endpoint) {
+	if !e.breaker.open() && !e.handshake.covers(e.target) {
+		d.probe(e)
+	}
+}
+
+// makeHandshake reports whether the endpoint accepts requests, which it asks the endpoint first if necessary. The mutex is held at the call and at the
+// return, but not meanwhile.
+func (d *Dispatcher) makeHandshake(e *endpoint) (accepted bool) {
 	target := e.target
-	if e.agreed.covers(target) {
+	if e.handshake.covers(target) {
 		return true
 	}
 	d.mu.Unlock()
@@ -59,37 +67,30 @@ func (d *Dispatcher) shake(e *endpoint) (agreed bool) {
 	d.mu.Lock()
 	switch {
 	case o.Class == webhook.ClassCanceled, target != e.target:
-		return false // the relay stops, or the webhook has changed: whoever made it so asks again
+		return false // the relay stops, or the webhook has changed, which starts another handshake
 	case o.Class.Verdict() != webhook.Delivered:
 		d.Metrics.Attempt(string(o.Class), o.Duration)
-		d.refused(e, o)
+		d.handshakeRefused(e, &o)
 		return false
 	}
-	e.agreed = agreementOf(target, o)
+	e.handshake = acceptedHandshake(target, &o)
 	e.limitRate()
-	d.ledger.agreed(e.id, string(e.agreed))
-	d.Log.Info("webhook has agreed to be called", "webhook", e.name)
+	d.recorder.handshake(e.id, string(e.handshake))
+	d.Log.Info("webhook validation handshake accepted", "webhook", e.name)
 	return true
 }
 
-// refused lets an endpoint rest that does not agree. No attempt is used up, and its events wait.
-func (d *Dispatcher) refused(e *endpoint, o webhook.Outcome) {
-	if e.FailingSince.IsZero() {
-		e.FailingSince = time.Now()
+// handshakeRefused pauses the endpoint. It uses no attempt: the events wait.
+func (d *Dispatcher) handshakeRefused(e *endpoint, o *webhook.Outcome) {
+	if e.breaker.FailingSince.IsZero() {
+		e.breaker.FailingSince = time.Now()
 	}
-	d.breakOff(e, o)
+	d.trip(e, o)
 }
 
-// greet begins the handshake of an endpoint that has not agreed yet.
-func (d *Dispatcher) greet(e *endpoint) {
-	if e.served && e.enabled && !d.closing && !e.resting() && !e.agreed.covers(e.target) {
-		d.probe(e)
-	}
-}
-
-// putOff leaves a parked delivery alone until its endpoint has agreed.
-func (d *Dispatcher) putOff(e *endpoint, due *outbox.DueRetry) {
-	d.ledger.park(outbox.Retry{
+// postponeRetry makes a retry due again after a pause, because its endpoint has not accepted the handshake.
+func (d *Dispatcher) postponeRetry(e *endpoint, due *outbox.DueRetry) {
+	d.recorder.retry(outbox.Retry{
 		Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now().Add(d.Breaker.Pause), Class: string(webhook.ClassHandshakeRefused), Claimed: true,
 	})
 }

@@ -2,79 +2,67 @@ package delivery
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// fallBehind: from the event after the given one on, the endpoint reads the log.
-func (e *endpoint) fallBehind(after int64) {
-	e.behind, e.own, e.readFrom = true, true, after
-}
-
-// done is the event up to which the endpoint has nothing left to do but parked deliveries.
-func (e *endpoint) done(head int64) int64 {
-	place := head
-	if e.behind {
-		place = e.readFrom
-	}
-	if len(e.queue) > 0 {
-		place = min(place, e.queue[0].ID-1)
-	}
-	for id := range e.sending {
-		place = min(place, id-1)
-	}
-	return place
-}
-
 const (
-	// handOver is by how many events a webhook must be behind to be served by a relay that does not lead. The leader takes it
-	// back when it has caught up: only there it can be live.
-	handOver = 500
-	// lanePoll is how often the relays look for webhooks that are behind and served by nobody.
-	lanePoll = time.Second
-	// claimAtOnce bounds the webhooks that are claimed at a time.
-	claimAtOnce = 100
+	// minLeaseLag is how many events an endpoint must lag to be leased by a relay that does not lead. The leader claims the others: only there can
+	// they become live.
+	minLeaseLag = 500
+	anyLag      = math.MaxInt64 / 2
+	// leasePoll is how often the relays look for endpoints to lease.
+	leasePoll = time.Second
+	// maxClaims bounds the endpoints that are leased at a time.
+	maxClaims = 100
 )
 
-// share takes this relay's part of the webhooks that are behind, and gives up what is beyond it, until ctx ends.
-func (d *Dispatcher) share(ctx context.Context) error {
-	return loop.Every(ctx, d.stretch*lanePoll, nil, d.balance)
+// balanceLeases leases this relay's share of the endpoints that catch up, and releases what exceeds it, until ctx ends.
+func (d *Dispatcher) balanceLeases(ctx context.Context) error {
+	return loop.Every(ctx, d.stretch*leasePoll, nil, d.balance)
 }
 
 func (d *Dispatcher) balance(ctx context.Context) error {
-	lagging, err := d.Member.Lagging(ctx, handOver)
+	lagging, err := d.Member.Lagging(ctx, minLeaseLag)
 	if err != nil {
 		return err
 	}
-	leads := d.follow(lagging)
-	if lagging.Others == 0 {
-		return d.unblock(ctx)
+	leads := d.releaseSurplus(lagging)
+	if lagging.Others > 0 {
+		if err := d.claim(ctx, lagging, leads); err != nil {
+			return err
+		}
 	}
-	room := min(lagging.Share()-lagging.Mine, claimAtOnce)
-	claimed, err := d.Member.Claim(ctx, room, handOver, 1<<62)
+	return d.refreshBlocked(ctx)
+}
+
+// claim leases endpoints that no running relay delivers to: this relay's share of those that lag, and, at the leader, all others.
+func (d *Dispatcher) claim(ctx context.Context, lagging outbox.Lagging, leads bool) error {
+	claimed, err := d.Member.Claim(ctx, min(lagging.Share()-lagging.Mine, maxClaims), minLeaseLag, anyLag)
 	if err != nil {
 		return err
 	}
 	for more := leads; more; {
-		nearby, err := d.Member.Claim(ctx, claimAtOnce, 0, handOver)
+		nearby, err := d.Member.Claim(ctx, maxClaims, 0, minLeaseLag)
 		if err != nil {
 			return err
 		}
 		claimed = append(claimed, nearby...)
-		more = len(nearby) == claimAtOnce
+		more = len(nearby) == maxClaims
 	}
 	blocked, err := d.Blocked(ctx, claimed)
 	if err != nil {
 		return err
 	}
-	d.serve(claimed, blocked)
-	return d.unblock(ctx)
+	d.takeOver(claimed, blocked)
+	return nil
 }
 
-// follow notes how far the log has come, lets the endpoints that are behind read on, and gives up those beyond the share.
-func (d *Dispatcher) follow(lagging outbox.Lagging) (leads bool) {
+// releaseSurplus releases endpoints beyond this relay's share, and lets the others read on: the head may have moved.
+func (d *Dispatcher) releaseSurplus(lagging outbox.Lagging) (leads bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.leader == nil {
@@ -85,27 +73,27 @@ func (d *Dispatcher) follow(lagging outbox.Lagging) (leads bool) {
 		surplus = lagging.Mine - lagging.Share()
 	}
 	for _, e := range d.endpoints {
-		if !e.served {
+		if !e.owned {
 			continue
 		}
-		if surplus > 0 && e.behind && !e.letGo && !e.resting() && d.head-e.readFrom >= handOver {
-			d.clear(e)
-			e.letGo = true
+		if surplus > 0 && d.isSurplus(e) {
+			e.overShare()
 			surplus--
 		}
-		if e.half && len(e.queue) == 0 && e.workers == 0 && e.retries == 0 && !e.reading && !e.probing && (!e.behind || e.readFrom >= d.head) {
-			// Nothing shows whether it is back. A delivery may have been parked since the probe was looked for.
-			e.half = false
-			d.probe(e)
-		}
+		d.probeAgain(e)
 		d.advance(e)
 	}
 	d.startReads()
 	return d.leader != nil
 }
 
-// serve takes webhooks over that this relay has leased.
-func (d *Dispatcher) serve(webhooks []outbox.Webhook, blocked map[int64]map[string]int) {
+// isSurplus reports whether another relay may claim the endpoint.
+func (d *Dispatcher) isSurplus(e *endpoint) bool {
+	return e.may().release && !e.releasing && e.cursor.catchingUp && d.head-e.cursor.readFrom >= minLeaseLag
+}
+
+// takeOver starts delivering to the webhooks that this relay has leased.
+func (d *Dispatcher) takeOver(webhooks []outbox.Webhook, blocked map[int64]map[string]int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range webhooks {
@@ -114,32 +102,27 @@ func (d *Dispatcher) serve(webhooks []outbox.Webhook, blocked map[int64]map[stri
 		switch {
 		case e == nil:
 			e = d.newEndpoint(w)
-		case e.served: // leased by this very relay, whose record of it was lost: it knows better
+		case e.owned: // by this relay, whose lease was lost in the outbox: it knows more
 			continue
 		default:
-			e.enabled = true // or it could not have been leased
-			d.set(e, w)
+			e.enabled = true // a disabled webhook is not leased
+			d.configure(e, w)
 		}
-		e.served, e.letGo, e.behind, e.own = true, false, true, true
-		e.readFrom, e.stored = *w.Cursor, w.Cursor
-		e.window.narrow()
+		e.claimed(w.Cursor)
 		d.restore(e, w, blocked[w.ID])
-		d.Log.Debug("serving a webhook that is behind", "webhook", e.name, "from", e.readFrom, "head", d.head)
+		d.Log.Debug("leased a webhook that catches up", "webhook", e.name, "from", e.cursor.readFrom, "head", d.head)
 		d.advance(e)
 	}
 }
 
-// lost forgets webhooks that another relay serves by now.
-func (d *Dispatcher) lost(ids []int64) {
-	if len(ids) == 0 {
-		return
-	}
+// leasesLost forgets endpoints to which another relay delivers now.
+func (d *Dispatcher) leasesLost(webhooks []int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, id := range ids {
+	for _, id := range webhooks {
 		if e := d.endpoints[id]; e != nil {
-			d.drop(e)
-			d.Log.Warn("another relay serves the webhook now", "webhook", e.name)
+			d.disown(e)
+			d.Log.Warn("another relay delivers to the webhook now; some of its events may be sent twice", "webhook", e.name)
 		}
 	}
 }

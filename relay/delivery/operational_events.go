@@ -9,8 +9,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// Operational events: what happens to webhooks and deliveries, told through the same pipe to the webhooks that ask for them
-// by name. A star alone does not ask for them.
+// Operational events report what happens to webhooks and deliveries. Only webhooks that name them receive them: "*" does not.
 const (
 	EndpointFailing   = "endpoint.failing"
 	EndpointDisabled  = "endpoint.disabled"
@@ -18,7 +17,7 @@ const (
 	DeliveryExhausted = "delivery.exhausted"
 )
 
-// OperationalEvents returns their names.
+// OperationalEvents returns the names of all operational events.
 func OperationalEvents() []string {
 	return []string{EndpointFailing, EndpointDisabled, EndpointRecovered, DeliveryExhausted}
 }
@@ -27,7 +26,7 @@ func isOperational(name string) bool {
 	return strings.HasPrefix(name, "endpoint.") || strings.HasPrefix(name, "delivery.")
 }
 
-// asksForOperational reports whether one of the patterns means the operational event, and not just everything.
+// AsksForOperational reports whether one of the patterns names the operational event.
 func AsksForOperational(patterns []string, name string) bool {
 	for _, p := range patterns {
 		if isOperational(p) && webhook.Matches([]string{p}, name) {
@@ -37,9 +36,9 @@ func AsksForOperational(patterns []string, name string) bool {
 	return false
 }
 
-// notify keeps what happened to an endpoint, until the leader makes an event of it.
-func (d *Dispatcher) notify(e *endpoint, name string, event *outbox.Event, more map[string]any) {
-	data := map[string]any{"webhook": map[string]any{"id": e.id, "name": e.name, "origin": e.origin, "key": e.ownKey, "tenant": e.tenant}}
+// emit records an operational event about an endpoint, and about one of its deliveries if event is not nil. The leader ingests it.
+func (d *Dispatcher) emit(e *endpoint, name string, event *outbox.Event, more map[string]any) {
+	data := map[string]any{"webhook": map[string]any{"id": e.id, "name": e.name, "origin": e.origin, "key": e.key, "tenant": e.tenant}}
 	n := outbox.OperationalEvent{Webhook: e.id, Name: name}
 	if event != nil {
 		n.Event = event.ID
@@ -48,15 +47,15 @@ func (d *Dispatcher) notify(e *endpoint, name string, event *outbox.Event, more 
 	maps.Copy(data, more)
 	var err error
 	if n.Data, err = json.Marshal(data); err != nil {
-		d.Log.Error("a notice was lost", "name", name, "webhook", e.name, "err", err)
+		d.Log.Error("bug: an operational event cannot be encoded; please report it", "name", name, "webhook", e.name, "err", err)
 		return
 	}
-	d.ledger.notice(n)
+	d.recorder.operationalEvent(n)
 }
 
-// exhausted tells that a delivery was given up; of deliveries of operational events it does not, or they would go round.
-func (d *Dispatcher) exhausted(e *endpoint, event *outbox.Event, attempts int, o webhook.Outcome) {
+// emitExhausted reports a delivery that was given up, unless it was of an operational event: those would cause each other.
+func (d *Dispatcher) emitExhausted(e *endpoint, event *outbox.Event, attempts int, o *webhook.Outcome) {
 	if !isOperational(event.Name) {
-		d.notify(e, DeliveryExhausted, event, map[string]any{"attempts": attempts, "class": o.Class, "status": o.Status})
+		d.emit(e, DeliveryExhausted, event, map[string]any{"attempts": attempts, "class": o.Class, "status": o.Status})
 	}
 }

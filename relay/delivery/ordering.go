@@ -9,20 +9,39 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// order is what an endpoint knows of deliveries that hold up later ones.
-type order struct {
-	// blocked counts the parked deliveries by what they are ordered by. Nothing passes them.
-	blocked map[string]int
-	// ahead are the events that were taken before older ones of other resources: should those be read again, these are not
-	// sent again.
-	ahead map[int64]struct{}
-	// moves counts the changes of blocked, so that a look at the store can tell whether it is still true.
-	moves int
+// blockedKeys counts the retries that later events with the same order key must not pass.
+type blockedKeys struct {
+	count map[string]int
+	// changes tells a reader of the outbox whether what it has read was overtaken meanwhile.
+	changes int
 }
 
-// key is what the event is ordered by, empty for no order.
-func (e *endpoint) key(event *outbox.Event) string {
-	switch e.options.Ordering {
+func newBlockedKeys(count map[string]int) blockedKeys {
+	b := blockedKeys{count: maps.Clone(count)}
+	if b.count == nil {
+		b.count = map[string]int{}
+	}
+	return b
+}
+
+func (b *blockedKeys) add(key string) {
+	b.count[key]++
+	b.changes++
+}
+
+// remove reports whether the key is free now.
+func (b *blockedKeys) remove(key string) bool {
+	b.changes++
+	if b.count[key]--; b.count[key] > 0 {
+		return false
+	}
+	delete(b.count, key)
+	return true
+}
+
+// key is the event's order key: events with the same key are delivered in order. It is empty without an order.
+func (q *queue) key(event *outbox.Event) string {
+	switch q.ordering {
 	case webhook.OrderingStrict:
 		return outbox.StrictKey
 	case webhook.OrderingResource:
@@ -31,93 +50,55 @@ func (e *endpoint) key(event *outbox.Event) string {
 	return ""
 }
 
-// halted reports whether nothing at all may be sent until a parked delivery is done.
-func (e *endpoint) halted() bool {
-	return e.options.Ordering == webhook.OrderingStrict && e.blocked[outbox.StrictKey] > 0
+// isBlocked reports whether the event must wait for a retry of its resource.
+func (q *queue) isBlocked(event *outbox.Event) bool {
+	return q.ordering == webhook.OrderingResource && q.blocked.count[q.key(event)] > 0
 }
 
-// pick is the index of the first event in the queue that may be sent beside those that are on their way, or -1.
-func (e *endpoint) pick() int {
-	if len(e.queue) == 0 {
-		return -1
-	}
-	if e.options.Ordering != webhook.OrderingResource {
-		return 0 // strict allows one request at a time, so the first
-	}
-	busy := make(map[string]bool, len(e.sending))
-	for _, key := range e.sending {
-		busy[key] = true
-	}
-	for i, event := range e.queue {
-		if !busy[e.key(event)] {
-			return i
-		}
-	}
-	return -1
+// halted reports whether nothing may be sent until a retry is done: with strict ordering, a retry blocks all events.
+func (q *queue) halted() bool {
+	return q.ordering == webhook.OrderingStrict && q.blocked.count[outbox.StrictKey] > 0
 }
 
-// sentAhead reports whether the event has been sent already, while older ones were still waiting.
-func (e *endpoint) sentAhead(id int64) bool {
-	_, ahead := e.ahead[id]
-	return ahead
+// deferEvent makes an event a retry that is due at once: it must not pass a retry of its resource, and is claimed after it.
+func (d *Dispatcher) deferEvent(e *endpoint, event *outbox.Event) {
+	key := e.queue.key(event)
+	d.recorder.retry(outbox.Retry{Event: event.ID, Webhook: e.id, Due: time.Now(), Key: key})
+	e.queue.ahead[event.ID] = struct{}{}
+	e.queue.blocked.add(key)
 }
 
-// settled forgets what lies behind the endpoint's place.
-func (e *endpoint) settled(place int64) {
-	maps.DeleteFunc(e.ahead, func(id int64, _ struct{}) bool { return id <= place })
-}
-
-// parkBehind parks an event whose time has come, but which must not pass one that is parked.
-func (d *Dispatcher) parkBehind(e *endpoint, event *outbox.Event, key string) {
-	d.ledger.park(outbox.Retry{Event: event.ID, Webhook: e.id, Due: time.Now(), Key: key})
-	e.ahead[event.ID] = struct{}{}
-	e.blocked[key]++
-	e.moves++
-}
-
-// hold notes a parked delivery that holds up others, and parks those of its key that wait already.
-func (d *Dispatcher) hold(e *endpoint, key string, dead, again bool) {
-	switch {
-	case key == "":
-		return
-	case again && dead && key != outbox.StrictKey:
-		d.release(e, key)
-		return
-	case again || dead && key != outbox.StrictKey:
+// block notes a new retry that later events must not pass. A dead one blocks only strict ordering.
+func (d *Dispatcher) block(e *endpoint, key string, dead bool) {
+	if key == "" || dead && key != outbox.StrictKey {
 		return
 	}
-	e.blocked[key]++
-	e.moves++
+	e.queue.blocked.add(key)
 	if key == outbox.StrictKey {
-		d.clear(e)
+		e.emptyQueue()
 		return
 	}
-	kept := e.queue[:0]
-	for _, event := range e.queue {
-		if e.key(event) == key {
-			d.parkBehind(e, event, key)
-			d.pool.release(e.account, event.ID)
-		} else {
-			kept = append(kept, event)
-		}
-	}
-	clear(e.queue[len(kept):])
-	e.queue = kept
+	e.queue.remove(
+		func(event *outbox.Event) bool { return e.queue.key(event) == key },
+		func(event *outbox.Event) { d.deferEvent(e, event) },
+	)
 }
 
-// release notes that a parked delivery is done, or, where the order is kept by resource, dead.
-func (d *Dispatcher) release(e *endpoint, key string) {
-	if key == "" {
-		return
+// unblockDead unblocks a key whose retry has become dead, except with strict ordering.
+func (d *Dispatcher) unblockDead(e *endpoint, key string) {
+	if key != outbox.StrictKey {
+		d.unblock(e, key)
 	}
-	e.moves++
-	if e.blocked[key]--; e.blocked[key] <= 0 {
-		delete(e.blocked, key)
+}
+
+// unblock notes that a retry is done.
+func (d *Dispatcher) unblock(e *endpoint, key string) {
+	if key != "" && e.queue.blocked.remove(key) {
 		d.advance(e)
 	}
 }
 
-// blockedOf returns what holds up those of the webhooks that keep an order.
+// Blocked counts the retries that block later deliveries of the webhooks that keep an order, by webhook and order key.
 func (d *Dispatcher) Blocked(ctx context.Context, webhooks []outbox.Webhook) (map[int64]map[string]int, error) {
 	var ordered []int64
 	for i := range webhooks {
@@ -131,26 +112,15 @@ func (d *Dispatcher) Blocked(ctx context.Context, webhooks []outbox.Webhook) (ma
 	return d.Store.Blocked(ctx, ordered)
 }
 
-// unblock looks in the store whether what holds up the endpoints still does: somebody may have skipped it by hand, or
-// another relay may have delivered it.
-func (d *Dispatcher) unblock(ctx context.Context) error {
-	moves := map[int64]int{}
-	d.mu.Lock()
-	if d.ledger.unwritten() { // not in the store yet; once it is looked at, this may have changed, and moves tells of the rest
-		d.mu.Unlock()
+// refreshBlocked reads from the outbox whether the endpoints are still blocked: a retry may have been skipped by command, or
+// delivered by another relay.
+func (d *Dispatcher) refreshBlocked(ctx context.Context) error {
+	seen := d.blockedEndpoints()
+	if len(seen) == 0 {
 		return nil
 	}
-	for id, e := range d.endpoints {
-		if e.served && len(e.blocked) > 0 {
-			moves[id] = e.moves
-		}
-	}
-	d.mu.Unlock()
-	if len(moves) == 0 {
-		return nil
-	}
-	ids := make([]int64, 0, len(moves))
-	for id := range moves {
+	ids := make([]int64, 0, len(seen))
+	for id := range seen {
 		ids = append(ids, id)
 	}
 	blocked, err := d.Store.Blocked(ctx, ids)
@@ -159,14 +129,29 @@ func (d *Dispatcher) unblock(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for id, seen := range moves {
-		if e := d.endpoints[id]; e != nil && e.served && e.moves == seen && e.retries == 0 && !maps.Equal(e.blocked, blocked[id]) {
-			e.blocked = blocked[id]
-			if e.blocked == nil {
-				e.blocked = map[string]int{}
-			}
-			d.advance(e)
+	for id, changes := range seen {
+		e := d.endpoints[id]
+		if e == nil || !e.owned || e.queue.blocked.changes != changes || e.retries > 0 || maps.Equal(e.queue.blocked.count, blocked[id]) {
+			continue
 		}
+		e.queue.blocked.count = newBlockedKeys(blocked[id]).count
+		d.advance(e)
 	}
 	return nil
+}
+
+// blockedEndpoints returns the blocked endpoints with their number of changes; none while the outbox does not know all retries.
+func (d *Dispatcher) blockedEndpoints() map[int64]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.recorder.hasUnrecordedRetries() {
+		return nil
+	}
+	seen := map[int64]int{}
+	for id, e := range d.endpoints {
+		if e.owned && len(e.queue.blocked.count) > 0 {
+			seen[id] = e.queue.blocked.changes
+		}
+	}
+	return seen
 }

@@ -1,38 +1,35 @@
 package delivery
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
-	"github.com/iam-relay/iam-relay/relay/loop"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// ledger collects what delivery has done until it is recorded. Guarded by the dispatcher's mutex.
-type ledger struct {
-	pending outbox.Delivery
-	// recording is what was collected and is not known to be in the store: it is recorded before anything else.
-	recording *outbox.Delivery
-	full      chan struct{} // many entries wait: record now
-	broken    chan error    // the store could not be read
-}
-
 const (
-	// recordEvery is how long an outcome may wait for others to be recorded with.
-	recordEvery = 100 * time.Millisecond
-	// recordAt is how many outcomes do not wait.
+	// recordAt is the number of attempts that are recorded at once, without waiting for recordEvery.
 	recordAt = 1000
+	// maxErrorText bounds what is stored of an attempt's error.
+	maxErrorText = 4 << 10
 )
 
-func (l *ledger) init() {
-	l.full, l.broken = make(chan struct{}, 1), make(chan error, 1)
+// recorder collects outcomes for the outbox, which gets them in batches. Only one batch is written at a time, and one that failed is
+// written again before the next.
+type recorder struct {
+	pending   outbox.Delivery
+	recording *outbox.Delivery // the batch that is not known to be in the outbox
+	full      chan struct{}    // receives when a batch should be written at once
+	broken    chan error       // receives an error that ends the membership
 }
 
-func (l *ledger) attempt(webhookID, event int64, number int, began time.Time, o webhook.Outcome) {
+func newRecorder() recorder {
+	return recorder{full: make(chan struct{}, 1), broken: make(chan error, 1)}
+}
+
+func (r *recorder) attempt(webhookID, event int64, number int, began time.Time, o *webhook.Outcome) {
 	a := outbox.Attempt{
 		Event: event, Webhook: webhookID, Number: number, At: began, Duration: o.Duration, Class: string(o.Class), Status: o.Status,
 		Response: string(o.Snippet), Phases: outbox.Phases(o.Phases),
@@ -40,209 +37,87 @@ func (l *ledger) attempt(webhookID, event int64, number int, began time.Time, o 
 	if o.Err != nil {
 		a.Error = errorText(o.Err)
 	}
-	l.pending.Attempts = append(l.pending.Attempts, a)
-	if len(l.pending.Attempts) >= recordAt {
+	r.pending.Attempts = append(r.pending.Attempts, a)
+	if len(r.pending.Attempts) >= recordAt {
 		select {
-		case l.full <- struct{}{}:
+		case r.full <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// maxErrorText bounds what is stored of an attempt's error.
-const maxErrorText = 4 << 10
-
-// errorText makes of an error what a column of text takes: it may quote what a receiver has sent.
+// errorText returns an error as PostgreSQL's text type accepts it: it may quote bytes that a receiver has sent.
 func errorText(err error) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(webhook.Truncate(err.Error(), maxErrorText), "\uFFFD"), "\x00", "\uFFFD")
 }
 
-func (l *ledger) park(p outbox.Retry) { l.pending.Retries = append(l.pending.Retries, p) }
+// retry records a new retry, or a retry's next due time.
+func (r *recorder) retry(p outbox.Retry) { r.pending.Retries = append(r.pending.Retries, p) }
 
-func (l *ledger) unpark(webhookID, event int64) {
-	l.pending.RetriesDone = append(l.pending.RetriesDone, outbox.DeliveryKey{Event: event, Webhook: webhookID})
+// retryDone records that a retry is delivered, or not wanted any more.
+func (r *recorder) retryDone(webhookID, event int64) {
+	r.pending.RetriesDone = append(r.pending.RetriesDone, outbox.DeliveryKey{Event: event, Webhook: webhookID})
 }
 
-// unlease gives a claimed delivery back as it was.
-func (l *ledger) unlease(webhookID, event int64) {
-	l.pending.RetriesReleased = append(l.pending.RetriesReleased, outbox.DeliveryKey{Event: event, Webhook: webhookID})
+// retryReleased gives back a claimed retry unchanged.
+func (r *recorder) retryReleased(webhookID, event int64) {
+	r.pending.RetriesReleased = append(r.pending.RetriesReleased, outbox.DeliveryKey{Event: event, Webhook: webhookID})
 }
 
-func (l *ledger) disable(webhookID int64, d outbox.Disabling) {
-	if l.pending.Disable == nil {
-		l.pending.Disable = map[int64]outbox.Disabling{}
+func (r *recorder) disable(webhookID int64, d outbox.Disabling) {
+	put(&r.pending.Disable, webhookID, d)
+}
+
+func (r *recorder) health(webhookID int64, h outbox.Health) { put(&r.pending.Health, webhookID, h) }
+
+func (r *recorder) handshake(webhookID int64, accepted string) {
+	put(&r.pending.Handshakes, webhookID, accepted)
+}
+
+func (r *recorder) operationalEvent(n outbox.OperationalEvent) {
+	r.pending.OperationalEvents = append(r.pending.OperationalEvents, n)
+}
+
+func put[T any](m *map[int64]T, webhookID int64, v T) {
+	if *m == nil {
+		*m = map[int64]T{}
 	}
-	l.pending.Disable[webhookID] = d
+	(*m)[webhookID] = v
 }
 
-func (l *ledger) health(webhookID int64, h outbox.Health) {
-	if l.pending.Health == nil {
-		l.pending.Health = map[int64]outbox.Health{}
-	}
-	l.pending.Health[webhookID] = h
+// hasUnrecordedRetries reports whether the outbox does not know yet which deliveries are retries.
+func (r *recorder) hasUnrecordedRetries() bool {
+	return r.recording != nil || len(r.pending.Retries) > 0 || len(r.pending.RetriesDone) > 0
 }
 
-func (l *ledger) agreed(webhookID int64, to string) {
-	if l.pending.Handshakes == nil {
-		l.pending.Handshakes = map[int64]string{}
-	}
-	l.pending.Handshakes[webhookID] = to
-}
-
-func (l *ledger) notice(n outbox.OperationalEvent) {
-	l.pending.OperationalEvents = append(l.pending.OperationalEvents, n)
-}
-
-// unwritten reports whether the store does not know yet what was parked or delivered.
-func (l *ledger) unwritten() bool {
-	return l.recording != nil || len(l.pending.Retries) > 0 || len(l.pending.RetriesDone) > 0
-}
-
-func (l *ledger) fail(err error) {
+// fail ends the membership, because the outbox could not be read.
+func (r *recorder) fail(err error) {
 	select {
-	case l.broken <- err:
+	case r.broken <- err:
 	default:
 	}
 }
 
-func (l *ledger) random() float64 { return rand.Float64() }
+func (r *recorder) random() float64 { return rand.Float64() }
 
-// record writes the ledger to the store now and then, until ctx ends; the drain records the rest. An error ends the membership:
-// the outbox is gone, or another relay has taken over.
-func (d *Dispatcher) record(ctx context.Context) error {
-	return loop.Every(ctx, d.stretch*recordEvery, d.ledger.full, func(ctx context.Context) error {
-		select {
-		case err := <-d.ledger.broken:
-			return err
-		default:
-		}
-		// What has begun to be recorded is not given up at once because the relay stops: it would be delivered once more.
-		ctx, cancel := loop.Grace(ctx, recordGrace)
-		defer cancel()
-		d.age()
-		return d.flush(ctx)
-	})
-}
-
-const (
-	// recordTimeout bounds one write of the ledger.
-	recordTimeout = 20 * time.Second
-	// recordGrace is how long a write may go on after the relay was stopped. The drain writes what was not.
-	recordGrace = 5 * time.Second
-)
-
-// flush records what there is to record, first of all a batch whose recording has failed before.
-func (d *Dispatcher) flush(ctx context.Context) error {
-	for again := true; again; {
-		d.mu.Lock()
-		again = d.ledger.recording != nil
-		d.mu.Unlock()
-		if err := d.flushBatch(ctx); err != nil {
-			return err
-		}
+// batch returns the batch to write, or nil: the one that failed before, or else what has been collected, completed by complete.
+func (r *recorder) batch(complete func(*outbox.Delivery) (changed bool)) *outbox.Delivery {
+	if r.recording != nil {
+		return r.recording
 	}
-	return nil
-}
-
-func (d *Dispatcher) flushBatch(ctx context.Context) error {
-	pending, epoch := d.collect()
-	if pending == nil {
+	batch := r.pending
+	r.pending = outbox.Delivery{}
+	if changed := complete(&batch); !changed && isEmpty(&batch) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
-	defer cancel()
-	lost, err := d.Member.Record(ctx, epoch, pending)
-	if err != nil {
-		return fmt.Errorf("record deliveries: %w", err)
-	}
-	d.mu.Lock()
-	d.ledger.recording = nil
-	d.mu.Unlock()
-	d.lost(lost)
-	return nil
+	r.recording = &batch
+	return &batch
 }
 
-// collect returns what is to be written together, or nil: outcomes, and the places that follow from exactly these outcomes.
-func (d *Dispatcher) collect() (*outbox.Delivery, int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ledger.recording != nil {
-		return d.ledger.recording, d.epoch()
-	}
-	pending := d.ledger.pending
-	d.ledger.pending = outbox.Delivery{}
-	pending.Cursors = map[int64]outbox.CursorUpdate{}
-	mark := d.mark()
-	for _, e := range d.endpoints {
-		d.place(e, mark, pending.Cursors)
-	}
-	if len(pending.Health) > 0 {
-		pending.ResumeCounts = make(map[int64]int, len(pending.Health))
-	}
-	for id := range pending.Health {
-		if e := d.endpoints[id]; e != nil {
-			pending.ResumeCounts[id] = e.resumed
-		}
-	}
-	moved := mark != d.delivered
-	pending.Delivered, d.delivered = mark, mark
-	if !moved && len(pending.Attempts) == 0 && len(pending.Retries) == 0 && len(pending.RetriesDone) == 0 && len(pending.RetriesReleased) == 0 && len(pending.Cursors) == 0 &&
-		len(pending.Health) == 0 && len(pending.Handshakes) == 0 && len(pending.Disable) == 0 && len(pending.OperationalEvents) == 0 {
-		return nil, 0
-	}
-	d.ledger.recording = &pending
-	return &pending, d.epoch()
-}
+// recorded notes that the batch is in the outbox.
+func (r *recorder) recorded() { r.recording = nil }
 
-// epoch is that of the leadership, 0 while another relay leads.
-func (d *Dispatcher) epoch() int64 {
-	if d.leader == nil {
-		return 0
-	}
-	return d.leader.Epoch()
-}
-
-// mark is the event up to which all endpoints without a place of their own are done. Only the leader has such.
-func (d *Dispatcher) mark() int64 {
-	if d.leader == nil {
-		return d.delivered
-	}
-	mark := d.head
-	for _, e := range d.endpoints {
-		if e.served && !e.own && !e.gone() {
-			mark = min(mark, e.done(d.head))
-		}
-	}
-	return max(mark, d.delivered)
-}
-
-// place keeps the stored cursor of an endpoint that has one of its own. The leader gives the cursor up once the endpoint has
-// caught up with the common mark, so that the mark never moves back; another relay gives the whole endpoint up.
-func (d *Dispatcher) place(e *endpoint, mark int64, places map[int64]outbox.CursorUpdate) {
-	if !e.served {
-		return
-	}
-	done := e.done(d.head)
-	e.settled(done)
-	if !e.own {
-		return
-	}
-	idle := len(e.sending) == 0 && len(e.queue) == 0 && !e.reading && e.retries == 0 && !e.probing
-	switch {
-	case d.leader != nil && (e.gone() || !e.behind && done >= mark) && (done == mark || !d.settled):
-		e.own = false
-		if e.stored != nil {
-			e.stored = nil
-			places[e.id] = outbox.CursorUpdate{Live: true}
-		}
-		return
-	case idle && (e.letGo || d.leader == nil && e.readFrom >= d.head && e.open() && !e.half):
-		places[e.id] = outbox.CursorUpdate{Cursor: done, Released: true}
-		d.drop(e)
-		return
-	}
-	if e.stored == nil || *e.stored != done {
-		e.stored = &done
-		places[e.id] = outbox.CursorUpdate{Cursor: done}
-	}
+func isEmpty(b *outbox.Delivery) bool {
+	return len(b.Attempts) == 0 && len(b.Retries) == 0 && len(b.RetriesDone) == 0 && len(b.RetriesReleased) == 0 && len(b.Cursors) == 0 &&
+		len(b.Health) == 0 && len(b.Handshakes) == 0 && len(b.Disable) == 0 && len(b.OperationalEvents) == 0
 }

@@ -2,30 +2,17 @@ package delivery
 
 import "time"
 
-// pace is what an endpoint's last attempts say about how long a request to it will occupy a sender.
-type pace uint8
-
-const (
-	proven  pace = iota // the last attempt succeeded soon
-	unknown             // there was none yet, or it failed soon
-	slow                // it timed out or took long, or one on its way does
-	paces
-)
-
-// slowAfter is how long a request may take before its endpoint is slow.
-const slowAfter = time.Second
-
-// scheduler shares a number of concurrent requests, the senders, so that no tenant, no host and no slow endpoint can take those
-// of the others:
+// scheduler shares the senders, a fixed number of concurrent requests, so that no tenant, no host and no slow endpoint can take those of
+// the others:
 //
-//   - Slow endpoints together have at most a half of the senders, slow and unknown ones at most three quarters. The rest is always
-//     there for endpoints that are known to answer soon.
-//   - Of each of these parts a tenant, and a host, may occupy at most as many as are still free (the dynamic threshold of
-//     Choudhury and Hahne): one alone gets a half, two get a third each, and for one that comes later something is left.
-//   - Endpoints that cannot have a sender wait in a fairQueue for each pace; the paces take turns.
+//   - Slow endpoints together have at most half of the senders, slow and unknown ones at most three quarters. The rest is always free for
+//     endpoints that are proven to answer quickly.
+//   - A tenant, and a host, may occupy of each of these parts at most as many as are still free (the dynamic threshold of Choudhury and
+//     Hahne): one alone gets half, two get a third each, and something is left for one that comes later.
+//   - Endpoints that cannot have a sender wait in a fairQueue for each pace. The paces take turns.
 type scheduler struct {
-	limit   [paces]int // of this pace and slower ones together
-	used    [paces]int // of this pace alone
+	limit   [paces]int // for this pace and slower ones together
+	used    [paces]int // by this pace alone
 	tenants map[string]*[paces]int
 	hosts   map[string]*[paces]int
 	permits map[*permit]struct{}
@@ -39,7 +26,7 @@ type permit struct {
 	group    group
 	pace     pace
 	since    time.Time
-	lingers  bool // it was moved to the slow ones
+	slow     bool // its request was found to be slow
 }
 
 func newScheduler(senders int) *scheduler {
@@ -49,8 +36,8 @@ func newScheduler(senders int) *scheduler {
 	}
 }
 
-// from counts what is of a pace or slower.
-func from(p pace, used *[paces]int) (n int) {
+// atLeast counts the senders used by a pace and slower ones.
+func atLeast(p pace, used *[paces]int) (n int) {
 	if used == nil {
 		return 0
 	}
@@ -60,23 +47,24 @@ func from(p pace, used *[paces]int) (n int) {
 	return n
 }
 
-// free is how many senders an endpoint of the pace could have if it were alone.
+// free is how many senders are free for endpoints of the pace.
 func (s *scheduler) free(p pace) int {
-	free := s.limit[p] - from(p, &s.used)
+	free := s.limit[p] - atLeast(p, &s.used)
 	for faster := range p {
-		free = min(free, s.limit[faster]-from(faster, &s.used))
+		free = min(free, s.limit[faster]-atLeast(faster, &s.used))
 	}
 	return free
 }
 
+// admits reports whether an endpoint of the group may have a sender.
 func (s *scheduler) admits(g group, p pace) bool {
 	free := s.free(p)
-	return from(p, s.tenants[g.tenant]) < free && from(p, s.hosts[g.host]) < free
+	return atLeast(p, s.tenants[g.tenant]) < free && atLeast(p, s.hosts[g.host]) < free
 }
 
 // acquire takes a sender for the endpoint, or returns nil if it may not have one now.
 func (s *scheduler) acquire(e *endpoint) *permit {
-	p := &permit{endpoint: e, group: e.group, pace: e.pace(), since: time.Now()}
+	p := &permit{endpoint: e, group: e.group, pace: e.pacing.pace(), since: time.Now()}
 	if !s.admits(p.group, p.pace) {
 		return nil
 	}
@@ -88,10 +76,12 @@ func (s *scheduler) acquire(e *endpoint) *permit {
 func (s *scheduler) release(p *permit) {
 	delete(s.permits, p)
 	s.count(p, -1)
-	if p.lingers {
-		p.endpoint.lingering--
+	if p.slow {
+		p.endpoint.pacing.slowInFlight--
 	}
 }
+
+func (s *scheduler) inUse() int { return len(s.permits) }
 
 func (s *scheduler) count(p *permit, n int) {
 	s.used[p.pace] += n
@@ -110,24 +100,24 @@ func add(counts map[string]*[paces]int, key string, p pace, n int) {
 	}
 }
 
-// age makes the endpoints slow whose requests have been on their way for long.
-func (s *scheduler) age(now time.Time) {
+// markSlow makes endpoints slow whose requests have been in flight for slowAfter.
+func (s *scheduler) markSlow(now time.Time) {
 	for p := range s.permits {
-		if p.lingers || now.Sub(p.since) < slowAfter {
+		if p.slow || now.Sub(p.since) < slowAfter {
 			continue
 		}
 		s.count(p, -1)
-		p.pace, p.lingers = slow, true
-		p.endpoint.lingering++
+		p.pace, p.slow = slow, true
+		p.endpoint.pacing.slowInFlight++
 		s.count(p, 1)
 	}
 }
 
 // wait queues the endpoint for a sender.
 func (s *scheduler) wait(e *endpoint) {
-	if !e.waiting {
-		e.waiting = true
-		s.waiting[e.pace()].push(e.group, e)
+	if !e.waitingForSender {
+		e.waitingForSender = true
+		s.waiting[e.pacing.pace()].push(e.group, e)
 	}
 }
 
@@ -140,12 +130,12 @@ func (s *scheduler) next() *endpoint {
 		}
 		free := s.free(p)
 		e, ok := s.waiting[p].next(
-			func(tenant string) bool { return from(p, s.tenants[tenant]) < free },
-			func(g group) bool { return from(p, s.hosts[g.host]) < free },
+			func(tenant string) bool { return atLeast(p, s.tenants[tenant]) < free },
+			func(g group) bool { return atLeast(p, s.hosts[g.host]) < free },
 		)
 		if ok {
 			s.turn = int(p) + 1
-			e.waiting = false
+			e.waitingForSender = false
 			return e
 		}
 	}

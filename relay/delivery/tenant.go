@@ -7,16 +7,16 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// mayHear reports whether the event is of the webhook's tenant. The webhooks of an event were chosen when it was ingested; this is
-// asked again when it is sent, however long it waited, was parked or is replayed since.
-func (d *Dispatcher) mayHear(e *endpoint, event *outbox.Event) bool {
+// mayReceive reports whether the event belongs to the webhook's tenant. Ingestion has chosen an event's webhooks; this checks again when it
+// is sent, which may be long after, as a retry or in a replay.
+func (d *Dispatcher) mayReceive(e *endpoint, event *outbox.Event) bool {
 	switch {
 	case event.Tenant == e.tenant:
 		return true
 	case event.Tenant == "":
 		return false
 	case e.origin == outbox.OriginIAM:
-		return d.RootEvents[event.Name] // which tenants are roots, ingest knows
+		return d.RootEvents[event.Name] // ingestion knows which tenants are roots
 	case e.tenant == webhook.AllTenants:
 		return true
 	case !webhook.IsTenantName(e.tenant):
@@ -25,12 +25,12 @@ func (d *Dispatcher) mayHear(e *endpoint, event *outbox.Event) bool {
 	return len(e.tenantKeys) == 0 || slices.Contains(e.tenantKeys, event.Tenant)
 }
 
-// refuse returns the outcome of an event that must not be sent to the endpoint, if it must not.
+// refuse returns the outcome for an event that must not be sent to the endpoint.
 func (d *Dispatcher) refuse(e *endpoint, event *outbox.Event) (o webhook.Outcome, refused bool) {
 	switch {
-	case e.gone(): // nobody wants it any more
+	case e.gone():
 		return webhook.Outcome{Class: webhook.ClassCanceled}, true
-	case !d.mayHear(e, event):
+	case !d.mayReceive(e, event):
 		d.Log.Warn("event not sent: the webhook belongs to another tenant now", "webhook", e.name, "event", event.ID, "event_tenant", event.Tenant)
 		return webhook.WrongTenant(), true
 	}

@@ -13,7 +13,7 @@ const (
 	master = "0198c0de-0000-7000-8000-0000000000a0"
 )
 
-// A name that another tenant has taken stands for that one: its webhooks refuse what is left of the former tenant's.
+// A tenant name that another tenant has taken over belongs to that one: its webhooks refuse the remaining events of the former tenant.
 func TestDispatcher_RefusesEventsOfAnotherTenant(t *testing.T) {
 	t.Parallel()
 	d := &Dispatcher{Config: Config{RootEvents: map[string]bool{"realm.deleted": true}}}
@@ -35,9 +35,9 @@ func TestDispatcher_RefusesEventsOfAnotherTenant(t *testing.T) {
 		{outbox.OriginRelay, webhook.AllTenants, nil, outbox.Event{Name: "user.created"}, false},
 		{outbox.OriginRelay, "acme", []string{other}, outbox.Event{Name: "endpoint.failing", Tenant: "acme"}, true},
 	} {
-		e := &endpoint{origin: test.origin, tenant: test.tenant, tenantKeys: test.keys}
-		if got := d.mayHear(e, &test.event); got != test.want {
-			t.Errorf("%s webhook of %s %v: may hear %s of %s is %v", test.origin, test.tenant, test.keys, test.event.Name, test.event.Tenant, got)
+		e := &endpoint{definition: definition{origin: test.origin, tenant: test.tenant, tenantKeys: test.keys}}
+		if got := d.mayReceive(e, &test.event); got != test.want {
+			t.Errorf("%s webhook of %s %v: may receive %s of %s is %v", test.origin, test.tenant, test.keys, test.event.Name, test.event.Tenant, got)
 		}
 	}
 }

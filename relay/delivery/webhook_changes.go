@@ -8,11 +8,11 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// watchPoll is how often a relay looks for webhooks that were changed by hand, or by another relay.
+// WatchPoll is how often a relay looks for webhooks that were changed by command or by another relay.
 const WatchPoll = time.Second
 
-// watch takes over what was changed by hand, and follows the outbox's clock, until ctx ends.
-func (d *Dispatcher) watch(ctx context.Context) error {
+// watchWebhooks takes over changed webhooks, and follows the clock of the outbox's server, until ctx ends.
+func (d *Dispatcher) watchWebhooks(ctx context.Context) error {
 	var changes outbox.WebhookChanges
 	return loop.Every(ctx, d.stretch*WatchPoll, nil, func(ctx context.Context) error {
 		ahead, took, err := d.Store.SyncClock(ctx)
@@ -32,7 +32,6 @@ func (d *Dispatcher) watch(ctx context.Context) error {
 	})
 }
 
-// followClock lets what waits not wait for longer because the outbox's clock was set back. The leader does it for all.
 func (d *Dispatcher) followClockIfLeading(ctx context.Context) error {
 	d.mu.Lock()
 	leader := d.leader
@@ -43,10 +42,11 @@ func (d *Dispatcher) followClockIfLeading(ctx context.Context) error {
 	return d.FollowClock(ctx, leader)
 }
 
+// FollowClock corrects due times in the outbox if its server's clock was set back: nothing waits longer because of it.
 func (d *Dispatcher) FollowClock(ctx context.Context, leader Leader) error {
 	set, err := leader.FollowClock(ctx)
 	if set != 0 {
-		d.Log.Warn("the clock of the outbox's server was set", "by", set.Round(time.Millisecond).String())
+		d.Log.Warn("the clock of the outbox's server was set; due times were corrected", "by", set.Round(time.Millisecond).String())
 	}
 	return err
 }

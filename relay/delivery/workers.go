@@ -6,44 +6,44 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// job is one use of a sender: an event to send, or, without one, the probe of an endpoint that was paused.
+// job is one use of a sender: a first attempt, or, without an event, a probe.
 type job struct {
 	endpoint *endpoint
 	event    *outbox.Event
 	permit   *permit
 }
 
-// pump starts as many requests as the endpoint may have. Where no sender is free for it, it waits for its turn.
-func (d *Dispatcher) pump(e *endpoint) {
-	d.queueForSender(e)
-	d.startWaiting()
+// startRequests starts as many requests as the endpoint may have in flight. It waits for its turn while no sender is free for it.
+func (d *Dispatcher) startRequests(e *endpoint) {
+	d.waitForSender(e)
+	d.startWorkers()
 }
 
-func (d *Dispatcher) queueForSender(e *endpoint) {
-	if e.probePending || len(e.queue) > 0 && d.mayTake(e) {
+func (d *Dispatcher) waitForSender(e *endpoint) {
+	if e.breaker.probePending || e.queue.len() > 0 && d.mayAttempt(e) {
 		d.scheduler.wait(e)
 	}
 }
 
-// startWaiting gives the free senders to those that wait for one.
-func (d *Dispatcher) startWaiting() {
+// startWorkers starts a worker for each free sender that an endpoint waits for.
+func (d *Dispatcher) startWorkers() {
 	for j := d.nextJob(); j != nil; j = d.nextJob() {
 		d.workers.Go(func() { d.work(j) })
 	}
 }
 
-// nextJob takes a sender for the endpoint whose turn it is, which then waits for its next turn; nil if there is none.
+// nextJob takes a sender for the endpoint whose turn it is, which then waits for its next turn. It returns nil if there is nothing to do.
 func (d *Dispatcher) nextJob() *job {
 	for e := d.scheduler.next(); e != nil; e = d.scheduler.next() {
-		if j := d.take(e); j != nil {
-			d.queueForSender(e)
+		if j := d.takeJob(e); j != nil {
+			d.waitForSender(e)
 			return j
 		}
 	}
 	return nil
 }
 
-// work does one job after the other. Between them it gives its sender to the endpoint whose turn it is.
+// work does one job after the other. After each, the sender goes to the endpoint whose turn it is.
 func (d *Dispatcher) work(j *job) {
 	for j != nil {
 		began := time.Now()
@@ -53,58 +53,71 @@ func (d *Dispatcher) work(j *job) {
 		} else {
 			outcome := d.send(j.endpoint, j.event, 1)
 			d.mu.Lock()
-			d.finish(j.endpoint, j.event, began, outcome)
+			d.finishAttempt(j.endpoint, j.event, began, &outcome)
 		}
 		d.scheduler.release(j.permit)
-		d.queueForSender(j.endpoint)
+		d.waitForSender(j.endpoint)
 		next := d.nextJob()
-		d.startWaiting()
+		d.startWorkers()
 		d.startReads()
 		d.mu.Unlock()
 		j = next
 	}
 }
 
-func (d *Dispatcher) mayTake(e *endpoint) bool {
-	return !d.closing && e.served && e.open() && !e.letGo && e.workers < e.mayWork() && d.Member.Alive()
+// mayAttempt reports whether one more first attempt may be in flight.
+func (d *Dispatcher) mayAttempt(e *endpoint) bool {
+	return !d.closing && e.maySend() && e.attempts < e.maxAttempts() && d.Member.Alive()
 }
 
-// take returns the next job of the endpoint with a sender for it, or nil. An endpoint that only lacks a sender waits for one.
-func (d *Dispatcher) take(e *endpoint) *job {
-	if d.closing || !e.probePending && !d.mayTake(e) {
+// takeJob returns the endpoint's next job, or nil. An endpoint that only lacks a sender waits for one again.
+func (d *Dispatcher) takeJob(e *endpoint) *job {
+	if d.closing {
 		return nil
 	}
-	at := -1
-	if !e.probePending {
-		if at = e.pick(); at < 0 {
+	if e.breaker.probePending {
+		permit := d.takeSender(e)
+		if permit == nil {
 			return nil
 		}
-	}
-	permit := d.scheduler.acquire(e)
-	if permit == nil {
-		d.scheduler.wait(e)
-		return nil
-	}
-	if e.probePending {
-		e.probePending = false
+		e.breaker.probePending = false
 		return &job{endpoint: e, permit: permit}
 	}
-	if wait := e.limiter.wait(time.Now()); wait > 0 {
-		d.scheduler.release(permit)
-		d.wake(e, wait)
+	if !d.mayAttempt(e) {
 		return nil
 	}
-	event := e.unqueue(at)
-	e.workers++
-	e.sending[event.ID] = e.key(event)
-	d.refill(e)
+	at := e.queue.next()
+	if at < 0 {
+		return nil
+	}
+	permit := d.takeSender(e)
+	if permit == nil {
+		return nil
+	}
+	if wait := e.limiter.take(time.Now()); wait > 0 {
+		d.scheduler.release(permit)
+		d.wakeAfter(e, wait)
+		return nil
+	}
+	event := e.queue.take(at)
+	e.attempts++
+	d.requestRead(e)
 	return &job{endpoint: e, event: event, permit: permit}
 }
 
-// age notices requests that have been on their way for long.
-func (d *Dispatcher) age() {
+func (d *Dispatcher) takeSender(e *endpoint) *permit {
+	permit := d.scheduler.acquire(e)
+	if permit == nil {
+		d.scheduler.wait(e)
+	}
+	return permit
+}
+
+// markSlow counts endpoints as slow whose requests have been in flight for long.
+func (d *Dispatcher) markSlow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.scheduler.age(time.Now())
-	d.retryScheduler.age(time.Now())
+	now := time.Now()
+	d.scheduler.markSlow(now)
+	d.retryScheduler.markSlow(now)
 }
