@@ -13,7 +13,7 @@ import (
 // rotationPage is how many mirror rows one transaction re-encrypts; ingestion may have to wait for their row locks.
 const rotationPage = 500
 
-// Reseal re-encrypts with the first key everything that is stored in plain text or under another key. It returns the number of rows
+// Reencrypt re-encrypts with the first key everything that is stored in plain text or under another key. It returns the number of rows
 // changed. The tables are the mirrored ones.
 func (s *Store) Reencrypt(ctx context.Context, tables []*cdc.Table) (int, error) {
 	if s.keys == nil {
