@@ -62,7 +62,7 @@ test-matrix: ## the tests that talk to PostgreSQL on every supported version; MA
 ends:
 	@$(MAKE) test-matrix MAJORS='14 18' IAM_RELAY_TEST_FULL=
 
-fmt: ## write the formatting, and what the linters can mend
+fmt: ## write the formatting, and what the linters can fix
 	$(LINT) fmt
 	$(LINT) run --fix $(PACKAGES)
 
@@ -84,7 +84,7 @@ reliability: ## every fault at full strength; writes the table of docs/reliabili
 	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
 	IAM_RELAY_TEST_REPORT='$(CURDIR)/docs/reliability.md' $(GO) test -run '^TestFault_$(RUN)' -count 1 -parallel 4 -timeout 2h ./integration
 
-# Each fuzz target for a short while. A failing input is written to testdata/fuzz: commit it with the mend.
+# Each fuzz target for a short while. A failing input is written to testdata/fuzz: commit it with the fix.
 fuzz: ## look for inputs that break the decoders
 	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u | while read -r dir; do \
 		grep -rhoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go | cut -d ' ' -f 2 | while read -r target; do \

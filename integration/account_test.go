@@ -113,16 +113,16 @@ var outboxSchema = regexp.MustCompile(`\brelay\.`)
 
 func (w *world) inOutbox(sql string) string { return outboxSchema.ReplaceAllString(sql, w.name+".") }
 
-// audit checks the outbox itself: each event once, numbered without gaps in the order of the log, and a mirror that is
+// audit checks the outbox itself: each event once, numbered without gaps in the order of the WAL, and a mirror that is
 // equal to the IAM's tables. The relay must have nothing left to read.
 func (w *world) audit() { w.t.Helper(); w.auditIn(w.db) }
 
 func (w *world) auditIn(outbox *pgxpool.Pool) {
 	w.t.Helper()
 	for what, sql := range map[string]string{
-		"webhook ids that occur twice":       `SELECT count(*) FROM (SELECT webhook_id FROM relay.event GROUP BY 1 HAVING count(*) > 1) AS twice`,
-		"places in the log that occur twice": `SELECT count(*) FROM (SELECT lsn, ordinal FROM relay.event GROUP BY 1, 2 HAVING count(*) > 1) AS twice`,
-		"events out of the log's order": `SELECT count(*) FROM (SELECT ROW(lsn, ordinal) < lag(ROW(lsn, ordinal)) OVER (ORDER BY id) AS backwards
+		"webhook ids that occur twice":   `SELECT count(*) FROM (SELECT webhook_id FROM relay.event GROUP BY 1 HAVING count(*) > 1) AS twice`,
+		"WAL positions that occur twice": `SELECT count(*) FROM (SELECT lsn, ordinal FROM relay.event GROUP BY 1, 2 HAVING count(*) > 1) AS twice`,
+		"events out of WAL order": `SELECT count(*) FROM (SELECT ROW(lsn, ordinal) < lag(ROW(lsn, ordinal)) OVER (ORDER BY id) AS backwards
 			FROM relay.event WHERE name <> 'user.credentials.deleted') AS e WHERE backwards`,
 		"gaps in the event ids": `SELECT abs(count(*) - coalesce(max(id), 0)) + abs((SELECT last_event FROM relay.position) - count(*)) FROM relay.event`,
 	} {

@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// acknowledgedTooFar is whether the slot has been let go further than the outbox has come, in bytes. The slot is asked
-// first: both only ever grow.
+// acknowledged returns by how many bytes the slot is ahead of the outbox; it never may be. The slot is read first: both positions
+// only ever grow.
 func (w *world) acknowledged(outbox *pgxpool.Pool) (ahead int64, err error) {
 	var confirmed string
 	if err := w.db.QueryRow(w.t.Context(), `SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1`, w.name).Scan(&confirmed); err != nil {
@@ -19,8 +19,8 @@ func (w *world) acknowledged(outbox *pgxpool.Pool) (ahead int64, err error) {
 	return ahead, err
 }
 
-// watchAcknowledged checks, until the returned function is called, that the server never hears of a place in the log that
-// the outbox has not reached.
+// watchAcknowledged checks, until the returned function is called, that the relay never acknowledges an LSN that
+// the outbox has not committed.
 func (w *world) watchAcknowledged(outbox *pgxpool.Pool) (end func()) {
 	done := make(chan struct{})
 	var group sync.WaitGroup
@@ -68,9 +68,9 @@ func TestAcknowledge_OnlyWhatTheOutboxHolds(t *testing.T) {
 		w.createUser(&a, i)
 	}
 	w.until("the outbox commit waits", `SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%advance%' AND datname = current_database()`)
-	// Whatever the relay has told the server by then, it told it after the commit had begun.
+	// Whatever the relay has acknowledged by then, it acknowledged after the commit had begun.
 	since := value[time.Time](t, w.db, `SELECT clock_timestamp() + interval '200 ms'`)
-	w.until("the server has heard of the relay again", `SELECT coalesce(max(reply_time) > $2, false)
+	w.until("the relay has sent a status update", `SELECT coalesce(max(reply_time) > $2, false)
 		FROM pg_stat_replication JOIN pg_replication_slots ON active_pid = pid WHERE slot_name = $1`, w.name, since)
 	if ahead, err := w.acknowledged(w.db); err != nil || ahead > 0 {
 		t.Errorf("the slot is %d bytes ahead of the outbox (%v)", ahead, err)

@@ -43,7 +43,7 @@ on    = "delete"
 `
 
 // A table that the mapping gains is read as it is, consistently with the stream: nothing is emitted for rows that were
-// there, what happened while no relay ran is told once, and the rows' later changes know what they were.
+// there, what happened while no relay ran is emitted once, and the rows' later changes know what they were.
 func TestBackfill_TableIsAdded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -152,7 +152,7 @@ func TestBackfill_OptionalTablesAndColumnsComeLater(t *testing.T) {
 	p.stop()
 }
 
-// A large value of a column that the mapping gains is not in the log of an UPDATE that leaves it alone, and not yet in the
+// A large value of a column that the mapping gains is not in the WAL of an UPDATE that leaves it alone, and not yet in the
 // mirror for one that is read before the column is. That must not stop the relay.
 func TestBackfill_ColumnWithALargeValue(t *testing.T) {
 	t.Parallel()
@@ -275,7 +275,7 @@ func TestBackfill_WebhooksAreAdded(t *testing.T) {
 	a.arrives(t, w.hook, "/iam")
 }
 
-// What happens in a table while it is not published is not in the log. It is found and told when the relay is back.
+// What happens in a table while it is not published does not reach the relay. It is found and emitted when the relay is back.
 func TestBackfill_TableThatWasNotPublishedIsCompared(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

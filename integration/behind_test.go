@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
 
-// behind is the number of webhooks that read the log by themselves.
+// behind is whether webhooks read the event log by a cursor of their own.
 const behind = `SELECT count(*) > 0 FROM relay.webhook WHERE cursor IS NOT NULL`
 
 // createUsers makes users in transactions of their own, faster than one could through the IAM's own statements.
@@ -20,7 +20,7 @@ func (w *world) createUsers(a *account, from, n int) {
 	}
 }
 
-// An endpoint that cannot keep up reads the log by its cursor, beside one that can, and has everything once in the end.
+// An endpoint that cannot keep up reads the event log by its cursor, beside one that can, and has everything once in the end.
 func TestBehind_SlowEndpointCatchesUpFromTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -82,8 +82,8 @@ func TestBehind_RestartResumesAtTheCursor(t *testing.T) {
 	}
 }
 
-// A webhook that is disabled in the middle of reading the log goes on from there when its owner changes it.
-func TestBehind_GoneWhileReadingTheLogLosesNothing(t *testing.T) {
+// A webhook that is disabled while it reads the event log goes on from there when its owner changes it.
+func TestBehind_GoneWhileReadingTheEventLogLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	hook, secret := w.subscribe("/gone", "user.created")
@@ -125,8 +125,8 @@ func TestBehind_GoneWhileReadingTheLogLosesNothing(t *testing.T) {
 	})
 }
 
-// Bodies that wait for an endpoint that hangs may fill the memory that all queues share; the others read the log then.
-func TestBehind_FullMemoryHoldsUpNobodyElse(t *testing.T) {
+// Bodies that wait for an endpoint that hangs may fill the memory that all queues share; the others then read the event log.
+func TestBehind_FullMemoryDelaysNoOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/hangs").webhook(w.hook, "/healthy").set("delivery.in_flight", 1)

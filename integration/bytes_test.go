@@ -63,7 +63,7 @@ func TestBytes_SmallRowsMakeLargeBodies(t *testing.T) {
 	}
 }
 
-// A body larger than any may be is not made. Its event is recorded, its delivery dead, and the operator told once.
+// A body larger than any may be is not made. Its event is recorded, its delivery dead, and the operator warned once.
 func TestBytes_BodyLargerThanAnyMayBe(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

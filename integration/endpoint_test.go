@@ -34,7 +34,7 @@ func closedAddress(t *testing.T) string {
 
 // Endpoints that hang, refuse and fail change nothing for the healthy one, nor for the slot, nor for the sessions of the
 // relay; and what they missed is retried with the same id and bytes once they recover.
-func TestEndpoint_SickOnesAreNobodyElsesTrouble(t *testing.T) {
+func TestEndpoint_FailingOnesDelayNoOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	refusing := closedAddress(t)
@@ -60,7 +60,7 @@ func TestEndpoint_SickOnesAreNobodyElsesTrouble(t *testing.T) {
 	end := value[string](t, w.db, `SELECT pg_current_wal_lsn()::text`)
 	w.until("the slot moves on", `SELECT confirmed_flush_lsn >= $2::pg_lsn FROM pg_replication_slots WHERE slot_name = $1`, w.name, end)
 	w.idleOverHTTP(w.db, "/hangs")
-	w.until("failures are parked", `SELECT count(DISTINCT class) = 2 FROM relay.retry WHERE class IN ('http_5xx', 'connect_refused')`)
+	w.until("failures are to be retried", `SELECT count(DISTINCT class) = 2 FROM relay.retry WHERE class IN ('http_5xx', 'connect_refused')`)
 	p.ready(true)
 	p.metric(`iam_relay_delivery_attempts_total{class="http_5xx"}`)
 	p.metric(`iam_relay_delivery_attempts_total{class="connect_refused"}`)
@@ -84,7 +84,7 @@ func TestEndpoint_SickOnesAreNobodyElsesTrouble(t *testing.T) {
 	if s := late.Snapshot(); s.Faulty > 0 {
 		t.Error(s.FirstProblem)
 	}
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
+	w.until("no retries are left", `SELECT count(*) = 0 FROM relay.retry`)
 	w.audit()
 }
 

@@ -72,9 +72,9 @@ func (p *pair) promote(t *testing.T) {
 	p.iam = ferriskey.New(p.db)
 }
 
-// What the standby has, and the relay had not read, arrives after the promotion: from the log, where the standby has the
+// What the standby has, and the relay had not read, arrives after the promotion: from the WAL, where the standby has the
 // slot (PostgreSQL 17 and newer), else by a comparison.
-func TestFailover_TheLogGoesOn(t *testing.T) {
+func TestFailover_StreamingGoesOn(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	relay := start(t, p.cfg)
@@ -117,7 +117,7 @@ func TestFailover_WhileTheRelayRuns(t *testing.T) {
 	p.auditIn(connect(t, p.outbox))
 }
 
-// What the relay has told, and the promoted standby never had, did not happen: that is told, too.
+// What the relay has emitted, and the promoted standby never had, did not happen: that is emitted, too.
 func TestFailover_TheRelayIsAheadOfTheStandby(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)

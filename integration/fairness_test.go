@@ -52,7 +52,7 @@ func TestFairness_OversizedEventsPauseNobody(t *testing.T) {
 
 // Events that are never sent, because their bodies are too large to be kept or to be sent, are dead also where the endpoint reads them
 // from the event log, as it does those of a large transaction.
-func TestFairness_OversizedEventsFromTheLog(t *testing.T) {
+func TestFairness_OversizedEventsFromTheEventLog(t *testing.T) {
 	t.Parallel()
 	for _, setting := range []string{"outbox.max_body", "delivery.max_payload"} {
 		t.Run(setting, func(t *testing.T) {

@@ -65,7 +65,7 @@ func newServerWithClock(t *testing.T) (*cluster.Cluster, *clock) {
 }
 
 // The clock of the IAM and of the outbox is set: commits are older than those before them, or an hour or weeks younger. The order is
-// that of the log, not of the clock, and nothing that the relay waits for by a clock is forgotten. A day that no partition was made
+// that of the WAL, not of the clock, and nothing that the relay waits for by a clock is forgotten. A day that no partition was made
 // for is no obstacle, and what has not been delivered is not dropped because it seems to be past its retention.
 func TestFault_ClockJumps(t *testing.T) {
 	t.Parallel()
@@ -81,7 +81,7 @@ func TestFault_ClockJumps(t *testing.T) {
 			server, clock := newServerWithClock(t)
 			tr := inhabit(t, server.URL("postgres")).try("source and outbox: the server's clock jumps " + jump.text)
 			var none account
-			var held []string // deletions that are told when they were no replacements
+			var held []string // deletions that are emitted when they were not replacements
 			for i := range strength(10, 2, 1) {
 				user := tr.createUser(&none, i)
 				if _, err := tr.iam.AddCredential(t.Context(), user, "otp"); err != nil {

@@ -109,8 +109,8 @@ func (p *process) count(code string) int {
 	return strings.Count(printed, "SQLSTATE "+code)
 }
 
-// obstruct holds the row of the outbox's position until the relay waits for it, does something, and lets go of it when the
-// relay has had enough.
+// obstruct holds the row of the outbox's position until the relay waits for it, does something, and releases it when the
+// relay has had its error.
 func (tr *trial) obstruct(then string, enough func() bool) {
 	tr.t.Helper()
 	ctx := within(tr.t)

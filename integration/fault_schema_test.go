@@ -8,8 +8,8 @@ import (
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
-// Migrations of the IAM alter mapped tables while users come and go in another one. Rows that change without the log telling
-// are told all the same.
+// Migrations of the IAM alter mapped tables while users come and go in another one. Rows that change outside the
+// replication stream are emitted all the same.
 func TestFault_Schema(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -49,7 +49,7 @@ func TestFault_Schema(t *testing.T) {
 			tr.exec(`VACUUM FULL users`)
 			tr.exec(`CLUSTER users USING users_pkey`)
 		}},
-		"table_recreated": {"a mapped table is dropped and made anew, with a row more", func(tr *trial, _ int) {
+		"table_recreated": {"a mapped table is dropped and created again, with a row more", func(tr *trial, _ int) {
 			origin := ferriskey.NewID()
 			tr.exec(`BEGIN;
 				CREATE TABLE origins (LIKE client_web_origins INCLUDING ALL);
@@ -77,9 +77,9 @@ func TestFault_Schema(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := newWorld(t).try("source: " + test.fault)
-			tr.anew = name == "publication_dropped" || name == "slot_dropped"
+			tr.recreated = name == "publication_dropped" || name == "slot_dropped"
 			p := tr.start()
-			// What is not in the log is found as the difference that is left, so each row changes once there.
+			// What is not in the WAL is found as the difference that is left, so each row changes once there.
 			tr.beginWith((*committer).create)
 			n := 0
 			tr.inject(strength(10, 2, 1), func() {
@@ -101,11 +101,11 @@ func (tr *trial) createRole(n int) string {
 }
 
 // A migration renames a column that the mapping needs. The relay stops and names it; nothing of what was committed meanwhile can be
-// read from the log any more, so it is compared when the name is back.
+// read from the WAL any more, so it is reconciled when the name is back.
 func TestFault_NeededColumnRenamed(t *testing.T) {
 	t.Parallel()
 	tr := newWorld(t).try("source: a column that the mapping needs is renamed, and renamed back when the relay has stopped")
-	tr.anew = true
+	tr.recreated = true
 	p := tr.start()
 	tr.beginWith((*committer).create)
 	n := 0

@@ -8,7 +8,7 @@ import (
 // relaysOwn are the relay's sessions: replication, and everything else.
 const relaysOwn = ` FROM pg_stat_activity WHERE application_name = 'iam-relay' AND datname = current_database()`
 
-// The connections that the relay reads the log by are ended, by an administrator or by a failover.
+// The relay's replication connections are ended, by an administrator or by a failover.
 func TestFault_WalsenderTerminated(t *testing.T) {
 	t.Parallel()
 	tr := newWorld(t).try("source: `pg_terminate_backend` of the walsender")

@@ -16,14 +16,14 @@ import (
 // its row in docs/reliability.md is what was counted.
 type trial struct {
 	*world
-	fault    string // as the table names it
-	cfg      *config
-	load     *load
-	outbox   *pgxpool.Pool
-	anew     bool   // the slot is made anew: it is ahead of the outbox then, until what it lacks has been compared
-	watch    func() // ends the look at what is acknowledged
-	injected int
-	more     tally // of what the test itself has counted
+	fault     string // as the table names it
+	cfg       *config
+	load      *load
+	outbox    *pgxpool.Pool
+	recreated bool   // the slot is created again: it is ahead of the outbox then, until the reconciliation has finished
+	watch     func() // ends the look at what is acknowledged
+	injected  int
+	more      tally // of what the test itself has counted
 }
 
 // reportVariable names the document with the table: the faults are then injected at full strength, and their rows written.
@@ -47,7 +47,7 @@ func strength[N int | time.Duration](table, full, ordinary N) N {
 const all = "/all"
 
 // try prepares a trial. Its webhook wants the events of a resource in order and is tried again soon, so that what is late
-// can be told from what is lost.
+// can be distinguished from what is lost.
 func (w *world) try(fault string) *trial {
 	w.t.Helper()
 	return &trial{
@@ -76,7 +76,7 @@ func (tr *trial) begin() { tr.t.Helper(); tr.beginWith((*committer).commit) }
 func (tr *trial) beginWith(commit func(*committer)) {
 	tr.t.Helper()
 	tr.load = tr.world.beginWith(4, strength(20*time.Millisecond, 20*time.Millisecond, 60*time.Millisecond), commit)
-	if tr.watch = func() {}; !tr.anew {
+	if tr.watch = func() {}; !tr.recreated {
 		tr.watch = tr.watchAcknowledged(tr.outbox)
 	}
 	tr.flows()
@@ -151,7 +151,7 @@ func (tr *trial) count() tally {
 	for _, e := range tr.load.expected {
 		missing[e.Event+e.Resource+e.Realm]++
 	}
-	place, last := tr.places(), map[string]int64{}
+	place, last := tr.positions(), map[string]int64{}
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
 		switch {
@@ -182,8 +182,8 @@ func (tr *trial) count() tally {
 // reconciledHeader marks what was found by comparing the mirror with the tables.
 const reconciledHeader = "x-iam-relay-reconciled"
 
-// places are the events' places in the log, by webhook-id.
-func (tr *trial) places() map[string]int64 {
+// positions are the events' positions in the event log, by webhook-id.
+func (tr *trial) positions() map[string]int64 {
 	tr.t.Helper()
 	rows, err := tr.outbox.Query(tr.t.Context(), tr.inOutbox(`SELECT webhook_id, id FROM relay.event`))
 	if err != nil {

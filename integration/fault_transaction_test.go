@@ -10,7 +10,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
-// A transaction of the IAM stays open while the load runs and the relay is killed: the server must keep, and read again, the log
+// A transaction of the IAM stays open while the load runs and the relay is killed: the server must keep, and read again, the WAL
 // since it began.
 func TestFault_LongTransaction(t *testing.T) {
 	t.Parallel()
@@ -39,7 +39,7 @@ func TestFault_LongTransaction(t *testing.T) {
 	tr.end(p)
 }
 
-// A snapshot that somebody holds in the outbox's database keeps every dead row of the relay's hot tables.
+// A snapshot that a session holds in the outbox's database keeps every dead row of the relay's hot tables.
 func TestFault_HeldSnapshot(t *testing.T) {
 	t.Parallel()
 	tr := newWorld(t).try("outbox: a snapshot is held, vacuum takes nothing away")

@@ -24,7 +24,7 @@ func awkward() []string {
 	}
 }
 
-// What is at the limits of a value arrives as it was stored: megabytes that the log leaves out of later changes, and texts
+// What is at the limits of a value arrives as it was stored: megabytes that the WAL leaves out of later changes, and texts
 // that are escaped on their way.
 func TestFault_Values(t *testing.T) {
 	t.Parallel()
@@ -48,7 +48,7 @@ func TestFault_Values(t *testing.T) {
 			role := ferriskey.NewID()
 			stored[role] = text
 			tr.exec(`INSERT INTO roles (id, realm_id, name, description) VALUES ($1, $2, $3, $4)`, role, tr.acme.ID, fmt.Sprintf("role-%d", n), text)
-			tr.exec(`UPDATE roles SET name = name || '-renamed' WHERE id = $1`, role) // the log leaves out what is out of line
+			tr.exec(`UPDATE roles SET name = name || '-renamed' WHERE id = $1`, role) // the WAL leaves out what is out of line
 			tr.load.add(expect("role.created", role, tr.acme.ID), expect("role.updated", role, tr.acme.ID))
 		}
 	})

@@ -85,7 +85,7 @@ func TestHandshake_NothingIsSentBeforeTheEndpointAgrees(t *testing.T) {
 	}
 }
 
-// What is done by hand takes effect in a running relay: webhooks that are made, changed, disabled, enabled and removed.
+// What is done by command takes effect in a running relay: webhooks that are made, changed, disabled, enabled and removed.
 func TestHand_ARunningRelayFollows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -10,7 +10,7 @@ import (
 
 // Two relays that read the same log through slots and outboxes of their own make the same events, with the same ids and the
 // same bytes, though they group the transactions into commits as it happens.
-func TestIdentity_DependsOnTheLogAlone(t *testing.T) {
+func TestIdentity_DependsOnTheWALAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.config().webhook(w.hook, "/first")

@@ -10,54 +10,54 @@ import (
 
 // history makes random changes in realms and accounts for each realm by itself.
 type history struct {
-	w      *world
-	random *rand.Rand
-	realms []ferriskey.Realm
-	users  map[string][]string
-	roles  map[string][]string
-	told   map[string]*account // by realm
+	w        *world
+	random   *rand.Rand
+	realms   []ferriskey.Realm
+	users    map[string][]string
+	roles    map[string][]string
+	expected map[string]*account // by realm
 }
 
-// one makes a change in a random realm. Names are the same in all realms, so that only keys tell them apart.
+// one makes a change in a random realm. Names are the same in all realms, so that only keys distinguish them.
 func (h *history) one(n int) error {
 	realm := h.realms[h.random.IntN(len(h.realms))]
 	id, ctx := realm.ID, h.w.t.Context()
-	tell := func(event, resource string) { h.told[id].add(expect(event, resource, id)) }
+	expected := func(event, resource string) { h.expected[id].add(expect(event, resource, id)) }
 	pick := func(all []string) string { return all[h.random.IntN(len(all))] }
 	switch choice := h.random.IntN(8); {
 	case choice < 2 || len(h.users[id]) < 2:
 		user, err := h.w.iam.CreateUser(ctx, id, ferriskey.User{Username: fmt.Sprint("user-", n), Email: email(n), Enabled: true})
 		h.users[id] = append(h.users[id], user)
-		tell("user.created", user)
+		expected("user.created", user)
 		return err
 	case choice < 3 || len(h.roles[id]) == 0:
 		role, err := h.w.iam.CreateRole(ctx, id, fmt.Sprint("role-", n), ferriskey.ViewUsers)
 		h.roles[id] = append(h.roles[id], role)
-		tell("role.created", role)
+		expected("role.created", role)
 		return err
 	case choice < 4:
 		user := pick(h.users[id])
-		tell("user.updated", user)
+		expected("user.updated", user)
 		return h.w.iam.UpdateUser(ctx, user, ferriskey.User{Firstname: fmt.Sprint("name-", n), Email: email(n), Enabled: true})
 	case choice < 5:
 		user, role := pick(h.users[id]), pick(h.roles[id])
 		if value[bool](h.w.t, h.w.db, `SELECT EXISTS (SELECT FROM user_role WHERE user_id = $1 AND role_id = $2)`, user, role) {
-			tell("user.role.unassigned", user)
+			expected("user.role.unassigned", user)
 			return h.w.iam.UnassignRole(ctx, id, user, role)
 		}
-		tell("user.role.assigned", user)
+		expected("user.role.assigned", user)
 		return h.w.iam.AssignRole(ctx, id, user, role)
 	case choice < 6:
 		user := h.users[id][0]
 		h.users[id] = h.users[id][1:]
-		tell("user.deleted", user)
+		expected("user.deleted", user)
 		return h.w.iam.DeleteUser(ctx, id, user)
 	case choice < 7:
 		uri, err := h.w.iam.AddRedirectURI(ctx, realm.Console, fmt.Sprint("https://app.example.com/", n))
-		tell("redirect_uri.created", uri)
+		expected("redirect_uri.created", uri)
 		return err
 	default:
-		tell("realm.settings.updated", realm.SettingsID)
+		expected("realm.settings.updated", realm.SettingsID)
 		return h.w.iam.UpdateRealmSettings(ctx, id, map[string]any{"magic_link_ttl_minutes": n + 16})
 	}
 }
@@ -75,7 +75,7 @@ func TestIsolation_RandomHistoriesOfTwoRealms(t *testing.T) {
 	t.Logf("seed %d", seed)
 	h := &history{
 		w: w, random: rand.New(rand.NewPCG(seed, seed)), realms: []ferriskey.Realm{w.acme, globex},
-		users: map[string][]string{}, roles: map[string][]string{}, told: map[string]*account{w.acme.ID: {}, globex.ID: {}},
+		users: map[string][]string{}, roles: map[string][]string{}, expected: map[string]*account{w.acme.ID: {}, globex.ID: {}},
 	}
 	events := append([]string{"user.email_verified"}, ferriskey.Documented...)
 	_, acmeSecret := w.subscribeIn(w.acme, "/acme", events...)
@@ -94,13 +94,13 @@ func TestIsolation_RandomHistoriesOfTwoRealms(t *testing.T) {
 		}
 	}
 	w.caughtUp()
-	h.told[w.acme.ID].arrives(t, w.hook, "/acme")
-	h.told[w.acme.ID].arrives(t, w.hook, "/acme-by-key")
-	h.told[globex.ID].arrives(t, w.hook, "/globex")
-	h.told[globex.ID].arrives(t, w.hook, "/globex-by-name")
+	h.expected[w.acme.ID].arrives(t, w.hook, "/acme")
+	h.expected[w.acme.ID].arrives(t, w.hook, "/acme-by-key")
+	h.expected[globex.ID].arrives(t, w.hook, "/globex")
+	h.expected[globex.ID].arrives(t, w.hook, "/globex-by-name")
 	s := w.hook.Snapshot()
 	all := arrived(&s, "/all")
-	if want := len(h.told[w.acme.ID].expected) + len(h.told[globex.ID].expected) + 1; len(all) != want {
+	if want := len(h.expected[w.acme.ID].expected) + len(h.expected[globex.ID].expected) + 1; len(all) != want {
 		t.Errorf("%d events arrived in all, not %d", len(all), want)
 	}
 	p.stop()

@@ -61,7 +61,7 @@ func TestLeader_ThawedLeaderWritesNothing(t *testing.T) {
 }
 
 // A commit to the outbox that takes longer than the server waits for its receiver does not cost the connection: the server
-// hears of the relay all the while.
+// receives the relay's status updates all the while.
 func TestLeader_LongCommitKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

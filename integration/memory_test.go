@@ -20,7 +20,7 @@ func (p *process) fits(limit int) {
 	}
 }
 
-// peak is the most that the relay has had of memory, in kB; 0 where the system does not tell.
+// peak is the most that the relay has had of memory, in kB; 0 where the system does not say.
 func (p *process) peak() int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {

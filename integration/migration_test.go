@@ -73,14 +73,14 @@ func TestMigration_OfWhatIsNeededStopsTheRelay(t *testing.T) {
 		}
 	}
 	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.event`)); n != 2 {
-		t.Errorf("the log has %d events, not 2: something was skipped", n)
+		t.Errorf("the event log has %d events, not 2: something was skipped", n)
 	}
 	if message := launch(t, cfg).fails(); !strings.Contains(message, "roles") {
 		t.Errorf("at the next start the error says %q", message)
 	}
 }
 
-// An UPDATE of a primary key leaves a large value where it is, and out of the log: it is found under the key that the row had
+// An UPDATE of a primary key leaves a large value where it is, and out of the WAL: it is found under the key that the row had
 // first, also if the new key was another row's before.
 func TestKey_ChangesTakeLargeValuesAlong(t *testing.T) {
 	t.Parallel()

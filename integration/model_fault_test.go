@@ -49,7 +49,7 @@ func (m *modelRun) fault(kind string, which, choice int) {
 func (m *modelRun) launch(which int) { m.relays[which] = launch(m.t, m.cfg) }
 
 // running is a relay that nobody has ended; it must not have ended by itself. One that found no server when it began is
-// launched again, as whoever supervises it does.
+// launched again, as its supervisor does.
 func (m *modelRun) running(which int) *process {
 	m.t.Helper()
 	p := m.relays[which]

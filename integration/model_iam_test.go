@@ -88,7 +88,7 @@ func (s modelRealm) deleteClient(id string) {
 	}
 }
 
-// modelEvent is what must arrive. Detail is what tells versions of a row apart, where the event carries it.
+// modelEvent is what must arrive. Detail distinguishes versions of a row, where the event has it.
 type modelEvent struct{ name, resource, detail string }
 
 // modelChanges are the ways in which two versions of a table differ.

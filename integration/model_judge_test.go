@@ -85,7 +85,7 @@ func (m *modelRun) judgePath(path, realm string) {
 	m.w.sameAsStored(m.w.db, all)
 }
 
-// judgeOutbox compares the log of events with the commits, transaction by transaction.
+// judgeOutbox compares the event log with the commits, transaction by transaction.
 func (m *modelRun) judgeOutbox() {
 	m.t.Helper()
 	rows, err := m.w.db.Query(m.t.Context(), m.w.inOutbox(`SELECT lsn::text, name, coalesce(tenant, ''), resource, body FROM relay.event ORDER BY id`))

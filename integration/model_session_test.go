@@ -207,7 +207,7 @@ func (s *modelSession) deleteUsers(choice int) {
 	}
 }
 
-// renumberUser changes a key: another user, as far as anybody can tell.
+// renumberUser changes a key: another user, as far as events show.
 func (s *modelSession) renumberUser(choice int) {
 	id, u, ok := pick(s.working.users, choice, nil)
 	if _, _, held := pick(s.working.assigned, 0, func(a modelAssignment) bool { return a.user == id }); !ok || held {

@@ -145,7 +145,7 @@ func (m *modelRun) step(step modelStep) {
 	}
 }
 
-// heal ends what is open and mends what is broken.
+// heal ends what is open and repairs what is broken.
 func (m *modelRun) heal() {
 	m.t.Helper()
 	for _, s := range m.sessions {

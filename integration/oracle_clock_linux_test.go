@@ -51,7 +51,7 @@ func buildWithClock(t *testing.T) (program string, c *clock) {
 	}
 	c = &clock{file: filepath.Join(dir, "offset")}
 	relay := filepath.Join(dir, "relay")
-	program = filepath.Join(dir, "iam-relay") // which tells the relay its clock
+	program = filepath.Join(dir, "iam-relay") // which gives the relay its clock
 	for name, text := range map[string]string{
 		"time.go": strings.Replace(string(text), reads, reads+"\tsec += *clockOffset\n", 1), "overlay.json": string(overlay), "offset": strings.Repeat("\x00", 8),
 		"iam-relay": fmt.Sprintf("#!/bin/sh\nCLOCK_FILE='%s' exec '%s' \"$@\"\n", c.file, relay),

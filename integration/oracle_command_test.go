@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// What an operator does to webhooks: by command, which a running relay hears of a little later, and in the configuration file,
+// What an operator does to webhooks: by command, which a running relay notices a little later, and in the configuration file,
 // which the next start reads.
 
 // command runs a command of the relay.
@@ -41,7 +41,7 @@ func (o *oracle) anyOrg(choice int) string {
 	return id
 }
 
-// operate does something to a webhook made by command. What the running relay ingests before it has heard of it, it may
+// operate does something to a webhook made by command. What the running relay ingests before it has noticed, it may
 // treat in the old way; a relay that starts later knows it at once.
 func (o *oracle) operate(choice int) {
 	o.quiet()
@@ -79,7 +79,7 @@ func (o *oracle) change(which, choice int) {
 		o.made = slices.Delete(o.made, which, which+1)
 		line.mustTo = o.settled
 		o.ending = append(o.ending, line)
-		// Another one tells when the relay has heard.
+		// Another one shows when the relay has noticed.
 		o.operateOn("made-", o.anyOrg(choice))
 	case kind == 1:
 		o.command("webhooks", "update", name, "--url", o.hook.URL(path))
@@ -152,7 +152,7 @@ func (o *oracle) until(what string, line *oracleLine, path string, change func()
 
 // pauseHook disables and enables webhooks by command. What comes meanwhile comes afterwards.
 func (o *oracle) pauseHook(choice int) {
-	o.mend()
+	o.repair()
 	if len(o.disabled) > 0 && choice%2 == 0 {
 		o.enable()
 		return
@@ -180,7 +180,7 @@ func (o *oracle) pauseHook(choice int) {
 
 func (o *oracle) enable() {
 	if len(o.disabled) > 0 {
-		o.mend() // the command goes through the same wire as the relays
+		o.repair() // the command goes through the same wire as the relays
 	}
 	for _, name := range o.disabled {
 		o.command("webhooks", "enable", name)

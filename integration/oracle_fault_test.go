@@ -26,7 +26,7 @@ var oracleFaults = map[string]func(o *oracle, choice int){
 	"sessions": (*oracle).faultSessions,
 	"server":   (*oracle).faultServer,
 	"network":  (*oracle).faultNetwork,
-	"mend":     func(o *oracle, _ int) { o.mend() },
+	"repair":   func(o *oracle, _ int) { o.repair() },
 	"endpoint": func(o *oracle, choice int) { o.hook.Respond(o.mood(choice)) },
 	"arrivals": (*oracle).someArrivals,
 	"clock":    (*oracle).faultClock,
@@ -90,7 +90,7 @@ func (o *oracle) thaw() {
 }
 
 // running is a relay that nobody has ended; it must not have ended by itself. One that found no server when it began is
-// launched again, as whoever supervises it does.
+// launched again, as its supervisor does.
 func (o *oracle) running(which int) *process {
 	o.t.Helper()
 	p := o.relays[which]
@@ -134,7 +134,7 @@ func (o *oracle) faultServer(choice int) {
 	if choice%3 == 1 {
 		// A walsender whose client is silent holds up the shutdown until its time-out, which a clock that was set back puts off.
 		o.thaw()
-		o.mend()
+		o.repair()
 	}
 	if err := end(); err != nil {
 		o.t.Fatal(err)
@@ -166,7 +166,7 @@ func (o *oracle) faultNetwork(choice int) {
 	}
 }
 
-func (o *oracle) mend() {
+func (o *oracle) repair() {
 	for _, w := range o.wires {
 		w.Mend()
 		w.Thaw()
@@ -229,7 +229,7 @@ func (o *oracle) mood(choice int) func(*receiver.Delivery) receiver.Response {
 // healthy makes all well again, but for the relays that are gone; one runs at least.
 func (o *oracle) healthy() {
 	o.t.Helper()
-	o.mend()
+	o.repair()
 	o.thaw()
 	o.hook.Respond(wellBehaved)
 	o.enable()

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// oracleGap is a stretch of history that the log does not tell, or not wholly: what is left of it is found by comparing. Each of
+// oracleGap is a stretch of history that is not in the WAL, or not wholly: what is left of it is found by reconciliation. Each of
 // its rows has gone through some versions. The events that arrive must lead from the first to the last of them, and may leave
 // out those between.
 type oracleGap struct {
 	first, last int  // commits
 	deleted     bool // a person: of two, a comparison would make one event
 	whole       bool // one transaction, which goes on
-	silent      bool // nobody needs to be told what changes now
+	silent      bool // what changes now need not be emitted
 	rows        map[[2]string][]oracleVersion
 }
 
@@ -139,8 +139,8 @@ func (g *oracleGap) leads(line *oracleLine, table string, versions []oracleVersi
 	return false
 }
 
-// lose runs what loses a part of the log, with everything well before and after. A relay may end while it lasts, if what it
-// needs is not there, and is started again as whoever supervises it does.
+// lose runs what loses a part of the WAL, with everything well before and after. A relay may end while it lasts, if what it
+// needs is not there, and is started again as its supervisor does.
 func (o *oracle) lose(mayExit bool, during func(g *oracleGap)) {
 	o.t.Helper()
 	o.quiet()
@@ -167,7 +167,7 @@ func (g *oracleGap) touch(o *oracle) {
 	s.commit()
 }
 
-// changes gives the log something to tell, or not: changes of one row each, which events cannot tell from their net difference.
+// changes makes changes that reach the WAL, or not: changes of one row each, which events cannot distinguish from their net difference.
 func (g *oracleGap) changes(o *oracle, choice, count int) {
 	acts := []func(*oracleSession, int){
 		(*oracleSession).createPerson, (*oracleSession).updatePerson, (*oracleSession).updatePerson, (*oracleSession).createTeam, (*oracleSession).updateTeam, (*oracleSession).addMember,

@@ -13,7 +13,7 @@ type oracleLine struct {
 	name   string // for reports
 	tenant string // or everyTenant
 	// The events of the commits after after may arrive, of those after mustAfter they must, up to mustTo and to. They are the
-	// same where a row of the IAM decides, and far apart where a command does that the relay hears of later.
+	// same where a row of the IAM decides, and far apart where a command does that the relay notices later.
 	after, mustAfter, mustTo, to int
 	paths                        []oraclePath
 	wants                        []oracleWants

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// oracleMigrations are what the IAM's owner does to its schema. What leaves the log whole must be followed exactly; what does
+// oracleMigrations are what the IAM's owner does to its schema. What leaves the WAL whole must be followed exactly; what does
 // not is a gap.
 var oracleMigrations = []oracleMigration{
 	{"harmless", (*oracle).harmless},
@@ -203,7 +203,7 @@ func (o *oracle) swap(choice int) {
 	})
 }
 
-// rewrite gives all rows of a table other values, which the log does not tell.
+// rewrite gives all rows of a table other values, which is not in the WAL.
 func (o *oracle) rewrite(choice int) {
 	o.lose(false, func(g *oracleGap) {
 		g.changes(o, choice, choice%3)
@@ -257,7 +257,7 @@ func (o *oracle) dropColumn(choice int) {
 }
 
 // withoutNotes does something while there is no column of notes. That a value is gone because its column is, nobody needs to
-// be told.
+// be emitted.
 func (o *oracle) withoutNotes(g *oracleGap, statement string, do func()) {
 	s := o.sessions[administrator]
 	s.begin()
@@ -292,7 +292,7 @@ func (s *oracleSession) readNotes() {
 	}
 }
 
-// optionalTable makes the optional table, where it is not there yet. What is in it before the relay has noticed may be told,
+// optionalTable makes the optional table, where it is not there yet. What is in it before the relay has noticed may be emitted,
 // or be taken for what was there before.
 func (o *oracle) optionalTable(choice int) {
 	if o.badges {
@@ -317,7 +317,7 @@ func (o *oracle) optionalTable(choice int) {
 	})
 }
 
-// hears repeats a change that nobody needs to be told, until an event says that changes of its kind are noticed.
+// hears repeats a change that need not be emitted, until an event says that changes of its kind are noticed.
 func (o *oracle) hears(g *oracleGap, change func(), name string) {
 	o.t.Helper()
 	o.healthy()

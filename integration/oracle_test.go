@@ -32,7 +32,7 @@ var oracleKinds = slices.Concat(
 	slices.Repeat([]string{"act"}, 110), slices.Repeat([]string{"commit"}, 34), slices.Repeat([]string{"savepoint"}, 8), slices.Repeat([]string{"rollback"}, 4),
 	slices.Repeat([]string{"together"}, 3), slices.Repeat([]string{"endpoint"}, 6), slices.Repeat([]string{"arrivals"}, 6), slices.Repeat([]string{"launch"}, 5),
 	slices.Repeat([]string{"kill"}, 3), slices.Repeat([]string{"migrate"}, 7), slices.Repeat([]string{"clock"}, 4), slices.Repeat([]string{"configure"}, 2),
-	slices.Repeat([]string{"operate"}, 2), slices.Repeat([]string{"mend"}, 3), slices.Repeat([]string{"thaw"}, 2), slices.Repeat([]string{"sender"}, 2),
+	slices.Repeat([]string{"operate"}, 2), slices.Repeat([]string{"repair"}, 3), slices.Repeat([]string{"thaw"}, 2), slices.Repeat([]string{"sender"}, 2),
 	[]string{"stop", "freeze", "sessions", "server", "server", "network", "network", "pause", "pause"},
 )
 

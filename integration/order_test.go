@@ -18,7 +18,7 @@ func hastily() []string {
 	return schedule
 }
 
-// order checks that what a path accepted came in the order of the log, taken as a whole or for each resource by itself. What
+// order checks that what a path accepted came in the order of the event log, taken as a whole or for each resource by itself. What
 // comes again after a crash does not count: its first arrival was in order.
 func (w *world) order(path string, byResource bool) {
 	w.t.Helper()
@@ -102,7 +102,7 @@ func TestOrder_IsKeptWithFailuresAndSeveralRelays(t *testing.T) {
 }
 
 // What fails holds up the later events of its own resource only, and those arrive once it is dead.
-func TestOrder_ResourceHoldsUpItsOwnOnly(t *testing.T) {
+func TestOrder_ResourceDelaysOnlyItself(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().set("delivery.schedule", []string{"50ms", "3s"}).webhook(w.hook, "/resource", map[string]any{"ordering": "resource"})
@@ -141,10 +141,10 @@ func TestOrder_ResourceHoldsUpItsOwnOnly(t *testing.T) {
 	}
 	a.arrives(t, w.hook, "/resource")
 	w.order("/resource", true)
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
+	w.until("no retries are left", `SELECT count(*) = 0 FROM relay.retry`)
 }
 
-// With a strict order nothing passes a delivery that was given up, until somebody skips it.
+// With a strict order nothing passes a delivery that was given up, until an operator skips it.
 func TestOrder_StrictStopsAtTheFirstFailure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

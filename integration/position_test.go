@@ -24,7 +24,7 @@ func TestPosition_RefusesASlotThatIsNotAsItWasLeft(t *testing.T) {
 			func(w *world) { w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.name) },
 			"another program has read from it, advanced it or recreated it",
 		},
-		"made anew": {
+		"recreated": {
 			func(w *world) {
 				w.exec(drop, w.name)
 				w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.name)
@@ -59,7 +59,7 @@ func TestPosition_RefusesASlotThatIsNotAsItWasLeft(t *testing.T) {
 	}
 }
 
-// A slot that was there before the relay ever ran is somebody else's.
+// A slot that was there before the relay ever ran is not the relay's.
 func TestPosition_RefusesAForeignSlotAtTheFirstStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -69,7 +69,7 @@ func launchProgram(t testing.TB, program, file string, secrets []string) *proces
 		p.err = p.cmd.Wait()
 	}()
 	t.Cleanup(func() {
-		hung := t.Failed() && p.quit() // a relay that hangs tells where
+		hung := t.Failed() && p.quit() // a relay that hangs shows where
 		p.kill()
 		printed, _ := p.log.read()
 		if hung {
@@ -88,7 +88,7 @@ func launchProgram(t testing.TB, program, file string, secrets []string) *proces
 	return p
 }
 
-// start launches the relay and returns when it reads the log.
+// start launches the relay and returns when it streams the WAL.
 func start(t testing.TB, cfg *config) *process {
 	t.Helper()
 	p := launch(t, cfg)

@@ -13,7 +13,7 @@ import (
 
 // What an IAM writes all day says nothing to anybody: logins, saves without a change, delivery statuses, sessions,
 // attributes, migrations. Nor do the relay's own writes, though they are in the same database.
-func TestQuiet_NothingToTell(t *testing.T) {
+func TestQuiet_NothingToEmit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var users account
@@ -46,13 +46,13 @@ func TestQuiet_NothingToTell(t *testing.T) {
 	w.exec(`UPDATE roles SET description = description, updated_at = now()`)
 	w.exec(`BEGIN; INSERT INTO redirect_uris (id, client_id, value) VALUES ('00000000-0000-7000-8000-000000000001', (SELECT id FROM clients LIMIT 1), 'x');
 		DELETE FROM redirect_uris WHERE value = 'x'; COMMIT`)
-	w.caughtUp() // a user in another realm, who is told
+	w.caughtUp() // a user in another realm, whose event is delivered
 	s := w.hook.Snapshot()
 	for _, d := range s.Deliveries[min(1, len(s.Deliveries)):] {
 		t.Errorf("%s on %s: %s", d.Event, d.Path, d.Body)
 	}
 	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.event`)); n != 1 {
-		t.Errorf("the log has %d events, not 1", n)
+		t.Errorf("the event log has %d events, not 1", n)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster"
 )
 
-// run lets what is written for tests fail one run of the model, so that rapid can tell which, and look for a shorter one.
+// run lets what is written for tests fail one run of the model, so that rapid knows which, and look for a shorter one.
 type run struct {
 	testing.TB
 	run *rapid.T

@@ -31,15 +31,15 @@ func (w *world) lose(sql string) {
 const dropSlot = `SELECT pg_drop_replication_slot($1)`
 
 // reconciledOf returns, of what has arrived, what is marked as reconciled, and what is not.
-func reconciledOf(all []receiver.Delivery) (reconciled, told []receiver.Delivery) {
+func reconciledOf(all []receiver.Delivery) (reconciled, streamed []receiver.Delivery) {
 	for _, d := range all {
 		if d.Header.Get("X-Iam-Relay-Reconciled") == "true" {
 			reconciled = append(reconciled, d)
 		} else {
-			told = append(told, d)
+			streamed = append(streamed, d)
 		}
 	}
-	return reconciled, told
+	return reconciled, streamed
 }
 
 // gap makes one change of each kind, and some that undo each other, and accounts for what a comparison finds of them.
@@ -61,14 +61,14 @@ func (w *world) gap(a *account, updated, deleted string) {
 	a.add(expect("role.created", role, w.acme.ID))
 }
 
-// Whatever happens to the slot while no relay runs, the next one tells what was committed meanwhile: the net differences, once,
+// Whatever happens to the slot while no relay runs, the next one emits what was committed meanwhile: the net differences, once,
 // marked, and nothing of what has not changed.
 func TestReconcile_SlotIsLostWhileNoRelayRuns(t *testing.T) {
 	t.Parallel()
 	for name, sql := range map[string]string{
 		"dropped":   dropSlot,
 		"advanced":  `SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`,
-		"made anew": `WITH dropped AS MATERIALIZED (SELECT pg_drop_replication_slot($1)) SELECT lsn FROM dropped, LATERAL pg_create_logical_replication_slot($1, 'pgoutput')`,
+		"recreated": `WITH dropped AS MATERIALIZED (SELECT pg_drop_replication_slot($1)) SELECT lsn FROM dropped, LATERAL pg_create_logical_replication_slot($1, 'pgoutput')`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,9 +86,9 @@ func TestReconcile_SlotIsLostWhileNoRelayRuns(t *testing.T) {
 				t.Errorf("%d of %d events are marked", len(reconciled), a.len())
 			}
 			w.createUser(&a, 4)
-			_, told := reconciledOf(a.arrives(t, w.hook, "/all"))
-			if len(told) != 1 {
-				t.Errorf("%d events of the log are not marked, want 1", len(told))
+			_, streamed := reconciledOf(a.arrives(t, w.hook, "/all"))
+			if len(streamed) != 1 {
+				t.Errorf("%d streamed events are not marked, want 1", len(streamed))
 			}
 			p.stop()
 			w.audit()
@@ -114,12 +114,12 @@ func TestReconcile_SlotIsDroppedUnderLoad(t *testing.T) {
 	w.caughtUp()
 	p.stop()
 	w.audit()
-	w.heard("/all")
+	w.replicates("/all")
 }
 
-// heard checks that whoever applies the events in their order has the users that the IAM has, and that all events arrived. Of what
-// was compared only the differences are told, so that is all that can be asked for.
-func (w *world) heard(path string) {
+// replicates checks that a receiver that applies the events in their order has the users that the IAM has, and that all events arrived. A
+// reconciliation emits net differences only, so that is all that can be asked for.
+func (w *world) replicates(path string) {
 	w.t.Helper()
 	rows, err := w.db.Query(w.t.Context(), w.inOutbox(`SELECT webhook_id, name, resource, convert_from(body, 'UTF8')::json->'data'->>'firstname' FROM relay.event
 		WHERE name IN ('user.created', 'user.updated', 'user.deleted')
@@ -152,7 +152,7 @@ func (w *world) heard(path string) {
 		w.t.Fatal(err)
 	}
 	if diff := cmp.Diff(there, heard); diff != "" {
-		w.t.Errorf("what is there and what was told (-there +told):\n%s", diff)
+		w.t.Errorf("the users and what the events make of them (-users +events):\n%s", diff)
 	}
 	s := w.hook.Snapshot()
 	got := arrived(&s, path)
@@ -164,7 +164,7 @@ func (w *world) heard(path string) {
 	}
 }
 
-// What was taken out of the publication, made anew or rewritten while the relay reads is noticed, compared and told.
+// What was taken out of the publication, created again or rewritten while the relay reads is noticed, compared and emitted.
 func TestReconcile_CatalogueIsAltered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -194,8 +194,8 @@ func TestReconcile_CatalogueIsAltered(t *testing.T) {
 	w.audit()
 }
 
-// Where it is to be decided by hand, the relay ends; a dry run shows what would be told, and changes nothing; then it is told.
-func TestReconcile_ByHand(t *testing.T) {
+// Where an operator is to decide, the relay ends; a dry run shows what would be emitted, and changes nothing; then it is emitted.
+func TestReconcile_ByCommand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/all").set("source.reconcile", "stop")
@@ -241,7 +241,7 @@ func TestReconcile_ByHand(t *testing.T) {
 	w.audit()
 }
 
-// Another server is not told as if everybody had been deleted.
+// Another server is refused instead of emitting that every row was deleted.
 func TestReconcile_RefusesAnotherIAM(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -28,7 +28,7 @@ func TestFerrisKey_Releases(t *testing.T) {
 			}
 			p := start(t, cfg)
 			s := releaseStory{world: w.world, columns: w.columns}
-			s.tell()
+			s.play()
 			got := s.account.arrives(t, w.hook, "/all")
 			w.checkForms(t, got)
 			p.stop()
@@ -118,7 +118,7 @@ func (s *releaseStory) do(sql string, arguments []any, events ...string) {
 	}
 }
 
-func (s *releaseStory) tell() {
+func (s *releaseStory) play() {
 	s.realm = ferriskey.NewID()
 	s.do(`INSERT INTO realms (id, name) VALUES ($1, 'acme')`, []any{s.realm}, "realm.created "+s.realm)
 	s.do(`UPDATE realms SET name = 'acme2' WHERE id = $1`, []any{s.realm}, "realm.updated "+s.realm)

@@ -46,14 +46,14 @@ func TestReplay_MissedEventsArriveAlthoughTheRelayIsKilled(t *testing.T) {
 	if shown := p.command("replay", "show", "1", "--wait"); !strings.Contains(shown, "done: examined events up to 600 of 600; 600 queued, 600 delivered, 0 waiting, 0 dead, 0 skipped\n") {
 		t.Errorf("it says %s", shown)
 	}
-	if told := p.command("replay", "--webhook", "later", "--missed", "--dry-run"); !strings.HasPrefix(told, "0 events would be") {
-		t.Errorf("it says %s", told)
+	if said := p.command("replay", "--webhook", "later", "--missed", "--dry-run"); !strings.HasPrefix(said, "0 events would be") {
+		t.Errorf("it says %s", said)
 	}
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
+	w.until("no retries are left", `SELECT count(*) = 0 FROM relay.retry`)
 	w.audit()
 }
 
-// What is replayed to a webhook that keeps an order comes one after the other, in the order of the log, although some of it
+// What is replayed to a webhook that keeps an order comes one after the other, in the order of the event log, although some of it
 // is refused; and what happens meanwhile has an order of its own.
 func TestReplay_InOrder(t *testing.T) {
 	t.Parallel()

@@ -80,7 +80,7 @@ func (w *world) usersLike(pattern string) []ferriskey.Expected {
 	return all
 }
 
-// A relay that does not lead sends deliveries that are parked, too, while the leader is frozen, and leads soon.
+// A relay that does not lead sends retries, too, while the leader is frozen, and leads soon.
 func TestShare_TakesOverFromAFrozenLeader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -99,7 +99,7 @@ func TestShare_TakesOverFromAFrozenLeader(t *testing.T) {
 	standby.waitFor(within(t), "streaming the WAL")
 	w.until("it has the slot", `SELECT active AND active_pid <> $2 FROM pg_replication_slots WHERE slot_name = $1`, w.name, walsender)
 	t.Logf("taken over after %s", time.Since(began)) // within five seconds, on a machine that is not busy with other tests
-	w.until("the parked delivery was sent", `SELECT count(*) = 0 FROM relay.retry`)
+	w.until("the retry was sent", `SELECT count(*) = 0 FROM relay.retry`)
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")
 	frozen.signal(syscall.SIGCONT)

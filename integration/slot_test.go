@@ -22,7 +22,7 @@ const state = "iam_relay_state"
 
 func stateLine(word string) string { return fmt.Sprintf(`%s{state=%q} 1`, state, word) }
 
-// acknowledges waits until the relay has let go of the log up to a place.
+// acknowledges waits until the relay has acknowledged the WAL up to an LSN.
 func (w *world) acknowledges(end string) {
 	w.t.Helper()
 	w.until("the slot reaches "+end, `SELECT confirmed_flush_lsn >= $2::pg_lsn FROM pg_replication_slots WHERE slot_name = $1`, w.name, end)
@@ -73,7 +73,7 @@ func TestSlot_IdleSource(t *testing.T) {
 	}
 }
 
-// A relay whose outbox somebody has locked says that it is stuck and who is in the way, keeps the slot, and goes on.
+// A relay whose outbox is locked says that it is stuck and who is in the way, keeps the slot, and goes on.
 func TestSlot_StuckOutbox(t *testing.T) {
 	t.Parallel()
 	w := inhabit(t, newServer(t).URL("postgres"))
@@ -115,7 +115,7 @@ func TestSlot_StuckOutbox(t *testing.T) {
 	p.waitFor(within(t), "WAL retained by the slot is back to normal")
 }
 
-// An open transaction of anybody holds the log although all is acknowledged. The relay names it.
+// An open transaction of any session retains the WAL although all is acknowledged. The relay names it.
 func TestSlot_OpenTransaction(t *testing.T) {
 	t.Parallel()
 	w := inhabit(t, newServer(t).URL("postgres"))

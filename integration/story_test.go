@@ -33,7 +33,7 @@ func TestStory_EachEventAsItIsDocumented(t *testing.T) {
 	got := a.arrives(t, w.hook, "/all")
 	for _, name := range names {
 		if !slices.ContainsFunc(a.expected, func(e ferriskey.Expected) bool { return e.Event == name }) {
-			t.Errorf("the story tells nothing of %s", name)
+			t.Errorf("the story has nothing of %s", name)
 		}
 	}
 	w.sameAsStored(w.db, got)

@@ -79,7 +79,7 @@ func TestSubscription_OutlivesItsRealmByOneEvent(t *testing.T) {
 	}
 	owed.add(expect("realm.deleted", w.acme.ID, w.acme.ID))
 	owed.arrives(t, w.hook, "/acme")
-	w.until("nothing stays parked", `SELECT count(*) = 0 FROM relay.retry`)
+	w.until("no retries are left", `SELECT count(*) = 0 FROM relay.retry`)
 	p.stop()
 }
 

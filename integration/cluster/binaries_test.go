@@ -60,7 +60,7 @@ func TestFindBinaries_LooksInTheUsualPlaces(t *testing.T) {
 func TestInstall_SaysWhatToDoWithoutApt(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	err := cluster.Install(t.Context(), t.Output())
-	if err == nil || !strings.Contains(err.Error(), "install the PostgreSQL server, version 14 or newer, by hand") {
+	if err == nil || !strings.Contains(err.Error(), "install the PostgreSQL server, version 14 or newer, manually") {
 		t.Errorf("without apt-get: %v", err)
 	}
 }

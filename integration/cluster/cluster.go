@@ -35,14 +35,14 @@ type Options struct {
 	BinDir string
 	// Template is copied instead of running initdb.
 	Template *Template
-	// Log is told in a line each what is being done. The server's own log is the file LogFile.
+	// Log gets a line for each thing that is done. The server's own log is the file LogFile.
 	Log io.Writer
 }
 
 // Cluster is one PostgreSQL server. Its methods may be called from several goroutines, but who stops and who restarts it
 // must agree among themselves.
 type Cluster struct {
-	// Version is as PostgreSQL tells it, such as "15.18"; Major is its first number.
+	// Version is as PostgreSQL reports it, such as "15.18"; Major is its first number.
 	Version string
 	Major   int
 

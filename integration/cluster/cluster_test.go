@@ -110,7 +110,7 @@ func TestStart_ServesOverBothSocketsWithItsSettings(t *testing.T) {
 		t.Errorf("Version is %s, the server says %s", c.Version, got)
 	}
 	if !strings.Contains(log.String(), c.Version) {
-		t.Errorf("the log does not tell the version:\n%s", log.String())
+		t.Errorf("the log does not name the version:\n%s", log.String())
 	}
 }
 

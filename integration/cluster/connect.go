@@ -100,7 +100,7 @@ func (c *Cluster) DropDatabase(ctx context.Context, name string) error {
 	return nil
 }
 
-// dropSlots ends the walsenders of a database's slots and drops each slot once its walsender has let go of it.
+// dropSlots ends the walsenders of a database's slots and drops each slot once its walsender has released it.
 func dropSlots(ctx context.Context, conn *pgx.Conn, database string) error {
 	for {
 		var left int

@@ -22,7 +22,7 @@ func (c *Cluster) Kill() error {
 }
 
 // KillBackend ends one of the server's processes with SIGKILL, as a lack of memory does. The postmaster then ends all
-// sessions and recovers from the log; KillBackend returns when connections are accepted again.
+// sessions and recovers from the WAL; KillBackend returns when connections are accepted again.
 func (c *Cluster) KillBackend(ctx context.Context, pid int) error {
 	witness, err := c.Connect(ctx, "postgres")
 	if err != nil {

@@ -26,7 +26,7 @@ apt-get install -y -q --no-install-recommends postgresql
 // with a sudo that asks for no password. Anywhere else, the error says what to install. The output of apt-get goes to log.
 func Install(ctx context.Context, log io.Writer) error {
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return errors.New("install PostgreSQL: there is no apt-get here: install the PostgreSQL server, version 14 or newer, by hand" +
+		return errors.New("install PostgreSQL: there is no apt-get here: install the PostgreSQL server, version 14 or newer, manually" +
 			" (Fedora: dnf install postgresql-server; Alpine: apk add postgresql; macOS: brew install postgresql@17)," +
 			" or name the directory of its initdb and postgres in IAM_RELAY_TEST_PG_BIN")
 	}

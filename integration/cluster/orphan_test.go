@@ -16,7 +16,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster"
 )
 
-// startAndHang is what the test process does as its own child: it starts a cluster, tells where, and waits to be killed.
+// startAndHang is what the test process does as its own child: it starts a cluster, prints where, and waits to be killed.
 func startAndHang() error {
 	c, err := cluster.Start(context.Background(), cluster.Options{})
 	if err != nil {

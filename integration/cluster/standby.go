@@ -47,7 +47,7 @@ func (c *Cluster) Standby(ctx context.Context, o Options) (_ *Cluster, err error
 	return s, nil
 }
 
-// createStandbySlot makes the slot that keeps the log from now on for one more standby.
+// createStandbySlot makes the slot that retains the WAL from now on for one more standby.
 func (c *Cluster) createStandbySlot(ctx context.Context) (name string, err error) {
 	conn, err := c.Connect(ctx, "postgres")
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *Cluster) copyData(ctx context.Context, to *Cluster) error {
 	if err := errors.Join(err, c.Restart(ctx)); err != nil {
 		return err
 	}
-	// The slots are the primary's: as copies they would hold back the log here, and stand in the way of synchronised ones.
+	// The slots are the primary's: as copies they would retain WAL here, and stand in the way of synchronised ones.
 	slots, err := filepath.Glob(to.dataPath("pg_replslot", "*"))
 	if err != nil {
 		return fmt.Errorf("look for copied slots: %w", err)
@@ -84,7 +84,7 @@ func (c *Cluster) copyData(ctx context.Context, to *Cluster) error {
 	return to.account.writeFile(to.dataPath("standby.signal"), "")
 }
 
-// follow is how a server is told to be a standby of another one.
+// follow makes the settings of a standby of another server.
 func (c *Cluster) follow(primary *Cluster, slot string) Options {
 	settings := map[string]string{
 		// The worker that synchronises slots needs a database to connect to.
@@ -101,7 +101,7 @@ func (c *Cluster) follow(primary *Cluster, slot string) Options {
 	return Options{Settings: settings, HBA: c.hba}
 }
 
-// Promote makes a standby a primary of a new timeline, and returns when it accepts writes. The old primary is not told.
+// Promote makes a standby a primary of a new timeline, and returns when it accepts writes. The old primary does not notice.
 func (c *Cluster) Promote(ctx context.Context) error {
 	conn, err := c.Connect(ctx, "postgres")
 	if err != nil {
@@ -147,7 +147,7 @@ func (c *Cluster) SyncSlot(ctx context.Context, primary *Cluster, slot string) e
 	if err := conn.QueryRow(ctx, "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1", slot).Scan(&confirmed); err != nil {
 		return fmt.Errorf("read the state of slot %s: %w", slot, err)
 	}
-	// The worker naps for up to 30 s; being told to read its configuration wakes it.
+	// The worker naps for up to 30 s; a reload of its configuration wakes it.
 	return c.await(ctx, "synchronise slot "+slot, `SELECT EXISTS (SELECT FROM pg_replication_slots
 		WHERE slot_name = $1 AND synced AND NOT temporary AND invalidation_reason IS NULL AND confirmed_flush_lsn >= $2::pg_lsn)
 		OR (SELECT false FROM pg_reload_conf(), pg_sleep(0.05))`, slot, confirmed)

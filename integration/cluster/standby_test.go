@@ -26,7 +26,7 @@ func standby(ctx context.Context, t *testing.T, primary *cluster.Cluster, o clus
 	return s
 }
 
-// timeline is that of the log which a server writes.
+// timeline is that of the WAL which a server writes.
 const timeline = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 
 func TestStandby_ReplaysAndIsPromoted(t *testing.T) {
@@ -75,7 +75,7 @@ func TestStandby_ReplaysAndIsPromoted(t *testing.T) {
 
 const systemID = "SELECT system_identifier::text FROM pg_control_system()"
 
-// A promoted standby has the failover slots, and the log that they need.
+// A promoted standby has the failover slots, and the WAL that they need.
 func TestStandby_TakesOverAFailoverSlot(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -43,7 +43,7 @@ func query[T any](t *testing.T, conn *pgx.Conn, sql string, arguments ...any) (v
 	return value
 }
 
-// watch makes a slot; the function that it returns tells how many transactions, and how many row changes, the log has got
+// watch makes a slot; the function that it returns counts the transactions, and the row changes, that the WAL has got
 // since it was last asked.
 func watch(t *testing.T, conn *pgx.Conn) func() (transactions, changes int) {
 	t.Helper()
@@ -83,7 +83,7 @@ func TestStory_CausesEveryEventAndLeavesATraceOfEveryStep(t *testing.T) {
 		}
 		transactions, changes := logged()
 		if transactions == 0 || changes == 0 {
-			t.Errorf("%s: nothing of it is in the log", step.Name)
+			t.Errorf("%s: nothing of it is in the WAL", step.Name)
 		}
 		if len(expected) > changes {
 			t.Errorf("%s: %d events are expected of %d row changes", step.Name, len(expected), changes)

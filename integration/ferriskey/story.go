@@ -41,11 +41,11 @@ type Step struct {
 	Do   func(context.Context) ([]Expected, error)
 }
 
-// Story tells the life of a realm from its creation to its deletion. Its steps, done one after the other, cause each of the
+// Story is the life of a realm from its creation to its deletion. Its steps, done one after the other, cause each of the
 // Documented and of the Newer events at least once, and between them do what must cause none. Bootstrap comes before it.
 //
 // hook is a webhook that the realm gets at once and keeps until its end; where its endpoint is empty, the realm gets none.
-// What the steps expect is what happens, whoever subscribes to it.
+// What the steps expect happens whether or not anyone subscribes to it.
 func Story(iam *IAM, hook Webhook) []Step {
 	s := &story{iam: iam, hook: hook}
 	return slices.Concat(s.beginning(), s.users(), s.roles(), s.clients(), s.logins(), s.webhooks(), s.ending())

@@ -37,7 +37,7 @@ func (s *story) users() []Step {
 			}
 			return s.dave, s.iam.UpdateUser(ctx, s.dave, User{Firstname: "dave", Email: "dave@example.com"})
 		}),
-		{"somebody registers, and verifies the address", func(ctx context.Context) ([]Expected, error) {
+		{"a user registers, and verifies the address", func(ctx context.Context) ([]Expected, error) {
 			user, _, err := s.iam.RegisterUser(ctx, s.realm.ID, User{Username: "erin", Email: "erin@example.com", Enabled: true})
 			if err != nil {
 				return nil, err

@@ -1,5 +1,5 @@
 // Package receiver is the other end of a webhook: an HTTP server that checks everything about a delivery that can be
-// checked from outside, with other code than the sender's, and that behaves as badly as it is told to.
+// checked from outside, with other code than the sender's, and that behaves as badly as a test asks.
 package receiver
 
 import (

@@ -66,7 +66,7 @@ func (s Snapshot) clip() Snapshot {
 }
 
 // Wait returns the first state in which the condition holds. The condition is called at once and then after every request,
-// with a Snapshot that it must not keep, and it must not call the Receiver. The error tells the state at the end of ctx.
+// with a Snapshot that it must not keep, and it must not call the Receiver. The error describes the state at the end of ctx.
 func (r *Receiver) Wait(ctx context.Context, condition func(*Snapshot) bool) (Snapshot, error) {
 	stop := context.AfterFunc(ctx, func() {
 		// With the lock, so that the signal cannot fall between a look at ctx and the wait.

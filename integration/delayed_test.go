@@ -14,7 +14,7 @@ const holdTime = 5 * time.Second
 
 // A password that is replaced is no deletion; one that is deleted is, some seconds later, also if nothing else happens on
 // the IAM's database.
-func TestHold_DeletedPasswordIsToldApartFromAReplacedOne(t *testing.T) {
+func TestDelayed_DeletedPasswordIsNotAReplacedOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var users account
@@ -46,8 +46,8 @@ func TestHold_DeletedPasswordIsToldApartFromAReplacedOne(t *testing.T) {
 	}
 }
 
-// What is held survives the relay: killed while it waits, it neither forgets a deletion nor tells a replacement.
-func TestHold_SurvivesTheRelay(t *testing.T) {
+// A delayed event survives the relay: killed while it waits, it neither forgets a deletion nor emits a replacement.
+func TestDelayed_SurvivesTheRelay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var users account
@@ -79,9 +79,9 @@ func TestHold_SurvivesTheRelay(t *testing.T) {
 	w.sameAsStored(w.db, arrivedNow(w.hook, "/all"))
 }
 
-// A deletion is told even where the realm's last webhook is deleted before its time has come, and to the webhooks of its
+// A deletion is emitted even where the realm's last webhook is deleted before its time has come, and to the webhooks of its
 // own transaction: to none that came later.
-func TestHold_GoesToTheWebhooksOfItsTransaction(t *testing.T) {
+func TestDelayed_GoesToTheWebhooksOfItsTransaction(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var users account
@@ -115,7 +115,7 @@ func arrivedNow(r *receiver.Receiver, path string) []receiver.Delivery {
 }
 
 // A held event goes also where nothing moves on the IAM's server any more, not even its log: the outbox is elsewhere.
-func TestHold_IsReleasedWhereTheLogStandsStill(t *testing.T) {
+func TestDelayed_IsReleasedWithoutNewWAL(t *testing.T) {
 	t.Parallel()
 	w := inhabit(t, newServer(t).URL("postgres"))
 	var users, deleted account
@@ -137,7 +137,7 @@ func TestHold_IsReleasedWhereTheLogStandsStill(t *testing.T) {
 
 // The connection that asks the server for its clock is idle for hours, and servers and firewalls end such ones. A held event
 // goes all the same.
-func TestHold_SurvivesTheLossOfAnIdleConnection(t *testing.T) {
+func TestDelayed_SurvivesTheLossOfAnIdleConnection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var users, deleted account
@@ -156,8 +156,8 @@ func TestHold_SurvivesTheLossOfAnIdleConnection(t *testing.T) {
 	deleted.arrives(t, w.hook, "/all")
 }
 
-// A transaction may hold more events than fit into memory, and a later one cancel as many: only what is left is told, each once.
-func TestHold_ManyAtOnce(t *testing.T) {
+// A transaction may hold more events than fit into memory, and a later one cancel as many: only what is left is emitted, each once.
+func TestDelayed_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	const many = 3000
 	w := newWorld(t)

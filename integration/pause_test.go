@@ -8,9 +8,9 @@ import (
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
 
-// An endpoint that is down rests: its events cost a cursor and no rows, its attempts are not used up, and when it is back it
+// An endpoint that is down is paused: its events cost a cursor and no rows, its attempts are not used up, and when it is back it
 // has everything soon, the oldest event first.
-func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
+func TestPause_ADeadEndpointCostsACursor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/down").webhook(w.hook, "/ops", map[string]any{"events": []string{"endpoint.*", "delivery.exhausted"}}).
@@ -24,9 +24,9 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 	w.until("it pauses", `SELECT pauses > 0 AND cursor IS NOT NULL AND failing_since IS NOT NULL FROM relay.webhook WHERE name = 'down'`)
 	w.createUsers(&a, 100, 2000)
 	w.until("it has been asked a few times", `SELECT pauses > 4 FROM relay.webhook WHERE name = 'down'`)
-	w.until("all is in the log", `SELECT last_event >= 2008 FROM relay.position`)
+	w.until("all is in the event log", `SELECT last_event >= 2008 FROM relay.position`)
 	if parked := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.retry`)); parked > 13 {
-		t.Errorf("%d deliveries are parked: each event of an endpoint that rests has a row", parked)
+		t.Errorf("%d retries are stored: each event of a paused endpoint has a row", parked)
 	}
 	if n := value[int](t, w.db, w.inOutbox(`SELECT coalesce(max(attempts), 0) FROM relay.retry`)); n > 1 {
 		t.Errorf("a delivery has used up %d attempts while the endpoint rested", n)
@@ -38,7 +38,7 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 		}
 	}
 	if requests > 60 {
-		t.Errorf("%d requests were made to an endpoint that rests", requests)
+		t.Errorf("%d requests were made to a paused endpoint", requests)
 	}
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
 	w.exec(w.inOutbox(`UPDATE relay.retry SET due = now()`)) // those that failed first are due in an hour
@@ -51,12 +51,12 @@ func TestRest_ADeadEndpointCostsACursor(t *testing.T) {
 		t.Errorf("%d events came twice without a crash", s.Duplicates)
 	}
 	w.until("it is well", `SELECT pauses = 0 AND failing_since IS NULL AND paused_until IS NULL FROM relay.webhook WHERE name = 'down'`)
-	told(t, w.hook, "/ops", "endpoint.failing", "endpoint.recovered")
+	reports(t, w.hook, "/ops", "endpoint.failing", "endpoint.recovered")
 }
 
-// The request that shows whether an endpoint is back uses no attempt up, also where it has an event of the log: that is not
-// parked, and stays in its place.
-func TestRest_AProbeFromTheLogIsNoAttempt(t *testing.T) {
+// The request that probes a paused endpoint uses no attempt up, also where it carries an event from the event log: that is not
+// stored as a retry, and keeps its position.
+func TestPause_ProbeFromTheEventLogUsesNoAttempt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/down").set("delivery.pause_after", 1).set("delivery.pause", "50ms").set("delivery.pause_max", "50ms").
@@ -65,15 +65,15 @@ func TestRest_AProbeFromTheLogIsNoAttempt(t *testing.T) {
 	p := start(t, cfg)
 	var a account
 	first := w.createUser(&a, 0)
-	w.until("the first failure is parked", `SELECT count(*) = 1 FROM relay.retry`)
-	p.command("deliveries", "skip", "1", "--webhook", "down") // so that nothing is parked to probe with
+	w.until("the first failure is to be retried", `SELECT count(*) = 1 FROM relay.retry`)
+	p.command("deliveries", "skip", "1", "--webhook", "down") // so that no retry is there to probe with
 	for i := range 5 {
 		w.createUser(&a, 1+i)
 	}
 	pauses := value[int](t, w.db, w.inOutbox(`SELECT pauses FROM relay.webhook`))
 	w.until("it has been asked a few times", `SELECT pauses > $1 + 3 FROM relay.webhook`, pauses)
 	if n := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.retry`)); n > 0 {
-		t.Errorf("%d deliveries are parked", n)
+		t.Errorf("%d retries are stored", n)
 	}
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
 	got, err := w.hook.Wait(within(t), func(s *receiver.Snapshot) bool { return len(arrived(s, "/down")) >= 5 })
@@ -87,8 +87,8 @@ func TestRest_AProbeFromTheLogIsNoAttempt(t *testing.T) {
 	}
 }
 
-// told waits for the operational events, in that order, and checks what they say.
-func told(t *testing.T, r *receiver.Receiver, path string, names ...string) {
+// reports waits for the operational events, in that order, and checks what they say.
+func reports(t *testing.T, r *receiver.Receiver, path string, names ...string) {
 	t.Helper()
 	s, err := r.Wait(within(t), func(s *receiver.Snapshot) bool { return len(arrived(s, path)) >= len(names) })
 	if err != nil {
@@ -106,7 +106,7 @@ func told(t *testing.T, r *receiver.Receiver, path string, names ...string) {
 }
 
 // Retry-After is for the whole endpoint: nobody else is sent to it either.
-func TestRest_RetryAfterHoldsForTheEndpoint(t *testing.T) {
+func TestPause_RetryAfterHoldsForTheEndpoint(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/busy").set("delivery.schedule", []string{"10ms", "10ms"})
@@ -134,7 +134,7 @@ func TestRest_RetryAfterHoldsForTheEndpoint(t *testing.T) {
 
 // An endpoint that does nothing but fail is disabled in time, with the reason, goes on collecting, and resumes where it
 // stopped when it is enabled.
-func TestRest_HopelessEndpointIsDisabled(t *testing.T) {
+func TestPause_HopelessEndpointIsDisabled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/hopeless").webhook(w.hook, "/ops", map[string]any{"events": []string{"endpoint.*"}}).
@@ -150,7 +150,7 @@ func TestRest_HopelessEndpointIsDisabled(t *testing.T) {
 	for i := range 20 {
 		w.createUser(&a, 100+i)
 	}
-	told(t, w.hook, "/ops", "endpoint.failing", "endpoint.disabled")
+	reports(t, w.hook, "/ops", "endpoint.failing", "endpoint.disabled")
 	w.hook.Respond(func(*receiver.Delivery) receiver.Response { return receiver.Response{} })
 	w.exec(w.inOutbox(`UPDATE relay.webhook SET enabled = true, disabled_reason = '', paused_until = NULL, pauses = 0, failing_since = NULL,
 		version = nextval('relay.webhook_version') WHERE name = 'hopeless'`))
@@ -159,7 +159,7 @@ func TestRest_HopelessEndpointIsDisabled(t *testing.T) {
 }
 
 // The rate that a webhook allows is kept, in bursts of a tenth of a second, and costs nobody else anything.
-func TestRest_RateIsKept(t *testing.T) {
+func TestPause_RateIsKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/rated", map[string]any{"rate": 50.0}).webhook(w.hook, "/free")
@@ -176,7 +176,7 @@ func TestRest_RateIsKept(t *testing.T) {
 }
 
 // A star asks for everything but operational events, and no webhook hears about itself.
-func TestRest_OperationalEventsGoToWhoAsks(t *testing.T) {
+func TestPause_OperationalEventsGoToSubscribers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config().webhook(w.hook, "/fails", map[string]any{"events": []string{"*", "endpoint.*", "delivery.exhausted"}}).webhook(w.hook, "/all").
@@ -186,9 +186,9 @@ func TestRest_OperationalEventsGoToWhoAsks(t *testing.T) {
 	start(t, cfg)
 	var a account
 	w.createUser(&a, 0)
-	told(t, w.hook, "/ops", "delivery.exhausted")
+	reports(t, w.hook, "/ops", "delivery.exhausted")
 	w.createUser(&a, 1)
-	told(t, w.hook, "/ops", "delivery.exhausted", "delivery.exhausted")
+	reports(t, w.hook, "/ops", "delivery.exhausted", "delivery.exhausted")
 	a.arrives(t, w.hook, "/all")
 	s := w.hook.Snapshot()
 	for i := range s.Deliveries {
