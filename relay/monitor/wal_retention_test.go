@@ -91,7 +91,7 @@ func TestWhyKept(t *testing.T) {
 		"unread":   {cdc.SlotStatus{Exists: true, RetainedBytes: 100, LagBytes: 100}, "", holder, "no relay reads from the slot"},
 		"slow":     {active(100, 60), "", holder, "the relay is reading, but the outbox is slower"},
 		"held":     {active(100, 1), "", holder, "everything is acknowledged, but the transaction of process 42, user app, database iam, open for 1h30m0s, idle in transaction prevents the server from removing WAL: wait for it to end, or run SELECT pg_terminate_backend(42)"},
-		"prepared": {active(100, 1), "", &cdc.WALHolder{Prepared: "x", User: "app", Database: "iam"}, `all is acknowledged, but the prepared transaction "x" of user app in database iam prevents the server from removing WAL: end it with COMMIT PREPARED or ROLLBACK PREPARED`},
+		"prepared": {active(100, 1), "", &cdc.WALHolder{Prepared: "x", User: "app", Database: "iam"}, `everything is acknowledged, but the prepared transaction "x" of user app in database iam prevents the server from removing WAL: end it with COMMIT PREPARED or ROLLBACK PREPARED`},
 		"nothing":  {active(100, 1), "", nil, "everything is acknowledged: the server removes the WAL at its next checkpoint"},
 	} {
 		if got := WhyRetained(test.slot, test.stuck, test.holder); !strings.HasPrefix(got, test.want) {
