@@ -288,7 +288,7 @@ func TestBackfill_TableThatWasNotPublishedIsCompared(t *testing.T) {
 	w.exec(`UPDATE users SET firstname = 'Unheard' WHERE id = $1`, user)
 	a.add(expect("user.updated", user, w.acme.ID))
 	p := start(t, cfg)
-	p.waitFor(within(t), "reconciled")
+	p.waitFor(within(t), "reconciliation finished")
 	w.createUser(&a, 3)
 	reconciled, _ := reconciledOf(a.arrives(t, w.hook, "/all"))
 	if len(reconciled) != 2 {

@@ -161,7 +161,7 @@ func largeRows(t *testing.T, n, bytes, limit int) {
 	w.exec(`UPDATE roles SET require_mfa = NOT require_mfa`)
 	w.lose(dropSlot)
 	p = launch(t, cfg)
-	read(p, "reconciled")
+	read(p, "reconciliation finished")
 	events("role.updated", 2*n)
 	fits("the comparison")
 	w.exec(`TRUNCATE roles CASCADE`)

@@ -35,5 +35,5 @@ func TestPostponed_AnOpenTransactionDoesNotStopTheStream(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `COMMIT`); err != nil {
 		t.Fatal(err)
 	}
-	p.waitFor(within(t), "reconciled")
+	p.waitFor(within(t), "reconciliation finished")
 }

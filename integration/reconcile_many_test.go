@@ -27,7 +27,7 @@ func TestReconcile_ManyRows(t *testing.T) {
 	w.lose(dropSlot)
 	p = launch(t, cfg)
 	began := time.Now()
-	p.waitFor(ctx, "reconciled")
+	p.waitFor(ctx, "reconciliation finished")
 	t.Logf("%d rows were compared in %s", rows, time.Since(began).Round(time.Millisecond))
 	p.fits(largest)
 	p.stop()

@@ -103,7 +103,7 @@ func TestShare_TakesOverFromAFrozenLeader(t *testing.T) {
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/all")
 	frozen.signal(syscall.SIGCONT)
-	frozen.waitFor(within(t), "trying again")
+	frozen.waitFor(within(t), "retrying")
 	w.createUser(&a, 2)
 	a.arrives(t, w.hook, "/all")
 	w.audit()

@@ -35,5 +35,5 @@ func TestSubscription_OddURLAndHeaders(t *testing.T) {
 		}
 	}
 	p.waitFor(within(t), `headers of the webhook are not sent; remove them in the IAM" webhook=iam:`+hook)
-	p.waitFor(within(t), `header \"X-Line\": its value has a line break`)
+	p.waitFor(within(t), `header \"X-Line\": the value contains a line break`)
 }
