@@ -15,7 +15,8 @@ import (
 func testEndpoint(t *testing.T, ordering webhook.Ordering) (*Dispatcher, *endpoint) {
 	t.Helper()
 	d := New(Config{
-		Log: slog.New(slog.DiscardHandler), Metrics: admin.NewMetrics(prometheus.NewRegistry()), Breaker: BreakerConfig{Failures: 10, Pause: time.Hour, PauseMax: time.Hour},
+		Log: slog.New(slog.DiscardHandler), Metrics: admin.NewMetrics(prometheus.NewRegistry()),
+		Breaker: BreakerConfig{Failures: 10, Pause: time.Hour, PauseMax: time.Hour},
 	})
 	e := &endpoint{id: 1, lifecycle: lifecycle{enabled: true, owned: true}, queue: newQueue(d.pool, "t")}
 	e.options.Ordering, e.queue.ordering = ordering, ordering

@@ -55,8 +55,8 @@ func (d *Dispatcher) startHandshake(e *endpoint) {
 	}
 }
 
-// makeHandshake reports whether the endpoint accepts requests, which it asks the endpoint first if necessary. The mutex is held at the call and at the
-// return, but not meanwhile.
+// makeHandshake makes the handshake if the endpoint needs one, and reports whether requests may be sent. The mutex is held at the call and at
+// the return, but not meanwhile.
 func (d *Dispatcher) makeHandshake(e *endpoint) (accepted bool) {
 	target := e.target
 	if e.handshake.covers(target) {
@@ -91,6 +91,7 @@ func (d *Dispatcher) handshakeRefused(e *endpoint, o *webhook.Outcome) {
 // postponeRetry makes a retry due again after a pause, because its endpoint has not accepted the handshake.
 func (d *Dispatcher) postponeRetry(e *endpoint, due *outbox.DueRetry) {
 	d.recorder.retry(outbox.Retry{
-		Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now().Add(d.Breaker.Pause), Class: string(webhook.ClassHandshakeRefused), Claimed: true,
+		Event: due.ID, Webhook: e.id, Attempts: due.Attempts, Due: time.Now().Add(d.Breaker.Pause),
+		Class: string(webhook.ClassHandshakeRefused), Claimed: true,
 	})
 }

@@ -105,7 +105,7 @@ func (d *Dispatcher) takeOver(webhooks []outbox.Webhook, blocked map[int64]map[s
 		case e.owned: // by this relay, whose lease was lost in the outbox: it knows more
 			continue
 		default:
-			e.enabled = true // a disabled webhook is not leased
+			e.switchedOn() // a disabled webhook is not leased
 			d.configure(e, w)
 		}
 		e.claimed(w.Cursor)

@@ -100,7 +100,7 @@ func (q *queue) done(through int64) int64 {
 }
 
 // clear removes all waiting events and returns the first one's id.
-func (q *queue) clear() (first int64, any bool) {
+func (q *queue) clear() (first int64, found bool) {
 	if len(q.events) == 0 {
 		return 0, false
 	}

@@ -69,14 +69,14 @@ func TestQueue_HoldsMemoryUntilReleased(t *testing.T) {
 	q := testQueue("", "a", "b", "c")
 	event := q.take(0)
 	q.sent(event.ID)
-	if first, any := q.clear(); first != 2 || !any {
+	if first, found := q.clear(); first != 2 || !found {
 		t.Errorf("the first of the rest is %d", first)
 	}
 	if q.pool.bytes != 2 {
 		t.Errorf("%d bytes held while one event is in flight", q.pool.bytes)
 	}
 	q.release(event.ID)
-	if _, any := q.clear(); any || q.pool.bytes != 0 {
+	if _, found := q.clear(); found || q.pool.bytes != 0 {
 		t.Errorf("%d bytes held", q.pool.bytes)
 	}
 }
@@ -103,7 +103,7 @@ func TestQueue_BlockedKeys(t *testing.T) {
 	}
 }
 
-// A failed delivery that must stay in order takes the queued events of its resource along: they become retries behind it.
+// A failed delivery that must stay in order takes the queued events of its resource along: they become retries after it.
 func TestDispatcher_BlockDefersQueuedEventsOfTheKey(t *testing.T) {
 	t.Parallel()
 	d, e := testEndpoint(t, webhook.OrderingResource)

@@ -14,17 +14,21 @@ import (
 //	half-open ──failure──▶ paused
 //	catching up, half-open ──more than this relay's share──▶ releasing ──nothing in flight──▶ unowned
 //	any ──410, failing for days, by command──▶ disabled ──by command──▶ the state it would have otherwise
-type state string
+type state uint8
 
 const (
-	stateUnowned    state = "unowned"     // another relay delivers to it, or none does yet
-	stateLive       state = "live"        // the leader puts new events into its queue from memory
-	stateCatchingUp state = "catching up" // it reads the event log from its cursor
-	statePaused     state = "paused"      // its breaker is open, or a probe of it has not ended
-	stateHalfOpen   state = "half-open"   // one request at a time shows whether it has recovered
-	stateReleasing  state = "releasing"   // unowned as soon as nothing is in flight
-	stateDisabled   state = "disabled"    // nothing is sent until it is enabled by command or in the IAM
+	stateUnowned    state = iota // another relay delivers to it, or none does yet
+	stateLive                    // the leader puts new events into its queue from memory
+	stateCatchingUp              // it reads the event log from its cursor
+	statePaused                  // its breaker is open, or a probe of it has not ended
+	stateHalfOpen                // one request at a time shows whether it has recovered
+	stateReleasing               // unowned as soon as nothing is in flight
+	stateDisabled                // nothing is sent until it is enabled by command or in the IAM
 )
+
+func (s state) String() string {
+	return [...]string{"unowned", "live", "catching up", "paused", "half-open", "releasing", "disabled"}[s]
+}
 
 // permissions are what an endpoint may do in a state. Its order and its handshake may forbid more: see endpoint.ready.
 type permissions struct {
@@ -36,7 +40,7 @@ type permissions struct {
 	release  bool // be released for another relay to claim
 }
 
-var permitted = map[state]permissions{
+var permitted = [...]permissions{
 	stateUnowned:    {retry: true}, // only without an order or a rate limit: see outbox.Member.ClaimDue
 	stateLive:       {takeLive: true, send: true, retry: true, probe: true},
 	stateCatchingUp: {readLog: true, send: true, retry: true, probe: true, release: true},
@@ -190,7 +194,7 @@ func (e *endpoint) leaveMemory(head int64) {
 
 // emptyQueue leaves the queued events to be read again from the event log, and their memory to other endpoints.
 func (e *endpoint) emptyQueue() {
-	if first, any := e.queue.clear(); any {
+	if first, found := e.queue.clear(); found {
 		e.cursor.startCatchUp(min(first-1, e.cursor.limit()))
 	}
 }

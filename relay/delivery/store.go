@@ -12,7 +12,7 @@ import (
 type Store interface {
 	// ReadEvents returns events of one webhook in the order of their ids, and the id up to which it has looked.
 	ReadEvents(ctx context.Context, r outbox.Read) ([]outbox.Event, int64, error)
-	// Blocked returns how many deliveries of webhooks that keep an order hold up later ones, by webhook and order key.
+	// Blocked counts the retries that block later deliveries, by webhook and order key.
 	Blocked(ctx context.Context, webhooks []int64) (map[int64]map[string]int, error)
 	LoadWebhooksByID(ctx context.Context, ids []int64) ([]outbox.Webhook, error)
 	// ChangedWebhooks returns the webhooks that were changed since c was last used.
@@ -29,14 +29,14 @@ type Store interface {
 type Member interface {
 	// Alive reports whether the leases are still valid, without asking the outbox.
 	Alive() bool
-	// Lagging counts the webhooks that catch up; Claim leases some that no running relay serves.
+	// Lagging counts the webhooks that catch up; Claim leases some to which no running relay delivers.
 	Lagging(ctx context.Context, minLag int64) (outbox.Lagging, error)
 	Claim(ctx context.Context, limit int, minLag, maxLag int64) ([]outbox.Webhook, error)
 	// ClaimDue leases retries that are due, ClaimOldest the oldest of one webhook, due or not; nil if there is none.
 	ClaimDue(ctx context.Context, c outbox.Claim) ([]outbox.DueRetry, error)
 	ClaimOldest(ctx context.Context, webhook int64) (*outbox.DueRetry, error)
-	// Record writes outcomes in one transaction, and returns the webhooks that this member no longer serves. The epoch is 0 unless it
-	// leads. The error wraps outbox.ErrFenced once another relay has taken over.
+	// Record writes outcomes in one transaction, and returns the webhooks that this member has no lease of any more. The epoch is 0
+	// unless it leads. The error wraps outbox.ErrFenced once another relay has taken over.
 	Record(ctx context.Context, epoch int64, d *outbox.Delivery) (lost []int64, err error)
 }
 
