@@ -293,3 +293,20 @@ func TestSimulation_RandomHistories(t *testing.T) {
 		}
 	})
 }
+
+// Histories that have failed once.
+func TestSimulation_KnownHistories(t *testing.T) {
+	for name, history := range map[string]struct {
+		seed  uint64
+		steps []step
+	}{
+		// Events were sent past older ones of other resources when the endpoint was disabled, and again when it was enabled.
+		"disabled while later events were sent first": {135, []step{
+			{"wait", 85, 34}, {"commit", 51, 63}, {"commit", 62, 100}, {"behave", 79, 22}, {"wait", 39, 63},
+		}},
+	} {
+		if err := run(t, history.seed, history.steps); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
