@@ -11,6 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/iam-relay/iam-relay/relay/admin"
+	"github.com/iam-relay/iam-relay/relay/delivery"
+	"github.com/iam-relay/iam-relay/relay/outbox"
+	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
 var (
@@ -114,4 +119,60 @@ func literals(t *testing.T) []string {
 		}
 	}
 	return texts
+}
+
+var (
+	table    = regexp.MustCompile(`(?m)^CREATE (?:UNLOGGED )?TABLE ([a-z_]+) \(`)
+	firstRow = regexp.MustCompile("(?m)^\\| ((?:`[^`]+`(?:, )?)+) \\|")
+)
+
+// listed returns the words in code in the first column of the page's tables.
+func listed(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	words := map[string]bool{}
+	for _, row := range firstRow.FindAllStringSubmatch(read(t, page), -1) {
+		for word := range strings.SplitSeq(row[1], ", ") {
+			words[strings.Trim(word, "`")] = true
+		}
+	}
+	return words
+}
+
+// The pages list every table, outcome, operational event and state.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../relay/outbox/migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no migrations", err)
+	}
+	var tables []string
+	for _, file := range files {
+		for _, match := range table.FindAllStringSubmatch(read(t, file), -1) {
+			tables = append(tables, match[1])
+		}
+	}
+	var classes, states, deliveries []string
+	for _, class := range webhook.Classes() {
+		classes = append(classes, string(class))
+	}
+	for _, state := range []admin.State{
+		admin.Starting, admin.Idle, admin.Streaming, admin.CatchingUp, admin.Stuck, admin.Disconnected, admin.Standby, admin.Lost,
+	} {
+		states = append(states, string(state))
+	}
+	for _, state := range outbox.DeliveryStates() {
+		deliveries = append(deliveries, string(state))
+	}
+	for page, names := range map[string][]string{
+		"architecture.md": tables,
+		"delivery.md":     append(classes, delivery.OperationalEvents()...),
+		"operations.md":   append(states, deliveries...),
+	} {
+		listed := listed(t, page)
+		for _, name := range names {
+			if !listed[name] {
+				t.Errorf("%s does not list %s", page, name)
+			}
+		}
+	}
 }
