@@ -14,16 +14,17 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// term is the time for which this relay leads: it alone ingests, and serves the webhooks that are live.
+// leadership is the time during which this relay leads the group: it alone ingests, replays, runs the outbox's maintenance, and
+// serves the live endpoints.
 type leadership struct {
 	*membership
 	leader *outbox.Leader
 }
 
-// housekeeping is how often removed webhooks are forgotten and old partitions dropped.
+// maintenanceInterval is how often removed webhooks are deleted and expired partitions dropped.
 const maintenanceInterval = time.Minute
 
-// lead waits for the leadership and holds it until something fails or ctx ends.
+// lead waits until this relay may lead, and leads until something fails or ctx ends.
 func (s *membership) lead(ctx context.Context) error {
 	leader, err := s.member.Lead(ctx, func() { s.log.Info("another relay leads, standing by"); s.monitor.SetStandby() })
 	if err != nil {
@@ -32,10 +33,10 @@ func (s *membership) lead(ctx context.Context) error {
 		}
 		return err
 	}
-	s.leader = leader // closed by whoever has drained
+	s.leader = leader // closed by the membership after the drain
 	t := &leadership{membership: s, leader: leader}
 	group, ctx := errgroup.WithContext(ctx)
-	// Opening may take long, so the loss of the lock is watched for from the beginning.
+	// The lock can be lost while open is still reading, so the watch comes first.
 	group.Go(func() error { return leader.Watch(ctx) })
 	group.Go(func() error {
 		if err := t.open(ctx); err != nil {
@@ -48,17 +49,22 @@ func (s *membership) lead(ctx context.Context) error {
 		s.monitor.SetLeader(leader)
 		group.Go(func() error { return t.runMaintenance(ctx) })
 		group.Go(func() error { return t.replay(ctx) })
-		replication := replication.New(replication.Config{
-			Settings: s.config, Rules: s.rules, Store: s.store, Leader: leader, Dispatch: s.dispatch, Monitor: s.monitor, Metrics: s.metrics,
-			Warned: s.warned, Clock: &monitor.ClockWatch{Server: "source", Log: s.log, Metrics: s.metrics}, Log: s.log, Only: s.only,
-		})
-		group.Go(func() error { return replication.Run(ctx) })
+		group.Go(func() error { return t.newReplicator().Run(ctx) })
 		return nil
 	})
 	return group.Wait()
 }
 
-// open reads where the previous leader stopped.
+func (t *leadership) newReplicator() *replication.Replicator {
+	return replication.New(replication.Config{
+		Settings: t.config, Rules: t.rules, Store: t.store, Leader: t.leader, Dispatcher: t.dispatcher, Monitor: t.monitor, Metrics: t.metrics,
+		Warnings: t.warnings, Clock: &monitor.ClockWatch{Server: "source", Log: t.log, Metrics: t.metrics}, Log: t.log,
+		OnlyReconciliation: t.onlyReconciliation,
+	})
+}
+
+// open prepares to continue where the previous leader stopped: it stores the configured webhooks and hands the position and all
+// webhooks to the dispatcher.
 func (t *leadership) open(ctx context.Context) error {
 	if err := t.leader.EnsurePartitions(ctx); err != nil {
 		return err
@@ -70,23 +76,23 @@ func (t *leadership) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Before the ends of pauses are read. watch does it from when the dispatcher knows the leader.
-	if err := t.dispatch.FollowClock(ctx, t.leader); err != nil {
+	// The outbox server's clock must be known before the ends of pauses are read.
+	if err := t.dispatcher.FollowClock(ctx, t.leader); err != nil {
 		return err
 	}
 	webhooks, err := t.store.LoadWebhooks(ctx)
 	if err != nil {
 		return err
 	}
-	blocked, err := t.dispatch.Blocked(ctx, webhooks)
+	blocked, err := t.dispatcher.Blocked(ctx, webhooks)
 	if err != nil {
 		return err
 	}
-	t.dispatch.Lead(t.leader, position, webhooks, blocked)
+	t.dispatcher.Lead(t.leader, position, webhooks, blocked)
 	return nil
 }
 
-// configure stores the configuration's webhooks.
+// saveConfiguredWebhooks stores the webhooks of the configuration, and ends those that it no longer has.
 func (t *leadership) saveConfiguredWebhooks(ctx context.Context) error {
 	webhooks, err := t.store.LoadWebhooks(ctx)
 	if err != nil {
@@ -99,17 +105,17 @@ func (t *leadership) saveConfiguredWebhooks(ctx context.Context) error {
 	return t.leader.SaveWebhooks(ctx, ingest.Configured(webhooks, t.configuredWebhooks(), position.LastEvent))
 }
 
-// webhooks are the configured subscriptions as the outbox keeps them.
+// configuredWebhooks returns the webhooks of the configuration in the form in which the outbox stores them.
 func (r *Relay) configuredWebhooks() []outbox.Webhook {
 	endpoints := r.config.Endpoints()
 	webhooks := make([]outbox.Webhook, len(endpoints))
 	for i := range endpoints {
-		webhooks[i] = stored(&endpoints[i])
+		webhooks[i] = storedForm(&endpoints[i])
 	}
 	return webhooks
 }
 
-func stored(e *webhook.Endpoint) outbox.Webhook {
+func storedForm(e *webhook.Endpoint) outbox.Webhook {
 	w := outbox.Webhook{
 		Origin: outbox.OriginConfig, Key: e.Key, Tenant: e.Tenant, Name: e.Name, Description: e.Description, URL: e.URL,
 		Headers: e.Headers, Events: e.Events, Enabled: !e.Disabled,
@@ -121,11 +127,12 @@ func stored(e *webhook.Endpoint) outbox.Webhook {
 	return w
 }
 
-// keepHouse makes partitions ahead of time, drops old ones and forgets removed webhooks.
+// runMaintenance calls maintain periodically until ctx ends or it fails.
 func (t *leadership) runMaintenance(ctx context.Context) error {
 	return loop.Every(ctx, maintenanceInterval, nil, t.maintain)
 }
 
+// maintain creates partitions ahead of time, drops expired ones, and deletes removed webhooks and expired secrets.
 func (t *leadership) maintain(ctx context.Context) error {
 	if err := t.leader.EnsurePartitions(ctx); err != nil {
 		return err
@@ -134,7 +141,7 @@ func (t *leadership) maintain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.dispatch.Forget(forgotten)
+	t.dispatcher.Forget(forgotten)
 	if _, err := t.store.DropExpiredSecrets(ctx); err != nil {
 		return err
 	}
@@ -149,8 +156,28 @@ func (t *leadership) maintain(ctx context.Context) error {
 	return err
 }
 
-// expiryGrace is for how long of the relay's own running time a day past its retention is kept whose events were not all delivered.
+// expiryGrace is how long an expired partition with undelivered events is kept, counted in time during which a relay leads. A relay
+// that was down for longer than the retention can so still deliver.
 const expiryGrace = 24 * time.Hour
+
+// replayInterval is how often requested replays are looked for, and how often a replay that must be paced continues.
+const replayInterval = time.Second
+
+// replay advances the requested replays step by step until ctx ends. Their whole state is in the outbox, so the next leader continues
+// them.
+func (t *leadership) replay(ctx context.Context) error {
+	table, column := t.rules.TenantNameColumn()
+	names := outbox.TenantNames{Table: table.Name, Column: column}
+	return loop.Every(ctx, replayInterval, nil, func(ctx context.Context) error {
+		for more := true; more; {
+			var err error
+			if more, err = t.leader.AdvanceReplays(ctx, names); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
 
 func (t *leadership) reportExpiry(e *outbox.Expiry) {
 	for _, owed := range e.Owed {

@@ -13,18 +13,19 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// shift is the time for which this relay is a member of those that share the outbox. From its beginning on it serves
-// webhooks that are behind and deliveries that are parked, and at some time it may lead.
+// membership is the time during which this relay belongs to the group of relays that share the outbox. A member sends heartbeats,
+// sends due retries and serves endpoints that catch up; one member at a time leads.
 type membership struct {
 	*Relay
-	member   *outbox.Member
-	dispatch *delivery.Dispatcher
-	leader   *outbox.Leader // nil unless this relay has led
-	// only is the reconciliation that the relay runs for; 0 for one that goes on.
-	only int64
+	member     *outbox.Member
+	dispatcher *delivery.Dispatcher
+	leader     *outbox.Leader // nil until this relay leads
+	// onlyReconciliation is the id of the reconciliation after which the relay exits; 0 if it runs until it is stopped.
+	onlyReconciliation int64
 }
 
-// shifts works again and again: a shift ends when the outbox fails or another relay takes over what this one has.
+// serve migrates the outbox and then runs one membership after another, with a backoff between them, until ctx ends or an error is not
+// transient. A membership ends when the outbox fails or this relay is fenced off.
 func (r *Relay) serve(ctx context.Context) error {
 	switch err := r.store.Migrate(ctx); {
 	case ctx.Err() != nil:
@@ -54,20 +55,21 @@ func (r *Relay) serve(ctx context.Context) error {
 	}
 }
 
-// shift works until something fails or ctx ends.
+// runMembership joins the group, runs heartbeat, delivery and the candidacy for leader until one of them fails or ctx ends, then
+// drains and leaves.
 func (r *Relay) runMembership(ctx context.Context) error {
 	member, err := r.store.Join(ctx, r.version)
 	if err != nil {
 		return err
 	}
-	s := &membership{Relay: r, member: member, dispatch: delivery.New(r.deliveryConfig(member))}
-	r.monitor.SetDeliveries(s.dispatch)
+	s := &membership{Relay: r, member: member, dispatcher: delivery.New(r.deliveryConfig(member))}
+	r.monitor.SetDeliveries(s.dispatcher)
 	defer s.resign()
 	group, groupCtx := errgroup.WithContext(ctx)
-	beating := s.startHeartbeat(context.WithoutCancel(ctx))
-	defer beating.stop()
-	group.Go(func() error { return beating.wait(groupCtx) })
-	group.Go(func() error { return s.dispatch.Run(groupCtx) })
+	beat := s.startHeartbeat(context.WithoutCancel(ctx))
+	defer beat.stop()
+	group.Go(func() error { return beat.wait(groupCtx) })
+	group.Go(func() error { return s.dispatcher.Run(groupCtx) })
 	group.Go(func() error { return s.lead(groupCtx) })
 	failed := group.Wait()
 	err = s.drain(ctx, failed)
@@ -80,43 +82,43 @@ func (r *Relay) runMembership(ctx context.Context) error {
 	return failed
 }
 
-// resign gives the leadership up, if there is one.
+// resign releases the leader lock if this relay holds it.
 func (s *membership) resign() {
 	if s.leader != nil {
 		s.leader.Close()
 	}
 }
 
-// beating is the heartbeat, which goes on until the relay has drained.
+// heartbeat runs in the background until stop, which comes after the drain: a member without a heartbeat loses its leases.
 type heartbeat struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
-	err    error // once it has ended
+	err    error // valid once ended is closed
 }
 
 func (s *membership) startHeartbeat(ctx context.Context) *heartbeat {
 	ctx, cancel := context.WithCancel(ctx)
-	b := &heartbeat{cancel: cancel, ended: make(chan struct{})}
+	h := &heartbeat{cancel: cancel, ended: make(chan struct{})}
 	go func() {
-		defer close(b.ended)
-		b.err = s.member.Beat(ctx)
+		defer close(h.ended)
+		h.err = s.member.Beat(ctx)
 	}()
-	return b
+	return h
 }
 
-// wait returns when the heartbeat has failed, or ctx ends.
-func (b *heartbeat) wait(ctx context.Context) error {
+// wait returns the heartbeat's error when it fails, or nil when ctx ends.
+func (h *heartbeat) wait(ctx context.Context) error {
 	select {
-	case <-b.ended:
-		return b.err
+	case <-h.ended:
+		return h.err
 	case <-ctx.Done():
 		return nil
 	}
 }
 
-func (b *heartbeat) stop() {
-	b.cancel()
-	<-b.ended
+func (h *heartbeat) stop() {
+	h.cancel()
+	<-h.ended
 }
 
 func (r *Relay) deliveryConfig(member *outbox.Member) delivery.Config {
@@ -137,24 +139,25 @@ func (r *Relay) deliveryConfig(member *outbox.Member) delivery.Config {
 	}
 }
 
-// failTime bounds the drain after a failure of the outbox, when what is being sent can probably not be recorded.
-const failTime = time.Second
+const (
+	// failureDrainTimeout bounds each step of the drain after a failure of the outbox, when outcomes can probably not be recorded.
+	failureDrainTimeout = time.Second
+	// recordTimeout bounds the recording of outcomes when the relay stops.
+	recordTimeout = 20 * time.Second
+)
 
-// recordTime bounds the recording at the end of a drain.
-const recordTime = 20 * time.Second
-
-// drain lets what is being sent end, records it, and leaves the group of relays. The caller keeps the heartbeat and the leader
+// drain lets requests in flight finish, records their outcomes, and leaves the group. The caller keeps the heartbeat and the leader
 // lock until it returns: a relay that took over earlier would repeat what is not recorded yet.
 func (s *membership) drain(ctx context.Context, failed error) error {
-	sendTime, record := failTime, failTime
+	sendTimeout, record := failureDrainTimeout, failureDrainTimeout
 	if stopping := ctx.Err() != nil; stopping {
-		sendTime, record = s.config.Delivery.Timeout.Duration, recordTime
+		sendTimeout, record = s.config.Delivery.Timeout.Duration, recordTimeout
 	}
-	s.dispatch.Stop(sendTime)
+	s.dispatcher.Stop(sendTimeout)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), record)
 	defer cancel()
 	if errors.Is(failed, outbox.ErrFenced) {
-		return s.member.Leave(ctx) // nothing that it records is valid any more
+		return s.member.Leave(ctx) // the outbox accepts no outcomes of a fenced member
 	}
-	return errors.Join(s.dispatch.FlushAll(ctx), s.member.Leave(ctx))
+	return errors.Join(s.dispatcher.FlushAll(ctx), s.member.Leave(ctx))
 }

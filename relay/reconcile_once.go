@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Reconcile does what Run does for the log, without delivering anything, until the reconciliation with the given number is finished: for
-// when no relay runs. While another one leads it waits; that one does it. Run it with a context that ends when the record says so.
+// Reconcile ingests like Run, but delivers nothing, until the reconciliation with the given id is finished. It serves
+// `iam-relay reconcile` when no relay is running. While another relay leads, that one reconciles and this one waits; so the caller ends
+// ctx when the stored reconciliation is finished.
 func (r *Relay) Reconcile(ctx context.Context, id int64) error {
 	defer r.store.Close()
 	defer r.sender.Close()
@@ -26,7 +27,7 @@ func (r *Relay) Reconcile(ctx context.Context, id int64) error {
 		err := r.reconcileOnce(ctx, id)
 		switch {
 		case err == nil || ctx.Err() != nil || errors.Is(err, replication.ErrDone):
-			return nil //nolint:nilerr // it was to end
+			return nil //nolint:nilerr // the expected end
 		case !outbox.IsTransient(err):
 			return err
 		}
@@ -37,20 +38,20 @@ func (r *Relay) Reconcile(ctx context.Context, id int64) error {
 	}
 }
 
-// reconcileOnce leads until it is finished or something fails.
+// reconcileOnce joins the group and leads until the reconciliation is finished or something fails.
 func (r *Relay) reconcileOnce(ctx context.Context, id int64) error {
 	member, err := r.store.Join(ctx, r.version)
 	if err != nil {
 		return err
 	}
-	s := &membership{Relay: r, member: member, only: id, dispatch: delivery.New(r.deliveryConfig(member))}
+	s := &membership{Relay: r, member: member, onlyReconciliation: id, dispatcher: delivery.New(r.deliveryConfig(member))}
 	defer s.resign()
-	s.dispatch.Stop(0) // whoever leads next sends what there is
+	s.dispatcher.Stop(0) // the next leader delivers the events
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return member.Beat(groupCtx) })
 	group.Go(func() error { return s.lead(groupCtx) })
 	err = group.Wait()
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), failTime)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), failureDrainTimeout)
 	defer cancel()
 	return errors.Join(err, member.Leave(leaving))
 }

@@ -1,8 +1,9 @@
-// Package relay is the program: it wires the IAM's change log, the mapping, the outbox and the senders together, and runs
-// their lives.
+// Package relay wires the stages together and runs them: Relay (relay.go) is the process, membership (member.go) its time in the group
+// of relays that share an outbox, leadership (leader.go) the time during which it leads that group. The commands start it; the stages
+// do their work in packages of their own, in the order in which a change travels:
 //
-//	cdc.Source → ingest (old rows from outbox.Mirror, mapping.Mapper) → outbox commit → acknowledge the log
-//	           → dispatcher → webhook.Sender → outcomes recorded; failures parked, retried from the store
+//	replication → ingest (old rows from outbox.Mirror, rules from mapping) → outbox commit → acknowledge the WAL
+//	            → delivery → webhook → outcomes recorded; failures become retries in the outbox
 package relay
 
 import (
@@ -25,22 +26,22 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// Relay is one running relay. Any number may share an outbox: one leads and ingests, all deliver.
+// Relay is one relay process. Any number of them may share an outbox: one leads and ingests, all deliver.
 type Relay struct {
-	config  *config.Config
-	rules   *mapping.Rules
-	store   *outbox.Store
-	sender  *webhook.Sender
-	admin   *admin.Server // nil without a listener
-	metrics *admin.Metrics
-	monitor *monitor.Monitor
-	version string
-	log     *slog.Logger
-	warned  *ingest.Warnings
+	config   *config.Config
+	rules    *mapping.Rules
+	store    *outbox.Store
+	sender   *webhook.Sender
+	admin    *admin.Server // nil without admin.listen
+	metrics  *admin.Metrics
+	monitor  *monitor.Monitor
+	version  string
+	log      *slog.Logger
+	warnings *ingest.Warnings
 }
 
-// New prepares a relay: it reads the mapping and binds the admin listener, but connects to nothing yet. The caller runs or
-// closes it.
+// New prepares a relay: it reads the mapping and binds the admin listener, but connects to nothing. The caller must call Run, Reconcile
+// or Close. Mistakes in the configuration and in the mapping are a *config.Error.
 func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err error) {
 	rules, err := Rules(cfg)
 	if err != nil {
@@ -49,7 +50,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	if err := KnownEvents(cfg, rules); err != nil {
 		return nil, err
 	}
-	r := &Relay{config: cfg, rules: rules, log: log, monitor: monitor.New(), version: version, warned: ingest.NewWarnings(log)}
+	r := &Relay{config: cfg, rules: rules, log: log, monitor: monitor.New(), version: version, warnings: ingest.NewWarnings(log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -78,7 +79,7 @@ func New(cfg *config.Config, version string, log *slog.Logger) (_ *Relay, err er
 	return r, nil
 }
 
-// Rules loads the mapping that the configuration names. An error about its content is a *config.Error.
+// Rules loads the mapping that the configuration names. Mistakes in the mapping are a *config.Error with their file and line.
 func Rules(cfg *config.Config) (*mapping.Rules, error) {
 	rules, err := mapping.Load(mapping.Options{
 		Preset: cfg.Mapping.Preset, File: cfg.Mapping.File, Schema: cfg.Mapping.Schema, ResourceID: cfg.Mapping.ResourceID, Drop: cfg.Mapping.Drop,
@@ -98,7 +99,7 @@ func Rules(cfg *config.Config) (*mapping.Rules, error) {
 	return nil, &located
 }
 
-// AdminAddr is the address of the admin listener, empty without one.
+// AdminAddr returns the address of the admin listener, "" if there is none.
 func (r *Relay) AdminAddr() string {
 	if r.admin == nil {
 		return ""
@@ -106,10 +107,10 @@ func (r *Relay) AdminAddr() string {
 	return r.admin.Addr().String()
 }
 
-// Streaming is closed once this relay has begun to read the source's log.
+// Streaming returns a channel that is closed once this relay streams the WAL for the first time.
 func (r *Relay) Streaming() <-chan struct{} { return r.monitor.Streaming }
 
-// Close releases what New has made, for a relay that is not run. It is used for one that New could not complete, too.
+// Close releases the resources of a relay that is not run. New calls it on a relay that it could not complete.
 func (r *Relay) Close() error {
 	if r.store != nil {
 		r.store.Close()
@@ -123,8 +124,8 @@ func (r *Relay) Close() error {
 	return nil
 }
 
-// Run relays until ctx ends, then drains: what is being sent may end, what is done is recorded. It returns an error if the
-// relay cannot work without somebody doing something.
+// Run ingests and delivers until ctx ends, then drains: requests in flight may finish, and their outcomes are recorded. It retries
+// transient failures; an error that it returns needs an operator.
 func (r *Relay) Run(ctx context.Context) error {
 	defer r.store.Close()
 	defer r.sender.Close()
@@ -141,7 +142,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// KnownEvents checks that the configured webhooks ask for events that the mapping has. The error is a *config.Error.
+// KnownEvents checks that the events of every configured webhook exist in the mapping. The error is a *config.Error.
 func KnownEvents(cfg *config.Config, rules *mapping.Rules) error {
 	var unknown config.Error
 	known := append(rules.EventNames(), delivery.OperationalEvents()...)

@@ -13,8 +13,8 @@ import (
 	"github.com/iam-relay/iam-relay/relay/config"
 )
 
-// A relay that cannot be made leaves no goroutine and no connection behind, wherever it fails.
-func TestNew_LeavesNothingBehindWhenItFails(t *testing.T) {
+// Wherever New fails, it leaves no goroutine and no connection behind.
+func TestNew_ReleasesEverythingWhenItFails(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestNew_LeavesNothingBehindWhenItFails(t *testing.T) {
 			breaks(cfg)
 			before := goleak.IgnoreCurrent()
 			if _, err := relay.New(cfg, "test", slog.New(slog.DiscardHandler)); err == nil {
-				t.Fatal("it was made")
+				t.Fatal("New succeeded")
 			}
 			goleak.VerifyNone(t, before)
 		})

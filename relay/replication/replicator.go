@@ -20,18 +20,18 @@ import (
 
 // replicatorConfig is what a Replicator works with.
 type Config struct {
-	Settings *config.Config
-	Rules    *mapping.Rules
-	Store    *outbox.Store
-	Leader   *outbox.Leader
-	Dispatch *delivery.Dispatcher
-	Monitor  *monitor.Monitor
-	Metrics  *admin.Metrics
-	Warned   *ingest.Warnings
-	Clock    delivery.ClockObserver // of the source's server
-	Log      *slog.Logger
+	Settings   *config.Config
+	Rules      *mapping.Rules
+	Store      *outbox.Store
+	Leader     *outbox.Leader
+	Dispatcher *delivery.Dispatcher
+	Monitor    *monitor.Monitor
+	Metrics    *admin.Metrics
+	Warnings   *ingest.Warnings
+	Clock      delivery.ClockObserver // of the source's server
+	Log        *slog.Logger
 	// only is the reconciliation after which the replicator ends; 0 for one that goes on.
-	Only int64
+	OnlyReconciliation int64
 }
 
 // replicator reads the source's WAL, session after session, and has it ingested.
@@ -122,7 +122,7 @@ func (t *Replicator) startAnew(ctx context.Context, in *ingest.Ingester, r *inge
 
 // finished ends the session if the relay runs for this reconciliation only.
 func (t *Replicator) finished(record outbox.Reconciliation, err error) error {
-	if t.Only != 0 && record.ID == t.Only && (err == nil || errors.Is(err, ingest.ErrRestartSession)) {
+	if t.OnlyReconciliation != 0 && record.ID == t.OnlyReconciliation && (err == nil || errors.Is(err, ingest.ErrRestartSession)) {
 		return ErrDone
 	}
 	return err

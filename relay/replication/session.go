@@ -41,7 +41,7 @@ func (t *Replicator) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mapper.OnConditionFailure(t.Warned.ConditionFailures(t.Metrics))
+	mapper.OnConditionFailure(t.Warnings.ConditionFailures(t.Metrics))
 	mapper.SetMaxBody(int(t.Settings.Outbox.MaxBody.Bytes))
 	owners := mapper.OwnerColumns()
 	found.owners = owners
@@ -54,7 +54,7 @@ func (t *Replicator) session(ctx context.Context) error {
 	t.Monitor.SetWithheld(len(catalog.Withheld()))
 	names, column := t.Rules.TenantNameColumn()
 	in, err := ingest.New(ctx, ingest.Config{
-		Leader: t.Leader, Store: t.Store, Dispatcher: t.Dispatch, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warned, Log: t.Log,
+		Leader: t.Leader, Store: t.Store, Dispatcher: t.Dispatcher, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warnings, Log: t.Log,
 		Mapper: mapper, Owners: owners, Plan: found.survey, Server: server, Tables: t.Rules.Tables(),
 		TenantNames: outbox.TenantNames{Table: names.Name, Column: column}, IAMWebhooks: t.Settings.Delivery.IAMWebhooks,
 		BatchRows: t.Settings.Outbox.Batch, SpillDir: t.Settings.Source.SpillDir, SpillBytes: int(t.Settings.Source.MemoryLimit.Bytes),
