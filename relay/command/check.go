@@ -205,7 +205,7 @@ func (c *check) outbox(ctx context.Context) {
 	case len(o.Foreign) > 0:
 		c.fail("outbox", "tables of schema %s belong to another role (%s); as that role, run: ALTER TABLE … OWNER TO %s", schema, strings.Join(o.Foreign, ", "), quote(o.Role))
 	case o.Migration > o.Known:
-		c.fail("outbox", "schema %s was created by a newer iam-relay (migration %d, this version knows %d): run that version", schema, o.Migration, o.Known)
+		c.fail("outbox", "schema %s was created by a newer iam-relay (migration %d, this version has %d); use that version", schema, o.Migration, o.Known)
 	case o.Migration < o.Known:
 		c.pending("outbox", "schema %s is not up to date (migration %d of %d); iam-relay run upgrades it", schema, o.Migration, o.Known)
 	default:

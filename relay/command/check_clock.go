@@ -7,17 +7,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// clockTolerance is by how much two clocks may differ.
+// clockTolerance is how much two clocks may differ.
 const clockTolerance = 5 * time.Second
 
-// clockReading is by how much a server's clock is ahead of this machine's, and by how much that may be wrong.
+// clockReading is how far a server's clock is ahead of this machine's, and the error of that.
 type clockReading struct {
 	server       string
 	ahead, wrong time.Duration
 }
 
-// readClock reads the clock of the server that conn leads to. One that cannot be read is not compared: whatever else is asked of that
-// server reports why.
+// readClock reads the clock of a server. A clock that cannot be read is not compared: the next query to that server reports the error.
 func (c *check) readClock(ctx context.Context, conn *pgx.Conn, server string) {
 	asked := time.Now()
 	var at time.Time
@@ -46,7 +45,7 @@ func (c *check) compareClocks() {
 	}
 }
 
-// clockMatters is what wrong clocks do.
+// clockMatters is the reason to set the clocks.
 const clockMatters = "signatures, retention and the times of events follow them, and receivers refuse signatures that are minutes off"
 
 func distance(ahead time.Duration) string {

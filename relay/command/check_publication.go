@@ -48,7 +48,7 @@ func (c *sourceCheck) publication(ctx context.Context) error {
 	return nil
 }
 
-// mayPublish reports whether the role may make the publication what it should be.
+// mayPublish reports whether the role may create or repair the publication.
 func (c *sourceCheck) mayPublish(ctx context.Context, p cdc.Publication) (bool, error) {
 	schemas, names := make([]string, len(p.Missing)), make([]string, len(p.Missing))
 	for i, t := range p.Missing {
@@ -66,7 +66,7 @@ func (c *sourceCheck) mayPublish(ctx context.Context, p cdc.Publication) (bool, 
 	return may, nil
 }
 
-// otherPublications looks for publications that make the IAM's own statements fail.
+// otherPublications checks for publications that make statements of the IAM fail.
 func (c *sourceCheck) otherPublications(ctx context.Context) error {
 	hazards, err := cdc.PublicationHazards(ctx, c.conn)
 	if err != nil {
@@ -85,10 +85,10 @@ func (c *sourceCheck) otherPublications(ctx context.Context) error {
 	return nil
 }
 
-// maxListed is how many names a line lists.
+// maxListed is how many names one line lists.
 const maxListed = 10
 
-// some lists the first of many names, and how many there are besides.
+// some lists the first names, and the number of the others.
 func some(names []string) string {
 	if len(names) <= maxListed {
 		return strings.Join(names, ", ")

@@ -9,10 +9,10 @@ import (
 	"github.com/iam-relay/iam-relay/relay/monitor"
 )
 
-// leastIdle is how long a relay may well be away.
+// leastIdle is how long a relay may well be stopped.
 const leastIdle = time.Hour
 
-// retention looks at what the server does with a slot whose relay is away, and how far it has come with this one.
+// retention checks the limits of the server for a slot that is not read, and how close the slot is to them.
 func (c *sourceCheck) retention(ctx context.Context) error {
 	var keepMB, idleSeconds, segmentsMB int64
 	err := c.conn.QueryRow(ctx, `SELECT (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
@@ -25,7 +25,7 @@ func (c *sourceCheck) retention(ctx context.Context) error {
 	switch {
 	case keepMB < 0:
 		c.warning("retention", "max_slot_wal_keep_size is unlimited: while no relay runs, retained WAL may fill the disk; set it to the disk space that can be spared, and alert on the retained WAL")
-	case keepMB < segmentsMB: // what the server may write between two checkpoints as a matter of course
+	case keepMB < segmentsMB: // what the server may write between two checkpoints
 		c.warning("retention", "max_slot_wal_keep_size is %s, less than max_wal_size (%s): a burst of writes while no relay runs invalidates the slot; raise it to the disk space that can be spared", size(keepMB<<20), size(segmentsMB<<20))
 	default:
 		c.ok("retention", "the server keeps up to %s of WAL while no relay runs", size(keepMB<<20))
@@ -37,16 +37,16 @@ func (c *sourceCheck) retention(ctx context.Context) error {
 	if err != nil || !slot.Exists || slot.BelongsToOther(c.server.Database) {
 		return err
 	}
-	if err := c.kept(ctx, slot); err != nil {
+	if err := c.retained(ctx, slot); err != nil {
 		return err
 	}
 	return c.failover(ctx, slot)
 }
 
-// kept warns of a slot that is on its way to be lost, or to fill the disk.
-func (c *sourceCheck) kept(ctx context.Context, slot cdc.SlotStatus) error {
+// retained warns of a slot that is about to be lost, or to fill the disk.
+func (c *sourceCheck) retained(ctx context.Context, slot cdc.SlotStatus) error {
 	if slot.Lost() {
-		return nil // told already
+		return nil // reported already
 	}
 	near := slot.HeadroomBelow(2)
 	if !near && (slot.KeepLimit >= 0 || slot.RetainedBytes < c.cfg.Source.RetainedWarning.Bytes) {
@@ -58,14 +58,14 @@ func (c *sourceCheck) kept(ctx context.Context, slot cdc.SlotStatus) error {
 	}
 	why := monitor.WhyRetained(slot, c.stuck, holder)
 	if near {
-		c.warning("retention", "after another %s of log the server gives slot %s up: %s", size(slot.SafeWALSize), slot.Name, why)
+		c.warning("retention", "the server invalidates slot %[2]s after another %[1]s of WAL: %[3]s", size(slot.SafeWALSize), slot.Name, why)
 	} else {
 		c.warning("retention", "%s of WAL are retained by slot %s: %s", size(slot.RetainedBytes), slot.Name, why)
 	}
 	return nil
 }
 
-// failover looks whether the slot outlives its server, from PostgreSQL 17 on, where that has a standby or is one.
+// failover checks whether the slot survives a failover, from PostgreSQL 17 on, if the server has a standby or is one.
 // https://www.postgresql.org/docs/current/logical-replication-failover.html
 func (c *sourceCheck) failover(ctx context.Context, slot cdc.SlotStatus) error {
 	if c.server.Version < 170000 {

@@ -23,7 +23,7 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 	switch {
 	case state == outbox.StateStreaming:
 		if slot.Active {
-			if err := c.askAgain(ctx); err != nil {
+			if err := c.readAgain(ctx); err != nil {
 				return err
 			}
 		}
@@ -50,7 +50,7 @@ func (c *sourceCheck) slot(ctx context.Context) error {
 	return c.capacity(ctx, slot)
 }
 
-// lost says what becomes of a position that the log cannot be read on from.
+// lost reports a position from which the WAL cannot be read, and what iam-relay run does about it.
 func (c *sourceCheck) lost(err error) {
 	const compares = "compares all tables with the mirror and emits the differences"
 	positionErr, ok := errors.AsType[*cdc.PositionError](err)
@@ -64,9 +64,9 @@ func (c *sourceCheck) lost(err error) {
 	}
 }
 
-// askAgain reads the stored position after the slot, and the end of the log after both: a relay that runs has moved all three
-// since they were read, and a slot ahead of its position would be somebody else's doing.
-func (c *sourceCheck) askAgain(ctx context.Context) error {
+// readAgain reads the stored position after the slot, and the end of the WAL after both: a running relay has moved all three since
+// they were read, and a slot ahead of the position would mean that another program reads it.
+func (c *sourceCheck) readAgain(ctx context.Context) error {
 	store, err := outbox.Open(string(c.cfg.OutboxURL()), c.cfg.Outbox.Schema, c.cfg.Outbox.EncryptionKeys())
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (c *sourceCheck) askAgain(ctx context.Context) error {
 	return err
 }
 
-// capacity looks whether the server has room for the slot and for its reader.
+// capacity checks that the server has a free slot and a free WAL sender.
 func (c *sourceCheck) capacity(ctx context.Context, slot cdc.SlotStatus) error {
 	var slots, maxSlots, senders, maxSenders int
 	err := c.conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int,
@@ -105,7 +105,7 @@ func (c *sourceCheck) capacity(ctx context.Context, slot cdc.SlotStatus) error {
 	return nil
 }
 
-// size writes a number of bytes for people; negative is unknown.
+// size is a number of bytes as text; negative is unknown.
 func size(bytes int64) string {
 	if bytes < 0 {
 		return "an unknown amount"

@@ -8,7 +8,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/cluster"
 )
 
-func TestCheck_ASlotThatNearsItsLimit(t *testing.T) {
+func TestCheck_SlotCloseToItsLimit(t *testing.T) {
 	t.Parallel()
 	c, url := startCluster(t, cluster.Options{Settings: map[string]string{"max_slot_wal_keep_size": "64MB"}})
 	w := worldOn(t, c, url)
@@ -26,7 +26,7 @@ func TestCheck_ASlotThatNearsItsLimit(t *testing.T) {
 	w.run("status").fails(1, w.plain(lost(w)))
 }
 
-// lost is what the relay says of a slot that the server has given up.
+// lost is the error for a slot that the server has invalidated.
 func lost(w *world) string {
 	reason := "lost"
 	if w.exists(`SELECT FROM pg_replication_slots s WHERE slot_name = $1 AND to_jsonb(s)->>'invalidation_reason' IS NOT NULL`, w.name) {
@@ -35,8 +35,8 @@ func lost(w *world) string {
 	return "cannot resume from the stored position: slot NAME is lost (" + reason + "): the server removed WAL that was not read yet"
 }
 
-// A first start that was killed has left its slot, which nobody else will ever read or drop.
-func TestCheck_AFirstStartThatDidNotEnd(t *testing.T) {
+// A first start that was killed leaves its slot behind, which no other program will read or drop.
+func TestCheck_InterruptedFirstStart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run("setup")

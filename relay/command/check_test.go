@@ -41,7 +41,7 @@ func TestCheck_NoPlaceForLargeTransactions(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), binary, "check", "--config", newWorld(t).config)
 	cmd.Env = []string{"TMPDIR=/nowhere"}
-	out, _ := cmd.Output() // The exit code tells.
+	out, _ := cmd.Output() // The exit code is checked.
 	want := "\n✗ spill        cannot create a temporary file for large transactions in /nowhere: no such file or directory; make it writable, or set source.spill_dir to another directory\n"
 	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) {
 		t.Errorf("exit code %d:\n%s", cmd.ProcessState.ExitCode(), out)
@@ -85,7 +85,7 @@ func TestCheck_PublicationsThatBreakTheIAM(t *testing.T) {
 }
 
 // What the relay's own publication would do to the IAM's statements is refused before the publication is touched; what those of
-// other tools do to the mapped tables is told.
+// other tools do to the mapped tables is reported.
 func TestSetup_BreaksNoStatementsOfTheIAM(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -155,7 +155,7 @@ func TestCheck_ThePublicationItself(t *testing.T) {
 	}
 }
 
-func TestCheck_SlotsThatAreNotOurs(t *testing.T) {
+func TestCheck_SlotsOfOtherPrograms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.name)

@@ -11,7 +11,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// checkWebhooks looks at the subscriptions without asking the network.
+// checkWebhooks checks the definitions of webhooks, without network access.
 func (c *check) checkWebhooks() {
 	failed := c.failed
 	if err := relay.KnownEvents(c.cfg, c.rules); err != nil {
@@ -47,7 +47,7 @@ func (c *check) checkWebhooks() {
 	}
 }
 
-// fromIAM are the IAM's own subscriptions, as the outbox knows them.
+// fromIAM returns the webhooks of the IAM that are in the outbox.
 func (c *check) fromIAM() []webhook.Endpoint {
 	var endpoints []webhook.Endpoint
 	for i := range c.webhooks {
@@ -64,7 +64,7 @@ func (c *check) fromIAM() []webhook.Endpoint {
 	return endpoints
 }
 
-// describeEndpoint names a webhook of the IAM: by its name and key, or where it has no name by its key and the host of its URL.
+// describeEndpoint names a webhook of the IAM by its name and key, or, if it has no name, by its key and the host of its URL.
 func describeEndpoint(e *webhook.Endpoint) string {
 	if name := visible(e.Name); strings.TrimSpace(name) != "" {
 		return fmt.Sprintf("%s (%s)", name, visible(e.Key))
@@ -75,7 +75,7 @@ func describeEndpoint(e *webhook.Endpoint) string {
 	return visible(e.Key)
 }
 
-// endpoints connects to each webhook's URL as a delivery would, and sends nothing.
+// endpoints connects to the URL of each webhook as a delivery does, and sends nothing.
 func (c *check) endpoints(ctx context.Context) {
 	sender, err := webhook.NewSender(c.cfg.Delivery.Sender(c.version))
 	if err != nil {

@@ -20,7 +20,7 @@ func TestDeliveries(t *testing.T) {
 	s.exec(`UPDATE ` + s.name + `.retry SET due = 'infinity' WHERE event = 3`)
 	s.exec(`UPDATE ` + s.name + `.attempt SET dns = 11, connect = 22, first_byte = 44, error = 'the receiver responded with status 503' WHERE event = 2`)
 	relay.stop()
-	s.user("four") // nobody reads it
+	s.user("four") // no relay reads it
 
 	const (
 		header = "event  name  resource  occurred  webhook  state  attempts  last  due\n"
@@ -94,13 +94,13 @@ crm#1  http://RECEIVER: retrying, due TIME, 2 attempts left
 	}
 	s.run("deliveries", "retry", "2", "--webhook", "crm").goes("1 delivery is due now\n")
 	if !s.exists(`SELECT FROM `+s.name+`.retry WHERE event = 2 AND due <= now() AND attempts = 0`) || !s.exists(version, 1) {
-		t.Error("it is not due, or no relay was told")
+		t.Error("it is not due, or the relays were not notified")
 	}
 	s.run("deliveries", "retry", "--all-dead", "--class", "timeout").goes("0 deliveries are due now\n")
 	s.run("deliveries", "retry", "--all-dead", "--webhook", "crm", "--class", "http_5xx", "--json").goes(`{"dry_run":false,"due":1}` + "\n")
 	s.run("deliveries", "skip", "3", "--webhook", "crm").goes("skipped event 3 for webhook crm\n")
 	if !s.exists(version, 3) {
-		t.Error("no relay was told")
+		t.Error("the relays were not notified")
 	}
 	s.run("deliveries", "--state", "skipped").goes(header + "3  user.created  USER-three  TIME  crm#1  skipped  1  canceled  -\n")
 	s.run("deliveries", "skip", "3", "--webhook", "crm").fails(1, "event 3 is not being retried for webhook crm: it is skipped; send it again with iam-relay replay 3 --webhook 1")

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// tailPoll is how often the outbox is read: an index lookup that finds nothing.
+	// tailPoll is how often the outbox is read; without new events that is one index lookup.
 	tailPoll = 200 * time.Millisecond
 	// tailSlice is how many events are read at a time.
 	tailSlice = 500

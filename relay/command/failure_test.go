@@ -188,7 +188,7 @@ func TestFailure_ReadOnlyOutbox(t *testing.T) {
 	w.run("check").has("✗ outbox       " + reason)
 }
 
-// startCluster starts a server with settings of its own.
+// startCluster starts a server for one test.
 func startCluster(t *testing.T, o cluster.Options) (*cluster.Cluster, string) {
 	t.Helper()
 	c := clustertest.Server(t, o)

@@ -116,7 +116,7 @@ func (w *world) listen(address string) {
 	w.write(w.url, "", address)
 }
 
-// outboxOnly is a configuration with an outbox of its own, whose source is away.
+// outboxOnly configures a separate outbox and a source that is down.
 func (w *world) outboxOnly() {
 	w.t.Helper()
 	w.write("postgres://127.0.0.1:1/iam", w.url, "")

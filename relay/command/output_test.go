@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A result that could not be written is not a success: scripts go by the exit code.
-func TestOutput_ThatCannotBeWrittenFails(t *testing.T) {
+// A result that could not be written is not a success: scripts rely on the exit code.
+func TestOutput_UnwritableFails(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -32,8 +32,8 @@ func TestOutput_ThatCannotBeWrittenFails(t *testing.T) {
 	}
 }
 
-// Whoever reads the log as JSON gets the error that ended the relay as JSON too.
-func TestRun_FatalErrorIsInTheFormatOfTheLog(t *testing.T) {
+// With a JSON log, the error that ends the relay is JSON too.
+func TestRun_FatalErrorHasTheFormatOfTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec(`ALTER TABLE realms DROP COLUMN name`)

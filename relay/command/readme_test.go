@@ -27,7 +27,7 @@ func block(t *testing.T, language, text string) []string {
 	return nil
 }
 
-// A newcomer who owns FerrisKey's tables, and is no superuser, follows the README literally.
+// The steps of the README work for the owner of FerrisKey's tables without superuser rights.
 func TestReadme_StepsEndInAGreenCheck(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -118,7 +118,7 @@ func (w *world) connect() *pgx.Conn {
 	return conn
 }
 
-// freeAddress is one that nobody listens on.
+// freeAddress is an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -13,7 +13,7 @@ func runCommand(env *environment) *cobra.Command {
 		Use:   "run",
 		Short: "Run the relay",
 		Long: `Run the relay: read the WAL, store the events in the outbox and deliver them, until SIGINT
-or SIGTERM. The first start copies the mapped tables; no events are made for rows that
+or SIGTERM. The first start copies the mapped tables; no events are emitted for rows that
 exist already. Several relays may run at once: one reads, all deliver.`,
 		Example: "  iam-relay run --config /etc/iam-relay/config.toml",
 		Args:    noArguments,

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func TestRun_AskedToEndWhileItStarts(t *testing.T) {
+func TestRun_StoppedWhileItStarts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	tx, err := w.conn.Begin(t.Context())

@@ -34,7 +34,7 @@ func (env *environment) withOutbox(ctx context.Context, work func(context.Contex
 	return work(ctx, &session{env, path, cfg, store})
 }
 
-// openOutbox opens an outbox whose tables are those that this program knows.
+// openOutbox opens an outbox whose schema has the version of this program.
 func openOutbox(ctx context.Context, cfg *config.Config) (*outbox.Store, error) {
 	store, err := outbox.Open(string(cfg.OutboxURL()), cfg.Outbox.Schema, cfg.Outbox.EncryptionKeys())
 	if err != nil {

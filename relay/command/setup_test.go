@@ -10,7 +10,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
-// pretend makes the role of the configuration one that does not exist yet, and arranges for its end.
+// pretend configures a role that does not exist yet.
 func (w *world) pretend() (role string) {
 	role = w.name + "_new"
 	w.configure(w.as(role, password))
@@ -96,7 +96,7 @@ func TestSetupPrint_RunByTheOwner_IsEnoughForTheRelay(t *testing.T) {
 	w.runSQL(w.conn, strings.NewReplacer("ROLE", role, "NAME", w.name).Replace(again.out))
 }
 
-func TestSetup_ForARoleOfItsOwn(t *testing.T) {
+func TestSetup_ForASeparateRole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	role := w.pretend()
@@ -152,9 +152,9 @@ func TestSetup_WithoutTheRightsOfTheOwner(t *testing.T) {
 	}
 }
 
-// An owner of the IAM's tables is no superuser as a rule. What an administrator has made must not stop it from giving the
-// relay what an upgrade of the IAM has added.
-func TestSetup_RepeatedByAnOwnerWhoIsNoSuperuser(t *testing.T) {
+// The owner of the IAM's tables is usually not a superuser. Objects that an administrator created must not prevent it from granting
+// what an upgrade of the IAM has added.
+func TestSetup_RepeatedByAnOwnerWithoutSuperuser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	role := w.role("REPLICATION")
@@ -200,7 +200,7 @@ func TestSetup_AfterAMigrationOfTheIAM(t *testing.T) {
 	w.run("setup").done("wal_level is logical\npublication NAME: updated, tables added: 1\nschema NAME: up to date\n")
 }
 
-// An older FerrisKey lacks what the mapping calls optional.
+// An older FerrisKey lacks the optional tables and columns of the mapping.
 func TestSetup_OnAnOlderSchema(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -12,12 +12,12 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// status is how the relay stands, as the databases tell it. Its JSON is for scripts: fields are added, not renamed.
+// status is the state of the relay, read from the databases. Its JSON is for scripts: fields are added, not renamed.
 type status struct {
 	// State is starting, stopped, lost, stuck, disconnected, catching up, streaming or idle. Why gives the cause of a bad one.
 	State string `json:"state"`
 	Why   string `json:"why,omitempty"`
-	// Phase is how far ingestion has come in its life: new, copying or streaming.
+	// Phase is new, copying or streaming.
 	Phase    outbox.State `json:"phase"`
 	Database string       `json:"database,omitempty"`
 	SystemID string       `json:"system_id,omitempty"`
@@ -25,10 +25,10 @@ type status struct {
 	Updated  time.Time    `json:"updated"`
 	// LeaderPID is the server process of the leading relay's session; 0 if none leads.
 	LeaderPID int         `json:"leader_pid"`
-	Slot      *slotStatus `json:"slot"` // nil if the source could not be asked
-	// Problem is why the relay cannot go on from its position, or why the source could not be asked.
+	Slot      *slotStatus `json:"slot"` // nil if the source cannot be reached
+	// Problem is why the relay cannot resume from its position, or why the source cannot be reached.
 	Problem string `json:"problem,omitempty"`
-	lost    bool   // Problem is that the stored position does not fit the slot or the server
+	lost    bool   // Problem is that the slot or the server does not match the stored position
 
 	LastEvent        *eventStatus   `json:"last_event"`
 	DeliveredThrough int64          `json:"delivered_through"`
@@ -40,12 +40,12 @@ type slotStatus struct {
 	Exists        bool   `json:"exists"`
 	Active        bool   `json:"active"`
 	WALStatus     string `json:"wal_status,omitempty"`
-	LagBytes      int64  `json:"lag_bytes"`      // not acknowledged; -1 is unknown
-	RetainedBytes int64  `json:"retained_bytes"` // of log, kept for the slot; -1 is unknown
-	SafeBytes     int64  `json:"safe_bytes"`     // may be written before the slot can be lost; -1 is unknown or without a limit
+	LagBytes      int64  `json:"lag_bytes"`      // not acknowledged; -1: unknown
+	RetainedBytes int64  `json:"retained_bytes"` // WAL retained by the slot; -1: unknown
+	SafeBytes     int64  `json:"safe_bytes"`     // may be written before the slot can be lost; -1: unknown or unlimited
 	Invalidation  string `json:"invalidation,omitempty"`
-	// Kept says why the server keeps log that is acknowledged; empty if it keeps little.
-	Kept string `json:"kept,omitempty"`
+	// Cause is why the server retains much WAL; empty if it retains little.
+	Cause string `json:"cause,omitempty"`
 }
 
 type eventStatus struct {
@@ -133,8 +133,8 @@ func (s *status) write(out io.Writer) error {
 			safe = ", safe for another " + size(s.Slot.SafeBytes)
 		}
 		line("slot", "%s, %s, %s; lag %s, %s of WAL retained%s", s.Slot.Name, active, status, size(s.Slot.LagBytes), size(s.Slot.RetainedBytes), safe)
-		if s.Slot.Kept != "" {
-			line("", "%s", s.Slot.Kept)
+		if s.Slot.Cause != "" {
+			line("", "%s", s.Slot.Cause)
 		}
 	}
 	if s.LastEvent == nil {

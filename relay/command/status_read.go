@@ -48,11 +48,11 @@ func readStatus(ctx context.Context, cfg *config.Config) (*status, error) {
 	return s, nil
 }
 
-// positionReads is how often a position that does not fit the slot is read again before it is reported: a running relay that resumes after
-// a failover or a reconciliation moves slot and position one after the other.
+// positionReads is how often a position that does not match the slot is read before it is reported: a relay that resumes after a
+// failover or a reconciliation moves slot and position one after the other.
 const positionReads = 3
 
-// readPosition reads the stored position and compares it with the slot. That the source cannot be asked is the status's Problem.
+// readPosition reads the stored position and compares it with the slot. An error of the source is the status's Problem.
 func (s *status) readPosition(ctx context.Context, cfg *config.Config, store *outbox.Store) (position outbox.Position, err error) {
 	conn, connectErr := connect(ctx, string(cfg.Source.URL))
 	if connectErr == nil {
@@ -88,8 +88,8 @@ func (s *status) readPosition(ctx context.Context, cfg *config.Config, store *ou
 	return position, nil
 }
 
-// comparePosition reads the slot first, the stored position next, and the server's end of the WAL last: each of the three follows the next
-// one, so a relay that works meanwhile never makes a healthy position look wrong. err is the outbox's, problem the source's.
+// comparePosition reads the slot first, then the stored position, then the end of the WAL: each follows the next, so that a position
+// that advances meanwhile does not seem wrong. err is an error of the outbox, problem one of the source.
 func (s *status) comparePosition(ctx context.Context, cfg *config.Config, conn *pgx.Conn, store *outbox.Store) (position outbox.Position, problem, err error) {
 	slot, slotErr := cdc.Slot(ctx, conn, cfg.Source.Slot)
 	if position, err = store.Position(ctx); err != nil || slotErr != nil {
@@ -104,7 +104,7 @@ func (s *status) comparePosition(ctx context.Context, cfg *config.Config, conn *
 		if err != nil {
 			return position, err, nil
 		}
-		s.Slot.Kept = monitor.WhyRetained(slot, s.Why, holder)
+		s.Slot.Cause = monitor.WhyRetained(slot, s.Why, holder)
 	}
 	if position.State != outbox.StateStreaming {
 		return position, nil, nil
@@ -117,13 +117,13 @@ func (s *status) comparePosition(ctx context.Context, cfg *config.Config, conn *
 }
 
 const (
-	// recent is for how long after its last event the source is not called idle.
+	// recent is how long after its last event the source does not count as idle.
 	recent = 10 * time.Second
-	// farBehind is a lag that no relay has which is at the end of the WAL, and that its status updates do not explain.
+	// farBehind is a lag that a relay at the end of the WAL never has, even between two status updates.
 	farBehind = 64 << 20
 )
 
-// summarize says in one word how the relay is doing, as far as the databases can show it.
+// summarize sets State, as far as the databases show it.
 func (s *status) summarize(position outbox.Position) {
 	s.State = string(func() admin.State {
 		switch {

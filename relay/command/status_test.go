@@ -84,7 +84,7 @@ func TestStatus_Ready(t *testing.T) {
 	w.listen(address)
 	w.run("status", "--ready").fails(1, "no relay listens on ADMIN (admin.listen); start it with iam-relay run")
 	w.start()
-	// It is ready once the server has said something.
+	// It is ready after the first message of the server.
 	for w.run("status", "--ready").err == "iam-relay: the relay is not ready: replication: connecting; no message from the server yet\n" {
 	}
 	w.run("status", "--ready").done("ready\n")
@@ -120,7 +120,7 @@ func TestStatus_State(t *testing.T) {
 			}
 			last = fmt.Sprint(s)
 		}
-		t.Fatalf("it does not come to be %s, but %s", want, last)
+		t.Fatalf("the state does not become %s, but %s", want, last)
 		return ""
 	}
 	relay := w.start()
@@ -151,7 +151,7 @@ func TestStatus_State(t *testing.T) {
 	until("lost")
 }
 
-// Slot, position and the end of the WAL all move on between the questions of status. None of that is a lost slot.
+// Slot, position and the end of the WAL advance between the queries of status. That is not a lost slot.
 func TestStatus_OfABusyRelayIsNeverLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

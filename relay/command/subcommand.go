@@ -14,8 +14,8 @@ import (
 // suggestionDistance is how many letters of a command may be wrong for it to be suggested.
 const suggestionDistance = 2
 
-// withDefault makes a command that does what first does if it is called without a subcommand. parent has the name and the
-// texts; first is made twice, since a flag belongs to one command.
+// withDefault returns a command that does the same as first if it is called without a subcommand. parent has the name and the
+// texts; first is called twice, since a flag belongs to one command.
 func withDefault(parent *cobra.Command, first func() *cobra.Command, others ...*cobra.Command) *cobra.Command {
 	alone := first()
 	alone.Use = strings.Replace(alone.Use, alone.Name(), parent.Name(), 1)

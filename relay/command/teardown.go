@@ -34,11 +34,11 @@ type teardown struct {
 
 	slot    cdc.SlotStatus
 	ownSlot bool
-	// moved: the slot is past where this relay stopped, so somebody else has read it or made it anew.
+	// moved: the slot is ahead of the position where this relay stopped, so another program has read or recreated it.
 	moved       bool
-	granted     bool // the relay's role may still read mapped columns that are another's
+	granted     bool // the relay's role may still read mapped columns of tables that it does not own
 	publication cdc.Publication
-	shared      bool // the publication serves others, too
+	shared      bool // the publication publishes other tables too
 	schema      bool
 }
 
@@ -102,7 +102,7 @@ func (t *teardown) run(ctx context.Context, source string, drop bool) (err error
 	return err
 }
 
-// look finds out what there is, whose it is, and that nobody uses it.
+// look finds what exists and who owns it, and refuses what is in use.
 func (t *teardown) look(ctx context.Context) error {
 	setting, err := t.store.Setting(ctx)
 	if err != nil {
@@ -128,7 +128,7 @@ func (t *teardown) look(ctx context.Context) error {
 			return fmt.Errorf("a relay is running (session %d of the outbox's server); stop it first, and every other one", leader)
 		}
 	} else if t.schema && !setting.SchemaEmpty {
-		return fmt.Errorf("schema %s is not the relay's, or role %s may not read it; correct outbox.schema", t.cfg.Outbox.Schema, setting.Role)
+		return fmt.Errorf("schema %s is not the relay's, or role %s cannot read it; correct outbox.schema", t.cfg.Outbox.Schema, setting.Role)
 	}
 	if t.slot.Active && t.ownSlot {
 		return fmt.Errorf("slot %s is in use by process %d of the server; stop the relay first", t.slot.Name, t.slot.ActivePID)
@@ -141,7 +141,7 @@ func (t *teardown) look(ctx context.Context) error {
 	return t.lookForGrants(ctx)
 }
 
-// lookWhose finds out whether the slot is the one that this outbox has read. In doubt it is somebody else's.
+// lookWhose decides whether the slot is the one that this outbox has read. In doubt it is not.
 func (t *teardown) lookWhose(ctx context.Context, position outbox.Position) error {
 	if !t.slot.Exists || position.State == outbox.StateNew || position.Slot != t.slot.Name {
 		return nil
@@ -151,7 +151,7 @@ func (t *teardown) lookWhose(ctx context.Context, position outbox.Position) erro
 		return err
 	}
 	t.ownSlot = !t.slot.BelongsToOther(server.Database)
-	if position.State == outbox.StateStreaming { // a first copy that has not ended has stored no more than the name
+	if position.State == outbox.StateStreaming { // an unfinished initial copy has stored only the name
 		t.ownSlot = t.ownSlot && position.SystemID == server.SystemID && position.Database == server.Database
 		t.moved = t.ownSlot && t.slot.Confirmed > position.LSN
 		t.ownSlot = t.ownSlot && !t.moved
@@ -159,7 +159,7 @@ func (t *teardown) lookWhose(ctx context.Context, position outbox.Position) erro
 	return nil
 }
 
-// lookForGrants looks for what setup has granted to the relay's role.
+// lookForGrants looks for grants of setup to the relay's role.
 func (t *teardown) lookForGrants(ctx context.Context) error {
 	role, _ := account(t.cfg.Source.URL)
 	tables := make([]string, len(t.rules.Tables()))
@@ -170,7 +170,7 @@ func (t *teardown) lookForGrants(ctx context.Context) error {
 		JOIN pg_roles r ON r.oid = acl.grantee WHERE a.attrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name) AND r.rolname = $2 AND c.relowner <> r.oid)`,
 		tables, role).Scan(&t.granted)
 	if err != nil {
-		return fmt.Errorf("look for what role %s was granted: %w", role, err)
+		return fmt.Errorf("read the grants of role %s: %w", role, err)
 	}
 	return nil
 }
@@ -221,8 +221,8 @@ func (t *teardown) remaining() {
 	}
 }
 
-// drop goes from what costs the server most to what remembers whose the rest is. A publication that only its owner may drop
-// does not keep the schema.
+// drop begins with the slot, which costs the server most, and ends with the schema, which identifies the slot as the relay's. A
+// publication that only its owner may drop does not prevent the rest.
 func (t *teardown) drop(ctx context.Context) error {
 	if t.slot.Exists && t.ownSlot {
 		if err := cdc.DropSlot(ctx, t.conn, t.slot.Name); err != nil {

@@ -24,7 +24,7 @@ func (w *world) leaves(want string) {
 	}
 }
 
-func TestTeardown_DropsWhatTheRelayHasMade(t *testing.T) {
+func TestTeardown_DropsWhatTheRelayCreated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	relay := w.start()
@@ -44,7 +44,7 @@ func TestTeardown_DropsWhatTheRelayHasMade(t *testing.T) {
 	w.start().stop() // as on the first day
 }
 
-func TestTeardown_SparesWhatIsOthers(t *testing.T) {
+func TestTeardown_KeepsWhatOthersUse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec(`CREATE TABLE theirs (id int PRIMARY KEY)`)
@@ -54,7 +54,7 @@ func TestTeardown_SparesWhatIsOthers(t *testing.T) {
 	w.run("teardown", "--yes").done("dropped schema NAME\nslot NAME stays: this relay did not create it\npublication NAME stays: it publishes more than the mapped tables (public.theirs)\n")
 	w.leaves("slot true, publication true, schema false")
 	w.exec(`CREATE SCHEMA ` + w.name + ` CREATE TABLE theirs ()`)
-	w.run("teardown", "--yes").fails(1, "schema NAME is not the relay's, or role postgres may not read it; correct outbox.schema")
+	w.run("teardown", "--yes").fails(1, "schema NAME is not the relay's, or role postgres cannot read it; correct outbox.schema")
 }
 
 func TestTeardown_ActiveSlot(t *testing.T) {
@@ -84,7 +84,7 @@ schema NAME is empty now but belongs to role postgres; as that role, run: DROP S
 	w.run("teardown", "--yes", "--url", w.url).done("")
 }
 
-// inventory is all of the server that setup and run could have made.
+// inventory lists all objects that setup and run could have created.
 func (w *world) inventory() string {
 	w.t.Helper()
 	var all string

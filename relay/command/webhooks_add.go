@@ -57,7 +57,7 @@ func (s *session) addWebhook(ctx context.Context, d *definition) error {
 	return s.sayWithSecret(ctx, &w, "added", secret)
 }
 
-// checkNameFree refuses a name that another webhook has, of any origin: commands could not tell them apart.
+// checkNameFree refuses a name that another webhook has, of any origin: commands could not distinguish them.
 func (s *session) checkNameFree(ctx context.Context, w *outbox.Webhook) error {
 	all, err := s.store.WebhookRefs(ctx)
 	if err != nil {

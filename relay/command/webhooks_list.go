@@ -66,7 +66,7 @@ type webhookDetail struct {
 type webhookStates struct {
 	webhooks  []outbox.Webhook
 	names     tenantNames
-	parked    map[int64]outbox.RetryCount
+	failed    map[int64]outbox.RetryCount
 	lastEvent int64
 	now       time.Time
 }
@@ -88,7 +88,7 @@ func readWebhookStates(ctx context.Context, cfg *config.Config, store *outbox.St
 	if s.names, err = readTenantNames(ctx, cfg, store, tenants); err != nil {
 		return nil, err
 	}
-	s.parked, err = store.RetryCounts(ctx)
+	s.failed, err = store.RetryCounts(ctx)
 	return s, err
 }
 
@@ -104,7 +104,7 @@ func (s *webhookStates) entries() []webhookEntry {
 func (s *webhookStates) entry(w *outbox.Webhook) webhookEntry {
 	e := webhookEntry{
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: nameOf(w), Tenant: w.Tenant, TenantName: s.names[w.Tenant], URL: config.URL(w.URL).String(), State: stateLive,
-		DisabledReason: w.DisabledReason, FailingSince: timeOrNil(w.FailingSince), Retrying: s.parked[w.ID].Waiting, Dead: s.parked[w.ID].Dead,
+		DisabledReason: w.DisabledReason, FailingSince: timeOrNil(w.FailingSince), Retrying: s.failed[w.ID].Waiting, Dead: s.failed[w.ID].Dead,
 	}
 	if w.Cursor != nil {
 		e.State, e.Behind = stateCatchingUp, s.lastEvent-*w.Cursor

@@ -98,7 +98,7 @@ func TestWebhooks_Test(t *testing.T) {
 	}
 }
 
-// What commands print goes into terminals, logs and tickets.
+// The output of commands ends up in terminals, logs and tickets.
 func TestWebhooks_NoCommandPrintsSecrets(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -158,8 +158,8 @@ func TestWebhooks_NoCommandPrintsSecrets(t *testing.T) {
 
 var uuids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// A receiver that deserializes only the event names it knows is tried with one of them, and with data of its own tenant only.
-func TestWebhooks_TestWithAnEventOfItsTenant(t *testing.T) {
+// A receiver that refuses unknown event names is tested with one that it knows, and with data of its own tenant only.
+func TestWebhooks_TestWithEventOfItsTenant(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, `["1h"]`)
 	bodies := make(chan string, 10)

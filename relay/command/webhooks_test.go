@@ -162,7 +162,7 @@ func TestWebhooks_DefinedElsewhere(t *testing.T) {
 	w.exec(`UPDATE ` + w.name + `.webhook SET name = 'w1' WHERE origin = 'iam'`)
 	w.webhooks("add", "--name", "crm", "--url", "https://crm3.example.com").fails(1, "webhook crm: config:crm has that name; choose another one")
 
-	// Whether it is delivered to is another matter.
+	// Delivery can be disabled for all of them.
 	w.webhooks("disable", "w1", "--reason", "pager").done("webhook w1 (iam:HOOK): disabled; its events wait until it is enabled\n")
 	w.webhooks("disable", "config:crm").done("webhook crm (config:crm): disabled; its events wait until it is enabled\n")
 	w.webhooks("show", "w1").has("state          disabled (manually: pager)")
@@ -278,7 +278,7 @@ func TestWebhooks_RotatedSecretsEnd(t *testing.T) {
 	w.webhooks("rotate", "a").fails(2, "the webhook signs with an asymmetric key, whose public half its receivers have: give the new key with --secret-file")
 }
 
-func TestWebhooks_UpdateBringsBackWhatTheRelayGaveUp(t *testing.T) {
+func TestWebhooks_UpdateEnablesWhatTheRelayDisabled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run("setup")

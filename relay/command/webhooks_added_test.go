@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A webhook that was made by command has an id beyond 32 bits. Every command that takes a webhook takes it too.
-func TestWebhooks_MadeByCommandAreManagedLikeOthers(t *testing.T) {
+// A webhook added by command has an id beyond 32 bits. Every command that takes a webhook takes it too.
+func TestWebhooks_AddedOnesAreManagedLikeOthers(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, `["1h"]`)
 	s.run("setup")

@@ -94,7 +94,7 @@ func TestWebhooks_SecretsAreEncryptedInTheOutbox(t *testing.T) {
 	relay := restart(key("first"))
 	secret := shownSecret.FindString(w.webhooks("add", "--name", "own", "--event", "client.created", "--url", receiver.URL+"/sesame", "--header-file", w.file("X-Key: sesame header")).out)
 	rotated := shownSecret.FindString(w.webhooks("rotate", "own").out)
-	// The URL of an IAM's webhook is part of the events that tell of it, as FerrisKey documents them; so the new one is harmless.
+	// The URL of an IAM's webhook is part of FerrisKey's documented webhook events; so the new one is harmless.
 	hook.Endpoint, hook.Description = receiver.URL+"/harmless", "moved"
 	if err := iam.UpdateWebhook(t.Context(), hookID, hook); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestWebhooks_SecretsAreEncryptedInTheOutbox(t *testing.T) {
 	}
 	relay.stop()
 
-	// The next key, with the former one, and alone.
+	// The next key, first with the previous one, then alone.
 	restart(key("second"), key("first")).stop()
 	holdsNone("after a key rotation")
 	restart(key("second")).stop()
@@ -140,7 +140,7 @@ func TestWebhooks_SecretsAreEncryptedInTheOutbox(t *testing.T) {
 		t.Errorf("after the change of the key: %v", err)
 	}
 
-	// Without it, there is one thing to say.
+	// Without it, there is one error.
 	w.keys = w.file(key("first"))
 	w.configure(w.url, settings...)
 	for _, command := range []string{"run", "status"} {
@@ -158,7 +158,7 @@ func TestWebhooks_SecretsAreEncryptedInTheOutbox(t *testing.T) {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 
-	// If it is lost for good, docs/security.md says this:
+	// If the key is lost for good, docs/security.md describes this:
 	w.dropSlot()
 	w.exec(`DELETE FROM ` + w.name + `.webhook WHERE url LIKE 'encrypted:%'`)
 	w.exec(`UPDATE ` + w.name + `.position SET state = 'new'`)
@@ -166,7 +166,7 @@ func TestWebhooks_SecretsAreEncryptedInTheOutbox(t *testing.T) {
 	r = w.webhooks("list")
 	r.out = spaces.ReplaceAllString(r.out, "  ")
 	r.has("w1  iam:HOOK  master  "+receiver.URL+"/…  live  -  -  0  0  0", "crm  config:crm  *  "+receiver.URL+"/…  live  -  -  0  0  0")
-	holdsNone("begun anew")
+	holdsNone("started again")
 }
 
 func TestWebhooks_PlainSecretsAreEncryptedOnceThereIsAKey(t *testing.T) {

@@ -17,8 +17,8 @@ func statements(sql string) string {
 	return strings.Join(lines, "\n")
 }
 
-// What would make the IAM's own statements fail is found by every command before anything is touched, with the same words, and
-// what is printed can be run without harm.
+// Every command finds what would make statements of the IAM fail before it changes anything, with the same words, and the printed
+// SQL can be run without harm.
 func TestSetup_HarmsNoStatementOfTheIAM(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ sql, problem string }{
@@ -67,7 +67,7 @@ func TestSetup_TablesWithChildren(t *testing.T) {
 	w.run("setup").has("WARNING: "+warning, "publication NAME: has all mapped tables")
 	w.run("check").has("! tables       " + strings.TrimPrefix(warning, "table "))
 	w.start().stop()
-	// As somebody without ONLY would have made it, with children that came later.
+	// As a publication created without ONLY, with children that were added later.
 	w.exec(fmt.Sprintf(`ALTER PUBLICATION %s DROP TABLE ONLY users; ALTER PUBLICATION %s ADD TABLE users`, w.name, w.name))
 	w.start().stop() // puts it right
 	w.exec(`UPDATE users SET enabled = true; DELETE FROM users`)
@@ -76,7 +76,7 @@ func TestSetup_TablesWithChildren(t *testing.T) {
 	w.run("teardown", "--yes").done("dropped slot NAME\ndropped publication NAME\ndropped schema NAME\n")
 }
 
-// A look at the database finds row-level security for the role that is to come.
+// Row-level security is found for a role that does not exist yet.
 func TestSetupPrint_RowLevelSecurity(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

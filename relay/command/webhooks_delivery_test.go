@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What a webhook is owed comes to it: also what happened while it was disabled by hand, or before it was removed.
-func TestWebhooks_GetWhatTheyAreOwed(t *testing.T) {
+// A webhook receives its outstanding events, also those from the time when it was disabled, or before it was removed.
+func TestWebhooks_ReceiveOutstandingEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	arrived := make(chan string, 100)
@@ -71,7 +71,7 @@ func TestWebhooks_GetWhatTheyAreOwed(t *testing.T) {
 	sick.Store(false)
 	w.exec(`UPDATE ` + w.name + `.retry SET due = now()`)
 	relay = w.start()
-	next("what they were owed", "/crm", "/erp")
+	next("outstanding events", "/crm", "/erp")
 	realm("three")
 	next("erp is gone", "/crm")
 	settled()
@@ -79,6 +79,6 @@ func TestWebhooks_GetWhatTheyAreOwed(t *testing.T) {
 	if len(arrived) > 0 {
 		t.Errorf("something more came to %s", <-arrived)
 	}
-	w.start() // which keeps house when it begins
+	w.start() // which cleans up at its start
 	w.eventually(`SELECT WHERE NOT EXISTS (SELECT FROM ` + w.name + `.webhook WHERE name = 'erp')`)
 }
