@@ -124,9 +124,11 @@ func (c *check) result(state, name, format string, args ...any) {
 
 func (c *check) ok(name, format string, args ...any)   { c.result(checkOK, name, format, args...) }
 func (c *check) fail(name, format string, args ...any) { c.result(checkFailed, name, format, args...) }
+
 func (c *check) warning(name, format string, args ...any) {
 	c.result(checkWarning, name, format, args...)
 }
+
 func (c *check) pending(name, format string, args ...any) {
 	c.result(checkPending, name, format, args...)
 }

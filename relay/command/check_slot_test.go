@@ -17,7 +17,7 @@ func TestCheck_SlotCloseToItsLimit(t *testing.T) {
 	w.eventually(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`, w.name)
 	w.exec(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 1 << 20)) FROM generate_series(1, 50)`)
 	const unread = "no relay reads from the slot: start one, check its connection, or remove the slot with iam-relay teardown"
-	w.run("check").has("! retention    after another SIZE of log the server gives slot NAME up: " + unread)
+	w.run("check").has("! retention    the server invalidates slot NAME after another SIZE of WAL: " + unread)
 	w.run("status").has("slot      NAME, not in use, reserved; lag SIZE, SIZE of WAL retained, safe for another SIZE", "          "+unread)
 	w.exec(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 1 << 20)) FROM generate_series(1, 50)`)
 	w.exec(`SELECT pg_switch_wal()`)

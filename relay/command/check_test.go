@@ -198,7 +198,7 @@ func TestCheck_TheOutbox(t *testing.T) {
 	w.run("setup")
 	w.run("check").has("✓ outbox       schema NAME of database NAME")
 	w.exec(fmt.Sprintf("INSERT INTO %s.migration (number) VALUES (999)", w.name))
-	w.run("check").has("✗ outbox       schema NAME was created by a newer iam-relay (migration 999, this version knows 1): run that version")
+	w.run("check").has("✗ outbox       schema NAME was created by a newer iam-relay (migration 999, this version has 1); use that version")
 }
 
 func TestCheck_RowLevelSecurity(t *testing.T) {

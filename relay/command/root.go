@@ -83,7 +83,7 @@ func wrapTexts(cmd *cobra.Command) {
 	for i, p := range paragraphs {
 		var text strings.Builder
 		column := 0
-		for _, word := range strings.Fields(p) {
+		for word := range strings.FieldsSeq(p) {
 			switch {
 			case column == 0:
 			case column+1+utf8.RuneCountInString(word) > lineWidth:
