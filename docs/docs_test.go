@@ -60,7 +60,7 @@ func addOptions(to map[string]string, prefix string, v reflect.Value) {
 		if value.Kind() == reflect.Slice && value.Len() == 1 && value.Index(0).Kind() == reflect.Struct && tag == "webhook" {
 			value = value.Index(0)
 		}
-		if _, isText := value.Interface().(encoding.TextMarshaler); value.Kind() == reflect.Struct && !isText {
+		if _, isText := reflect.TypeAssert[encoding.TextMarshaler](value); value.Kind() == reflect.Struct && !isText {
 			addOptions(to, name, value)
 			continue
 		}
