@@ -63,15 +63,15 @@ func (in *Ingester) passBarrier(ctx context.Context, lsn cdc.LSN) error {
 	if !in.barrier.passedBy(lsn) {
 		return nil
 	}
-	if err := in.Resnapshot(ctx, in.barrier); err != nil {
+	if err := in.Reconcile(ctx, in.barrier); err != nil {
 		return err
 	}
 	in.barrier = nil
 	return nil
 }
 
-// Resnapshot reconciles at once and closes the reconciliation.
-func (in *Ingester) Resnapshot(ctx context.Context, r *Reconciliation) error {
+// Reconcile reconciles at once and closes the reconciliation.
+func (in *Ingester) Reconcile(ctx context.Context, r *Reconciliation) error {
 	if err := in.Finished(r.Record, in.reconcile(ctx, r)); err != nil {
 		return err
 	}

@@ -14,25 +14,27 @@ import (
 	"github.com/iam-relay/iam-relay/relay/ingest"
 )
 
-// source is the database as a session finds it.
+// sourceState is what a session knows of the source database, read once at its start.
 type sourceState struct {
 	conn    *pgx.Conn
 	server  cdc.Server
 	slot    cdc.SlotStatus
 	catalog *cdc.Catalog
 	owners  map[*cdc.Table]int
-	// prints are the tables' fingerprints. Taken before anything is read: what is altered later is noticed later.
-	prints map[string]string
-	// signature says what of the tables could be read.
+	// fingerprints are those of the tables, by name. They are taken before any row is read, so that a later change is noticed.
+	fingerprints map[string]string
+	// signature changes with what can be read of the tables.
 	signature string
-	survey    *ingest.SnapshotPlan // set by begin
-	// hazards are those of publications, which the log has a warning of.
+	plan      *ingest.SnapshotPlan // set by prepare
+	// hazards are the publications that make statements fail; each has been logged.
 	hazards []cdc.PublicationHazard
-	// withheld is what counts as absent by the catalogue, unpublished what does so because the publication lacks it.
+	// withheld lists the optional tables and columns that the role cannot read, unpublished those that are not in the publication.
+	// Both are treated as absent.
 	withheld, unpublished []cdc.Problem
 }
 
-// inspect checks the server and the mapped tables, and creates or extends the publication where it may.
+// inspect checks the server and the mapped tables, and creates or extends the publication if the configuration allows it. Its error
+// names every problem and its fix.
 func (t *Replicator) inspect(ctx context.Context, conn *pgx.Conn) (*sourceState, error) {
 	server, err := cdc.InspectServer(ctx, conn)
 	if err != nil {
@@ -42,18 +44,18 @@ func (t *Replicator) inspect(ctx context.Context, conn *pgx.Conn) (*sourceState,
 		return nil, fmt.Errorf("the server's wal_level is %s; set wal_level = logical in its configuration and restart it", server.WALLevel)
 	}
 	s := &sourceState{conn: conn, server: server}
-	if _, err := t.withdraw(ctx, conn); err != nil {
+	if err := t.withdraw(ctx, conn); err != nil {
 		return nil, err
 	}
-	if err := t.describe(ctx, s); err != nil {
+	if err := t.readCatalog(ctx, s); err != nil {
 		return nil, err
 	}
 	if problems := s.catalog.Problems(); len(problems) > 0 {
-		// What makes the IAM's statements fail comes first.
+		// A publication that makes the IAM's statements fail is the more urgent error.
 		if _, err := t.publication(ctx, conn, t.Rules.Tables()); err != nil {
 			return nil, err
 		}
-		return nil, t.problems(ctx, conn, problems)
+		return nil, t.explain(ctx, conn, problems)
 	}
 	signature := s.catalog.Signature()
 	s.withheld = s.catalog.Withheld()
@@ -65,10 +67,10 @@ func (t *Replicator) inspect(ctx context.Context, conn *pgx.Conn) (*sourceState,
 			s.unpublished = append(s.unpublished, p)
 		}
 	}
-	if s.prints, err = cdc.Fingerprints(ctx, conn, t.Settings.Source.Publication, t.Rules.Tables()); err != nil {
+	if s.fingerprints, err = cdc.Fingerprints(ctx, conn, t.Settings.Source.Publication, t.Rules.Tables()); err != nil {
 		return nil, err
 	}
-	s.signature = sign(signature, s.prints)
+	s.signature = sign(signature, s.fingerprints)
 	if s.hazards, err = t.warnOfHazards(ctx, conn, nil); err != nil {
 		return nil, err
 	}
@@ -85,21 +87,21 @@ func (t *Replicator) warnOfWithheld(problems []cdc.Problem) {
 	}
 }
 
-// describe reads the catalogue.
-func (t *Replicator) describe(ctx context.Context, s *sourceState) (err error) {
+// readCatalog sets s.catalog.
+func (t *Replicator) readCatalog(ctx context.Context, s *sourceState) (err error) {
 	if s.catalog, err = cdc.ReadCatalog(ctx, s.conn, t.Rules.Tables()); err != nil {
 		return err
 	}
 	return s.catalog.ApplyColumnLists(ctx, s.conn, t.Settings.Source.Publication)
 }
 
-// sign joins what the catalogue says of the tables with which of them are published.
-func sign(signature string, prints map[string]string) string {
-	return signature + strings.Join(slices.Sorted(maps.Keys(prints)), " ")
+// sign adds to the catalog's signature which tables are published: those that have a fingerprint.
+func sign(signature string, fingerprints map[string]string) string {
+	return signature + strings.Join(slices.Sorted(maps.Keys(fingerprints)), " ")
 }
 
-// problems names everything that stands in the way. A table that was only renamed is still there under another name.
-func (t *Replicator) problems(ctx context.Context, conn *pgx.Conn, problems []cdc.Problem) error {
+// explain returns all problems as one error. For a table that is missing because it was renamed it gives the new name.
+func (t *Replicator) explain(ctx context.Context, conn *pgx.Conn, problems []cdc.Problem) error {
 	relations, err := t.Store.Relations(ctx)
 	if err != nil {
 		return &ingestError{err}
@@ -122,7 +124,7 @@ func (t *Replicator) problems(ctx context.Context, conn *pgx.Conn, problems []cd
 	return errors.New(strings.Join(texts, "\n"))
 }
 
-// publication reads the state of the publication, and refuses one that nothing but its owner can put right.
+// publication reads the state of the publication. It refuses one that only its owner can correct.
 func (t *Replicator) publication(ctx context.Context, conn *pgx.Conn, tables []*cdc.Table) (cdc.Publication, error) {
 	name := t.Settings.Source.Publication
 	status, err := cdc.PublicationStatus(ctx, conn, name, tables)
@@ -135,8 +137,8 @@ func (t *Replicator) publication(ctx context.Context, conn *pgx.Conn, tables []*
 	return status, nil
 }
 
-// publish brings the publication up to date, or says what its owner has to run. Optional tables that cannot be added count as
-// absent.
+// publish adds missing tables to the publication, or returns the statements that its owner must run. Optional tables that cannot be
+// added are treated as absent.
 func (t *Replicator) publish(ctx context.Context, s *sourceState) error {
 	name, tables := t.Settings.Source.Publication, s.catalog.Usable(t.Rules.Tables())
 	status, err := t.publication(ctx, s.conn, tables)

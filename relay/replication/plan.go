@@ -10,27 +10,27 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// survey decides which tables must be read; with all, every one that the mirror holds is compared.
-func (t *Replicator) survey(ctx context.Context, found *sourceState, all bool) (*ingest.SnapshotPlan, error) {
+// plan decides which tables must be read from a snapshot; with all, every table in the mirror is compared.
+func (t *Replicator) plan(ctx context.Context, found *sourceState, all bool) (*ingest.SnapshotPlan, error) {
 	s := &ingest.SnapshotPlan{
-		Catalog: found.catalog, Mapped: t.Rules.Tables(), Fingerprints: found.prints,
+		Catalog: found.catalog, Mapped: t.Rules.Tables(), Fingerprints: found.fingerprints,
 		MissingColumns: map[*cdc.Table][]int{}, RevivedColumns: map[*cdc.Table][]int{}, Relations: map[*cdc.Table]uint32{},
 	}
-	if err := t.followRenamed(ctx, s); err != nil {
+	if err := t.renameMirrored(ctx, s); err != nil {
 		return nil, err
 	}
 	mirrored, err := t.Leader.Mirrored(ctx, s.Mapped, found.owners, s.Has)
 	if err != nil {
 		return nil, &ingestError{err}
 	}
-	var doubted []*cdc.Table
+	var suspects []*cdc.Table
 	moved := map[string]string{}
 	for _, m := range mirrored {
 		if m.Known {
 			s.Relations[m.Table] = cdc.FingerprintRelation(m.Fingerprint)
 		}
 		if s.Catalog.Relation(m.Table.Name) == nil {
-			continue // optional, and absent
+			continue // optional and absent
 		}
 		suspect := m.Suspect || m.Fingerprint != "" && !cdc.FingerprintsMatch(m.Fingerprint, s.Fingerprints[m.Table.Name])
 		switch {
@@ -51,22 +51,22 @@ func (t *Replicator) survey(ctx context.Context, found *sourceState, all bool) (
 			s.Appeared = append(s.Appeared, m.Table)
 		}
 		if suspect {
-			doubted = append(doubted, m.Table)
+			suspects = append(suspects, m.Table)
 		}
 	}
 	if err := t.Leader.SaveFingerprints(ctx, moved); err != nil {
 		return nil, &ingestError{err}
 	}
-	// What the stream leaves out because it will be compared must be compared, whatever the catalogue says by then.
-	if err := t.Leader.Suspect(ctx, doubted...); err != nil {
+	// The stream leaves out changes of suspect tables, so they must be compared even if a later session finds the catalog in order.
+	if err := t.Leader.Suspect(ctx, suspects...); err != nil {
 		return nil, &ingestError{err}
 	}
 	return s, nil
 }
 
-// followRenamed gives what the mirror has of a table that was renamed, in the database and in the mapping, to its new name. Rows with
-// secrets are encrypted for their place, and are copied instead.
-func (t *Replicator) followRenamed(ctx context.Context, s *ingest.SnapshotPlan) error {
+// renameMirrored renames the mirror of tables that were renamed both in the database and in the mapping, so that they need not be read.
+// A table with secrets is read instead: its stored rows can be decrypted only under the old name.
+func (t *Replicator) renameMirrored(ctx context.Context, s *ingest.SnapshotPlan) error {
 	relations, err := t.Store.Relations(ctx)
 	if err != nil {
 		return &ingestError{err}
@@ -93,16 +93,17 @@ func (t *Replicator) followRenamed(ctx context.Context, s *ingest.SnapshotPlan) 
 	return nil
 }
 
-// plan takes the snapshot that a survey's tables are read from, at a place that the log will reach.
-func (t *Replicator) plan(ctx context.Context, s *ingest.SnapshotPlan, record outbox.Reconciliation) (*ingest.Reconciliation, error) {
-	snapshot, err := t.snapshotSoon(ctx, copySlot(t.Settings.Source.Slot))
+// planReconciliation takes a snapshot for the plan's tables, at a position that the stream will reach. Without a Snapshot in the result,
+// open transactions prevent it for now.
+func (t *Replicator) planReconciliation(ctx context.Context, s *ingest.SnapshotPlan, record outbox.Reconciliation) (*ingest.Reconciliation, error) {
+	snapshot, err := t.trySnapshot(ctx, copySlot(t.Settings.Source.Slot))
 	if err != nil {
 		return nil, fmt.Errorf("take a snapshot of the tables to read: %w", err)
 	}
 	return &ingest.Reconciliation{SnapshotPlan: s, Snapshot: snapshot, Record: record}, nil
 }
 
-// copySlot names the temporary slot beside the relay's own. Names have 63 characters at most.
+// copySlot returns the name of the temporary slot that exports a snapshot. A slot's name has at most 63 characters.
 func copySlot(slot string) string {
 	const suffix = "_copy"
 	return slot[:min(len(slot), 63-len(suffix))] + suffix

@@ -1,3 +1,7 @@
+// Package replication reads the IAM's WAL in sessions: each one checks whether the WAL can be continued from the stored position, decides
+// which tables must be read from a snapshot, and streams until something fails or the schema changes. Before it comes the leadership in
+// package relay, which runs the Replicator; cdc gives it the connection, the catalog and the transactions. After it comes ingest, to which
+// it hands the transactions and the plan of what to read.
 package replication
 
 import (
@@ -18,7 +22,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// replicatorConfig is what a Replicator works with.
+// Config names what a Replicator works with. All fields but OnlyReconciliation are required.
 type Config struct {
 	Settings   *config.Config
 	Rules      *mapping.Rules
@@ -28,24 +32,26 @@ type Config struct {
 	Monitor    *monitor.Monitor
 	Metrics    *admin.Metrics
 	Warnings   *ingest.Warnings
-	Clock      delivery.ClockObserver // of the source's server
+	Clock      delivery.ClockObserver // receives the offset of the source server's clock
 	Log        *slog.Logger
-	// only is the reconciliation after which the replicator ends; 0 for one that goes on.
+	// OnlyReconciliation is the id of the reconciliation after which Run returns ErrDone; 0 to run until stopped.
 	OnlyReconciliation int64
 }
 
-// replicator reads the source's WAL, session after session, and has it ingested.
+// Replicator streams the source's WAL into the outbox, one session after another.
 type Replicator struct {
 	Config
-	// hole is why the log cannot be read on although the slot is there; nil if it can.
+	// gap is why the WAL cannot be continued although the slot exists; nil if it can.
 	gap error
-	// copyWait is how long the last attempt to read tables again has waited for open transactions; 0 if it succeeded.
+	// snapshotWait is how long the last attempt at a table snapshot waited for open transactions; 0 if it succeeded.
 	snapshotWait time.Duration
 }
 
+// New returns a Replicator that does nothing until Run.
 func New(c Config) *Replicator { return &Replicator{Config: c} }
 
-// Run reads the source's log, session after session, as long as what ends one may pass.
+// Run runs sessions until ctx ends, which is not an error. It waits after a transient failure of the source. It returns failures of the
+// outbox and of ingestion to the caller, and those that need an operator; ErrDone after OnlyReconciliation.
 func (t *Replicator) Run(ctx context.Context) error {
 	backoff := loop.NewBackoff()
 	for {
@@ -61,7 +67,7 @@ func (t *Replicator) Run(ctx context.Context) error {
 			continue
 		}
 		if altered, ok := errors.AsType[*cdc.AlteredError](err); ok {
-			if err := t.lookAgain(ctx, altered); err != nil {
+			if err := t.suspectAltered(ctx, altered); err != nil {
 				return err
 			}
 			continue
@@ -83,8 +89,8 @@ func (t *Replicator) Run(ctx context.Context) error {
 	}
 }
 
-// lookAgain prepares the session that reads on where the WAL and the catalogue, as it was, did not fit.
-func (t *Replicator) lookAgain(ctx context.Context, altered *cdc.AlteredError) error {
+// suspectAltered notes a table whose WAL did not fit the catalog as it was read, so that the next session reads it from a snapshot.
+func (t *Replicator) suspectAltered(ctx context.Context, altered *cdc.AlteredError) error {
 	t.Log.Info("restarting the replication session", "why", altered)
 	if !altered.Suspect {
 		return nil
@@ -92,11 +98,11 @@ func (t *Replicator) lookAgain(ctx context.Context, altered *cdc.AlteredError) e
 	return t.Leader.Suspect(ctx, altered.Table)
 }
 
-// heals reports whether the next session can do something about a log that cannot be read on.
+// canReconcile reports whether the next session can answer the failure with a reconciliation, and notes the gap for it.
 func (t *Replicator) canReconcile(err error) bool {
 	positionErr, ok := errors.AsType[*cdc.PositionError](err)
 	if ok && positionErr.Mismatch != cdc.OtherHistory {
-		return false // that was its answer
+		return false // this session has already decided that it cannot be reconciled
 	}
 	if ok || errors.Is(err, cdc.ErrPublicationMissing) {
 		if t.gap != nil && t.mayReconcile(nil, err) != nil {
@@ -108,9 +114,9 @@ func (t *Replicator) canReconcile(err error) bool {
 	return errors.Is(err, cdc.ErrSlotMissing) || errors.Is(err, cdc.ErrSlotLost)
 }
 
-// startAnew tells what is lost of the old log, and begins the new one.
-func (t *Replicator) startAnew(ctx context.Context, in *ingest.Ingester, r *ingest.Reconciliation) error {
-	switch err := in.Resnapshot(ctx, r); {
+// startFromSnapshot emits what the lost WAL contained, as net differences, and moves the position to the snapshot.
+func (t *Replicator) startFromSnapshot(ctx context.Context, in *ingest.Ingester, r *ingest.Reconciliation) error {
+	switch err := in.Reconcile(ctx, r); {
 	case errors.Is(err, ingest.ErrRestartSession) || errors.Is(err, ErrDone):
 		return err
 	case err != nil:
@@ -120,7 +126,7 @@ func (t *Replicator) startAnew(ctx context.Context, in *ingest.Ingester, r *inge
 	return nil
 }
 
-// finished ends the session if the relay runs for this reconciliation only.
+// finished returns ErrDone instead of err if the relay runs for this reconciliation only.
 func (t *Replicator) finished(record outbox.Reconciliation, err error) error {
 	if t.OnlyReconciliation != 0 && record.ID == t.OnlyReconciliation && (err == nil || errors.Is(err, ingest.ErrRestartSession)) {
 		return ErrDone
@@ -128,5 +134,5 @@ func (t *Replicator) finished(record outbox.Reconciliation, err error) error {
 	return err
 }
 
-// errFinished ends a relay that runs for one reconciliation only.
+// ErrDone ends a Replicator that has finished OnlyReconciliation.
 var ErrDone = errors.New("reconciliation finished")

@@ -13,9 +13,9 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// begin makes sure that the outbox has a position in this server's log. It returns what is to be read of the tables besides:
-// at once if the log is to begin anew, else when it has come to the snapshot; nil if nothing is.
-func (t *Replicator) begin(ctx context.Context, s *sourceState) (*ingest.Reconciliation, error) {
+// prepare decides where the session starts: after a first copy, at the stored position, or at a new snapshot. It returns the
+// reconciliation that is due: at once if its Start is set, else when the stream reaches its snapshot; nil if none is.
+func (t *Replicator) prepare(ctx context.Context, s *sourceState) (*ingest.Reconciliation, error) {
 	if err := t.Leader.ResumeReconciliations(ctx); err != nil {
 		return nil, &ingestError{err}
 	}
@@ -27,9 +27,9 @@ func (t *Replicator) begin(ctx context.Context, s *sourceState) (*ingest.Reconci
 		return nil, err
 	}
 	if position.State != outbox.StateStreaming {
-		return nil, t.start(ctx, s, position)
+		return nil, t.firstStart(ctx, s, position)
 	}
-	asked, err := t.Store.RequestedReconciliation(ctx)
+	requested, err := t.Store.RequestedReconciliation(ctx)
 	if err != nil {
 		return nil, &ingestError{err}
 	}
@@ -37,35 +37,33 @@ func (t *Replicator) begin(ctx context.Context, s *sourceState) (*ingest.Reconci
 	if outboxErr, ok := errors.AsType[*ingestError](lost); ok {
 		return nil, outboxErr
 	}
-	if err := unhealable(lost, s.slot); err != nil {
+	if err := irreconcilable(lost, s.slot); err != nil {
 		return nil, err
 	}
 	switch {
 	case lost == nil && t.gap != nil:
 		lost = t.gap
-	case lost == nil && asked != nil && asked.SkipWAL:
+	case lost == nil && requested != nil && requested.SkipWAL:
 		lost = errWALSkipped
 	}
-	if s.slot.Active { // also of one that is to be left
+	if s.slot.Active { // even if this session will replace the slot
 		if err := t.evict(ctx, s.conn, s.slot); err != nil {
 			return nil, err
 		}
 	}
-	y, err := t.survey(ctx, s, lost != nil || asked != nil)
-	if err != nil {
+	if s.plan, err = t.plan(ctx, s, lost != nil || requested != nil); err != nil {
 		return nil, err
 	}
-	s.survey = y
 	if lost != nil {
-		return t.resnapshot(ctx, s, y, lost, asked)
+		return t.resnapshot(ctx, s, lost, requested)
 	}
-	return t.catchUp(ctx, y, asked)
+	return t.reconcileLater(ctx, s.plan, requested)
 }
 
 var errWALSkipped = errors.New("requested manually, skipping the WAL")
 
-// unhealable returns what a comparison cannot, or must not, heal.
-func unhealable(lost error, slot cdc.SlotStatus) error {
+// irreconcilable returns the error if a reconciliation cannot, or must not, answer it.
+func irreconcilable(lost error, slot cdc.SlotStatus) error {
 	positionErr, ok := errors.AsType[*cdc.PositionError](lost)
 	switch {
 	case lost == nil:
@@ -73,13 +71,14 @@ func unhealable(lost error, slot cdc.SlotStatus) error {
 	case !ok || !positionErr.Reconcilable():
 		return lost
 	case slot.Active && (positionErr.Mismatch == cdc.SlotAhead || positionErr.Mismatch == cdc.OtherSystem):
-		// To take it from somebody else would have both take it from each other for ever.
+		// Two relays that share a slot by mistake would otherwise take it from each other forever.
 		return fmt.Errorf("%w; process %d on the server is reading from the slot: use a separate slot for each relay and program, or stop that process", lost, slot.ActivePID)
 	}
 	return nil
 }
 
-// resume checks that the log goes on where the relay stopped, also if a standby was promoted that had all that was read.
+// resume checks that the server's WAL continues at the stored position. It follows the promotion of a standby that had received
+// everything up to it. A *cdc.PositionError says why the WAL cannot be continued.
 func (t *Replicator) resume(ctx context.Context, s *sourceState, position outbox.Position) error {
 	server, slot, p := s.server, s.slot, position.Position
 	promoted := server.SystemID == p.SystemID && server.Timeline > p.Timeline
@@ -102,20 +101,20 @@ func (t *Replicator) resume(ctx context.Context, s *sourceState, position outbox
 	return nil
 }
 
-// mayReconcile refuses what the configuration wants to be decided by hand.
-func (t *Replicator) mayReconcile(asked *outbox.Reconciliation, why error) error {
-	if t.Settings.Source.Reconcile == config.ReconcileAuto || asked != nil {
+// mayReconcile returns an error if source.reconcile is "stop" and no operator has requested the reconciliation.
+func (t *Replicator) mayReconcile(requested *outbox.Reconciliation, why error) error {
+	if t.Settings.Source.Reconcile == config.ReconcileAuto || requested != nil {
 		return nil
 	}
 	return fmt.Errorf(`%w; source.reconcile is "stop": run iam-relay reconcile --dry-run to see the missed changes, and iam-relay reconcile to emit them`, why)
 }
 
-// catchUp reads tables at a place that the log will reach.
-func (t *Replicator) catchUp(ctx context.Context, y *ingest.SnapshotPlan, asked *outbox.Reconciliation) (*ingest.Reconciliation, error) {
+// reconcileLater plans the reading of tables while the WAL is continued; nil if the plan is empty.
+func (t *Replicator) reconcileLater(ctx context.Context, y *ingest.SnapshotPlan, requested *outbox.Reconciliation) (*ingest.Reconciliation, error) {
 	var record outbox.Reconciliation
 	switch {
-	case asked != nil:
-		record = *asked
+	case requested != nil:
+		record = *requested
 	case len(y.Suspect) > 0:
 		why := fmt.Errorf("tables changed outside the replication stream (recreated, rewritten, renamed or unpublished): %s", cdc.TableNames(y.Suspect))
 		if err := t.mayReconcile(nil, why); err != nil {
@@ -127,21 +126,21 @@ func (t *Replicator) catchUp(ctx context.Context, y *ingest.SnapshotPlan, asked 
 		record.Reason = "optional tables or columns appeared: " + cdc.TableNames(y.Appeared)
 		t.Log.Info("optional tables or columns appeared; comparing their rows with the mirror", "tables", cdc.TableNames(y.Appeared))
 	case y.Empty():
-		return nil, nil //nolint:nilnil // nothing to read is no error
+		return nil, nil //nolint:nilnil // nothing to read is not an error
 	default:
 		t.Log.Info("the mapping has new tables or columns; copying them into the mirror", "tables", cdc.TableNames(y.Read()))
 	}
-	return t.plan(ctx, y, record)
+	return t.planReconciliation(ctx, y, record)
 }
 
-// anew begins a new log: with a slot that reads on from a snapshot of now, whatever was lost before.
-func (t *Replicator) resnapshot(ctx context.Context, s *sourceState, y *ingest.SnapshotPlan, lost error, asked *outbox.Reconciliation) (*ingest.Reconciliation, error) {
-	if err := t.mayReconcile(asked, lost); err != nil {
+// resnapshot gives up the WAL before now: the session starts at a new snapshot, and reconciliation emits what changed until then.
+func (t *Replicator) resnapshot(ctx context.Context, s *sourceState, lost error, requested *outbox.Reconciliation) (*ingest.Reconciliation, error) {
+	if err := t.mayReconcile(requested, lost); err != nil {
 		return nil, err
 	}
-	r := &ingest.Reconciliation{SnapshotPlan: y, Record: outbox.Reconciliation{Reason: lost.Error()}}
-	if asked != nil {
-		r.Record = *asked
+	r := &ingest.Reconciliation{SnapshotPlan: s.plan, Record: outbox.Reconciliation{Reason: lost.Error()}}
+	if requested != nil {
+		r.Record = *requested
 		r.Record.Reason = lost.Error()
 	}
 	t.Log.Warn("replication cannot resume; resynchronizing all tables from a snapshot", "reason", lost, "dry_run", r.Record.DryRun)
@@ -155,12 +154,12 @@ func (t *Replicator) resnapshot(ctx context.Context, s *sourceState, y *ingest.S
 	start := s.position(r.Snapshot.LSN)
 	r.Start = &start
 	positionErr, ok := errors.AsType[*cdc.PositionError](lost)
-	r.DifferentServer = ok && positionErr.Mismatch == cdc.OtherSystem && asked == nil
+	r.DifferentServer = ok && positionErr.Mismatch == cdc.OtherSystem && requested == nil
 	return r, nil
 }
 
-// slotFor says which slot's snapshot to begin with. One that is there and can be read is kept, whoever made it, and
-// read from the snapshot of a temporary one on; only what is lost, and was the relay's own, is dropped.
+// slotFor returns the name of the slot to create for a snapshot. A slot that exists and can be read is kept, and a temporary one exports
+// the snapshot; a lost slot is dropped and created again.
 func (t *Replicator) slotFor(ctx context.Context, s *sourceState, dryRun bool) (name string, temporary bool, err error) {
 	slot, server := s.slot, s.server
 	switch {
@@ -180,8 +179,8 @@ func (t *Replicator) slotFor(ctx context.Context, s *sourceState, dryRun bool) (
 	return copySlot(slot.Name), true, nil
 }
 
-// evict ends the stream of a former leader that is frozen or cut off: it can write nothing any more, and the server would
-// notice only after wal_sender_timeout.
+// evict terminates the replication stream of a previous leader that hangs or is cut off. It is already fenced; without this the server
+// would keep the slot active until wal_sender_timeout.
 func (t *Replicator) evict(ctx context.Context, conn *pgx.Conn, slot cdc.SlotStatus) error {
 	ended, err := cdc.EndStream(ctx, conn, slot)
 	if ended {
@@ -190,19 +189,19 @@ func (t *Replicator) evict(ctx context.Context, conn *pgx.Conn, slot cdc.SlotSta
 	return err
 }
 
-// position is a place in the log of the source.
+// position returns the LSN as a position in this server's WAL and slot.
 func (s *sourceState) position(lsn cdc.LSN) cdc.Position {
 	return cdc.Position{SystemID: s.server.SystemID, Timeline: s.server.Timeline, Database: s.server.Database, Slot: s.slot.Name, LSN: lsn}
 }
 
-// start makes the slot and fills the mirror from its snapshot. It emits nothing.
-func (t *Replicator) start(ctx context.Context, s *sourceState, position outbox.Position) error {
+// firstStart creates the slot and fills the mirror from its snapshot. It emits no events.
+func (t *Replicator) firstStart(ctx context.Context, s *sourceState, position outbox.Position) error {
 	slot := s.slot
 	if slot.Exists {
 		if position.State != outbox.StateCopying || position.Slot != slot.Name {
 			return fmt.Errorf("slot %s exists, but this outbox has never read from it: drop it, or choose another source.slot", slot.Name)
 		}
-		if err := cdc.DropSlot(ctx, s.conn, slot.Name); err != nil { // ours, from a first copy that did not end
+		if err := cdc.DropSlot(ctx, s.conn, slot.Name); err != nil { // left by an interrupted first copy
 			return err
 		}
 	}
@@ -214,8 +213,8 @@ func (t *Replicator) start(ctx context.Context, s *sourceState, position outbox.
 	if err != nil {
 		return err
 	}
-	s.survey = &ingest.SnapshotPlan{Catalog: s.catalog, Mapped: t.Rules.Tables(), Missing: t.Rules.Tables(), Fingerprints: s.prints}
-	r := &ingest.Reconciliation{Snapshot: snapshot, SnapshotPlan: s.survey}
+	s.plan = &ingest.SnapshotPlan{Catalog: s.catalog, Mapped: t.Rules.Tables(), Missing: t.Rules.Tables(), Fingerprints: s.fingerprints}
+	r := &ingest.Reconciliation{Snapshot: snapshot, SnapshotPlan: s.plan}
 	defer r.Close()
 	return r.FirstCopy(ctx, t.Leader, t.Log, s.owners, s.position(snapshot.LSN))
 }

@@ -13,29 +13,32 @@ import (
 )
 
 const (
-	// askedPoll is how often a running session looks whether a reconciliation was asked for, catalogPoll whether the source's
-	// catalogue says that rows may have changed without the log telling.
-	askedPoll   = time.Second
+	// requestPoll is how often a session checks whether a reconciliation was requested.
+	requestPoll = time.Second
+	// catalogPoll is how often a session checks whether the source's schema or publication changed.
 	catalogPoll = 5 * time.Second
 )
 
-// errCatalog ends a session whose tables are no longer what they were when it began.
+// errSchemaChanged ends a session under which the mapped tables or the publication changed.
 var errSchemaChanged = errors.New("mapped tables or the publication changed")
 
-// watchSource ends the session when the next one has something to reconcile. What it cannot learn now it learns later.
-func (t *Replicator) watchSource(ctx context.Context, found *sourceState, begun *ingest.Reconciliation) error {
-	asked, catalog := time.NewTicker(askedPoll), time.NewTicker(catalogPoll)
-	defer asked.Stop()
+// watchSource returns an error, which ends the session, when the next one would have something to reconcile. A failed check is repeated
+// at the next tick.
+func (t *Replicator) watchSource(ctx context.Context, found *sourceState, current *ingest.Reconciliation) error {
+	requests, catalog := time.NewTicker(requestPoll), time.NewTicker(catalogPoll)
+	defer requests.Stop()
 	defer catalog.Stop()
-	w := &schemaWatch{Replicator: t, signature: found.signature, prints: found.prints, withheld: found.withheld, unpublished: len(found.unpublished), hazards: found.hazards}
+	w := &schemaWatch{
+		replicator: t, signature: found.signature, fingerprints: found.fingerprints, withheld: found.withheld,
+		unpublished: len(found.unpublished), hazards: found.hazards,
+	}
 	defer w.close(context.WithoutCancel(ctx))
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-asked.C:
-			// Whoever stops reading the log here begins the next session at once.
-			if r, err := t.Store.RequestedReconciliation(ctx); err == nil && r != nil && (begun == nil || begun.Record.ID != r.ID) {
+		case <-requests.C:
+			if r, err := t.Store.RequestedReconciliation(ctx); err == nil && r != nil && (current == nil || current.Record.ID != r.ID) {
 				return ingest.ErrRestartSession
 			}
 		case <-catalog.C:
@@ -46,16 +49,15 @@ func (t *Replicator) watchSource(ctx context.Context, found *sourceState, begun 
 	}
 }
 
-// schemaWatch compares the source's catalogue with what a session began with.
+// schemaWatch compares the source's catalog with its state when the session started.
 type schemaWatch struct {
-	*Replicator
-	conn      *pgx.Conn // nil while there is none
-	signature string
-	prints    map[string]string
-	// withheld counts as absent, as do so many others that the publication lacks.
-	withheld    []cdc.Problem
-	unpublished int
-	hazards     []cdc.PublicationHazard // those of the last look
+	replicator   *Replicator
+	conn         *pgx.Conn // nil while not connected
+	signature    string
+	fingerprints map[string]string
+	withheld     []cdc.Problem           // as of the last check
+	unpublished  int                     // optional tables that are not in the publication
+	hazards      []cdc.PublicationHazard // as of the last check
 }
 
 func (w *schemaWatch) close(ctx context.Context) {
@@ -64,51 +66,52 @@ func (w *schemaWatch) close(ctx context.Context) {
 	}
 }
 
-// altered reports whether the session has to begin again: what can be read of the tables is something else, or their rows may have
-// changed without the WAL saying so.
+// altered reports whether the session must restart: other columns or tables can be read, or rows may have changed outside the replication
+// stream. If a query fails it reports false.
 func (w *schemaWatch) altered(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, catalogPoll)
 	defer cancel()
+	t := w.replicator
 	if w.conn == nil || w.conn.IsClosed() {
-		conn, err := cdc.Connect(ctx, string(w.Settings.Source.URL))
+		conn, err := cdc.Connect(ctx, string(t.Settings.Source.URL))
 		if err != nil {
 			return false
 		}
 		w.conn = conn
 	}
-	w.observeClock(ctx, w.conn)
-	if w.endangered(ctx) {
+	t.observeClock(ctx, w.conn)
+	if w.newHazard(ctx) {
 		return true
 	}
 	now := &sourceState{conn: w.conn}
-	if err := w.describe(ctx, now); err != nil {
+	if err := t.readCatalog(ctx, now); err != nil {
 		return false
 	}
-	prints, err := cdc.Fingerprints(ctx, w.conn, w.Settings.Source.Publication, w.Rules.Tables())
+	fingerprints, err := cdc.Fingerprints(ctx, w.conn, t.Settings.Source.Publication, t.Rules.Tables())
 	if err != nil {
 		return false
 	}
-	if sign(now.catalog.Signature(), prints) != w.signature {
+	if sign(now.catalog.Signature(), fingerprints) != w.signature {
 		return true
 	}
-	for table, print := range prints {
-		if !cdc.FingerprintsMatch(w.prints[table], print) {
+	for table, fingerprint := range fingerprints {
+		if !cdc.FingerprintsMatch(w.fingerprints[table], fingerprint) {
 			return true
 		}
 	}
-	w.withholds(now.catalog.Withheld())
-	for table, print := range prints {
-		if before := w.prints[table]; before != print && w.Store.MoveFingerprint(ctx, table, before, print) != nil {
-			return false // the next look does it
+	w.updateWithheld(now.catalog.Withheld())
+	for table, fingerprint := range fingerprints {
+		if before := w.fingerprints[table]; before != fingerprint && t.Store.MoveFingerprint(ctx, table, before, fingerprint) != nil {
+			return false // the next check retries it
 		}
 	}
-	w.prints = prints
+	w.fingerprints = fingerprints
 	return false
 }
 
-// withholds warns of what has come to count as absent since the last look. The session need not begin again for that.
-func (w *schemaWatch) withholds(problems []cdc.Problem) {
-	w.warnOfWithheld(slices.DeleteFunc(slices.Clone(problems), func(p cdc.Problem) bool { return slices.Contains(w.withheld, p) }))
+// updateWithheld warns of optional tables and columns that became unreadable since the last check. This does not restart the session.
+func (w *schemaWatch) updateWithheld(problems []cdc.Problem) {
+	w.replicator.warnOfWithheld(slices.DeleteFunc(slices.Clone(problems), func(p cdc.Problem) bool { return slices.Contains(w.withheld, p) }))
 	w.withheld = problems
-	w.Monitor.SetWithheld(len(problems) + w.unpublished)
+	w.replicator.Monitor.SetWithheld(len(problems) + w.unpublished)
 }

@@ -14,17 +14,16 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// ingestError is a failure of the outbox or of the mapping, as opposed to one of the source.
+// ingestError marks a failure of the outbox or of the mapping, as opposed to one of the source.
 type ingestError struct{ err error }
 
 func (e *ingestError) Error() string { return e.err.Error() }
 func (e *ingestError) Unwrap() error { return e.err }
 
-// messageBuffer is how many transactions may wait for ingest. While it has room the replication connection is read, and so
-// the server's requests are answered, however long a commit to the outbox takes.
+// messageBuffer is how many transactions may wait for ingest, so that a slow commit does not stop the reading of the connection.
 const messageBuffer = 1024
 
-// session connects to the source, checks that the stored position is of its log, and ingests until something ends.
+// session connects to the source, decides how to resume, and ingests until something fails or ctx ends.
 func (t *Replicator) session(ctx context.Context) error {
 	conn, err := cdc.Connect(ctx, string(t.Settings.Source.URL))
 	if err != nil {
@@ -45,26 +44,26 @@ func (t *Replicator) session(ctx context.Context) error {
 	mapper.SetMaxBody(int(t.Settings.Outbox.MaxBody.Bytes))
 	owners := mapper.OwnerColumns()
 	found.owners = owners
-	r, err := t.begin(ctx, found)
+	r, err := t.prepare(ctx, found)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	identities := found.survey.Identities(server.Current, r.Position())
+	identities := found.plan.Identities(server.Current, r.Position())
 	t.Monitor.SetWithheld(len(catalog.Withheld()))
 	names, column := t.Rules.TenantNameColumn()
 	in, err := ingest.New(ctx, ingest.Config{
 		Leader: t.Leader, Store: t.Store, Dispatcher: t.Dispatcher, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warnings, Log: t.Log,
-		Mapper: mapper, Owners: owners, Plan: found.survey, Server: server, Tables: t.Rules.Tables(),
+		Mapper: mapper, Owners: owners, Plan: found.plan, Server: server, Tables: t.Rules.Tables(),
 		TenantNames: outbox.TenantNames{Table: names.Name, Column: column}, IAMWebhooks: t.Settings.Delivery.IAMWebhooks,
 		BatchRows: t.Settings.Outbox.Batch, SpillDir: t.Settings.Source.SpillDir, SpillBytes: int(t.Settings.Source.MemoryLimit.Bytes),
-		SourceClock: clock.ask, Finished: t.finished,
+		SourceClock: clock.read, Finished: t.finished,
 	})
 	if err != nil {
 		return &ingestError{err}
 	}
 	if r != nil && r.Start != nil {
-		if err := t.startAnew(ctx, in, r); err != nil {
+		if err := t.startFromSnapshot(ctx, in, r); err != nil {
 			return err
 		}
 		r = nil
@@ -72,6 +71,7 @@ func (t *Replicator) session(ctx context.Context) error {
 	return t.stream(ctx, in, found, identities, r)
 }
 
+// bind binds the rules to the tables that exist.
 func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
 	var relations []*cdc.Relation
 	for _, table := range rules.Tables() {
@@ -82,7 +82,7 @@ func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
 	return rules.Bind(relations)
 }
 
-// stream runs the source and ingest side by side until one of them ends.
+// stream runs the source, ingest and the watches of the schema side by side until one of them ends the session.
 func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sourceState, identities *cdc.Identities, r *ingest.Reconciliation) error {
 	source := cdc.NewSource(cdc.SourceConfig{
 		URL: string(t.Settings.Source.URL), Slot: t.Settings.Source.Slot, Publication: t.Settings.Source.Publication,
@@ -95,13 +95,13 @@ func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sou
 	messages := make(chan cdc.Message, messageBuffer)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		// Not closed by a failure of the source: what has been handed over is still ingested.
+		// A failure of the source also closes the channel, so that ingest still commits what has been handed over.
 		defer close(messages)
 		return source.Stream(groupCtx, in.Stored(), messages)
 	})
 	group.Go(func() error { return t.watchSource(groupCtx, found, r) })
 	if r.Pending() {
-		group.Go(func() error { return t.watchHolders(groupCtx) })
+		group.Go(func() error { return t.awaitSnapshotPossible(groupCtx) })
 	}
 	var failed error
 	group.Go(func() error {
@@ -124,5 +124,5 @@ func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sou
 	return err
 }
 
-// commitGrace is how long a commit that has begun may take to end at shutdown.
+// commitGrace is how long a started commit may take after the relay is stopped.
 const commitGrace = 5 * time.Second

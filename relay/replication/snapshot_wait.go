@@ -10,51 +10,53 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// A slot's snapshot is made when all transactions that were writing at that moment have ended, in any database of the server. While
-// one of them stays open, the relay does not wait for it: it streams, without reading the tables, and tries again when those
-// transactions have ended.
+// PostgreSQL exports a slot's snapshot only after all transactions that were writing when the slot was created have ended, in any database
+// of the server. The relay does not wait long: it streams without reading the tables, and tries again when those transactions have ended.
 const (
-	// firstCopyWait is how long the first attempt waits, and with it the stream; each further one waits twice as long, up to
-	// mostCopyWait, so that on a busy server one succeeds.
-	firstCopyWait, mostCopyWait = 3 * time.Second, time.Minute
-	// holderPoll is how often is looked whether the transactions have ended, holderLog when and how often they are named.
-	holderPoll, holderLog = time.Second, 5 * time.Second
+	// minSnapshotWait is how long the first attempt delays the stream. Each further attempt may take twice as long, up to
+	// maxSnapshotWait, so that one succeeds on a busy server.
+	minSnapshotWait, maxSnapshotWait = 3 * time.Second, time.Minute
+	// blockerPoll is how often the relay checks whether the transactions have ended.
+	blockerPoll = time.Second
+	// blockerReport is how often it reports the oldest of them.
+	blockerReport = 5 * time.Second
 )
 
-// errPostponed ends a session whose tables can be read now.
+// errSnapshotPossible ends a session so that the next one can take its table snapshot.
 var errSnapshotPossible = errors.New("the transactions that blocked the table snapshot have ended")
 
-// createSlot makes a slot, and names in the log and the state who keeps it from being made.
+// createSlot creates a slot and reports, in the log and in the state, which transaction delays it.
 func (t *Replicator) createSlot(ctx context.Context, name string, temporary bool) (*cdc.Snapshot, error) {
-	watching, stop := context.WithCancel(ctx)
-	named := make(chan struct{})
+	reporting, stop := context.WithCancel(ctx)
+	reported := make(chan struct{})
 	go func() {
-		defer close(named)
-		t.nameHolder(watching)
+		defer close(reported)
+		t.reportBlockers(reporting)
 	}()
 	defer func() {
 		stop()
-		<-named
+		<-reported
 		t.Monitor.SetWaiting("")
 	}()
 	return cdc.CreateSlot(ctx, string(t.Settings.Source.URL), name, temporary)
 }
 
-// nameHolder says again and again who keeps the snapshot from being made. What cannot be asked is not said.
-func (t *Replicator) nameHolder(ctx context.Context) {
-	tick := time.NewTicker(holderLog)
+// reportBlockers reports the blocking transaction every blockerReport until ctx ends.
+func (t *Replicator) reportBlockers(ctx context.Context) {
+	tick := time.NewTicker(blockerReport)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			t.nameOnce(ctx)
+			t.reportBlocker(ctx)
 		}
 	}
 }
 
-func (t *Replicator) nameOnce(ctx context.Context) {
+// reportBlocker reports the oldest transaction that blocks the snapshot; nothing if the source cannot be asked.
+func (t *Replicator) reportBlocker(ctx context.Context) {
 	conn, err := cdc.Connect(ctx, string(t.Settings.Source.URL))
 	if err != nil {
 		return
@@ -69,9 +71,9 @@ func (t *Replicator) nameOnce(ctx context.Context) {
 	t.Log.Warn("the table snapshot waits for an open transaction", "why", text)
 }
 
-// snapshotSoon makes a snapshot, or returns nil if open transactions keep it from being made for now.
-func (t *Replicator) snapshotSoon(ctx context.Context, name string) (*cdc.Snapshot, error) {
-	t.snapshotWait = min(max(2*t.snapshotWait, firstCopyWait), mostCopyWait)
+// trySnapshot takes a snapshot, or returns nil if open transactions prevent it for now.
+func (t *Replicator) trySnapshot(ctx context.Context, name string) (*cdc.Snapshot, error) {
+	t.snapshotWait = min(max(2*t.snapshotWait, minSnapshotWait), maxSnapshotWait)
 	bounded, cancel := context.WithTimeout(ctx, t.snapshotWait)
 	defer cancel()
 	snapshot, err := t.createSlot(bounded, name, true)
@@ -80,13 +82,13 @@ func (t *Replicator) snapshotSoon(ctx context.Context, name string) (*cdc.Snapsh
 		return snapshot, nil
 	}
 	if ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
-		return nil, nil //nolint:nilnil // later
+		return nil, nil //nolint:nilnil // not possible yet
 	}
 	return nil, err
 }
 
-// watchHolders ends the session when the transactions have ended that were open at its beginning.
-func (t *Replicator) watchHolders(ctx context.Context) error {
+// awaitSnapshotPossible returns errSnapshotPossible once the transactions that were open when it was called have ended.
+func (t *Replicator) awaitSnapshotPossible(ctx context.Context) error {
 	conn, err := cdc.Connect(ctx, string(t.Settings.Source.URL))
 	if err != nil {
 		return err
@@ -97,8 +99,8 @@ func (t *Replicator) watchHolders(ctx context.Context) error {
 		return err
 	}
 	defer t.Monitor.SetWaiting("")
-	t.nameOnce(ctx)
-	tick := time.NewTicker(holderPoll)
+	t.reportBlocker(ctx)
+	tick := time.NewTicker(blockerPoll)
 	defer tick.Stop()
 	for {
 		select {

@@ -10,8 +10,7 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// sourceClock asks the server for its clock, over a connection that it makes anew where the last one is gone: servers and
-// firewalls end those that say nothing for long.
+// sourceClock reads the source server's clock. It reconnects when its connection was closed: servers and firewalls close idle ones.
 type sourceClock struct {
 	url  string
 	conn *pgx.Conn
@@ -19,9 +18,9 @@ type sourceClock struct {
 
 func (c *sourceClock) close(ctx context.Context) { c.conn.Close(ctx) }
 
-// ask asks the server for the end of its log and, before that, for its clock: every transaction with an earlier commit time
-// has its commit record before that place, or does so within moments.
-func (c *sourceClock) ask(ctx context.Context) (cdc.LSN, time.Time, error) {
+// read returns the end of the server's WAL and, read before it, the server's clock: every transaction with an earlier commit time has its
+// commit record before that LSN, or will have within moments.
+func (c *sourceClock) read(ctx context.Context) (cdc.LSN, time.Time, error) {
 	if c.conn.IsClosed() {
 		conn, err := cdc.Connect(ctx, c.url)
 		if err != nil {
@@ -40,7 +39,7 @@ func (c *sourceClock) ask(ctx context.Context) (cdc.LSN, time.Time, error) {
 	return at, now, err
 }
 
-// observeClock compares the clock of the source with this machine's. What it cannot learn now it learns the next time.
+// observeClock measures the offset of the source server's clock from this machine's. A failure is ignored; the next call measures again.
 func (t *Replicator) observeClock(ctx context.Context, conn *pgx.Conn) {
 	asked := time.Now()
 	var server time.Time

@@ -11,29 +11,28 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// withdraw takes tables out of the publication because of which the server refuses UPDATE and DELETE in the application, for example
-// after a migration has dropped their key or made it deferrable. The application comes first: what the relay misses of such a table
-// is found by a comparison when it is published again. It reports whether it has taken any out.
-func (t *Replicator) withdraw(ctx context.Context, conn *pgx.Conn) (bool, error) {
+// withdraw removes tables from the publication on which the server refuses UPDATE and DELETE because they are published, for example
+// after a migration dropped their key or made it deferrable. The application takes precedence: a reconciliation finds the changes that the
+// relay misses once the table is published again.
+func (t *Replicator) withdraw(ctx context.Context, conn *pgx.Conn) error {
 	if !t.Settings.Source.CreatePublication {
-		return false, nil
+		return nil
 	}
 	name := t.Settings.Source.Publication
 	tables, err := cdc.WithdrawRefused(ctx, conn, name, t.Rules.Tables())
 	if denied, ok := errors.AsType[*cdc.PermissionError](err); ok {
 		t.Log.Warn("the publication makes UPDATE or DELETE on mapped tables fail, and the relay's role may not change it; change it as its owner", "publication", name, "problem", denied.Error())
-		return false, nil
+		return nil
 	}
 	if err != nil || len(tables) == 0 {
-		return false, err
+		return err
 	}
 	t.Log.Warn("removed tables from the publication because it makes UPDATE and DELETE on them fail; they are published again and reconciled once they have a usable key",
 		"publication", name, "tables", strings.Join(tables, ", "))
-	return true, nil
+	return nil
 }
 
-// warnOfHazards warns of publications that make the application's statements fail and are not the relay's to change, except of those
-// that are known, and returns all of them.
+// warnOfHazards warns of publications that make the application's statements fail, except of known ones, and returns all of them.
 func (t *Replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []cdc.PublicationHazard) ([]cdc.PublicationHazard, error) {
 	hazards, err := cdc.PublicationHazards(ctx, conn)
 	if err != nil {
@@ -47,15 +46,16 @@ func (t *Replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []
 	return hazards, nil
 }
 
-// endangered reports whether the publication has come to make the application's statements fail, and the next session may change it.
-func (w *schemaWatch) endangered(ctx context.Context) bool {
-	before := w.hazards
-	hazards, err := w.warnOfHazards(ctx, w.conn, before)
+// newHazard reports whether the relay's publication began to make the application's statements fail since the last check, and the relay
+// may change it, as the next session does.
+func (w *schemaWatch) newHazard(ctx context.Context) bool {
+	before, source := w.hazards, &w.replicator.Settings.Source
+	hazards, err := w.replicator.warnOfHazards(ctx, w.conn, before)
 	if err != nil {
-		return false // the next look sees it
+		return false // the next check retries it
 	}
 	w.hazards = hazards
-	return w.Settings.Source.CreatePublication && slices.ContainsFunc(hazards, func(h cdc.PublicationHazard) bool {
-		return h.Publication == w.Settings.Source.Publication && !slices.Contains(before, h)
+	return source.CreatePublication && slices.ContainsFunc(hazards, func(h cdc.PublicationHazard) bool {
+		return h.Publication == source.Publication && !slices.Contains(before, h)
 	})
 }
