@@ -115,6 +115,30 @@ func (s *status) write(out io.Writer) error {
 	} else {
 		line("relay", "one leads (session %d of the outbox's server)", s.LeaderPID)
 	}
+	s.writeSlot(line)
+	if s.LastEvent == nil {
+		line("events", "none")
+	} else {
+		line("events", "the last is %d, %s, of %s", s.LastEvent.ID, s.LastEvent.Name, s.LastEvent.Occurred.Format(time.RFC3339))
+		if open := s.LastEvent.ID - s.DeliveredThrough; open > 0 {
+			line("", "all delivered or retrying up to %d; %s on their way", s.DeliveredThrough, count(open, "event"))
+		} else {
+			line("", "all delivered or retrying")
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(s.Webhooks) > 0 {
+		fmt.Fprintln(w, "\nwebhook\torigin\ttenant\tstate\tbehind\tretrying\tdead")
+		for _, h := range s.Webhooks {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, h.tenantText(), h.stateText(), h.Behind, h.Retrying, h.Dead)
+		}
+	}
+	return w.Flush()
+}
+
+func (s *status) writeSlot(line func(name, format string, args ...any)) {
 	switch {
 	case s.Slot == nil:
 	case !s.Slot.Exists:
@@ -137,24 +161,4 @@ func (s *status) write(out io.Writer) error {
 			line("", "%s", s.Slot.Cause)
 		}
 	}
-	if s.LastEvent == nil {
-		line("events", "none")
-	} else {
-		line("events", "the last is %d, %s, of %s", s.LastEvent.ID, s.LastEvent.Name, s.LastEvent.Occurred.Format(time.RFC3339))
-		if open := s.LastEvent.ID - s.DeliveredThrough; open > 0 {
-			line("", "all delivered or retrying up to %d; %s on their way", s.DeliveredThrough, count(open, "event"))
-		} else {
-			line("", "all delivered or retrying")
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if len(s.Webhooks) > 0 {
-		fmt.Fprintln(w, "\nwebhook\torigin\ttenant\tstate\tbehind\tretrying\tdead")
-		for _, h := range s.Webhooks {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", visible(h.Name), h.Origin, h.tenantText(), h.stateText(), h.Behind, h.Retrying, h.Dead)
-		}
-	}
-	return w.Flush()
 }
