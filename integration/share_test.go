@@ -27,13 +27,13 @@ func TestShare_OthersServeWhatIsBehind(t *testing.T) {
 	other := launch(t, cfg)
 	other.waitFor(within(t), standingBy)
 	// stayBehind adds events until the condition holds, so that no webhook catches up before, however long the relays take.
-	const more = 400
+	const more, enough = 1500, 1000 // others lease webhooks that are at least 500 events behind
 	added := 0
 	stayBehind := func(what, condition string, arguments ...any) {
 		t.Helper()
 		eventually(t, what, func() (ok bool, err error) {
-			if value[bool](t, w.db, w.inOutbox(`SELECT last_event >= $1 AND last_event - coalesce((SELECT max(cursor) FROM relay.webhook), last_event) < $2::bigint / 2
-				FROM relay.position`), added, more) {
+			if value[bool](t, w.db, w.inOutbox(`SELECT last_event >= $1 AND last_event - coalesce((SELECT max(cursor) FROM relay.webhook), last_event) < $2
+				FROM relay.position`), added, enough) {
 				added += more
 				w.exec(`INSERT INTO users (id, realm_id, username, email, created_at, updated_at)
 					SELECT id, $1, 'u' || id, 'u' || id, now(), now() FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $2)) AS new`, w.acme.ID, more)
