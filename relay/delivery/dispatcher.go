@@ -33,7 +33,7 @@ type Dispatcher struct {
 	retryScheduler *scheduler
 	reads          catchUpReads
 	recorder       recorder
-	stretch        time.Duration // factor of the intervals of periodic work: 1, more in a simulation of years
+	stretch        int // factor of the intervals of periodic work: 1, more in a simulation of years
 
 	closing bool
 	drained bool // nothing is in flight any more, and cursors are set for the next leader
@@ -170,4 +170,9 @@ func (d *Dispatcher) advance(e *endpoint) {
 	d.startHandshake(e)
 	d.requestRead(e)
 	d.startRequests(e)
+}
+
+// stretched is the interval of periodic work, as it is or as a simulation wants it.
+func (d *Dispatcher) stretched(interval time.Duration) time.Duration {
+	return time.Duration(d.stretch) * interval
 }

@@ -22,7 +22,7 @@ const (
 
 // balanceLeases leases this relay's share of the endpoints that catch up, and releases what exceeds it, until ctx ends.
 func (d *Dispatcher) balanceLeases(ctx context.Context) error {
-	return loop.Every(ctx, d.stretch*leasePoll, nil, d.balance)
+	return loop.Every(ctx, d.stretched(leasePoll), nil, d.balance)
 }
 
 func (d *Dispatcher) balance(ctx context.Context) error {

@@ -22,7 +22,7 @@ const (
 // record writes outcomes to the outbox until ctx ends. An error ends the membership: the outbox cannot be written, or another relay
 // has taken over.
 func (d *Dispatcher) record(ctx context.Context) error {
-	return loop.Every(ctx, d.stretch*recordEvery, d.recorder.full, func(ctx context.Context) error {
+	return loop.Every(ctx, d.stretched(recordEvery), d.recorder.full, func(ctx context.Context) error {
 		select {
 		case err := <-d.recorder.broken:
 			return err

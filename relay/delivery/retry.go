@@ -24,7 +24,7 @@ const (
 // sendDueRetries sends retries as they become due, until ctx ends. Any relay may send a retry, unless its webhook keeps an order or a
 // rate limit, or is paused.
 func (d *Dispatcher) sendDueRetries(ctx context.Context) error {
-	timer := time.NewTimer(d.stretch * retryPoll)
+	timer := time.NewTimer(d.stretched(retryPoll))
 	defer timer.Stop()
 	for {
 		began := time.Now()
@@ -40,9 +40,9 @@ func (d *Dispatcher) sendDueRetries(ctx context.Context) error {
 			return err
 		}
 		d.sendRetries(due)
-		wait := d.stretch * retryPoll
+		wait := d.stretched(retryPoll)
 		if len(due) > 0 || d.retriesMayUnblock() {
-			wait = max(d.stretch*retryAgain, claimPause*took)
+			wait = max(d.stretched(retryAgain), claimPause*took)
 		}
 		timer.Reset(wait)
 		select {

@@ -38,7 +38,6 @@ type simWebhook struct {
 	checked  int64 // up to which it is known that nothing was lost
 	behavior behavior
 	inFlight int
-	paused   bool // requests may still be on their way
 }
 
 type simRetry struct {

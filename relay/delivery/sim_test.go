@@ -23,7 +23,7 @@ type simulation struct {
 	leader   *simRelay // nil while none leads
 	seed     uint64
 	crashes  int
-	stretch  time.Duration // of the relays' periodic work
+	stretch  int // of the relays' periodic work
 	lastHook int64
 }
 
@@ -259,7 +259,7 @@ func run(t *testing.T, seed uint64, steps []step) (failed error) {
 			t.Fatal(err)
 		}
 		defer sender.Close()
-		s := &simulation{outbox: newSimOutbox(), sender: sender, seed: seed, stretch: []time.Duration{50, 500, 3000}[seed%3]}
+		s := &simulation{outbox: newSimOutbox(), sender: sender, seed: seed, stretch: []int{50, 500, 3000}[seed%3]}
 		s.add("acme", "")
 		s.add("globex", webhook.OrderingResource)
 		defer func() {

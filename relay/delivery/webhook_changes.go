@@ -14,7 +14,7 @@ const WatchPoll = time.Second
 // watchWebhooks takes over changed webhooks, and follows the clock of the outbox's server, until ctx ends.
 func (d *Dispatcher) watchWebhooks(ctx context.Context) error {
 	var changes outbox.WebhookChanges
-	return loop.Every(ctx, d.stretch*WatchPoll, nil, func(ctx context.Context) error {
+	return loop.Every(ctx, d.stretched(WatchPoll), nil, func(ctx context.Context) error {
 		ahead, took, err := d.Store.SyncClock(ctx)
 		if err != nil {
 			return err
