@@ -78,6 +78,9 @@ func TestFault_ClockJumps(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if name == "back" || name == "weeks forward" {
+				inFullRun(t)
+			}
 			server, clock := newServerWithClock(t)
 			tr := inhabit(t, server.URL("postgres")).try("source and outbox: the server's clock jumps " + jump.text)
 			var none account

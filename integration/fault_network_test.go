@@ -61,6 +61,9 @@ func TestFault_Network(t *testing.T) {
 				if os.Getenv(reportVariable) == "" && strings.Contains(test.only, link) {
 					t.Skip("it takes long: make reliability runs it")
 				}
+				if name == "slow" && link != "source" {
+					inFullRun(t)
+				}
 				tr := newWorld(t).try(link + ": " + test.fault)
 				w := through(tr)
 				p := tr.start()

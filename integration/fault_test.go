@@ -43,6 +43,14 @@ func strength[N int | time.Duration](table, full, ordinary N) N {
 	return ordinary
 }
 
+// inFullRun skips a case that an ordinary run has no time for: another one is much like it.
+func inFullRun(t *testing.T) {
+	t.Helper()
+	if strength(1, 1, 0) == 0 {
+		t.Skip("make test-full runs it")
+	}
+}
+
 // all is the path of the webhook that every change must reach.
 const all = "/all"
 

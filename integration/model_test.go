@@ -52,7 +52,7 @@ func TestModel_RandomHistoriesAndFaults(t *testing.T) {
 	began, done, runs, failed := time.Now(), 0, 0, false
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := modelSteps.Draw(rt, "steps")
-		if !failed && (done >= steps || (limited && time.Since(began) > 30*time.Second)) {
+		if !failed && (done >= steps || (limited && time.Since(began) > strength(30*time.Second, 30*time.Second, 12*time.Second))) {
 			return
 		}
 		runs, done = runs+1, done+len(plan)

@@ -61,7 +61,7 @@ func TestOracle_RandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := oracleSteps.Draw(rt, "steps")
 		setting := rapid.IntRange(0, 5).Draw(rt, "setting")
-		if !failed && (total.steps >= steps || limited && time.Since(began) > 20*time.Second) {
+		if !failed && (total.steps >= steps || limited && time.Since(began) > strength(20*time.Second, 20*time.Second, 12*time.Second)) {
 			return
 		}
 		defer func() { failed = failed || rt.Failed() }()

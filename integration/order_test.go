@@ -71,6 +71,9 @@ func TestOrder_IsKeptWithFailuresAndSeveralRelays(t *testing.T) {
 	for _, relays := range []int{1, 3} {
 		t.Run(fmt.Sprint(relays), func(t *testing.T) {
 			t.Parallel()
+			if relays == 1 {
+				inFullRun(t)
+			}
 			w := newWorld(t)
 			cfg := w.config().set("delivery.queue", 20).set("delivery.schedule", hastily()).set("delivery.pause", "100ms").set("delivery.pause_max", "200ms").
 				webhook(w.hook, "/strict", map[string]any{"ordering": "strict"}).

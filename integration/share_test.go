@@ -156,7 +156,7 @@ func TestShare_ThreeRelaysWithRandomKills(t *testing.T) {
 	running := []*process{start(t, cfg), launch(t, cfg), launch(t, cfg)}
 	load := w.begin(4, 10*time.Millisecond)
 	watch := w.watchAcknowledged(w.db)
-	for kill := range 9 {
+	for kill := range strength(9, 9, 4) {
 		w.arrivesMore(100)
 		running[kill%3].kill()
 		running[kill%3] = launch(t, cfg)

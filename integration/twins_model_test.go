@@ -60,7 +60,7 @@ func TestModel_LargeAndSmallTransactionsAgree(t *testing.T) {
 	began, done, runs, failed := time.Now(), 0, 0, false
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := twinPlan.Draw(rt, "statements")
-		if !failed && (done >= statements || (limited && time.Since(began) > 20*time.Second)) {
+		if !failed && (done >= statements || (limited && time.Since(began) > strength(20*time.Second, 20*time.Second, 8*time.Second))) {
 			return
 		}
 		runs, done = runs+1, done+len(plan)
