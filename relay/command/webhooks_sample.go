@@ -50,9 +50,8 @@ func (s *session) testMessage(ctx context.Context, w *outbox.Webhook, event stri
 	return m, nil
 }
 
-// newestSample returns the newest stored event of that name that the webhook may see, with its body; nil if there is nw. As with a
-// replay, a webhook sees only events of its own tenant: where it names that by something that may be a name, only those that it was
-// subscribed to.
+// newestSample returns the newest stored event of that name that the webhook may receive, with its body; nil if there is none. As in
+// a replay, that is an event of the webhook's tenant; if the webhook may name its tenant by name, one that it was subscribed to.
 func (s *session) newestSample(ctx context.Context, w *outbox.Webhook, event string) (*outbox.Event, []byte, error) {
 	filter, limit := outbox.EventFilter{Names: []string{event}}, 1
 	subscribed := outbox.ReplaysSubscribedOnly(w.Origin, w.Tenant)
