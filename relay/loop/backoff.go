@@ -1,5 +1,5 @@
 // Package loop has what a long-running goroutine needs around its work: a periodic step, a backoff between failures, and a grace
-// period when it is stopped.
+// period when it is stopped. Every stage of the relay uses it; it imports none of them.
 package loop
 
 import (
@@ -12,8 +12,8 @@ import (
 const (
 	backoffBase = 200 * time.Millisecond
 	backoffCap  = 5 * time.Second
-	// steady is how long something must have worked for its next failure to count as the first.
-	steady = 30 * time.Second
+	// steadyAfter is how long an attempt must have worked for the next failure to count as the first.
+	steadyAfter = 30 * time.Second
 )
 
 // Backoff waits longer and longer between attempts at something that keeps failing: from 200 ms to 5 s, with 20 % jitter.
@@ -30,9 +30,9 @@ func (b *Backoff) reset() {
 	b.delays = retry.WithJitterPercent(20, retry.WithCappedDuration(backoffCap, retry.NewExponential(backoffBase)))
 }
 
-// Wait waits after an attempt that lasted for worked. It returns ctx's error if that ends first.
+// Wait waits before the next attempt; worked is how long the last one lasted. It returns ctx's error if ctx ends first.
 func (b *Backoff) Wait(ctx context.Context, worked time.Duration) error {
-	if worked >= steady {
+	if worked >= steadyAfter {
 		b.reset()
 	}
 	delay, _ := b.delays.Next()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Every calls step at once, then once per interval and whenever wake receives (a nil wake never does), until ctx ends, which is
-// not an error, or a step fails.
+// Every calls step at once, then once per interval and whenever wake receives, until a step fails or ctx ends. The end of ctx is not an
+// error. wake may be nil.
 func Every(ctx context.Context, interval time.Duration, wake <-chan struct{}, step func(context.Context) error) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -26,7 +26,7 @@ func Every(ctx context.Context, interval time.Duration, wake <-chan struct{}, st
 	}
 }
 
-// OnClose returns a channel that receives once, when closed is closed.
+// OnClose returns a channel for the wake parameter of Every: it receives once, when closed is closed.
 func OnClose(ctx context.Context, closed <-chan struct{}) <-chan struct{} {
 	wake := make(chan struct{}, 1)
 	go func() {

@@ -15,7 +15,7 @@ func TestEvery_StepsAtOnceAndWhenWokenUntilTheContextEnds(t *testing.T) {
 	err := Every(ctx, time.Hour, wake, func(context.Context) error {
 		if steps++; steps == 3 {
 			cancel()
-			return ctx.Err() // what a step makes of the end is not an error
+			return ctx.Err() // a step's error after the end of ctx is not returned
 		}
 		wake <- struct{}{}
 		return nil

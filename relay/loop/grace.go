@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Grace returns a context that outlives ctx by d: work that has begun may finish, but not for ever.
+// Grace returns a context that ends d after ctx, so that started work may finish within that time. The caller must call the CancelFunc.
 func Grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

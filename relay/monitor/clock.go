@@ -7,19 +7,20 @@ import (
 	"github.com/iam-relay/iam-relay/relay/admin"
 )
 
-// clockTolerance is by how much two clocks may differ without a word.
+// clockTolerance is how far two clocks may differ without a warning.
 const clockTolerance = 5 * time.Second
 
-// clockWatch says once when another server's clock differs from this machine's. Nothing that the relay does with events depends on
-// this machine's clock, but the timestamps of its signatures, its log and its certificates do.
+// ClockWatch warns once when a database server's clock differs from this machine's, and reports once when they agree again. Events do not
+// depend on this machine's clock, but the timestamps of signatures and of the log, and the validity of certificates, do.
 type ClockWatch struct {
-	Server  string // source or outbox
+	Server  string // "source" or "outbox": the label of the metric and the log
 	Log     *slog.Logger
 	Metrics *admin.Metrics
 	warned  bool
 }
 
-// Observe takes a reading that may be wrong by took.
+// Observe takes one measurement: how far the server's clock is ahead, negative if it is behind, and how long the query took, by which the
+// measurement may be wrong.
 func (c *ClockWatch) Observe(ahead, took time.Duration) {
 	c.Metrics.ClockOffset(c.Server, ahead)
 	off := ahead.Abs() > clockTolerance+took

@@ -1,3 +1,6 @@
+// Package monitor derives the state of the relay for /readyz, the metrics, the console and `iam-relay status`. The stages before it
+// (replication, ingest) and the relay's membership report to it what happens to them; WatchSlot adds what the source server says of the
+// slot. Package admin, after it, serves the result.
 package monitor
 
 import (
@@ -10,35 +13,43 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// monitor knows how the relay stands: for readiness, metrics and the log.
+// Monitor collects what the other parts of the relay report. Its methods may be called from any goroutine.
 type Monitor struct {
 	mu         sync.Mutex
-	leader     *outbox.Leader // nil while another relay leads, or none
-	standby    bool
-	deliveries deliveries  // nil until this relay delivers
-	source     *cdc.Source // nil while no log is read
-	durable    cdc.LSN
-	// through: all that was in the log at this moment, by this machine's clock, is in the outbox. mark is a place in the log
-	// to be reached, and when it was the log's end; since is when this stream has begun, worked when it last brought something.
-	through, since, worked time.Time
-	mark                   walEnd
-	streamed               bool // ever
-	held                   int
-	slot                   *admin.Slot
-	wait                   *outbox.LockWait // what a commit waits for, as of the last poll
-	withheld               int              // optional tables and columns that exist and count as absent
-	parked                 map[int64]outbox.RetryCount
+	leader     *outbox.Leader // nil while this relay does not lead
+	standby    bool           // another relay leads
+	deliveries deliveries     // nil until this relay delivers
+	source     walSource      // nil while this relay does not stream
+	streamed   bool           // it has streamed before
+	stored     cdc.LSN        // the position in the outbox
+	// ingestedThrough is the time, by this machine's clock, whose WAL is in the outbox as a whole.
+	ingestedThrough time.Time
+	streamStarted   time.Time
+	lastIngested    time.Time                   // when a transaction last came
+	target          walEnd                      // a past end of the WAL that ingestion has not reached; zero if there is none
+	delayed         int                         // events that wait for what may cancel them
+	slot            *admin.Slot                 // nil while the source server cannot be asked
+	lockWait        *outbox.LockWait            // what a commit waits for, as of the last poll; nil if it does not wait
+	withheld        int                         // optional tables and columns that exist but are treated as absent
+	retries         map[int64]outbox.RetryCount // by webhook id; nil while unknown
 
-	Streaming     chan struct{} // closed once a log is read for the first time
+	// Streaming is closed when this relay streams for the first time.
+	Streaming     chan struct{}
 	onceStreaming sync.Once
 
 	outboxErr, sourceErr error
-	waiting              string // for whose transaction reading the tables waits; empty if it does not
+	snapshotWait         string // what the table snapshot waits for; empty if it does not wait
 
-	failing ingestFailures
+	failures ingestFailures
 }
 
-// failing is a row of failures to ingest what comes after one position.
+// walSource is the part of *cdc.Source that shows whether the replication connection is alive.
+type walSource interface {
+	LastMessage() time.Time // zero before the first message
+	Received() cdc.LSN      // the end of what the server has sent
+}
+
+// ingestFailures counts consecutive failures to ingest what follows one position.
 type ingestFailures struct {
 	after cdc.LSN
 	n     int
@@ -46,44 +57,46 @@ type ingestFailures struct {
 	err   error
 }
 
-// repeated: what fails is not passing trouble of the outbox, or that lasts.
+// repeated reports whether a retry has failed as well, so that it is not a short failure of the outbox.
 func (f *ingestFailures) repeated() bool { return f.n > 1 }
 
 func (f *ingestFailures) String() string {
 	return fmt.Sprintf("ingestion has failed %d times after %s: %v", f.n, f.after, f.err)
 }
 
-// ingestFailed notes that what comes after the stored position could not be ingested. It returns how often in a row.
+// IngestFailed records that what follows the stored position could not be ingested. It returns the number of consecutive failures there.
 func (m *Monitor) IngestFailed(err error) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.failing.n == 0 || m.durable > m.failing.after {
-		m.failing = ingestFailures{after: m.durable}
+	if m.failures.n == 0 || m.stored > m.failures.after {
+		m.failures = ingestFailures{after: m.stored}
 	}
-	m.failing.n, m.failing.last, m.failing.err = m.failing.n+1, time.Now(), err
-	return m.failing.n
+	m.failures.n, m.failures.last, m.failures.err = m.failures.n+1, time.Now(), err
+	return m.failures.n
 }
 
-// mark is the end of the source's log at a moment.
+// walEnd is the end of the source's WAL at a time by this machine's clock.
 type walEnd struct {
 	lsn cdc.LSN
 	at  time.Time
 }
 
+// New returns a Monitor in the state "starting".
 func New() *Monitor { return &Monitor{Streaming: make(chan struct{})} }
 
-// deliveries tells how each webhook is doing, for the metrics.
+// deliveries gives the state and the counts of each webhook, for the metrics.
 type deliveries interface {
 	Stats(retries map[int64]outbox.RetryCount) []admin.WebhookStats
 }
 
-// works: the relay shares in delivering.
+// SetDeliveries sets what reports on the webhooks; it is called when this relay joins the group.
 func (m *Monitor) SetDeliveries(d deliveries) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.deliveries = d
 }
 
+// SetLeader records that this relay leads, or, with nil, that its membership has ended.
 func (m *Monitor) SetLeader(l *outbox.Leader) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -95,96 +108,91 @@ func (m *Monitor) SetLeader(l *outbox.Leader) {
 	}
 }
 
+// SetStandby records that another relay leads.
 func (m *Monitor) SetStandby() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.standby, m.outboxErr = true, nil
 }
 
-func (m *Monitor) SetStreaming(s *cdc.Source, stored cdc.LSN, held int) {
+// SetStreaming records the start of a stream from the stored position, with the number of delayed events.
+func (m *Monitor) SetStreaming(s *cdc.Source, stored cdc.LSN, delayed int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.source, m.durable, m.held, m.sourceErr = s, stored, held, nil
-	m.since, m.mark, m.streamed = time.Now(), walEnd{}, true
+	m.source, m.stored, m.delayed, m.sourceErr = s, stored, delayed, nil
+	m.streamStarted, m.target, m.streamed = time.Now(), walEnd{}, true
 	m.onceStreaming.Do(func() { close(m.Streaming) })
 }
 
-// withholds: so many optional tables and columns exist and count as absent.
+// SetWithheld sets how many optional tables and columns exist but are treated as absent.
 func (m *Monitor) SetWithheld(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.withheld = n
 }
 
+// SourceFailed records why a session with the source ended.
 func (m *Monitor) SourceFailed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.source, m.sourceErr = nil, err
 }
 
-// waitsFor: reading the tables has to wait; empty: no longer.
+// SetWaiting sets what the table snapshot waits for, with its remedy; empty if it does not wait.
 func (m *Monitor) SetWaiting(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.waiting = text
+	m.snapshotWait = text
 }
 
+// OutboxFailed records why a membership ended. It holds until this relay leads again, or learns that another one does.
 func (m *Monitor) OutboxFailed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.outboxErr = err
 }
 
-func (m *Monitor) Ingested(end cdc.LSN, held int) {
+// Ingested records a commit to the outbox up to end, and the number of delayed events after it.
+func (m *Monitor) Ingested(end cdc.LSN, delayed int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if end > m.durable { // else an idle source's position was stored
-		m.worked = time.Now()
-		m.failing = ingestFailures{}
+	if end > m.stored { // otherwise only the position of an idle source was stored
+		m.lastIngested = time.Now()
+		m.failures = ingestFailures{}
 	}
-	m.durable, m.held = end, held
-	m.reached()
+	m.stored, m.delayed = end, delayed
+	m.updateProgress()
 }
 
-// idle: everything before lsn has been handed over, and nothing of it is pending.
+// Idle records that all WAL before lsn has been ingested, although no commit has stored that position.
 func (m *Monitor) Idle(lsn cdc.LSN) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if time.Since(m.failing.last) > behindAfter { // else it may be the news from before the change that fails
-		m.durable, m.failing = max(m.durable, lsn), ingestFailures{}
+	if time.Since(m.failures.last) > catchingUpAfter { // otherwise lsn may be from before the change that fails
+		m.stored, m.failures = max(m.stored, lsn), ingestFailures{}
 	}
-	m.reached()
+	m.updateProgress()
 }
 
-// ends: the log ends there at this moment. A mark that was not reached yet stays: else a relay that never gets to the end
-// would never be seen to trail it.
-func (m *Monitor) ends(lsn cdc.LSN) {
-	if m.mark.at.IsZero() {
-		m.mark = walEnd{lsn, time.Now()}
+// observeEnd records the present end of the WAL. A target that is not reached yet stays; otherwise a relay that never reaches the end
+// would not be seen to lag. m.mu is held.
+func (m *Monitor) observeEnd(lsn cdc.LSN) {
+	if m.target.at.IsZero() {
+		m.target = walEnd{lsn, time.Now()}
 	}
-	m.reached()
+	m.updateProgress()
 }
 
-// reached moves through on. What the server has sent is not the end of its log while there is a mark before us.
-func (m *Monitor) reached() {
+// updateProgress advances ingestedThrough. Without a target, the end of what the server has sent counts as the end of its WAL. m.mu is
+// held.
+func (m *Monitor) updateProgress() {
 	switch {
 	case m.source == nil:
-	case !m.mark.at.IsZero():
-		if m.durable >= m.mark.lsn {
-			m.through, m.mark = m.mark.at, walEnd{}
+	case !m.target.at.IsZero():
+		if m.stored >= m.target.lsn {
+			m.ingestedThrough, m.target = m.target.at, walEnd{}
 		}
-	case m.durable >= m.source.Received():
-		m.through = time.Now()
+	case m.stored >= m.source.Received():
+		m.ingestedThrough = time.Now()
 	}
 }
-
-// silence is how long the server may say nothing before the replication is taken for dead. It speaks at least every half of
-// wal_sender_timeout.
-const silence = 30 * time.Second
-
-// slotPoll is how often the servers are asked about the slot and about what the outbox waits for, and parkedPoll at how many of
-// these times the store is asked about parked deliveries, which takes it longer.
-const (
-	slotPoll   = 5 * time.Second
-	parkedPoll = 2
-)

@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,17 +13,24 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// SlotConfig says which slot is watched, and where.
+// slotPoll is how often the source server is asked about the slot and the outbox about lock waits. Retries are counted, which costs more,
+// at every retriesEvery-th poll.
+const (
+	slotPoll     = 5 * time.Second
+	retriesEvery = 2
+)
+
+// SlotConfig names the slot to watch and what that needs. All fields are required.
 type SlotConfig struct {
-	URL     string // of the source
+	URL     string // of the source database
 	Slot    string
-	Warning int64 // bytes of retained WAL, for a server that keeps it without a limit
+	Warning int64 // bytes of retained WAL at which to warn, on a server without max_slot_wal_keep_size
 	Store   *outbox.Store
 	Log     *slog.Logger
 }
 
-// WatchSlot keeps what the source's server says of the slot, and the outbox of itself, until ctx ends. What it cannot learn shows as
-// unknown.
+// WatchSlot polls the source server about the slot, and the outbox about lock waits and retries, until ctx ends; it returns nil then.
+// While a server cannot be asked, its values are unknown.
 func (m *Monitor) WatchSlot(ctx context.Context, c SlotConfig) error {
 	w := &slotMonitor{SlotConfig: c, monitor: m, retention: walRetention{log: c.Log, threshold: c.Warning}}
 	defer func() {
@@ -31,22 +39,21 @@ func (m *Monitor) WatchSlot(ctx context.Context, c SlotConfig) error {
 		}
 	}()
 	n := 0
-	// The wake is for a first start, which has made the slot since: it must not show as missing.
+	// A first start creates the slot after the first poll. The wake-up keeps it from being reported as missing.
 	return loop.Every(ctx, slotPoll, loop.OnClose(ctx, m.Streaming), func(ctx context.Context) error {
-		w.poll(ctx, n%parkedPoll == 0)
+		w.poll(ctx, n%retriesEvery == 0)
 		n++
 		return nil
 	})
 }
 
-// slotWatch asks the source's server about the slot, over its own connection, and the store about itself.
+// slotMonitor polls the source server, over its own connection, and the outbox.
 type slotMonitor struct {
 	SlotConfig
 	monitor   *Monitor
 	retention walRetention
-	conn      *pgx.Conn // nil while there is none
-	// blocked: the log has a line that a commit of the outbox waits for a lock.
-	blocked bool
+	conn      *pgx.Conn // nil while not connected
+	blocked   bool      // it has been logged that a commit waits for a lock
 }
 
 const (
@@ -54,18 +61,18 @@ const (
 	statusMissing = "missing"
 )
 
-func (w *slotMonitor) poll(ctx context.Context, parked bool) {
+func (w *slotMonitor) poll(ctx context.Context, countRetries bool) {
 	ctx, cancel := context.WithTimeout(ctx, slotPoll/2)
 	defer cancel()
-	w.askStore(ctx, parked)
-	status, err := w.ask(ctx)
+	w.pollOutbox(ctx, countRetries)
+	status, err := w.slotStatus(ctx)
 	m := w.monitor
 	m.mu.Lock()
 	m.slot = nil
 	if err == nil {
 		m.slot = slotOf(status)
 		if status.Exists {
-			m.ends(status.Confirmed + cdc.LSN(max(status.LagBytes, 0)))
+			m.observeEnd(status.Confirmed + cdc.LSN(max(status.LagBytes, 0)))
 		}
 	}
 	m.mu.Unlock()
@@ -74,7 +81,7 @@ func (w *slotMonitor) poll(ctx context.Context, parked bool) {
 	}
 }
 
-func (w *slotMonitor) ask(ctx context.Context) (cdc.SlotStatus, error) {
+func (w *slotMonitor) slotStatus(ctx context.Context) (cdc.SlotStatus, error) {
 	if w.conn == nil || w.conn.IsClosed() {
 		conn, err := cdc.Connect(ctx, w.URL)
 		if err != nil {
@@ -86,19 +93,19 @@ func (w *slotMonitor) ask(ctx context.Context) (cdc.SlotStatus, error) {
 	return cdc.Slot(ctx, w.conn, w.Slot)
 }
 
-// askStore leaves what ingest waits for as it was if the store does not answer: the shift learns of that by itself.
-func (w *slotMonitor) askStore(ctx context.Context, parked bool) {
+// pollOutbox keeps the last known lock wait if the outbox does not answer; the membership notices that failure itself.
+func (w *slotMonitor) pollOutbox(ctx context.Context, countRetries bool) {
 	wait, err := w.Store.IngestWait(ctx)
 	m := w.monitor
 	m.mu.Lock()
 	if err == nil {
-		m.wait = wait
+		m.lockWait = wait
 	}
 	m.mu.Unlock()
 	if err == nil {
-		w.reportWait(wait)
+		w.reportLockWait(wait)
 	}
-	if !parked {
+	if !countRetries {
 		return
 	}
 	counts, err := w.Store.RetryCounts(ctx)
@@ -106,13 +113,13 @@ func (w *slotMonitor) askStore(ctx context.Context, parked bool) {
 		counts = nil
 	}
 	m.mu.Lock()
-	m.parked = counts
+	m.retries = counts
 	m.mu.Unlock()
 }
 
-// reportWait logs once that a commit of the outbox waits for another session's lock, in the words of /readyz and status, and once that it
-// no longer does. Only the relay that leads commits, and only it reports.
-func (w *slotMonitor) reportWait(wait *outbox.LockWait) {
+// reportLockWait logs once that a commit to the outbox waits for another session's lock, in the words of /readyz and status, and once that
+// it no longer does. Only the leader commits, so only the leader reports.
+func (w *slotMonitor) reportLockWait(wait *outbox.LockWait) {
 	w.monitor.mu.Lock()
 	leads := w.monitor.leader != nil
 	w.monitor.mu.Unlock()
@@ -126,21 +133,22 @@ func (w *slotMonitor) reportWait(wait *outbox.LockWait) {
 	}
 }
 
+// why returns the reason for which WAL is retained, with its remedy.
 func (w *slotMonitor) why(ctx context.Context, status cdc.SlotStatus) string {
 	m := w.monitor
 	m.mu.Lock()
-	standing, reason := m.currentState()
-	if end := status.Confirmed + cdc.LSN(max(status.LagBytes, 0)); m.source != nil && m.durable > status.Confirmed {
-		// An idle source's position is acknowledged only now and then: that is no lag.
-		status.LagBytes = int64(end - min(end, m.durable))
+	state, reason := m.currentState()
+	if end := status.Confirmed + cdc.LSN(max(status.LagBytes, 0)); m.source != nil && m.stored > status.Confirmed {
+		// The position of an idle source is acknowledged only now and then. That is not a lag.
+		status.LagBytes = int64(end - min(end, m.stored))
 	}
 	m.mu.Unlock()
-	if standing != admin.Stuck {
+	if state != admin.Stuck {
 		reason = ""
 	}
 	holder, err := cdc.OldestWALHolder(ctx, w.conn)
 	if err != nil {
-		holder = nil // it is a part of the message that cannot be had
+		holder = nil // the reason is given without it
 	}
 	return WhyRetained(status, reason, holder)
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// retention warns of the log that a slot makes its server keep, long before the disk is full or the slot is lost. Each step is
-// told once; those before it are told again only after all has been well, by a margin, and that is told too.
+// walRetention warns of WAL that the slot retains, long before the disk is full or the slot is lost. Each step is logged once. It logs when
+// retention is back to normal by a margin; only then are the steps logged again.
 type walRetention struct {
-	log       *slog.Logger
-	threshold int64 // where the server keeps log without a limit
-	warned    int
-	idle      bool // that the slot is about to be lost for want of a reader was told
+	log        *slog.Logger
+	threshold  int64 // bytes; used on a server without max_slot_wal_keep_size
+	warned     int   // the last step that was logged
+	idleWarned bool  // it has been logged that the slot is near idle_replication_slot_timeout
 }
 
 const (
@@ -25,11 +25,12 @@ const (
 	stepLost = 1000
 )
 
-// step is how far it has come; 0 is well. With a limit a step is a share of it that is left; without one, a doubling.
+// step returns how far retention has come; 0 is normal. With max_slot_wal_keep_size a step is a share of it that is left, without it a
+// doubling of the retained bytes from the threshold on.
 func (r *walRetention) step(s cdc.SlotStatus) int {
 	switch {
 	case !s.Exists:
-		return 0 // a missing slot is its own alarm
+		return 0 // the state "lost" reports a missing slot
 	case s.Lost():
 		return stepLost
 	case s.KeepLimit < 0:
@@ -44,15 +45,15 @@ func (r *walRetention) step(s cdc.SlotStatus) int {
 	return 0
 }
 
-// over reports whether all is well with a margin, so that what sways around a step is not told again and again.
-func (r *walRetention) over(s cdc.SlotStatus) bool {
+// recovered reports whether retention is normal by a margin, so that values around a step do not repeat the warning.
+func (r *walRetention) recovered(s cdc.SlotStatus) bool {
 	if s.KeepLimit < 0 {
 		return s.RetainedBytes < r.threshold/4*3
 	}
 	return s.WALStatus == "reserved" && s.SafeWALSize > s.KeepLimit/5*3
 }
 
-// observe tells what is news. why is asked for only then.
+// observe logs what is new. It calls why only for a warning.
 func (r *walRetention) observe(s cdc.SlotStatus, why func() string) {
 	attrs := []any{"slot", s.Name, "wal_status", s.WALStatus, "retained_bytes", s.RetainedBytes, "lag_bytes", s.LagBytes}
 	if s.KeepLimit >= 0 {
@@ -73,7 +74,7 @@ func (r *walRetention) observe(s cdc.SlotStatus, why func() string) {
 			r.log.Error("the server is about to invalidate the slot", attrs...)
 		}
 		r.warned = step
-	case r.warned > 0 && s.Exists && step == 0 && r.over(s):
+	case r.warned > 0 && s.Exists && step == 0 && r.recovered(s):
 		r.log.Info("WAL retained by the slot is back to normal", attrs...)
 		r.warned = 0
 	}
@@ -81,16 +82,16 @@ func (r *walRetention) observe(s cdc.SlotStatus, why func() string) {
 }
 
 func (r *walRetention) observeIdle(s cdc.SlotStatus) {
-	nears := s.IdleLimit > 0 && s.Idle > s.IdleLimit/2
-	if nears && !r.idle {
+	near := s.IdleLimit > 0 && s.Idle > s.IdleLimit/2
+	if near && !r.idleWarned {
 		r.log.Warn("no relay reads from the slot, and the server invalidates it after idle_replication_slot_timeout; start a relay or raise that setting",
 			"slot", s.Name, "idle", s.Idle.String(), "idle_replication_slot_timeout", s.IdleLimit.String())
 	}
-	r.idle = nears
+	r.idleWarned = near
 }
 
-// WhyKept says which of the causes it is that the server keeps log for a slot, and what to do. stuck is what a commit of the
-// outbox waits for, holder the oldest open transaction; either may be nothing.
+// WhyRetained returns the most likely reason for which the server retains WAL for the slot, and what to do. stuck is what a commit to the
+// outbox waits for, "" if it does not wait; holder is the oldest open transaction, nil if there is none or it is unknown.
 func WhyRetained(s cdc.SlotStatus, stuck string, holder *cdc.WALHolder) string {
 	switch {
 	case stuck != "":

@@ -14,8 +14,8 @@ import (
 
 const mib = 1 << 20
 
-// kept is a slot without a limit that holds so many MiB; limited one of which so many of 100 MiB are left.
-func kept(n int64) cdc.SlotStatus {
+// retained is a slot without max_slot_wal_keep_size that retains n MiB; limited is one that has so many of 100 MiB left.
+func retained(n int64) cdc.SlotStatus {
 	return cdc.SlotStatus{Name: "s", Exists: true, WALStatus: "reserved", RetainedBytes: n * mib, SafeWALSize: -1, KeepLimit: -1}
 }
 
@@ -31,23 +31,23 @@ func unread(idle time.Duration) cdc.SlotStatus {
 	return s
 }
 
-func TestRetention_TellsEachStepOnce(t *testing.T) {
+func TestWALRetention_LogsEachStepOnce(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		seen []cdc.SlotStatus
-		want string // a letter for each: w a warning, e an error, i that it is over, - nothing
+		want string // a letter for each: w warning, e error, i back to normal, - nothing
 	}{
-		"nothing":            {[]cdc.SlotStatus{limited(90), kept(9), {KeepLimit: -1}}, "---"},
-		"without a limit":    {[]cdc.SlotStatus{kept(9), kept(10), kept(12), kept(19), kept(20), kept(39), kept(90)}, "-w--w-w"},
-		"swaying":            {[]cdc.SlotStatus{kept(10), kept(9), kept(10), kept(8), kept(10), kept(7), kept(10)}, "w----iw"},
-		"with a limit":       {[]cdc.SlotStatus{limited(51), limited(49), limited(30), limited(24), limited(11), limited(9), limited(0)}, "-w-w-e-"},
-		"limit, swaying":     {[]cdc.SlotStatus{limited(49), limited(55), limited(49), limited(24), limited(40), limited(20), limited(61), limited(49)}, "w--w--iw"},
-		"all at once":        {[]cdc.SlotStatus{limited(90), limited(1), limited(20), limited(90)}, "-e-i"},
-		"extended":           {[]cdc.SlotStatus{with(limited(90), "extended"), with(limited(80), "extended"), limited(90)}, "w-i"},
-		"unreserved, lost":   {[]cdc.SlotStatus{with(limited(0), "unreserved"), with(limited(0), "lost"), with(limited(0), "lost")}, "ee-"},
-		"lost, made anew":    {[]cdc.SlotStatus{with(kept(0), "lost"), {KeepLimit: -1}, kept(0)}, "e-i"},
-		"extended, no limit": {[]cdc.SlotStatus{with(kept(1), "extended")}, "-"},
-		"unread":             {[]cdc.SlotStatus{unread(20 * time.Minute), unread(31 * time.Minute), unread(40 * time.Minute), unread(0), unread(31 * time.Minute)}, "-w--w"},
+		"nothing":             {[]cdc.SlotStatus{limited(90), retained(9), {KeepLimit: -1}}, "---"},
+		"without a limit":     {[]cdc.SlotStatus{retained(9), retained(10), retained(12), retained(19), retained(20), retained(39), retained(90)}, "-w--w-w"},
+		"swaying":             {[]cdc.SlotStatus{retained(10), retained(9), retained(10), retained(8), retained(10), retained(7), retained(10)}, "w----iw"},
+		"with a limit":        {[]cdc.SlotStatus{limited(51), limited(49), limited(30), limited(24), limited(11), limited(9), limited(0)}, "-w-w-e-"},
+		"limit, swaying":      {[]cdc.SlotStatus{limited(49), limited(55), limited(49), limited(24), limited(40), limited(20), limited(61), limited(49)}, "w--w--iw"},
+		"all at once":         {[]cdc.SlotStatus{limited(90), limited(1), limited(20), limited(90)}, "-e-i"},
+		"extended":            {[]cdc.SlotStatus{with(limited(90), "extended"), with(limited(80), "extended"), limited(90)}, "w-i"},
+		"unreserved, lost":    {[]cdc.SlotStatus{with(limited(0), "unreserved"), with(limited(0), "lost"), with(limited(0), "lost")}, "ee-"},
+		"lost, created again": {[]cdc.SlotStatus{with(retained(0), "lost"), {KeepLimit: -1}, retained(0)}, "e-i"},
+		"extended, no limit":  {[]cdc.SlotStatus{with(retained(1), "extended")}, "-"},
+		"unread":              {[]cdc.SlotStatus{unread(20 * time.Minute), unread(31 * time.Minute), unread(40 * time.Minute), unread(0), unread(31 * time.Minute)}, "-w--w"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +75,7 @@ func TestRetention_TellsEachStepOnce(t *testing.T) {
 	}
 }
 
-func TestWhyKept(t *testing.T) {
+func TestWhyRetained(t *testing.T) {
 	t.Parallel()
 	active := func(retained, lag int64) cdc.SlotStatus {
 		return cdc.SlotStatus{Exists: true, Active: true, RetainedBytes: retained, LagBytes: lag}
