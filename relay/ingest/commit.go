@@ -12,13 +12,13 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// commitBytes is how many bytes of events and rows are collected before they are written.
+// commitBytes is how many bytes of events and mirror rows are collected before they are written.
 const commitBytes = 4 << 20
 
-// errHeavy says that a transaction makes more bytes of events than are kept in memory, although it is small.
+// errTooLarge reports that the events of a transaction exceed commitBytes although its changes fit into memory.
 var errTooLarge = errors.New("the transaction's events do not fit into memory")
 
-// commit writes a batch of small transactions, as one outbox transaction unless the events or the rows that they need are
+// commit writes a batch of small transactions: in one outbox transaction, or in several if their events, or the rows that they need, are
 // large.
 func (in *Ingester) commit(ctx context.Context, batch []*cdc.Transaction) error {
 	for len(batch) > 0 {
@@ -26,7 +26,7 @@ func (in *Ingester) commit(ctx context.Context, batch []*cdc.Transaction) error 
 		if err != nil {
 			return err
 		}
-		if batch = batch[n:]; len(batch) == 0 || !in.held.overdue(batch[0].Time) {
+		if batch = batch[n:]; len(batch) == 0 || !in.delayed.overdue(batch[0].Time) {
 			continue
 		}
 		if err := in.release(ctx, batch[0].Time, in.stored); err != nil {
@@ -36,14 +36,14 @@ func (in *Ingester) commit(ctx context.Context, batch []*cdc.Transaction) error 
 	return nil
 }
 
-// commitSome writes as many transactions of the batch as fit into memory, and returns how many these were. One that does not fit
-// alone is written in pieces.
+// commitSome writes as many transactions of the batch as fit into memory, and returns their number. A transaction that does not fit on its
+// own is written as a large one.
 func (in *Ingester) commitSome(ctx context.Context, batch []*cdc.Transaction) (int, error) {
 	began := time.Now()
 	in.mirror.Begin(ctx)
 	parts := make([][]cdc.Change, len(batch))
 	for i, tx := range batch {
-		parts[i] = in.barrier.known(slices.Clone(tx.Changes())) // folding changes them, and they may be needed again
+		parts[i] = in.barrier.known(slices.Clone(tx.Changes())) // folding modifies them, and a second attempt needs the originals
 	}
 	err := in.prefetch(parts)
 	if errors.Is(err, outbox.ErrFull) {
@@ -83,7 +83,7 @@ func (in *Ingester) commitSome(ctx context.Context, batch []*cdc.Transaction) (i
 	return n, nil
 }
 
-// commitChunk writes the batch that was mapped.
+// commitChunk commits the chunk together with the changed mirror rows.
 func (in *Ingester) commitChunk(ctx context.Context, chunk *outbox.Chunk, end cdc.LSN, last int64, began time.Time) error {
 	if err := in.mirror.Err(); err != nil {
 		return err
@@ -98,8 +98,8 @@ func (in *Ingester) commitChunk(ctx context.Context, chunk *outbox.Chunk, end cd
 	return nil
 }
 
-// transact maps one small transaction and makes it visible to the next. It returns the id of the last event. After errHeavy the
-// chunk is as if the transaction had not been.
+// transact maps one small transaction into the chunk and applies it to the mirror in memory, for the next one. It returns the id of the
+// last event. After errTooLarge the chunk is as before.
 func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes []cdc.Change, chunk *outbox.Chunk, last int64) (int64, error) {
 	chunk.Mark = tx.Mark()
 	if len(changes) == 0 {
@@ -113,10 +113,10 @@ func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes [
 	if err != nil {
 		return last, err
 	}
-	last = in.releaseHeld(tx.Time, chunk, last)
+	last = in.releaseFromChunk(tx.Time, chunk, last)
 	mapped := in.Mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
 	mapped.Observe(net)
-	before, held := *chunk, *in.held
+	before, delayed := *chunk, *in.delayed
 	emit := func(e mapping.Event) error {
 		if in.emit(&e, tx, chunk); chunk.Bytes-before.Bytes > commitBytes {
 			return errTooLarge
@@ -129,11 +129,11 @@ func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes [
 		}
 	}
 	if err := mapped.Map(net, emit); err != nil {
-		*chunk, *in.held = before, held
+		*chunk, *in.delayed = before, delayed
 		return last, err
 	}
 	last = number(chunk.Events[len(before.Events):], last)
-	in.cancelHeld(mapped.Cancellations(), tx, chunk)
+	in.cancelDelayed(mapped.Cancellations(), tx, chunk)
 	for i := range net {
 		in.mirror.Apply(&net[i])
 	}
@@ -142,13 +142,13 @@ func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes [
 	return last, nil
 }
 
-// resolve completes net changes from the mirror and drops those that change nothing.
+// resolve completes net changes with old rows and omitted values from the mirror, and drops those that change nothing.
 func (in *Ingester) resolve(ctx context.Context, net []cdc.Change) ([]cdc.Change, error) {
 	kept := net[:0]
 	for i := range net {
 		c := &net[i]
 		old := in.mirror.Row(c.Relation.Table, c.Key)
-		if c.Moved { // also where the key was another row's before
+		if c.Moved { // another row may have had the key before
 			mapping.ResolveFrom(c, in.mirror.Row(c.Relation.Table, c.OldKey))
 		}
 		if !mapping.Resolve(c, old) {

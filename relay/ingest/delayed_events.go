@@ -10,54 +10,55 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// held says what the store has of events that a later change may cancel. They are stored with the transaction that made them,
-// and leave the store with the one that cancels or releases them. Time is the IAM's commit time, never this machine's.
+// delayedEvents summarizes the stored events that a later change may cancel (unless_followed). They are stored in the commit of their own
+// transaction and removed in the one that cancels or releases them. Due times are commit times of the IAM, never this machine's time.
 type delayedEvents struct {
-	count int
-	// first: none is due before. Zero if there is none.
-	first time.Time
+	count    int
+	firstDue time.Time // no event is due before it; zero if there is none
 }
 
 func (h *delayedEvents) add(e outbox.DelayedEvent) {
-	if h.count++; h.first.IsZero() || e.Due.Before(h.first) {
-		h.first = e.Due
+	if h.count++; h.firstDue.IsZero() || e.Due.Before(h.firstDue) {
+		h.firstDue = e.Due
 	}
 }
 
 func (h *delayedEvents) drop(n int) {
 	if h.count -= n; h.count == 0 {
-		h.first = time.Time{}
+		h.firstDue = time.Time{}
 	}
 }
 
 func (h *delayedEvents) len() int { return h.count }
 
-// due is a time before which none may go, or the zero time.
-func (h *delayedEvents) due() time.Time { return h.first }
+// due returns a time before which no event is due; zero if there is none.
+func (h *delayedEvents) due() time.Time { return h.firstDue }
 
-func (h *delayedEvents) overdue(now time.Time) bool { return !h.first.IsZero() && now.After(h.first) }
+func (h *delayedEvents) overdue(now time.Time) bool {
+	return !h.firstDue.IsZero() && now.After(h.firstDue)
+}
 
-// releasePoll is how often a due event asks whether the log has been read far enough, releaseLook how often one that does not
-// seem to be due asks the IAM's clock.
 const (
+	// releasePoll is how often to check whether the WAL has been read far enough to release a due event.
 	releasePoll = 50 * time.Millisecond
-	releaseLook = 5 * time.Second
+	// maxReleaseWait is how long at most to rely on this machine's clock before reading the IAM's.
+	maxReleaseWait = 5 * time.Second
 )
 
-// wait is how long until the next event is due, as this machine's clock guesses. It may be wrong by hours, so the guess is
-// trusted for a few seconds only.
+// wait returns how long to wait before the next event may be due. This machine's clock may be wrong by hours, so the result is at most
+// maxReleaseWait while there is an event.
 func (h *delayedEvents) wait(now time.Time) time.Duration {
 	due := h.due()
 	if due.IsZero() {
 		return time.Hour
 	}
-	return min(max(due.Sub(now), releasePoll), releaseLook)
+	return min(max(due.Sub(now), releasePoll), maxReleaseWait)
 }
 
-// releaseChunk is how many held events are released in one commit.
+// releaseChunk is how many delayed events are released in one commit.
 const releaseChunk = 500
 
-// release moves the stored events whose time has passed into the log, in commits of their own at lsn.
+// release moves the stored events that are due at now into the event log, in separate commits at lsn.
 func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) error {
 	for {
 		due, err := in.Leader.DelayedDue(ctx, now, releaseChunk)
@@ -65,11 +66,11 @@ func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) err
 			return err
 		}
 		if len(due) == 0 {
-			in.held.count, in.held.first, err = in.Store.DelayedCount(ctx)
+			in.delayed.count, in.delayed.firstDue, err = in.Store.DelayedCount(ctx)
 			return err
 		}
 		began, last := time.Now(), in.lastEvent
-		chunk := &outbox.Chunk{DelayedDone: due, Mark: in.seen}
+		chunk := &outbox.Chunk{DelayedDone: due, Mark: in.pendingMark}
 		for i := range due {
 			last++
 			due[i].ID = last
@@ -78,13 +79,13 @@ func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) err
 		if err := in.Leader.Commit(ctx, chunk, lsn, last); err != nil {
 			return err
 		}
-		in.held.drop(len(due))
+		in.delayed.drop(len(due))
 		in.committed(chunk, lsn, last, began)
 	}
 }
 
-// releaseHeld moves the events whose time has passed from what a chunk holds into the log.
-func (in *Ingester) releaseHeld(now time.Time, chunk *outbox.Chunk, last int64) int64 {
+// releaseFromChunk releases the delayed events that are due at now and not stored yet, because they are of the same chunk.
+func (in *Ingester) releaseFromChunk(now time.Time, chunk *outbox.Chunk, last int64) int64 {
 	chunk.Delayed = slices.DeleteFunc(chunk.Delayed, func(h outbox.DelayedEvent) bool {
 		if !now.After(h.Due) {
 			return false
@@ -92,53 +93,53 @@ func (in *Ingester) releaseHeld(now time.Time, chunk *outbox.Chunk, last int64) 
 		last++
 		h.ID = last
 		chunk.Add(h.Event)
-		in.held.drop(1)
+		in.delayed.drop(1)
 		return true
 	})
 	return last
 }
 
-// cancelHeld drops the events that a transaction's changes, whose matches are sorted, cancel.
-func (in *Ingester) cancelHeld(follows []string, tx *cdc.Transaction, chunk *outbox.Chunk) {
-	if len(follows) == 0 {
+// cancelDelayed drops the delayed events that the transaction cancels. cancelKeys is sorted.
+func (in *Ingester) cancelDelayed(cancelKeys []string, tx *cdc.Transaction, chunk *outbox.Chunk) {
+	if len(cancelKeys) == 0 {
 		return
 	}
-	if in.held.count > len(chunk.Delayed) {
-		chunk.Cancel = append(chunk.Cancel, outbox.Cancellation{Keys: follows, By: tx.Commit, At: tx.Time})
+	if in.delayed.count > len(chunk.Delayed) {
+		chunk.Cancel = append(chunk.Cancel, outbox.Cancellation{Keys: cancelKeys, By: tx.Commit, At: tx.Time})
 	}
 	chunk.Delayed = slices.DeleteFunc(chunk.Delayed, func(h outbox.DelayedEvent) bool {
-		if _, follows := slices.BinarySearch(follows, h.CancelKey); !follows || h.LSN == tx.Commit || tx.Time.After(h.Due) {
+		if _, cancelled := slices.BinarySearch(cancelKeys, h.CancelKey); !cancelled || h.LSN == tx.Commit || tx.Time.After(h.Due) {
 			return false
 		}
-		in.held.drop(1)
+		in.delayed.drop(1)
 		return true
 	})
 }
 
-// logClock tells when the log has been read up to a time. On a silent source no commit says so: the relay asks the server
-// for its clock and its place in the log, and once the stream has passed that place, everything committed until then is known.
+// walClock finds out up to which commit time the WAL has been read. An idle source has no commits that show it, so the relay reads the
+// server's clock and the end of its WAL: once the stream has passed that position, everything committed until then has been read.
 type walClock struct {
 	ask func(context.Context) (cdc.LSN, time.Time, error)
 	log *slog.Logger
 
-	at    cdc.LSN
-	now   time.Time
-	again time.Time // not to be asked before, because it did not answer
+	at         cdc.LSN // the sampled position; 0 if there is no sample
+	now        time.Time
+	retryAfter time.Time // set after a failure
 }
 
-// sample asks the server, if its clock is needed, and reports whether the stream has to reach the sampled position. A server that does
-// not answer is noticed by the stream.
+// sample reads the server's clock if there is no sample, and reports whether the stream must reach the sampled position. A failure is
+// logged; the stream notices a dead server.
 func (c *walClock) sample(ctx context.Context, due time.Time) bool {
-	if due.IsZero() || time.Now().Before(c.again) {
+	if due.IsZero() || time.Now().Before(c.retryAfter) {
 		return false
 	}
 	if c.at == 0 {
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		ctx, cancel := context.WithTimeout(ctx, clockTimeout)
 		defer cancel()
 		at, now, err := c.ask(ctx)
 		if err != nil {
 			c.log.Warn("could not read the source database's clock; retrying", "err", err)
-			c.again = time.Now().Add(askPause)
+			c.retryAfter = time.Now().Add(clockRetry)
 			return false
 		}
 		if now.After(due) {
@@ -149,11 +150,11 @@ func (c *walClock) sample(ctx context.Context, due time.Time) bool {
 }
 
 const (
-	askTimeout = 5 * time.Second
-	askPause   = time.Second
+	clockTimeout = 5 * time.Second
+	clockRetry   = time.Second
 )
 
-// reached reports whether everything up to a sampled time has been read.
+// reached reports whether everything up to the sampled time has been read.
 func (c *walClock) reached(lsn cdc.LSN) bool { return c.at != 0 && lsn >= c.at }
 
 // time returns the sampled time and forgets the sample.

@@ -10,10 +10,9 @@ import (
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-// webhookID is the event's identity: a hash of the source's system identifier and timeline, the commit LSN and the event's
-// place in the transaction. It depends on nothing else, so whoever reads the same log again makes the same id. After a
-// restore to an earlier point the log repeats its positions with other content, on another timeline. No dots, as Standard
-// Webhooks demands.
+// webhookID returns the event's webhook-id: a hash of the source's system identifier and timeline, the commit LSN and the event's index in
+// the transaction. It depends on nothing else, so reading the same WAL again gives the same id. The timeline is part of it because LSNs
+// repeat with other content after a restore to an earlier point. Standard Webhooks forbids dots in it.
 func webhookID(systemID string, timeline int, commit cdc.LSN, index int) string {
 	b := make([]byte, 0, 64)
 	b = append(b, systemID...)

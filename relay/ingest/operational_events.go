@@ -14,14 +14,13 @@ import (
 )
 
 const (
-	// noticePoll is how often the leader looks for notices, noticesAtOnce how many it takes at a time.
-	noticePoll    = 2 * time.Second
-	noticesAtOnce = 100
+	operationalPoll  = 2 * time.Second // how often the leader looks for operational events to emit
+	operationalBatch = 100             // the most that one commit emits
 )
 
-// takeNotices makes events of what happened to webhooks, in a commit of their own.
-func (in *Ingester) takeNotices(ctx context.Context) error {
-	notices, err := in.Store.OperationalEvents(ctx, noticesAtOnce)
+// commitOperationalEvents emits what the relays have noted about webhooks (endpoint.* and delivery.*), in a separate commit.
+func (in *Ingester) commitOperationalEvents(ctx context.Context) error {
+	notices, err := in.Store.OperationalEvents(ctx, operationalBatch)
 	if err != nil || len(notices) == 0 {
 		return err
 	}
@@ -34,7 +33,7 @@ func (in *Ingester) takeNotices(ctx context.Context) error {
 			return err
 		}
 		if len(event.Webhooks) == 0 {
-			continue // nobody asked
+			continue // no webhook subscribes to it
 		}
 		last++
 		event.ID = last
@@ -48,10 +47,10 @@ func (in *Ingester) takeNotices(ctx context.Context) error {
 	return nil
 }
 
-// operational makes the event of a notice. Its place in the order of the log is before whatever is committed next.
+// operational builds the event. Its ordinal places it before the events of the next transaction.
 func (in *Ingester) operational(n *outbox.OperationalEvent) (outbox.Event, error) {
 	e := outbox.Event{
-		WebhookID: noticeID(in.Server.SystemID, n.ID), Name: n.Name, Occurred: n.At.UTC(), LSN: in.stored, Ordinal: math.MinInt32 + int(n.ID%math.MaxInt32),
+		WebhookID: operationalID(in.Server.SystemID, n.ID), Name: n.Name, Occurred: n.At.UTC(), LSN: in.stored, Ordinal: math.MinInt32 + int(n.ID%math.MaxInt32),
 	}
 	about := in.subs.byID[n.Webhook]
 	if about == nil {
@@ -71,7 +70,8 @@ func (in *Ingester) operational(n *outbox.OperationalEvent) (outbox.Event, error
 	return e, nil
 }
 
-// WebhookResource is the resource_id of events about a webhook: its own key where that is a UUID, else a UUID made of origin and key.
+// WebhookResource returns the resource_id of events about a webhook: its key if that is a UUID, otherwise a UUID derived from its origin and
+// key.
 func WebhookResource(w *outbox.Webhook) string {
 	if webhook.IsUUID(w.Key) {
 		return w.Key
@@ -83,8 +83,8 @@ func WebhookResource(w *outbox.Webhook) string {
 	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }
 
-// noticeID is the identity of an operational event: the notice's, which is stored.
-func noticeID(systemID string, notice int64) string {
+// operationalID returns the webhook-id of an operational event, from the id under which it is stored.
+func operationalID(systemID string, notice int64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "notice\x00%s\x00%d", systemID, notice))
 	return "evt_" + idEncoding.EncodeToString(sum[:20])
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// prefetch loads the mirror rows that a batch will ask for: the old rows of what changed, then, round by round, the parents
-// and children that those and the new ones name. What it does not foresee is fetched when it is asked for.
+// prefetch loads the mirror rows that mapping a batch needs: first the old rows, then, round by round, the parents and children that old
+// and new rows refer to. Other rows are fetched one by one on demand. It returns outbox.ErrFull if the rows do not fit into memory.
 func (in *Ingester) prefetch(parts [][]cdc.Change) error {
 	for _, changes := range parts {
 		for i := range changes {
@@ -34,6 +34,7 @@ func (in *Ingester) prefetch(parts [][]cdc.Change) error {
 	return in.loadAll()
 }
 
+// wantOld requests the old row of a change from the mirror.
 func (in *Ingester) wantOld(c *cdc.Change) {
 	in.mirror.Want(mapping.Ref{Table: c.Relation.Table, Key: c.Key})
 	if c.Moved {
@@ -41,6 +42,7 @@ func (in *Ingester) wantOld(c *cdc.Change) {
 	}
 }
 
+// loadAll loads the requested rows, and those that they refer to in turn.
 func (in *Ingester) loadAll() error {
 	for in.mirror.Wanting() {
 		err := in.mirror.Load(func(t *cdc.Table, row cdc.Row) { in.Mapper.RefsOf(t, row, in.mirror.Want) })
@@ -51,8 +53,8 @@ func (in *Ingester) loadAll() error {
 	return nil
 }
 
-// inParts works through changes in parts whose rows of the mirror fit into memory together: want names the rows of one change,
-// load fetches them. The rows of a single change that do not fit are fetched when they are asked for.
+// inParts calls work with parts of the changes whose mirror rows fit into memory together: want requests the rows of one change, load
+// loads them. If the rows of a single change do not fit, they are fetched on demand.
 func (in *Ingester) inParts(ctx context.Context, changes []cdc.Change, want func(*cdc.Change), load func() error, work func([]cdc.Change) error) error {
 	size := len(changes)
 	for len(changes) > 0 {

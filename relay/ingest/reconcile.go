@@ -11,19 +11,21 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// reconciliation is a comparison of the IAM's tables, as a snapshot shows them as of one place of the log, with what the mirror
-// has of them. What differs was changed by transactions that nobody has read: it becomes ordinary events.
+// Reconciliation compares the IAM's tables in a snapshot, consistent with one LSN, with the mirror. Differences come from transactions that
+// the relay has not read; they become marked events. It also fills the mirror of tables that are new in the mapping, without events.
 type Reconciliation struct {
 	*SnapshotPlan
-	Snapshot *cdc.Snapshot
-	Record   outbox.Reconciliation // without a reason for one that only fills in what the mapping has gained
-	// start is set where the log begins anew at the snapshot, instead of reaching up to it.
+	Snapshot *cdc.Snapshot // nil while open transactions prevent it
+	// Record is stored while and after it runs. Its Reason is empty if only new tables are copied; then it is not stored.
+	Record outbox.Reconciliation
+	// Start is the position at which a new stream starts after the snapshot; nil if the present stream will reach the snapshot.
 	Start *cdc.Position
-	// stranger: the server is another one than before. It must at least have the same rows.
+	// DifferentServer is set if the source is not the server of before. Then most of the mirrored rows must exist there.
 	DifferentServer bool
 }
 
-// position is that of the snapshot, 0 if nothing is read. While the snapshot cannot be taken, whatever is streamed is before it.
+// Position returns the LSN of the snapshot, 0 if r is nil, and the highest LSN while the snapshot cannot be taken, since everything that is
+// streamed until then precedes it.
 func (r *Reconciliation) Position() cdc.LSN {
 	switch {
 	case r == nil:
@@ -34,16 +36,18 @@ func (r *Reconciliation) Position() cdc.LSN {
 	return r.Snapshot.LSN
 }
 
+// Close closes the snapshot's connection, if any. r may be nil.
 func (r *Reconciliation) Close() {
 	if r != nil && r.Snapshot != nil {
 		r.Snapshot.Close()
 	}
 }
 
-// errAnew ends a session in which a reconciliation was only tried, or was finished for somebody who waits for no more.
+// ErrRestartSession ends a session after a dry run, or so that the next one can start a requested reconciliation.
 var ErrRestartSession = errors.New("a reconciliation was requested or has finished")
 
-// reconcile compares, and commits the differences with their events and the place of the log in one outbox transaction.
+// reconcile commits the differences, their events and the position of the snapshot in one outbox transaction. A lasting failure is stored
+// in the record.
 func (in *Ingester) reconcile(ctx context.Context, r *Reconciliation) error {
 	if err := in.beginRecord(ctx, r); err != nil {
 		return err
@@ -54,7 +58,7 @@ func (in *Ingester) reconcile(ctx context.Context, r *Reconciliation) error {
 	if err == nil || errors.Is(err, ErrRestartSession) || r.Record.ID == 0 || outbox.IsTransient(err) || ctx.Err() != nil {
 		return err
 	}
-	// What passes is begun again by the next session.
+	// After a transient failure the next session repeats it.
 	r.Record.State, r.Record.Error = outbox.ReconciliationFailed, err.Error()
 	return errors.Join(err, in.Store.EndReconciliation(ctx, &r.Record))
 }
@@ -72,7 +76,7 @@ func (in *Ingester) beginRecord(ctx context.Context, r *Reconciliation) (err err
 
 func (in *Ingester) reconcileIn(ctx context.Context, r *Reconciliation) (err error) {
 	began := time.Now()
-	if !r.Record.DryRun && in.held.overdue(r.Snapshot.Time) { // they go before what is found
+	if !r.Record.DryRun && in.delayed.overdue(r.Snapshot.Time) { // due events precede the differences
 		if err := in.release(ctx, r.Snapshot.Time, in.stored); err != nil {
 			return err
 		}
@@ -86,16 +90,16 @@ func (in *Ingester) reconcileIn(ctx context.Context, r *Reconciliation) (err err
 	if err != nil {
 		return err
 	}
-	c := &snapshotDiff{Ingester: in, r: r, large: large, gone: cdc.NewSpool(in.SpillDir, in.SpillBytes), changed: cdc.NewSpool(in.SpillDir, in.SpillBytes)}
+	c := &snapshotDiff{in: in, r: r, large: large, deleted: cdc.NewSpool(in.SpillDir, in.SpillBytes), changed: cdc.NewSpool(in.SpillDir, in.SpillBytes)}
 	net, err := c.run(ctx)
 	defer c.close()
 	if err != nil {
 		return err
 	}
-	// The last byte before the snapshot's place, where no transaction is: no event of the log has its identity.
+	// No transaction commits at the last byte before the snapshot, so no event from the WAL has the same id.
 	tx := &cdc.Transaction{Commit: r.Snapshot.LSN - 1, End: r.Snapshot.LSN, Time: r.Snapshot.Time}
 	l := in.newLarge(large, tx)
-	// Who subscribed in the time that is compared, and who unsubscribed, hears of all of it: nobody knows what came first.
+	// Webhooks that were created or removed during the gap get all differences, since their order is unknown.
 	if err := l.subscribe(ctx, net); err != nil {
 		return err
 	}
@@ -113,7 +117,7 @@ func (in *Ingester) reconcileIn(ctx context.Context, r *Reconciliation) (err err
 	return nil
 }
 
-// commitReconciled ends the transaction.
+// commitReconciled commits, with the new state of the mirror and the end of the record.
 func (in *Ingester) commitReconciled(ctx context.Context, r *Reconciliation, large *outbox.Large, l *largeMapping) error {
 	if err := large.RecordMirrored(ctx, r.Compared, in.Owners, r.Has, r.Fingerprints); err != nil {
 		return err
@@ -139,7 +143,7 @@ func (in *Ingester) commitReconciled(ctx context.Context, r *Reconciliation, lar
 	return nil
 }
 
-// report logs what was done.
+// report logs the result.
 func (in *Ingester) report(r *Reconciliation, copied int, took time.Duration) {
 	lsn, rounded := r.Snapshot.LSN.String(), took.Round(time.Millisecond).String()
 	if r.Record.Reason == "" {
@@ -158,7 +162,7 @@ func (in *Ingester) report(r *Reconciliation, copied int, took time.Duration) {
 		"updated", rows[1], "deleted", rows[2], "events", events, "lsn", lsn, "took", rounded)
 }
 
-// copyTables fills in what the mirror has nothing of, and drops what is no longer mapped.
+// copyTables fills the mirror of tables that it lacks, and drops that of tables that are no longer mapped. It returns the number of rows.
 func (in *Ingester) copyTables(ctx context.Context, r *Reconciliation, c *outbox.Copy) (int, error) {
 	rows := 0
 	for _, t := range r.Missing {
@@ -174,7 +178,7 @@ func (in *Ingester) copyTables(ctx context.Context, r *Reconciliation, c *outbox
 	return rows, c.Keep(ctx, r.Mapped)
 }
 
-// copy replaces what the mirror has of a table.
+// copy replaces the mirror of one table.
 func (r *Reconciliation) copy(ctx context.Context, t *cdc.Table, c *outbox.Copy, log *slog.Logger) (int, error) {
 	progress := copyProgress{log: log, table: t.Name, last: time.Now()}
 	return c.Table(ctx, t, r.Has, r.Fingerprints[t.Name], func(each func(cdc.Row) error) error {
@@ -182,7 +186,7 @@ func (r *Reconciliation) copy(ctx context.Context, t *cdc.Table, c *outbox.Copy,
 	})
 }
 
-// firstCopy fills the mirror for the first time; start is the position that it is consistent with.
+// FirstCopy fills the mirror for the first time and stores start, the position of the snapshot, in one transaction. It emits no events.
 func (r *Reconciliation) FirstCopy(ctx context.Context, leader *outbox.Leader, log *slog.Logger, owners map[*cdc.Table]int, start cdc.Position) error {
 	began := time.Now()
 	c, err := leader.BeginCopy(ctx, owners)
@@ -190,7 +194,7 @@ func (r *Reconciliation) FirstCopy(ctx context.Context, leader *outbox.Leader, l
 		return err
 	}
 	defer func() {
-		// The end of ctx in a statement closes the connection, and that undoes the copy, too.
+		// If ctx ended during a statement, the connection is closed, which rolls back as well.
 		if err := c.Rollback(context.WithoutCancel(ctx)); err != nil && ctx.Err() == nil {
 			log.Warn("could not roll back the transaction of the first copy", "err", err)
 		}
@@ -220,7 +224,7 @@ func (r *Reconciliation) FirstCopy(ctx context.Context, leader *outbox.Leader, l
 	return nil
 }
 
-// copyProgress reports a long copy.
+// copyProgress logs the progress of a long copy.
 type copyProgress struct {
 	log   *slog.Logger
 	table string
@@ -238,18 +242,18 @@ func (p *copyProgress) row() {
 	}
 }
 
-// subscribe brings the subscriptions up to date before the events are matched; what the transaction has deleted is still there.
+// subscribe updates the subscriptions before the events are matched. Deleted rows are still in the mirror then.
 func (l *largeMapping) subscribe(ctx context.Context, net netChanges) error {
 	return eachChunk(net, func(changes []cdc.Change) error {
-		l.mirror.Begin(ctx)
+		l.in.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
-		l.subs.followRoots(l.Mapper, withoutDeletes(changes))
-		chunk.AddWebhooks(l.subs.follow(l.Mapper, changes, l.mirror, l.last))
+		l.in.subs.followRoots(l.in.Mapper, withoutDeletes(changes))
+		chunk.AddWebhooks(l.in.subs.follow(l.in.Mapper, changes, l.in.mirror, l.last))
 		l.changed = append(l.changed, chunk.Webhooks...)
-		if err := l.mirror.Err(); err != nil {
+		if err := l.in.mirror.Err(); err != nil {
 			return err
 		}
-		l.mirror.Reset()
+		l.in.mirror.Reset()
 		return l.large.Write(ctx, chunk)
 	})
 }

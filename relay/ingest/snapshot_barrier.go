@@ -7,15 +7,15 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// A reconciliation of a log that goes on is done when the stream has come to the place of its snapshot: everything before is
-// then in the mirror by way of the log, and everything after comes by that way, too.
+// While the WAL is continued, a reconciliation is done when the stream reaches the position of its snapshot: the stream has brought the
+// mirror to that position, and will bring everything after it.
 
-// passedBy reports whether the transaction lies beyond the snapshot.
+// passedBy reports whether a transaction with the commit LSN is not in the snapshot.
 func (r *Reconciliation) passedBy(lsn cdc.LSN) bool {
 	return r != nil && !r.Pending() && lsn >= r.Snapshot.LSN
 }
 
-// known leaves out the changes of tables that the mirror does not have yet: those before the place are in the snapshot.
+// known leaves out the changes of tables that the mirror does not have yet: the snapshot contains them. It reuses the slice.
 func (r *Reconciliation) known(changes []cdc.Change) []cdc.Change {
 	if r == nil || len(r.Missing) == 0 {
 		return changes
@@ -29,8 +29,8 @@ func (r *Reconciliation) known(changes []cdc.Change) []cdc.Change {
 	return kept
 }
 
-// complete finds what neither the log nor the mirror has of a new row: large values that an UPDATE left alone, of columns that
-// the mirror is still to gain. The snapshot has them, or a later version; of a row that is gone by then nobody knows them.
+// complete fills in values of a new row that neither the WAL nor the mirror has: unchanged TOASTed values of columns that are new in the
+// mapping. The snapshot has them, or later ones; if the row is deleted by then, they become NULL.
 func (r *Reconciliation) complete(ctx context.Context, c *cdc.Change) error {
 	unchanged := func(v cdc.Value) bool { return v.Kind == cdc.Unchanged }
 	if r == nil || !slices.Contains(r.Read(), c.Relation.Table) || !slices.ContainsFunc(c.New, unchanged) {
@@ -58,7 +58,7 @@ func (r *Reconciliation) complete(ctx context.Context, c *cdc.Change) error {
 	return nil
 }
 
-// passBarrier reconciles once the stream has reached the snapshot's place.
+// passBarrier reconciles once the stream has reached the snapshot.
 func (in *Ingester) passBarrier(ctx context.Context, lsn cdc.LSN) error {
 	if !in.barrier.passedBy(lsn) {
 		return nil
@@ -70,14 +70,14 @@ func (in *Ingester) passBarrier(ctx context.Context, lsn cdc.LSN) error {
 	return nil
 }
 
-// Reconcile reconciles at once and closes the reconciliation.
+// Reconcile carries out the reconciliation at once, and closes it unless the session ends with an error.
 func (in *Ingester) Reconcile(ctx context.Context, r *Reconciliation) error {
 	if err := in.Finished(r.Record, in.reconcile(ctx, r)); err != nil {
 		return err
 	}
 	r.Close()
-	return in.readSubscriptions(ctx) // their tables may be among those
+	return in.readSubscriptions(ctx) // the IAM's webhook tables may have been read
 }
 
-// pending reports whether the tables could not be read yet.
+// Pending reports whether open transactions still prevent the snapshot.
 func (r *Reconciliation) Pending() bool { return r != nil && r.Snapshot == nil }

@@ -11,35 +11,34 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// comparison finds the net differences between a snapshot and the mirror, table by table and page by page, and brings the mirror up to
-// date, but for the rows that are gone: mapping looks them up, and deletes them in the end.
+// snapshotDiff finds the net differences between a snapshot and the mirror, table by table and page by page, and updates the mirror. Deleted
+// rows stay in the mirror until the events are mapped, which may look them up.
 type snapshotDiff struct {
-	*Ingester
+	in    *Ingester
 	r     *Reconciliation
 	large *outbox.Large
-	// gone are told before changed: what took the place of something, such as a user of the same name, comes after it.
-	gone, changed *cdc.Spool
-	found         []*cdc.Transaction // what the spools have become
+	// deleted rows are emitted before changed ones: a new row may replace a deleted one, such as a user of the same name.
+	deleted, changed *cdc.Spool
+	differences      []*cdc.Transaction // the contents of the two spools
 
 	page      []cdc.Row
 	pageBytes int
 	seq       int
-	known     int64 // rows that the mirror has under their keys
+	known     int64 // rows of the snapshot whose keys the mirror has
 	tables    []outbox.TableDifference
 	saved     time.Time
 	logged    time.Time
 }
 
 const (
-	// comparePage and comparePageBytes bound the rows in memory.
-	comparePage      = 1000
-	comparePageBytes = 2 << 20
-	// progressPause and progressLog are how often progress is stored and logged.
-	progressPause = time.Second
-	progressLog   = 10 * time.Second
+	// pageRows and pageBytes bound the rows in memory.
+	pageRows      = 1000
+	pageBytes     = 2 << 20
+	progressStore = time.Second      // how often progress is stored
+	progressLog   = 10 * time.Second // how often it is logged
 )
 
-// run compares, and returns all differences.
+// run compares all tables of the plan, and returns the differences.
 func (c *snapshotDiff) run(ctx context.Context) (netChanges, error) {
 	c.logged = time.Now()
 	for _, t := range c.r.Compared {
@@ -47,18 +46,18 @@ func (c *snapshotDiff) run(ctx context.Context) (netChanges, error) {
 			return nil, fmt.Errorf("compare table %s: %w", t.Name, err)
 		}
 	}
-	if err := c.recognise(); err != nil {
+	if err := c.checkSameIAM(); err != nil {
 		return nil, err
 	}
-	for _, spool := range []*cdc.Spool{c.gone, c.changed} {
+	for _, spool := range []*cdc.Spool{c.deleted, c.changed} {
 		tx, err := spool.Transaction()
 		if err != nil {
 			return nil, err
 		}
-		c.found = append(c.found, tx)
+		c.differences = append(c.differences, tx)
 	}
 	return func(yield func(cdc.Change, error) bool) {
-		for _, tx := range c.found {
+		for _, tx := range c.differences {
 			for change, err := range tx.All() {
 				if !yield(change, err) || err != nil {
 					return
@@ -68,8 +67,8 @@ func (c *snapshotDiff) run(ctx context.Context) (netChanges, error) {
 	}, nil
 }
 
-// recognise refuses to tell of another IAM that everything in this one was deleted.
-func (c *snapshotDiff) recognise() error {
+// checkSameIAM prevents a wrong source.url from being reported as the deletion of everything.
+func (c *snapshotDiff) checkSameIAM() error {
 	if expected := c.r.Record.Expected; c.r.DifferentServer && c.known*2 < expected {
 		return fmt.Errorf("%s, and it has only %d of the %d rows in the mirror: it looks like another IAM or an empty one; correct source.url, or, if it is the right database, run iam-relay reconcile --dry-run to see the differences, and iam-relay reconcile to emit them",
 			c.r.Record.Reason, c.known, expected)
@@ -77,15 +76,17 @@ func (c *snapshotDiff) recognise() error {
 	return nil
 }
 
+// close removes the temporary files.
 func (c *snapshotDiff) close() {
-	for _, tx := range c.found {
-		c.discard(tx)
+	for _, tx := range c.differences {
+		c.in.discard(tx)
 	}
-	if err := errors.Join(c.gone.Close(), c.changed.Close()); err != nil {
-		c.Log.Warn("could not remove a spill file; remove it manually", "err", err)
+	if err := errors.Join(c.deleted.Close(), c.changed.Close()); err != nil {
+		c.in.Log.Warn("could not remove a spill file; remove it manually", "err", err)
 	}
 }
 
+// table compares one table.
 func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 	c.r.Record.Table = t.Name
 	c.tables = append(c.tables, outbox.TableDifference{Table: t.Name})
@@ -97,13 +98,13 @@ func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 		for i := range row {
 			c.pageBytes += len(row[i].Text)
 		}
-		if len(c.page) < comparePage && c.pageBytes < comparePageBytes {
+		if len(c.page) < pageRows && c.pageBytes < pageBytes {
 			return nil
 		}
-		return c.turn(ctx, t)
+		return c.comparePage(ctx, t)
 	})
 	if err == nil {
-		err = c.turn(ctx, t)
+		err = c.comparePage(ctx, t)
 	}
 	if err != nil {
 		return err
@@ -112,7 +113,7 @@ func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 	err = c.large.EachDeleted(ctx, t, func(key cdc.Key, row cdc.Row) error {
 		difference.Deleted++
 		c.seq++
-		return c.gone.Add(cdc.Change{Seq: c.seq, Op: cdc.Delete, Relation: relation, Key: key, Old: row})
+		return c.deleted.Add(cdc.Change{Seq: c.seq, Op: cdc.Delete, Relation: relation, Key: key, Old: row})
 	})
 	if err != nil {
 		return err
@@ -120,22 +121,22 @@ func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 	return c.large.ClearSnapshotKeys(ctx)
 }
 
-// turn compares one page.
-func (c *snapshotDiff) turn(ctx context.Context, t *cdc.Table) error {
+// comparePage compares the collected rows, writes the mirror, and empties the page.
+func (c *snapshotDiff) comparePage(ctx context.Context, t *cdc.Table) error {
 	if len(c.page) == 0 {
 		return nil
 	}
-	c.mirror.Begin(ctx)
+	c.in.mirror.Begin(ctx)
 	keys := make([]cdc.Key, len(c.page))
 	for i, row := range c.page {
 		var err error
 		if keys[i], err = t.KeyOf(row); err != nil {
 			return err
 		}
-		c.wantOld(&cdc.Change{Relation: c.r.Catalog.Relation(t.Name), Key: keys[i]})
+		c.in.wantOld(&cdc.Change{Relation: c.r.Catalog.Relation(t.Name), Key: keys[i]})
 	}
-	// What does not fit into memory is fetched row by row.
-	if err := c.mirror.Load(func(*cdc.Table, cdc.Row) {}); err != nil && !errors.Is(err, outbox.ErrFull) {
+	// Rows that do not fit into memory are fetched one by one.
+	if err := c.in.mirror.Load(func(*cdc.Table, cdc.Row) {}); err != nil && !errors.Is(err, outbox.ErrFull) {
 		return err
 	}
 	chunk := &outbox.Chunk{}
@@ -144,11 +145,11 @@ func (c *snapshotDiff) turn(ctx context.Context, t *cdc.Table) error {
 			return err
 		}
 	}
-	if err := c.mirror.Err(); err != nil {
+	if err := c.in.mirror.Err(); err != nil {
 		return err
 	}
-	c.mirror.Write(chunk)
-	c.mirror.Reset()
+	c.in.mirror.Write(chunk)
+	c.in.mirror.Reset()
 	c.r.Record.Rows += int64(len(c.page))
 	clear(c.page)
 	c.page, c.pageBytes = c.page[:0], 0
@@ -165,38 +166,38 @@ func (c *snapshotDiff) turn(ctx context.Context, t *cdc.Table) error {
 func (c *snapshotDiff) row(t *cdc.Table, key cdc.Key, row cdc.Row, chunk *outbox.Chunk) error {
 	change := cdc.Change{Op: cdc.Insert, Relation: c.r.Catalog.Relation(t.Name), Key: key, New: row}
 	difference := &c.tables[len(c.tables)-1]
-	old := c.mirror.Row(t, key)
+	old := c.in.mirror.Row(t, key)
 	if old != nil {
 		c.known++
-		lacking, revived := c.r.MissingColumns[t], c.r.RevivedColumns[t]
-		if lacking == nil && revived == nil && slices.Equal(old, row) {
+		missing, revived := c.r.MissingColumns[t], c.r.RevivedColumns[t]
+		if missing == nil && revived == nil && slices.Equal(old, row) {
 			return nil
 		}
-		if lacking != nil {
+		if missing != nil {
 			old = slices.Clone(old)
-			for _, column := range lacking {
+			for _, column := range missing {
 				old[column] = cdc.Value{}
 			}
 		}
 		old = c.r.revive(t, old, row)
 		change.Op, change.Old = cdc.Update, old
 	}
-	c.mirror.Apply(&change)
+	c.in.mirror.Apply(&change)
 	switch {
 	case old == nil:
 		difference.Inserted++
 	case differ(old, row):
 		difference.Updated++
-	default: // only in columns that one of them does not have
+	default: // they differ only in columns that one of them does not have
 		return nil
 	}
 	c.seq++
 	change.Seq = c.seq
-	c.mirror.Keep(chunk, &change)
+	c.in.mirror.Keep(chunk, &change)
 	return c.changed.Add(change)
 }
 
-// differ reports whether a column's value is known in both rows, and another one.
+// differ reports whether a column has values in both rows that differ.
 func differ(old, row cdc.Row) bool {
 	for i := range row {
 		if old[i].Known() && row[i].Known() && old[i] != row[i] {
@@ -206,22 +207,22 @@ func differ(old, row cdc.Row) bool {
 	return false
 }
 
-// progress tells those who wait how far it is.
+// progress stores and logs how many rows have been compared.
 func (c *snapshotDiff) progress(ctx context.Context) error {
 	now := time.Now()
 	record := &c.r.Record
-	if record.ID == 0 || now.Sub(c.saved) < progressPause {
+	if record.ID == 0 || now.Sub(c.saved) < progressStore {
 		return nil
 	}
 	c.saved = now
 	if now.Sub(c.logged) >= progressLog {
 		c.logged = now
-		c.Log.Info("comparing the tables with the mirror", "table", record.Table, "rows", record.Rows, "expected", record.Expected)
+		c.in.Log.Info("comparing the tables with the mirror", "table", record.Table, "rows", record.Rows, "expected", record.Expected)
 	}
-	return c.Store.UpdateReconciliation(ctx, record)
+	return c.in.Store.UpdateReconciliation(ctx, record)
 }
 
-// result is what was found, and told or to be told.
+// result returns the differences and the events for the record.
 func (c *snapshotDiff) result(l *largeMapping) *outbox.ReconciliationResult {
 	r := &outbox.ReconciliationResult{Tables: []outbox.TableDifference{}, Events: map[string]int64{}, Sample: append([]outbox.EventRef{}, l.sample...)}
 	for _, t := range c.tables {

@@ -6,25 +6,27 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// survey is what must be read of the tables themselves, because the WAL does not have it: tables and columns that the mapping
-// has gained, and tables whose rows may have changed unseen.
+// SnapshotPlan lists what must be read from the tables because the WAL does not have it: tables and columns that are new in the mapping, and
+// tables whose rows may have changed outside the replication stream.
 type SnapshotPlan struct {
 	Catalog *cdc.Catalog
-	Mapped  []*cdc.Table // all
-	Missing []*cdc.Table // not mapped before: their rows are not changes
-	// compared are those whose differences from the mirror are emitted. Of these, the rows of suspect ones may have changed without
-	// the WAL saying so, and appeared ones, or columns of them, were absent.
-	Compared, Suspect, Appeared []*cdc.Table
-	MissingColumns              map[*cdc.Table][]int // columns of compared tables that were not mapped before
-	RevivedColumns              map[*cdc.Table][]int // columns of compared tables that were absent
-	// prints are the tables' fingerprints, taken before their rows are read: what changes later is seen later.
+	Mapped  []*cdc.Table // all mapped tables
+	Missing []*cdc.Table // tables that the mirror does not have; they are copied without events
+	// Compared are the tables whose differences from the mirror are emitted.
+	Compared []*cdc.Table
+	Suspect  []*cdc.Table // of Compared: rows may have changed outside the replication stream
+	Appeared []*cdc.Table // of Compared: the optional table, or columns of it, did not exist before
+
+	MissingColumns map[*cdc.Table][]int // of Compared: columns that were not mapped before
+	RevivedColumns map[*cdc.Table][]int // of Compared: optional columns that did not exist before
+	// Fingerprints of the tables, by name, are taken before their rows are read, so that a later change is noticed later.
 	Fingerprints map[string]string
-	// relations are those that the mirror's rows are of.
+	// Relations are the OIDs of the tables from which the mirror's rows come.
 	Relations map[*cdc.Table]uint32
 }
 
-// identities say which relation each table is in the WAL that is to be read. Position is that of the snapshot with which tables are
-// compared, 0 if none is.
+// Identities returns which relation each table is in the WAL from now on. asOf is the present end of the WAL, position the LSN of the
+// snapshot with which tables are compared, 0 if there is none.
 func (s *SnapshotPlan) Identities(asOf, position cdc.LSN) *cdc.Identities {
 	i := &cdc.Identities{Tables: map[*cdc.Table]cdc.Identity{}, AsOf: asOf, SnapshotLSN: position}
 	for _, t := range s.Mapped {
@@ -33,7 +35,7 @@ func (s *SnapshotPlan) Identities(asOf, position cdc.LSN) *cdc.Identities {
 		switch {
 		case oid == 0 && s.Catalog.Exists(t): // withheld
 			id.Before = 0
-		case oid == 0: // nothing has its name, so it may have another one
+		case oid == 0: // no table has the name, so it may have been renamed
 			id.After = id.Before
 		case slices.Contains(s.Missing, t):
 			id.Before = 0
@@ -43,19 +45,20 @@ func (s *SnapshotPlan) Identities(asOf, position cdc.LSN) *cdc.Identities {
 	return i
 }
 
+// Empty reports whether nothing must be read.
 func (s *SnapshotPlan) Empty() bool { return len(s.Missing) == 0 && len(s.Compared) == 0 }
 
-// has reports whether the database has the column.
+// Has reports whether the database has the column and the relay can read it.
 func (s *SnapshotPlan) Has(t *cdc.Table, column int) bool {
 	r := s.Catalog.Relation(t.Name)
 	return r != nil && r.Types[column] != 0
 }
 
-// read is all that is read.
+// Read returns all tables that must be read.
 func (s *SnapshotPlan) Read() []*cdc.Table { return slices.Concat(s.Missing, s.Compared) }
 
-// revive fills in what a row had in columns that were absent when the mirror last had it: what ADD COLUMN gave to the rows that were
-// there. Whatever else the column has by now was written since.
+// revive fills in the old values of columns that did not exist when the mirror stored the row: the default that ADD COLUMN gave to existing
+// rows. Any other value was written since.
 func (s *SnapshotPlan) revive(t *cdc.Table, old, row cdc.Row) cdc.Row {
 	if s == nil || old == nil {
 		return old

@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// What is only shown to people is cut off here.
+// Names and descriptions are only displayed, so longer ones are cut off (in characters).
 const (
 	maxWebhookName        = 500
 	maxWebhookDescription = 4000
@@ -15,8 +15,8 @@ const (
 
 var errNoTenant = errors.New("its tenant is unknown")
 
-// usable refuses a webhook of the IAM that belongs to nobody or is larger than webhooks are: all of them are kept in memory, and
-// tenants write them. It cuts off what does not matter for delivery, and leaves out headers, as dropped says.
+// usable refuses a webhook of the IAM that has no tenant or exceeds the limits: tenants write them, and all are kept in memory. It truncates
+// what does not matter for delivery, and leaves out headers beyond the limits, which dropped names.
 func usable(s *mapping.Subscription) (dropped, err error) {
 	s.Name, s.Description = webhook.Truncate(s.Name, maxWebhookName), webhook.Truncate(s.Description, maxWebhookDescription)
 	if s.Tenant == "" {

@@ -9,7 +9,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// put adds or replaces the IAM's subscription; it returns what to store. after is the last event of the transaction.
+// put adds or replaces a subscription of the IAM. It returns the webhooks to store. after is the id of the transaction's last event.
 func (s *subscriptions) put(sub mapping.Subscription, after int64) []outbox.Webhook {
 	return s.replace(outbox.Webhook{
 		Origin: outbox.OriginIAM, Key: string(sub.Key), Tenant: string(sub.Tenant), Name: sub.Name, Description: sub.Description,
@@ -24,9 +24,9 @@ func secrets(one string) []string {
 	return []string{one}
 }
 
-// replace puts w in the place of the webhook with its origin and key; it returns what to store. One that was stopped by hand stays
-// so, whatever else changes. One that belongs to another tenant than before is a new webhook: what the former tenant's was owed,
-// or is still owed after it was removed, must not reach an endpoint that may be the new tenant's.
+// replace replaces the webhook with the same origin and key by w, or adds w. It returns the webhooks to store. A webhook that was disabled
+// manually stays disabled. A webhook that changes its tenant becomes a new one, because undelivered events of the previous tenant must not
+// reach an endpoint that may be the new tenant's; this includes previous webhooks that are removed and still have undelivered events.
 func (s *subscriptions) replace(w outbox.Webhook, after int64) []outbox.Webhook {
 	origin := originKey{w.Origin, w.Key}
 	old := s.live[origin]
@@ -42,13 +42,13 @@ func (s *subscriptions) replace(w outbox.Webhook, after int64) []outbox.Webhook 
 		return []outbox.Webhook{w}
 	}
 	var changed []outbox.Webhook
-	former := slices.Clone(s.owed[origin])
+	previous := slices.Clone(s.ended[origin])
 	if old != nil {
-		former = append(former, old)
+		previous = append(previous, old)
 	}
-	for _, f := range former {
-		if f.Tenant != w.Tenant {
-			changed = append(changed, *s.giveAway(f, after))
+	for _, p := range previous {
+		if p.Tenant != w.Tenant {
+			changed = append(changed, *s.moveAway(p, after))
 		}
 	}
 	s.lastID++
@@ -57,7 +57,8 @@ func (s *subscriptions) replace(w outbox.Webhook, after int64) []outbox.Webhook 
 	return append(changed, w)
 }
 
-func (s *subscriptions) giveAway(w *outbox.Webhook, after int64) *outbox.Webhook {
+// moveAway ends a webhook whose origin and key now belong to another tenant; it gets no further deliveries.
+func (s *subscriptions) moveAway(w *outbox.Webhook, after int64) *outbox.Webhook {
 	gone := *w
 	gone.MoveAway(after)
 	s.set(&gone)
@@ -72,22 +73,22 @@ func nameOf(w *outbox.Webhook) string {
 	return w.Origin + ":" + w.Key
 }
 
-// same reports whether a changed subscription is the same one to its receiver. A webhook that the relay disabled stays so
-// until something about it changes.
+// same reports whether nothing about a webhook has changed that its owner defines. A webhook that the relay disabled stays disabled until
+// something about it changes.
 func same(a, b outbox.Webhook) bool {
 	return a.Tenant == b.Tenant && a.Name == b.Name && a.Description == b.Description && a.URL == b.URL && maps.Equal(a.Headers, b.Headers) &&
 		slices.Equal(a.Secrets, b.Secrets) && slices.Equal(a.Events, b.Events) && a.Options == b.Options && a.Credentials == b.Credentials &&
 		a.SwitchedOn() == b.SwitchedOn()
 }
 
-// reload takes over what was changed from outside: the definitions of the webhooks made by command, and of all others whether
-// they are enabled. Nothing of it is stored: it comes from the store.
+// reload adopts changes that commands and other relays have stored: the definitions of webhooks created by command, and whether any other
+// webhook is enabled.
 func (s *subscriptions) reload(changed []outbox.Webhook) {
 	for i := range changed {
 		w := changed[i]
 		old := s.byID[w.ID]
 		switch {
-		case old != nil && w.Version < old.Version: // read before what is known
+		case old != nil && w.Version < old.Version: // older than the known version
 		case w.Origin == outbox.OriginRelay:
 			s.set(&w)
 		case old != nil:
@@ -98,7 +99,7 @@ func (s *subscriptions) reload(changed []outbox.Webhook) {
 	}
 }
 
-// remove ends a subscription after the given event: those up to it are still delivered.
+// remove ends a webhook: events up to the given id are still delivered. It returns the webhook to store.
 func (s *subscriptions) remove(w *outbox.Webhook, after int64) *outbox.Webhook {
 	gone := *w
 	gone.End(after)
@@ -106,12 +107,13 @@ func (s *subscriptions) remove(w *outbox.Webhook, after int64) *outbox.Webhook {
 	return &gone
 }
 
-// configured returns what to store so that the webhooks of the configuration are those wanted; webhooks are all that the outbox has.
+// Configured returns the webhooks to store so that the configured ones are those wanted. webhooks are all that the outbox has, lastEvent is
+// the id of the newest event.
 func Configured(webhooks, want []outbox.Webhook, lastEvent int64) []outbox.Webhook {
 	return newSubscriptions(webhooks).configure(want, lastEvent)
 }
 
-// configure brings the configured webhooks in line with the configuration; it returns what to store.
+// configure makes the configured webhooks those wanted. It returns the webhooks to store.
 func (s *subscriptions) configure(want []outbox.Webhook, lastEvent int64) []outbox.Webhook {
 	gone := map[string]*outbox.Webhook{}
 	for origin, w := range s.live {
@@ -130,8 +132,8 @@ func (s *subscriptions) configure(want []outbox.Webhook, lastEvent int64) []outb
 	return changed
 }
 
-// reload takes webhooks that were made or changed by hand into the matching of events. Their endpoints come first: an event
-// for one that the dispatcher does not know would wait for the next start. What is deleted from the outbox is forgotten here, too.
+// reload adopts webhooks that were created or changed by command, and drops those that were deleted from the outbox. The dispatcher gets
+// them first: it would not deliver an event for an endpoint that it does not know.
 func (in *Ingester) reload(ctx context.Context) error {
 	in.subs.forget(in.Dispatcher.TakeForgotten())
 	changed, err := in.Store.ChangedWebhooks(ctx, &in.changes)

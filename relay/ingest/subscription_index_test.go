@@ -16,8 +16,8 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// Whatever is added, moved, removed and forgotten one after the other: events go where they would if all webhooks were read again.
-func TestSubscriptions_ChangesLeaveTheIndexAsIfReadAfresh(t *testing.T) {
+// After any sequence of additions, moves, removals and deletions, events match the same webhooks as if all were loaded again.
+func TestSubscriptions_IndexEqualsARebuiltOneAfterChanges(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		subs := newSubscriptions(nil)
@@ -43,7 +43,7 @@ func TestSubscriptions_ChangesLeaveTheIndexAsIfReadAfresh(t *testing.T) {
 			default:
 				subs.replace(w, 7)
 				if old != nil && old.Tenant != w.Tenant && !subs.byID[old.ID].MovedAway() {
-					t.Fatalf("webhook %d of %s is still owed events after its successor belongs to %s", old.ID, old.Tenant, w.Tenant)
+					t.Fatalf("webhook %d of %s still gets events after its key has passed to %s", old.ID, old.Tenant, w.Tenant)
 				}
 			}
 			var all []outbox.Webhook

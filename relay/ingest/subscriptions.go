@@ -12,25 +12,25 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// subscriptions are the webhooks as of the transaction being ingested. They belong to the ingest goroutine. A webhook in here is
-// never written to: a change puts another one in its place, and costs no more for having many others beside it.
+// subscriptions holds the webhooks as of the transaction that is being ingested. Only the goroutine of Run uses it. A webhook in it is never
+// modified but replaced, at a cost that does not depend on the number of webhooks.
 type subscriptions struct {
 	byID   map[int64]*outbox.Webhook // until the outbox forgets them
 	lastID int64
-	roots  map[cdc.Key]bool // tenants whose webhooks also hear of tenants created and deleted
-	// fromIAM: the IAM's own webhook tables are read.
-	fromIAM bool
+	roots  map[cdc.Key]bool // tenants whose webhooks also get the creation and deletion of tenants
+
+	fromIAM bool // the IAM's webhook tables are read
 	log     *slog.Logger
 
-	live     map[originKey]*outbox.Webhook // of the IAM and of the configuration
-	owed     map[originKey][]*outbox.Webhook
-	byTenant map[string]webhookList // of the IAM, by tenant key
-	others   map[string]webhookList // configured, or made by command, by what they call their tenant
+	live     map[originKey]*outbox.Webhook   // of the IAM and of the configuration
+	ended    map[originKey][]*outbox.Webhook // removed, but possibly with undelivered events
+	byTenant map[string]webhookList          // of the IAM, by tenant key
+	others   map[string]webhookList          // configured or created by command, by the tenant's name or key, or "*"
 	parents  parents
 	names    tenantNames
 }
 
-// originKey is what a webhook is called where it comes from. It may be used again, unlike an id.
+// originKey identifies a webhook where it is defined. Unlike an id it can be reused.
 type originKey struct{ origin, key string }
 
 // webhookList is sorted by id.
@@ -42,7 +42,7 @@ func (l webhookList) find(id int64) (int, bool) {
 
 func newSubscriptions(webhooks []outbox.Webhook) *subscriptions {
 	s := &subscriptions{
-		byID: map[int64]*outbox.Webhook{}, roots: map[cdc.Key]bool{}, live: map[originKey]*outbox.Webhook{}, owed: map[originKey][]*outbox.Webhook{},
+		byID: map[int64]*outbox.Webhook{}, roots: map[cdc.Key]bool{}, live: map[originKey]*outbox.Webhook{}, ended: map[originKey][]*outbox.Webhook{},
 		byTenant: map[string]webhookList{}, others: map[string]webhookList{}, parents: newParents(), names: tenantNames{}, log: slog.Default(),
 	}
 	for i := range webhooks {
@@ -54,7 +54,7 @@ func newSubscriptions(webhooks []outbox.Webhook) *subscriptions {
 	return s
 }
 
-// set puts a webhook in the place of the one with its id.
+// set adds a webhook, or replaces the one with the same id.
 func (s *subscriptions) set(w *outbox.Webhook) {
 	if old := s.byID[w.ID]; old != nil {
 		s.unindex(old)
@@ -63,7 +63,7 @@ func (s *subscriptions) set(w *outbox.Webhook) {
 	origin := originKey{w.Origin, w.Key}
 	if w.RemovedAfter != nil {
 		if w.Origin != outbox.OriginRelay && !w.MovedAway() {
-			s.owed[origin] = append(s.owed[origin], w)
+			s.ended[origin] = append(s.ended[origin], w)
 		}
 		return
 	}
@@ -76,7 +76,7 @@ func (s *subscriptions) set(w *outbox.Webhook) {
 	lists[w.Tenant] = slices.Insert(list, at, w)
 }
 
-// lists are those that the webhook is in while it is not removed.
+// lists returns the index that has the webhook while it is not removed.
 func (s *subscriptions) lists(w *outbox.Webhook) map[string]webhookList {
 	if w.Origin == outbox.OriginIAM {
 		return s.byTenant
@@ -89,10 +89,10 @@ func (s *subscriptions) unindex(w *outbox.Webhook) {
 	if s.live[origin] == w {
 		delete(s.live, origin)
 	}
-	if owed := slices.DeleteFunc(s.owed[origin], func(o *outbox.Webhook) bool { return o == w }); len(owed) > 0 {
-		s.owed[origin] = owed
+	if ended := slices.DeleteFunc(s.ended[origin], func(o *outbox.Webhook) bool { return o == w }); len(ended) > 0 {
+		s.ended[origin] = ended
 	} else {
-		delete(s.owed, origin)
+		delete(s.ended, origin)
 	}
 	lists := s.lists(w)
 	list := lists[w.Tenant]
@@ -116,7 +116,7 @@ func (s *subscriptions) forget(ids []int64) {
 	}
 }
 
-// match returns the webhooks that an event goes to, in the order of their ids. An event whose tenant is unknown goes nowhere.
+// match returns the sorted ids of the webhooks that get an event; none if the event's tenant is unknown.
 func (s *subscriptions) match(e *mapping.Event) []int64 {
 	ids := []int64{}
 	if e.Tenant == "" {
@@ -146,8 +146,8 @@ func (s *subscriptions) match(e *mapping.Event) []int64 {
 	return ids
 }
 
-// matchOperational returns the webhooks that an operational event about another webhook goes to: those of the same tenant,
-// and those of all tenants. None hears about itself.
+// matchOperational returns the sorted ids of the webhooks that get an operational event about a webhook: others of the same tenant, and those
+// of all tenants.
 func (s *subscriptions) matchOperational(name string, about *outbox.Webhook) []int64 {
 	ids := []int64{}
 	add := func(webhooks webhookList) {
@@ -166,8 +166,8 @@ func (s *subscriptions) matchOperational(name string, about *outbox.Webhook) []i
 	return ids
 }
 
-// wanted reports whether the webhook asks for the event. One that its owner has switched off asks for nothing; one that the
-// relay, or an operator, has disabled goes on collecting.
+// wanted reports whether the webhook gets the event. One that its owner has switched off gets none; one that the relay or an operator has
+// disabled still accumulates events.
 func wanted(w *outbox.Webhook, event string) bool {
 	return w.SwitchedOn() && webhook.Matches(w.Events, event)
 }

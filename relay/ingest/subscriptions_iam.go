@@ -9,18 +9,17 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// parents are the rows through which the IAM's webhooks belong to their tenants, other than the tenants themselves: where one of
-// them moves, its webhooks do.
+// parents indexes the rows between the IAM's webhooks and their tenants. If such a row moves to another tenant, its webhooks do.
 type parents struct {
-	of    map[cdc.Key][]mapping.Ref        // by webhook
-	below map[mapping.Ref]map[cdc.Key]bool // webhooks by row
+	of    map[cdc.Key][]mapping.Ref        // the rows of a webhook
+	below map[mapping.Ref]map[cdc.Key]bool // the webhooks below a row
 }
 
 func newParents() parents {
 	return parents{of: map[cdc.Key][]mapping.Ref{}, below: map[mapping.Ref]map[cdc.Key]bool{}}
 }
 
-// set notes the rows of one webhook; none forgets it.
+// set replaces the rows of one webhook.
 func (p parents) set(webhook cdc.Key, rows []mapping.Ref) {
 	for _, row := range p.of[webhook] {
 		if delete(p.below[row], webhook); len(p.below[row]) == 0 {
@@ -39,8 +38,8 @@ func (p parents) set(webhook cdc.Key, rows []mapping.Ref) {
 	}
 }
 
-// follow applies a transaction's changes to the IAM's subscriptions, after it is visible in the mirror; it returns what to
-// store. lastEvent is the transaction's last event.
+// follow updates the subscriptions of the IAM after the transaction's changes have been applied to the mirror. It returns the webhooks to
+// store. lastEvent is the id of the transaction's last event.
 func (s *subscriptions) follow(m *mapping.Mapper, changes []cdc.Change, mirror *outbox.Mirror, lastEvent int64) []outbox.Webhook {
 	changed := s.followNames(m, changes)
 	if !s.fromIAM {
@@ -91,7 +90,7 @@ func (s *subscriptions) follow(m *mapping.Mapper, changes []cdc.Change, mirror *
 	return changed
 }
 
-// prefetch loads what is wanted, and what that needs in turn. What it misses is fetched row by row.
+// prefetch loads the requested rows, and those that they refer to in turn. It reports false after an error, which the mirror keeps.
 func (s *subscriptions) prefetch(m *mapping.Mapper, mirror *outbox.Mirror) bool {
 	for mirror.Wanting() {
 		if err := mirror.Load(func(t *cdc.Table, row cdc.Row) { m.RefsOf(t, row, mirror.Want) }); err != nil {
@@ -102,8 +101,8 @@ func (s *subscriptions) prefetch(m *mapping.Mapper, mirror *outbox.Mirror) bool 
 	return true
 }
 
-// refresh brings one subscription in line with its row, nil if it is gone. A row that is no usable webhook subscribes to
-// nothing: whoever may write webhooks must not be able to stop the relay.
+// refresh updates the subscription from its row, which is nil if it was deleted. A row that is not a usable webhook is logged and ignored: a
+// tenant that writes webhooks must not be able to stop the relay.
 func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cdc.Key, row cdc.Row, lastEvent int64) []outbox.Webhook {
 	var rows []mapping.Ref
 	if row != nil {
@@ -125,7 +124,7 @@ func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cd
 			s.log.Warn("ignored a webhook that the IAM defines; correct it there", "webhook", string(key), "err", err)
 		}
 	}
-	s.parents.set(key, rows) // it may belong to a tenant again
+	s.parents.set(key, rows) // a change of these rows may make it usable
 	old := s.live[originKey{outbox.OriginIAM, string(key)}]
 	if old == nil {
 		return nil
@@ -136,8 +135,8 @@ func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cd
 // readPage is how many webhooks are read at a time.
 const readPage = 500
 
-// read brings the subscriptions in line with the whole mirror: after a first copy, and after a change of the mapping. It
-// returns what to store.
+// read updates all subscriptions from the mirror, as a first copy, a reconciliation or another mapping may have changed them. It returns the
+// webhooks to store.
 func (s *subscriptions) read(ctx context.Context, m *mapping.Mapper, mirror *outbox.Mirror, lastEvent int64) ([]outbox.Webhook, error) {
 	mirror.Begin(ctx)
 	clear(s.roots)
@@ -204,7 +203,7 @@ func (s *subscriptions) readPage(ctx context.Context, m *mapping.Mapper, mirror 
 	return changed, mirror.Err()
 }
 
-// followRoots keeps the set of root tenants.
+// followRoots updates the set of root tenants.
 func (s *subscriptions) followRoots(m *mapping.Mapper, changes []cdc.Change) {
 	for i := range changes {
 		c := &changes[i]

@@ -106,7 +106,7 @@ func TestSubscriptions_ReloadDefinitions(t *testing.T) {
 	subs.reload([]outbox.Webhook{{ID: a, Origin: outbox.OriginRelay, Key: "a", Tenant: "*", Events: []string{"user.*"}, Enabled: true, Version: 1}})
 	hears("an older version than the one that is known", 7, c)
 	if subs.lastID != 7 {
-		t.Errorf("the IAM's next webhook would be %d: those made by hand are not its own", subs.lastID+1)
+		t.Errorf("the IAM's next webhook would be %d: ids of webhooks created by command are a separate range", subs.lastID+1)
 	}
 	if changed := subs.configure(nil, 9); len(changed) != 1 || changed[0].ID != 7 {
 		t.Errorf("an empty configuration removes %v", changed)
@@ -114,7 +114,7 @@ func TestSubscriptions_ReloadDefinitions(t *testing.T) {
 	hears("without a configuration", c)
 }
 
-// What somebody stopped by hand is not started by the IAM, nor by the configuration, and stays stopped by nobody but them.
+// A webhook that was disabled manually is not enabled by a change in the IAM or in the configuration.
 func TestSubscriptions_ReloadState(t *testing.T) {
 	t.Parallel()
 	subs := newSubscriptions([]outbox.Webhook{
@@ -134,7 +134,7 @@ func TestSubscriptions_ReloadState(t *testing.T) {
 	moved := outbox.Webhook{ID: 1, Origin: outbox.OriginIAM, Key: "a", Tenant: other, URL: "https://old.example", DisabledReason: outbox.ManualReason("pager"), Version: 1}
 	subs.reload([]outbox.Webhook{moved, {ID: 2, Origin: outbox.OriginConfig, Key: "crm", DisabledReason: outbox.ManualReason(""), Version: 2}, {ID: 9, Origin: outbox.OriginIAM, Key: "z", Tenant: acme, Version: 3}})
 	if diff := cmp.Diff([]int64{1, 2}, subs.match(&event)); diff != "" {
-		t.Errorf("stopped by hand, they still collect what is theirs as the log says (-want +got):\n%s", diff)
+		t.Errorf("disabled manually, they must still accumulate the events of their tenants (-want +got):\n%s", diff)
 	}
 	if w := subs.put(row("https://a.example"), 0); w != nil {
 		t.Errorf("an unchanged row stores %+v", w)
@@ -163,7 +163,7 @@ func TestWebhookID(t *testing.T) {
 				for index := range 3 {
 					id := webhookID(system, timeline, lsn, index)
 					if seen[id] || len(id) != 36 || id != webhookID(system, timeline, lsn, index) {
-						t.Errorf("webhookID(%s, %d, %s, %d) = %s: not one of its own, or not the same twice", system, timeline, lsn, index, id)
+						t.Errorf("webhookID(%s, %d, %s, %d) = %s: not unique, or not deterministic", system, timeline, lsn, index, id)
 					}
 					seen[id] = true
 				}

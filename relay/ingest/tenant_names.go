@@ -11,12 +11,12 @@ import (
 	"github.com/iam-relay/iam-relay/relay/webhook"
 )
 
-// tenantNames are the tenants that have the names by which webhooks call theirs. A name may be given up by one tenant and taken by
-// another: what a webhook was owed of the former must then not be sent to it any more. So each such webhook carries the keys of
-// the tenants that have its name, or, while none has it, of those that had it last.
+// tenantNames maps each tenant name that a webhook uses to the keys of the tenants with that name. A name can pass from one tenant to
+// another, and then undelivered events of the previous tenant must not be sent any more. So such a webhook is stored with the keys of the
+// tenants that have its name, or, while none has, of those that had it last.
 type tenantNames map[string]map[cdc.Key]bool
 
-// begin starts over with the names that webhooks use.
+// begin resets the map to the names that webhooks use, without tenants.
 func (n tenantNames) begin(others map[string]webhookList) {
 	clear(n)
 	for name := range others {
@@ -24,13 +24,14 @@ func (n tenantNames) begin(others map[string]webhookList) {
 	}
 }
 
+// use starts to track a name. It ignores tenant keys and "*".
 func (n tenantNames) use(name string) {
 	if webhook.IsTenantName(name) && n[name] == nil {
 		n[name] = map[cdc.Key]bool{}
 	}
 }
 
-// add notes that a tenant has a name. A name that no webhook uses is not remembered.
+// add adds a tenant to a name, if the name is tracked.
 func (n tenantNames) add(name string, tenant cdc.Key) {
 	if holders := n[name]; holders != nil {
 		holders[tenant] = true
@@ -39,7 +40,7 @@ func (n tenantNames) add(name string, tenant cdc.Key) {
 
 func (n tenantNames) all() []string { return slices.Collect(maps.Keys(n)) }
 
-// holders are the tenants that have the name, sorted; nil if none has, or it is no name.
+// holders returns the sorted keys of the tenants with the name; nil if there are none or it is not tracked.
 func (n tenantNames) holders(name string) []string {
 	var keys []string
 	for key := range n[name] {
@@ -49,7 +50,7 @@ func (n tenantNames) holders(name string) []string {
 	return keys
 }
 
-// followNames notes which tenants get and lose names; it returns the webhooks that this concerns.
+// followNames updates the map from a transaction's changes. It returns the webhooks to store.
 func (s *subscriptions) followNames(m *mapping.Mapper, changes []cdc.Change) []outbox.Webhook {
 	if len(s.names) == 0 {
 		return nil
@@ -64,7 +65,7 @@ func (s *subscriptions) followNames(m *mapping.Mapper, changes []cdc.Change) []o
 		if c.Op != cdc.Delete {
 			name = m.TenantName(c.New)
 		}
-		for known, holders := range s.names { // as many as webhooks name tenants by name, and tenants seldom change
+		for known, holders := range s.names { // few names are tracked, and tenants seldom change
 			if known != name && (holders[c.Key] || holders[c.OldKey]) {
 				delete(holders, c.Key)
 				delete(holders, c.OldKey)
@@ -80,7 +81,7 @@ func (s *subscriptions) followNames(m *mapping.Mapper, changes []cdc.Change) []o
 	return s.renamed(slices.Compact(touched))
 }
 
-// renamed brings the webhooks that use the names in line with who has them.
+// renamed updates the tenant keys of the webhooks that use the names. It returns the webhooks to store.
 func (s *subscriptions) renamed(names []string) []outbox.Webhook {
 	var changed []outbox.Webhook
 	for _, name := range names {
@@ -101,7 +102,7 @@ func (s *subscriptions) renamed(names []string) []outbox.Webhook {
 	return changed
 }
 
-// findTenants looks for the tenants of webhooks that were made by command and name their tenant by a name that none did before.
+// findTenants looks up the tenants of webhooks that were created by command and use a tenant name that no other webhook uses.
 func (in *Ingester) findTenants(ctx context.Context, changed []outbox.Webhook) error {
 	table, column := in.TenantNames.Table, in.TenantNames.Column
 	if column == "" {

@@ -9,8 +9,8 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 )
 
-// untangle makes the changes of each key independent of those of other keys, so that they can be folded part by part: a TRUNCATE
-// becomes the deletion of every mirrored row of its table, and a row whose key changes brings what earlier changes made of it.
+// untangle makes the changes of each key independent of those of other keys, so that the transaction can be folded part by part: a TRUNCATE
+// becomes a deletion of every mirrored row of its table, and a row whose key changes carries the result of its earlier changes.
 func (in *Ingester) untangle(ctx context.Context, tx *cdc.Transaction) (_ *cdc.Transaction, err error) {
 	if !tx.Truncates() && !tx.Moves() {
 		return tx, nil
@@ -51,8 +51,8 @@ func (in *Ingester) untangle(ctx context.Context, tx *cdc.Transaction) (_ *cdc.T
 	return untangled, nil
 }
 
-// expand adds the deletion of the rows that a TRUNCATE has removed, in the order of their keys. The Truncate itself stays, for the
-// rows that the transaction made before it.
+// expand adds a deletion of each mirrored row that a TRUNCATE has removed, in the order of the keys. The Truncate itself stays, for rows that
+// the same transaction inserted before it.
 func (in *Ingester) expand(ctx context.Context, truncate cdc.Change, spool *cdc.Spool) error {
 	deletion := cdc.Change{Seq: truncate.Seq, Op: cdc.Delete, Relation: truncate.Relation}
 	return in.mirror.EachKey(ctx, truncate.Relation.Table, func(key cdc.Key) error {

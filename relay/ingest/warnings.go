@@ -9,46 +9,47 @@ import (
 	"github.com/iam-relay/iam-relay/relay/admin"
 )
 
-// warnings logs what rows of the IAM can cause again and again, without letting them flood the log.
+// Warnings logs problems that many rows of the IAM can cause, at a limited rate. It may be used from any goroutine.
 type Warnings struct {
 	log *slog.Logger
 
-	mu    sync.Mutex
-	since map[string]time.Time // when a key was last logged
-	left  map[string]int       // how often it was not logged since
+	mu         sync.Mutex
+	since      map[string]time.Time // when a key was last logged
+	suppressed map[string]int       // how often it has not been logged since then
 }
 
+// NewWarnings returns Warnings that write to the log.
 func NewWarnings(log *slog.Logger) *Warnings {
-	return &Warnings{log: log, since: map[string]time.Time{}, left: map[string]int{}}
+	return &Warnings{log: log, since: map[string]time.Time{}, suppressed: map[string]int{}}
 }
 
-// warnInterval is the shortest time between two warnings of one key.
+// warnInterval is the shortest time between two warnings with the same key.
 const warnInterval = 10 * time.Minute
 
-// due reports whether a warning is to be logged: at once when its key is new, then after the interval; never again for an interval of 0.
-// The attributes that it returns begin with those given and say how many warnings were left out since the last one.
+// due reports whether to log a warning: at once if its key is new, then once per interval; never again if the interval is 0. It returns the
+// attributes with the number of warnings suppressed since the last one.
 func (w *Warnings) due(key string, interval time.Duration, args ...any) ([]any, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if last, known := w.since[key]; known && (interval == 0 || time.Since(last) < interval) {
-		w.left[key]++
+		w.suppressed[key]++
 		return nil, false
 	}
-	if left := w.left[key]; left > 0 {
-		args = append(args, "not_logged_before", left)
+	if n := w.suppressed[key]; n > 0 {
+		args = append(args, "not_logged_before", n)
 	}
-	w.since[key], w.left[key] = time.Now(), 0
+	w.since[key], w.suppressed[key] = time.Now(), 0
 	return args, true
 }
 
-// unresolvedEvent warns of an event that is kept and sent to nobody. The names of events are few.
+// unresolvedEvent warns of an event without a tenant, which is stored and not delivered. There is one key per event name.
 func (w *Warnings) unresolvedEvent(name string, args ...any) {
 	if args, due := w.due("unresolved "+name, warnInterval, append([]any{"event", name}, args...)...); due {
 		w.log.Warn("tenant of an event not found; the event is stored and delivered to nobody; check that parents in the mapping lead to the tenant table and that those rows exist", args...)
 	}
 }
 
-// conditionFailures counts each condition that cannot be computed for a row, and warns once per condition.
+// ConditionFailures returns a callback for the mapper. It counts every failure to compute a condition, and warns once per condition.
 func (w *Warnings) ConditionFailures(metrics *admin.Metrics) func(mapping.ConditionFailure) {
 	return func(f mapping.ConditionFailure) {
 		metrics.ConditionFailed(f.Table)
