@@ -45,7 +45,7 @@ func TestOptional_AddedWithoutGrant(t *testing.T) {
 	p.emits("docs.created new")
 	relay.ready(true)
 	said := relay.check()
-	for _, want := range []string{`GRANT SELECT ("opt") ON "public"."docs"`, `GRANT SELECT ("id", "org", "text", "ctid") ON "public"."notes"`, "optional, and counted as absent"} {
+	for _, want := range []string{`GRANT SELECT ("opt") ON "public"."docs"`, `GRANT SELECT ("id", "org", "text", "ctid") ON "public"."notes"`, "optional, and treated as absent"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("check does not say %q:\n%s", want, said)
 		}
