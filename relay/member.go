@@ -62,17 +62,17 @@ func (r *Relay) runMembership(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &membership{Relay: r, member: member, dispatcher: delivery.New(r.deliveryConfig(member))}
-	r.monitor.SetDeliveries(s.dispatcher)
-	defer s.resign()
+	m := &membership{Relay: r, member: member, dispatcher: delivery.New(r.deliveryConfig(member))}
+	r.monitor.SetDeliveries(m.dispatcher)
+	defer m.resign()
 	group, groupCtx := errgroup.WithContext(ctx)
-	beat := s.startHeartbeat(context.WithoutCancel(ctx))
+	beat := m.startHeartbeat(context.WithoutCancel(ctx))
 	defer beat.stop()
 	group.Go(func() error { return beat.wait(groupCtx) })
-	group.Go(func() error { return s.dispatcher.Run(groupCtx) })
-	group.Go(func() error { return s.lead(groupCtx) })
+	group.Go(func() error { return m.dispatcher.Run(groupCtx) })
+	group.Go(func() error { return m.lead(groupCtx) })
 	failed := group.Wait()
-	err = s.drain(ctx, failed)
+	err = m.drain(ctx, failed)
 	if ctx.Err() != nil {
 		return errors.Join(failed, err)
 	}
@@ -83,9 +83,9 @@ func (r *Relay) runMembership(ctx context.Context) error {
 }
 
 // resign releases the leader lock if this relay holds it.
-func (s *membership) resign() {
-	if s.leader != nil {
-		s.leader.Close()
+func (m *membership) resign() {
+	if m.leader != nil {
+		m.leader.Close()
 	}
 }
 
@@ -96,12 +96,12 @@ type heartbeat struct {
 	err    error // valid once ended is closed
 }
 
-func (s *membership) startHeartbeat(ctx context.Context) *heartbeat {
+func (m *membership) startHeartbeat(ctx context.Context) *heartbeat {
 	ctx, cancel := context.WithCancel(ctx)
 	h := &heartbeat{cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(h.ended)
-		h.err = s.member.Beat(ctx)
+		h.err = m.member.Beat(ctx)
 	}()
 	return h
 }
@@ -148,16 +148,16 @@ const (
 
 // drain lets requests in flight finish, records their outcomes, and leaves the group. The caller keeps the heartbeat and the leader
 // lock until it returns: a relay that took over earlier would repeat what is not recorded yet.
-func (s *membership) drain(ctx context.Context, failed error) error {
+func (m *membership) drain(ctx context.Context, failed error) error {
 	sendTimeout, record := failureDrainTimeout, failureDrainTimeout
 	if stopping := ctx.Err() != nil; stopping {
-		sendTimeout, record = s.config.Delivery.Timeout.Duration, recordTimeout
+		sendTimeout, record = m.config.Delivery.Timeout.Duration, recordTimeout
 	}
-	s.dispatcher.Stop(sendTimeout)
+	m.dispatcher.Stop(sendTimeout)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), record)
 	defer cancel()
 	if errors.Is(failed, outbox.ErrFenced) {
-		return s.member.Leave(ctx) // the outbox accepts no outcomes of a fenced member
+		return m.member.Leave(ctx) // the outbox accepts no outcomes of a fenced member
 	}
-	return errors.Join(s.dispatcher.FlushAll(ctx), s.member.Leave(ctx))
+	return errors.Join(m.dispatcher.FlushAll(ctx), m.member.Leave(ctx))
 }

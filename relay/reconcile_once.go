@@ -44,12 +44,12 @@ func (r *Relay) reconcileOnce(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
-	s := &membership{Relay: r, member: member, onlyReconciliation: id, dispatcher: delivery.New(r.deliveryConfig(member))}
-	defer s.resign()
-	s.dispatcher.Stop(0) // the next leader delivers the events
+	m := &membership{Relay: r, member: member, onlyReconciliation: id, dispatcher: delivery.New(r.deliveryConfig(member))}
+	defer m.resign()
+	m.dispatcher.Stop(0) // the next leader delivers the events
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return member.Beat(groupCtx) })
-	group.Go(func() error { return s.lead(groupCtx) })
+	group.Go(func() error { return m.lead(groupCtx) })
 	err = group.Wait()
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), failureDrainTimeout)
 	defer cancel()

@@ -20,13 +20,13 @@ const (
 
 // commitOperationalEvents emits what the relays have noted about webhooks (endpoint.* and delivery.*), in a separate commit.
 func (in *Ingester) commitOperationalEvents(ctx context.Context) error {
-	notices, err := in.Store.OperationalEvents(ctx, operationalBatch)
-	if err != nil || len(notices) == 0 {
+	pending, err := in.Store.OperationalEvents(ctx, operationalBatch)
+	if err != nil || len(pending) == 0 {
 		return err
 	}
 	chunk, last := &outbox.Chunk{}, in.lastEvent
-	for i := range notices {
-		n := &notices[i]
+	for i := range pending {
+		n := &pending[i]
 		chunk.OperationalEvents = append(chunk.OperationalEvents, n.ID)
 		event, err := in.operational(n)
 		if err != nil {
@@ -84,7 +84,7 @@ func WebhookResource(w *outbox.Webhook) string {
 }
 
 // operationalID returns the webhook-id of an operational event, from the id under which it is stored.
-func operationalID(systemID string, notice int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "notice\x00%s\x00%d", systemID, notice))
+func operationalID(systemID string, id int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "notice\x00%s\x00%d", systemID, id))
 	return "evt_" + idEncoding.EncodeToString(sum[:20])
 }

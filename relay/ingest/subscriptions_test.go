@@ -39,7 +39,7 @@ func TestSubscriptions_Match(t *testing.T) {
 	}{
 		{"of its realm only", mapping.Event{Name: "user.created", Tenant: acme, TenantName: "acme"}, []int64{1, 4, 5, 8}},
 		{"of another realm", mapping.Event{Name: "user.created", Tenant: other, TenantName: "other"}, []int64{2, 4, 6, 8}},
-		{"nobody asked", mapping.Event{Name: "client.created", Tenant: master, TenantName: "master"}, []int64{}},
+		{"no webhook subscribes", mapping.Event{Name: "client.created", Tenant: master, TenantName: "master"}, []int64{}},
 		{"to the root too", mapping.Event{Name: "realm.deleted", Tenant: acme, TenantName: "acme", ToRoot: true}, []int64{1, 3, 5}},
 		{"the realm is not known", mapping.Event{Name: "user.created"}, []int64{}},
 		{"a realm named after another's key", mapping.Event{Name: "role.created", Tenant: acme, TenantName: other}, []int64{}},
