@@ -20,81 +20,89 @@ type connection struct {
 func (c connection) LastMessage() time.Time { return c.last }
 func (c connection) Received() cdc.LSN      { return c.received }
 
-// Each state, and which of two that apply takes precedence. Ages are far from the limits, so that no slow machine changes a state.
+// streaming makes m a leader that has ingested everything. Ages in these tests are an hour, far from every limit.
+func streaming(m *Monitor) {
+	later := time.Now().Add(time.Hour)
+	m.leader, m.source, m.streamed = &outbox.Leader{}, connection{last: later}, true
+	m.streamStarted, m.ingestedThrough = hourAgo(), later
+}
+
+func hourAgo() time.Time { return time.Now().Add(-time.Hour) }
+
+var stateTests = map[string]struct {
+	report func(*Monitor)
+	state  admin.State
+	reason string
+	ready  bool
+}{
+	"new":          {func(*Monitor) {}, admin.Starting, "", false},
+	"leading only": {func(m *Monitor) { m.SetLeader(&outbox.Leader{}) }, admin.Starting, "", false},
+	"waiting for the table snapshot": {
+		func(m *Monitor) { m.SetLeader(&outbox.Leader{}); m.SetWaiting("waits for 42") }, admin.Starting, "waits for 42", false,
+	},
+	"connected, no message yet": {
+		func(m *Monitor) { streaming(m); m.source = connection{} }, admin.Starting, "connecting; no message from the server yet", false,
+	},
+	"idle": {streaming, admin.Idle, "", true},
+	"streaming": {
+		func(m *Monitor) { streaming(m); m.lastIngested = time.Now().Add(time.Hour) }, admin.Streaming, "", true,
+	},
+	"behind an end of the WAL for an hour": {
+		func(m *Monitor) { streaming(m); m.ingestedThrough = hourAgo() }, admin.CatchingUp, "reading the WAL; its end is not reached yet", true,
+	},
+	"a stream that has just started may be behind": {
+		func(m *Monitor) {
+			streaming(m)
+			m.ingestedThrough, m.streamStarted = hourAgo(), time.Now().Add(time.Hour)
+		}, admin.Idle, "", true,
+	},
+	"silent server": {
+		func(m *Monitor) { streaming(m); m.source = connection{last: hourAgo()} }, admin.Disconnected, "no message from the server for ", false,
+	},
+	"source failed": {
+		func(m *Monitor) { streaming(m); m.SourceFailed(errors.New("refused")) }, admin.Disconnected, "refused", false,
+	},
+	"standby": {func(m *Monitor) { m.SetStandby() }, admin.Standby, "", true},
+	"outbox failed": {
+		func(m *Monitor) { streaming(m); m.OutboxFailed(errors.New("no route")); m.SetLeader(nil) }, admin.Stuck, "no route", false,
+	},
+	"outbox failed, then leads again": {
+		func(m *Monitor) { m.OutboxFailed(errors.New("no route")); m.SetLeader(&outbox.Leader{}) }, admin.Starting, "", false,
+	},
+	"one failure to ingest": {func(m *Monitor) { streaming(m); m.IngestFailed(errors.New("full")) }, admin.Idle, "", true},
+	"two failures to ingest": {
+		func(m *Monitor) { streaming(m); m.IngestFailed(errors.New("full")); m.IngestFailed(errors.New("full")) },
+		admin.Stuck, "ingestion has failed 2 times after 0/0: full", false,
+	},
+	"failures end with a commit beyond them": {
+		func(m *Monitor) {
+			streaming(m)
+			m.IngestFailed(errors.New("full"))
+			m.IngestFailed(errors.New("full"))
+			m.Ingested(1, 0)
+		}, admin.Streaming, "", true,
+	},
+	"short lock wait": {func(m *Monitor) { streaming(m); m.lockWait = &outbox.LockWait{For: time.Second} }, admin.Idle, "", true},
+	"lost slot": {
+		func(m *Monitor) { m.SetLeader(&outbox.Leader{}); m.slot = &admin.Slot{Status: statusLost} },
+		admin.Lost, "the slot is lost: see \"When the slot is lost\" in docs/operations.md", false,
+	},
+	"missing slot before the first start": {
+		func(m *Monitor) { m.SetLeader(&outbox.Leader{}); m.slot = &admin.Slot{Status: statusMissing} }, admin.Starting, "", false,
+	},
+	"missing slot after streaming": {
+		func(m *Monitor) { streaming(m); m.source, m.slot = nil, &admin.Slot{Status: statusMissing} },
+		admin.Lost, "the slot is missing: see \"When the slot is lost\" in docs/operations.md", false,
+	},
+	"slot polled before the stream created it": {
+		func(m *Monitor) { streaming(m); m.slot = &admin.Slot{Status: statusMissing} }, admin.Idle, "", true,
+	},
+}
+
+// Each state, and which of two that apply takes precedence.
 func TestMonitor_State(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	long := now.Add(-time.Hour)
-	streaming := func(m *Monitor) {
-		m.leader, m.source, m.streamed = &outbox.Leader{}, connection{last: now.Add(time.Hour)}, true
-		m.streamStarted, m.ingestedThrough = long, now.Add(time.Hour)
-	}
-	for name, test := range map[string]struct {
-		report func(*Monitor)
-		state  admin.State
-		reason string
-		ready  bool
-	}{
-		"new":          {func(*Monitor) {}, admin.Starting, "", false},
-		"leading only": {func(m *Monitor) { m.SetLeader(&outbox.Leader{}) }, admin.Starting, "", false},
-		"waiting for the table snapshot": {
-			func(m *Monitor) { m.SetLeader(&outbox.Leader{}); m.SetWaiting("waits for 42") }, admin.Starting, "waits for 42", false,
-		},
-		"connected, no message yet": {
-			func(m *Monitor) { streaming(m); m.source = connection{} }, admin.Starting, "connecting; no message from the server yet", false,
-		},
-		"idle": {streaming, admin.Idle, "", true},
-		"streaming": {
-			func(m *Monitor) { streaming(m); m.lastIngested = now.Add(time.Hour) }, admin.Streaming, "", true,
-		},
-		"behind an end of the WAL for long": {
-			func(m *Monitor) { streaming(m); m.ingestedThrough = long }, admin.CatchingUp, "reading the WAL; its end is not reached yet", true,
-		},
-		"a stream that has just started may be behind": {
-			func(m *Monitor) { streaming(m); m.ingestedThrough, m.streamStarted = long, now.Add(time.Hour) }, admin.Idle, "", true,
-		},
-		"silent server": {
-			func(m *Monitor) { streaming(m); m.source = connection{last: long} }, admin.Disconnected, "no message from the server for ", false,
-		},
-		"source failed": {
-			func(m *Monitor) { streaming(m); m.SourceFailed(errors.New("refused")) }, admin.Disconnected, "refused", false,
-		},
-		"standby": {func(m *Monitor) { m.SetStandby() }, admin.Standby, "", true},
-		"outbox failed": {
-			func(m *Monitor) { streaming(m); m.OutboxFailed(errors.New("no route")); m.SetLeader(nil) }, admin.Stuck, "no route", false,
-		},
-		"outbox failed, then leads again": {
-			func(m *Monitor) { m.OutboxFailed(errors.New("no route")); m.SetLeader(&outbox.Leader{}) }, admin.Starting, "", false,
-		},
-		"one failure to ingest": {func(m *Monitor) { streaming(m); m.IngestFailed(errors.New("full")) }, admin.Idle, "", true},
-		"two failures to ingest": {
-			func(m *Monitor) { streaming(m); m.IngestFailed(errors.New("full")); m.IngestFailed(errors.New("full")) },
-			admin.Stuck, "ingestion has failed 2 times after 0/0: full", false,
-		},
-		"failures end with a commit beyond them": {
-			func(m *Monitor) {
-				streaming(m)
-				m.IngestFailed(errors.New("full"))
-				m.IngestFailed(errors.New("full"))
-				m.Ingested(1, 0)
-			}, admin.Streaming, "", true,
-		},
-		"short lock wait": {func(m *Monitor) { streaming(m); m.lockWait = &outbox.LockWait{For: time.Second} }, admin.Idle, "", true},
-		"lost slot": {
-			func(m *Monitor) { m.SetLeader(&outbox.Leader{}); m.slot = &admin.Slot{Status: statusLost} },
-			admin.Lost, "the slot is lost: see \"When the slot is lost\" in docs/operations.md", false,
-		},
-		"missing slot before the first start": {
-			func(m *Monitor) { m.SetLeader(&outbox.Leader{}); m.slot = &admin.Slot{Status: statusMissing} }, admin.Starting, "", false,
-		},
-		"missing slot after streaming": {
-			func(m *Monitor) { streaming(m); m.source, m.slot = nil, &admin.Slot{Status: statusMissing} },
-			admin.Lost, "the slot is missing: see \"When the slot is lost\" in docs/operations.md", false,
-		},
-		"slot polled before the stream created it": {
-			func(m *Monitor) { streaming(m); m.slot = &admin.Slot{Status: statusMissing} }, admin.Idle, "", true,
-		},
-	} {
+	for name, test := range stateTests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := New()
