@@ -269,7 +269,7 @@ func TestBackfill_WebhooksAreAdded(t *testing.T) {
 	cfg.secrets = append(cfg.secrets, secret)
 	start(t, cfg).stop()
 	w.exec(`ALTER TABLE webhooks_later RENAME TO webhooks`)
-	start(t, cfg).waitFor(within(t), "reconciled: ")
+	start(t, cfg).waitFor(within(t), "reconciliation finished")
 	var a account
 	w.createUser(&a, 1)
 	a.arrives(t, w.hook, "/iam")
