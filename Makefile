@@ -49,7 +49,8 @@ check:
 	$(GO) vet $(PACKAGES)
 
 # The first run builds the linter, which takes a minute or two; later ones find it in Go's cache.
-lint: ## format and lint
+lint: ## format, words and lint
+	.ci/words
 	$(LINT) fmt --diff
 	$(LINT) run $(PACKAGES)
 

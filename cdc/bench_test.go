@@ -38,7 +38,7 @@ func BenchmarkStream_Backlog(b *testing.B) {
 	snapshot.Close()
 	exec(`SET synchronous_commit = off`)
 	exec(fmt.Sprintf(`DO $$ BEGIN FOR i IN 1..%d LOOP
-		INSERT INTO users VALUES (i, 'somebody', 'somebody@example.com', 'secret'); COMMIT; END LOOP; END $$`, transactions))
+		INSERT INTO users VALUES (i, 'alice', 'alice@example.com', 'secret'); COMMIT; END LOOP; END $$`, transactions))
 	// Nothing is acknowledged, so every iteration reads the same transactions.
 	for b.Loop() {
 		ctx, cancel := context.WithCancel(b.Context())

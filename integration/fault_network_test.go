@@ -25,7 +25,7 @@ func TestFault_Network(t *testing.T) {
 		"cut": {"cut, and refused for 1 s", strength(20, 2, 1), func(tr *trial, w *wire.Wire) {
 			w.Cut()
 			tr.lasts(time.Second)
-			w.Mend()
+			w.Restore()
 		}, ""},
 		"half_open": {"half-open: nothing passes for 6 s", strength(5, 1, 1), func(tr *trial, w *wire.Wire) {
 			w.Freeze(wire.Both)

@@ -8,7 +8,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/receiver"
 )
 
-const standingBy = "another relay leads, standing by"
+const standingBy = "another relay leads; this one is on standby"
 
 // arrivesMore waits for n more different events than have come by now.
 func (w *world) arrivesMore(n int) {

@@ -141,7 +141,7 @@ func (o *oracle) until(what string, line *oracleLine, path string, change func()
 		o.take()
 		for i, c := range o.commits[from:] {
 			for _, e := range c.events {
-				if may, _ := line.hears(&e, from+i+1); may && o.ledger.on[path][e] > 0 {
+				if may, _ := line.hears(&e, from+i+1); may && o.deliveries.on[path][e] > 0 {
 					return true, nil
 				}
 			}

@@ -162,13 +162,13 @@ func (o *oracle) faultNetwork(choice int) {
 		w.Slow(wire.Both, wire.Pace{Latency: 5 * time.Millisecond, BytesPerSecond: 256 << 10})
 	case 3:
 		w.Cut()
-		w.Mend()
+		w.Restore()
 	}
 }
 
 func (o *oracle) repair() {
 	for _, w := range o.wires {
-		w.Mend()
+		w.Restore()
 		w.Thaw()
 		w.Slow(wire.Both, wire.Pace{})
 	}

@@ -75,7 +75,7 @@ func (g *oracleGap) unexplained(o *oracle, most int) []string {
 			}
 			seen := map[oracleEvent]int{}
 			g.each(at[0], versions, func(e oracleEvent, commit int) {
-				if n := o.ledger.count(line, e) - g.elsewhere(o, line, e); n > 0 {
+				if n := o.deliveries.count(line, e) - g.elsewhere(o, line, e); n > 0 {
 					seen[e] = n
 				}
 			})

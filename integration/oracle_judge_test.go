@@ -31,8 +31,8 @@ type oracleArrival struct {
 	delivery   *receiver.Delivery // the first attempt
 }
 
-// oracleLedger is everything that has arrived.
-type oracleLedger struct {
+// oracleDeliveries is everything that has arrived.
+type oracleDeliveries struct {
 	taken    int // deliveries
 	accepted int
 	arrivals []*oracleArrival
@@ -42,23 +42,23 @@ type oracleLedger struct {
 	where    map[oracleEvent]map[string]bool // webhook-ids
 }
 
-func newOracleLedger() oracleLedger {
-	return oracleLedger{byKey: map[[2]string]*oracleArrival{}, ids: map[string][32]byte{}, on: map[string]map[oracleEvent]int{}, where: map[oracleEvent]map[string]bool{}}
+func newOracleDeliveries() oracleDeliveries {
+	return oracleDeliveries{byKey: map[[2]string]*oracleArrival{}, ids: map[string][32]byte{}, on: map[string]map[oracleEvent]int{}, where: map[oracleEvent]map[string]bool{}}
 }
 
 // take reads what has arrived since it was last called.
 func (o *oracle) take() {
 	o.t.Helper()
 	s := o.hook.Snapshot()
-	for i := o.ledger.taken; i < len(s.Deliveries); i++ {
+	for i := o.deliveries.taken; i < len(s.Deliveries); i++ {
 		o.takeOne(&s.Deliveries[i])
 	}
-	o.ledger.taken = len(s.Deliveries)
+	o.deliveries.taken = len(s.Deliveries)
 }
 
 func (o *oracle) takeOne(d *receiver.Delivery) {
 	o.t.Helper()
-	l := &o.ledger
+	l := &o.deliveries
 	var body struct{ Data any }
 	decoder := json.NewDecoder(strings.NewReader(string(d.Body)))
 	decoder.UseNumber()
@@ -168,7 +168,7 @@ func (o *oracle) missing(most int) []string {
 				if _, must := line.hears(e, i+1); !must {
 					continue
 				}
-				if owed[*e]++; owed[*e] > o.ledger.count(line, *e) {
+				if owed[*e]++; owed[*e] > o.deliveries.count(line, *e) {
 					if missing = append(missing, fmt.Sprintf("%s of commit %d at %s", e, i+1, line)); len(missing) >= most {
 						return missing
 					}
@@ -185,7 +185,7 @@ func (o *oracle) missing(most int) []string {
 }
 
 // count is how often an event was accepted at any of a line's paths, each webhook-id once.
-func (l *oracleLedger) count(line *oracleLine, e oracleEvent) int {
+func (l *oracleDeliveries) count(line *oracleLine, e oracleEvent) int {
 	if len(line.paths) == 1 {
 		return l.on[line.paths[0].path][e]
 	}
@@ -205,10 +205,10 @@ func (l *oracleLedger) count(line *oracleLine, e oracleEvent) int {
 func (o *oracle) judge() {
 	o.t.Helper()
 	o.take()
-	for _, a := range o.ledger.arrivals {
+	for _, a := range o.deliveries.arrivals {
 		o.judgeArrival(a)
 	}
-	for e, ids := range o.ledger.where {
+	for e, ids := range o.deliveries.where {
 		commits := o.known[e]
 		if len(ids) > len(commits) {
 			o.falseEvents++
@@ -227,7 +227,7 @@ func (o *oracle) judge() {
 func (o *oracle) judgeOrder(line *oracleLine) {
 	o.t.Helper()
 	last := map[string]*oracleArrival{}
-	accepted := slices.DeleteFunc(slices.Clone(o.ledger.arrivals), func(a *oracleArrival) bool {
+	accepted := slices.DeleteFunc(slices.Clone(o.deliveries.arrivals), func(a *oracleArrival) bool {
 		return a.accepted == 0 || a.path != line.paths[0].path || a.reconciled || len(o.known[a.event]) != 1
 	})
 	slices.SortFunc(accepted, func(a, b *oracleArrival) int { return a.accepted - b.accepted })

@@ -331,7 +331,7 @@ func (o *oracle) hears(g *oracleGap, change func(), name string) {
 		change()
 		o.someArrivals(0)
 		o.take()
-		for _, a := range o.ledger.arrivals {
+		for _, a := range o.deliveries.arrivals {
 			if commits := o.known[a.event]; a.event.name == name && len(commits) > 0 && commits[len(commits)-1] > from {
 				return true, nil
 			}

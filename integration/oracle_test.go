@@ -81,7 +81,7 @@ func TestOracle_RandomHistories(t *testing.T) {
 type oracleTotal struct{ steps, runs, commits, events, requests, lost, wrongTenant, falseEvents, disordered int }
 
 func (n *oracleTotal) add(o *oracle) {
-	n.commits, n.events, n.requests = n.commits+len(o.commits), n.events+len(o.ledger.ids), n.requests+o.ledger.taken
+	n.commits, n.events, n.requests = n.commits+len(o.commits), n.events+len(o.deliveries.ids), n.requests+o.deliveries.taken
 	n.lost, n.wrongTenant, n.falseEvents, n.disordered = n.lost+o.lost, n.wrongTenant+o.wrongTenant, n.falseEvents+o.falseEvents, n.disordered+o.disordered
 }
 
@@ -142,7 +142,7 @@ type oracle struct {
 	turning, ending              []*oracleLine
 	disabled                     []string
 
-	ledger                                     oracleLedger
+	deliveries                                 oracleDeliveries
 	lost, wrongTenant, falseEvents, disordered int
 }
 
@@ -154,7 +154,7 @@ func newOracle(t run, servers *oracleServers, setting int) *oracle {
 	o := &oracle{
 		t: t, source: servers.source, outbox: servers.source, program: servers.program, name: fmt.Sprintf("oracle_%d", oracles.Add(1)), hook: startReceiver(t),
 		owner: map[string]int{}, retired: map[int][]string{}, alias: map[string]string{}, state: emptyOracleState(), known: map[oracleEvent][]int{}, hooks: map[string]*oracleLine{},
-		ledger: newOracleLedger(),
+		deliveries: newOracleDeliveries(),
 	}
 	o.url = temporaryDatabase(o.t, o.source, o.name)
 	o.db = connect(t, o.url)

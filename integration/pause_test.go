@@ -25,8 +25,8 @@ func TestPause_ADeadEndpointCostsACursor(t *testing.T) {
 	w.createUsers(&a, 100, 2000)
 	w.until("it has been asked a few times", `SELECT pauses > 4 FROM relay.webhook WHERE name = 'down'`)
 	w.until("all is in the event log", `SELECT last_event >= 2008 FROM relay.position`)
-	if parked := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.retry`)); parked > 13 {
-		t.Errorf("%d retries are stored: each event of a paused endpoint has a row", parked)
+	if retries := value[int](t, w.db, w.inOutbox(`SELECT count(*) FROM relay.retry`)); retries > 13 {
+		t.Errorf("%d retries are stored: each event of a paused endpoint has a row", retries)
 	}
 	if n := value[int](t, w.db, w.inOutbox(`SELECT coalesce(max(attempts), 0) FROM relay.retry`)); n > 1 {
 		t.Errorf("a delivery has used up %d attempts while the endpoint rested", n)

@@ -7,7 +7,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
-// The life of a realm, told in FerrisKey's own statements, comes out as its documents say: each documented event, each that
+// The life of a realm, written in FerrisKey's own statements, comes out as its documents say: each documented event, each that
 // newer versions have, and no other.
 func TestStory_EachEventAsItIsDocumented(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,7 @@ const maintenanceInterval = time.Minute
 
 // lead waits until this relay may lead, and leads until something fails or ctx ends.
 func (m *membership) lead(ctx context.Context) error {
-	leader, err := m.member.Lead(ctx, func() { m.log.Info("another relay leads, standing by"); m.monitor.SetStandby() })
+	leader, err := m.member.Lead(ctx, func() { m.log.Info("another relay leads; this one is on standby"); m.monitor.SetStandby() })
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil

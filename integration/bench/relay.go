@@ -22,7 +22,7 @@ type process struct {
 
 var (
 	reading    = regexp.MustCompile(`streaming the WAL`)
-	standingBy = regexp.MustCompile(`standing by`)
+	standingBy = regexp.MustCompile(`on standby`)
 )
 
 func start(ctx context.Context, dir, binary, sourceURL, slot, webhooks string) (*process, error) {

@@ -13,7 +13,7 @@ import (
 // Direction is a way through the wire, or both.
 type Direction int
 
-// Up is from whoever connects, Down is back to them.
+// Up is from the client, Down is back to it.
 const (
 	Up Direction = 1 << iota
 	Down
@@ -95,7 +95,7 @@ func (w *Wire) Strand() {
 	})
 }
 
-// Cut resets all connections, and each new one at once, until Mend.
+// Cut resets all connections, and each new one at once, until Restore.
 func (w *Wire) Cut() {
 	w.change(func() {
 		w.cut = true
@@ -106,8 +106,8 @@ func (w *Wire) Cut() {
 	})
 }
 
-// Mend ends Cut.
-func (w *Wire) Mend() { w.change(func() { w.cut = false }) }
+// Restore ends Cut.
+func (w *Wire) Restore() { w.change(func() { w.cut = false }) }
 
 // Slow sets how fast a direction is from now on; Pace{} makes it fast again.
 func (w *Wire) Slow(d Direction, p Pace) {

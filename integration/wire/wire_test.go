@@ -185,7 +185,7 @@ func TestCut(t *testing.T) {
 	if c := w.Counts(); c.Reset != 1 || c.Refused != 1 || c.Connections != 1 {
 		t.Errorf("%+v", c)
 	}
-	w.Mend()
+	w.Restore()
 	late := dial(t, w)
 	send(t, late, "works")
 	hears(t, late, "works")

@@ -88,7 +88,7 @@ func (d *Dispatcher) recordCursor(e *endpoint, watermark int64, cursors map[int6
 }
 
 // mayRelease reports whether the endpoint is to be released, or has caught up at a relay that does not lead. One that was sent events
-// beyond its cursor, past older ones of other resources, is kept: whoever takes it over would send them again.
+// beyond its cursor, past older ones of other resources, is kept: the next owner would send them again.
 func (d *Dispatcher) mayRelease(e *endpoint) bool {
 	if e.queue.lastAhead() > 0 && !e.gone() {
 		return false

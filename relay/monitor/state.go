@@ -77,7 +77,7 @@ func (m *Monitor) Checks() []admin.Check {
 			replication.Detail += "; " + m.snapshotWait
 		}
 	case admin.Standby:
-		replication.OK, replication.Detail = true, "another relay leads, standing by"
+		replication.OK, replication.Detail = true, "another relay leads; this one is on standby"
 	case admin.Stuck:
 		outboxCheck.OK, outboxCheck.Detail = false, why
 		replication.OK = m.source != nil
