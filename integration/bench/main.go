@@ -174,6 +174,23 @@ func (w *world) backlog(n int) error {
 	if err != nil {
 		return err
 	}
+	w.row(fmt.Sprintf("backlog of %d transactions", n), "into the receiver", fmt.Sprintf("%.0f events/s", rate), "at least 8,000/s")
+	w.row("", "relay's processor time", fmt.Sprintf("%.0f µs/event", float64(cpu.Microseconds())/float64(n)), "")
+	w.row("", "PostgreSQL's processor time", fmt.Sprintf("%.0f µs/event", float64(server.Microseconds())/float64(n)), "")
+	w.row("", "resident memory at its peak", fmt.Sprintf("%.1f MB", float64(peak)/1e6), "")
+	ingest, err := w.ingestAlone(n)
+	if err != nil {
+		return err
+	}
+	perEvent := float64(walAfter-wal) / float64(n)
+	w.row("", "WAL written for event, mirror and delivery", fmt.Sprintf("%.0f B/event", perEvent), "")
+	w.row("", "of it for the delivery alone", fmt.Sprintf("%.0f B/event", perEvent-ingest), "a queue of rows: 623 to 4,354 B")
+	w.row("", "dead rows", fmt.Sprintf("%.3f/event", float64(deadAfter-dead)/float64(n)), "a queue of rows: 2 to 3")
+	return w.compareWithPlainLoops(conn, lean, n, rate)
+}
+
+// compareWithPlainLoops measures what loops that only send the same bodies reach.
+func (w *world) compareWithPlainLoops(conn *pgx.Conn, lean *receiver.Lean, n int, rate float64) error {
 	var body []byte
 	if err := conn.QueryRow(w.ctx, `SELECT body FROM iam_relay.event LIMIT 1`).Scan(&body); err != nil {
 		return err
@@ -186,18 +203,6 @@ func (w *world) backlog(n int) error {
 	if err != nil {
 		return err
 	}
-	w.row(fmt.Sprintf("backlog of %d transactions", n), "into the receiver", fmt.Sprintf("%.0f events/s", rate), "at least 8,000/s")
-	w.row("", "relay's processor time", fmt.Sprintf("%.0f µs/event", float64(cpu.Microseconds())/float64(n)), "")
-	w.row("", "PostgreSQL's processor time", fmt.Sprintf("%.0f µs/event", float64(server.Microseconds())/float64(n)), "")
-	w.row("", "resident memory at its peak", fmt.Sprintf("%.1f MB", float64(peak)/1e6), "")
-	ingest, err := w.ingestAlone(n)
-	if err != nil {
-		return err
-	}
-	perEvent := float64(walAfter-wal) / float64(n)
-	w.row("", "log written for event, mirror and delivery", fmt.Sprintf("%.0f B/event", perEvent), "")
-	w.row("", "of it for the delivery alone", fmt.Sprintf("%.0f B/event", perEvent-ingest), "a queue of rows: 623 to 4,354 B")
-	w.row("", "dead rows", fmt.Sprintf("%.3f/event", float64(deadAfter-dead)/float64(n)), "a queue of rows: 2 to 3")
 	w.row("", "a plain Go loop, same bodies", fmt.Sprintf("%.0f requests/s", plain), "")
 	w.row("", "share of the plain loop", fmt.Sprintf("%.0f %%", 100*rate/plain), "at least 25 %")
 	w.row("", "sixteen such loops at a time", fmt.Sprintf("%.0f requests/s", parallel), "")
