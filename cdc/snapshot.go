@@ -157,12 +157,21 @@ func (s *Snapshot) keepAlive(ctx context.Context) {
 	}
 }
 
+// importSnapshot begins a transaction that reads the snapshot, or, without a name, the present.
 func importSnapshot(name string) string {
-	return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT " + literal(name)
+	const begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+	if name == "" {
+		return begin
+	}
+	return begin + "; SET TRANSACTION SNAPSHOT " + literal(name)
 }
 
 // literal writes a text as an SQL literal; standard_conforming_strings is on.
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// ReadCurrent returns a Snapshot without a position, whose reads see the rows as they are when they are read. It connects when it is
+// first used.
+func ReadCurrent(url string) *Snapshot { return &Snapshot{url: url, fetch: firstFetch} }
 
 // Close releases the snapshot. It may be called more than once.
 func (s *Snapshot) Close() {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/iam-relay/iam-relay/integration/ferriskey"
 )
 
@@ -156,6 +158,12 @@ func TestBackfill_OptionalTablesAndColumnsComeLater(t *testing.T) {
 // mirror for one that is read before the column is. That must not stop the relay.
 func TestBackfill_ColumnWithALargeValue(t *testing.T) {
 	t.Parallel()
+	t.Run("the snapshot has it", func(t *testing.T) { t.Parallel(); backfillLargeValue(t, false) })
+	t.Run("a transaction prevents the snapshot", func(t *testing.T) { t.Parallel(); backfillLargeValue(t, true) })
+}
+
+func backfillLargeValue(t *testing.T, open bool) {
+	t.Helper()
 	w := newWorld(t)
 	w.exec(`ALTER TABLE realms ADD COLUMN terms text`)
 	w.exec(`ALTER TABLE realms ALTER COLUMN terms SET STORAGE EXTERNAL`)
@@ -172,6 +180,16 @@ ignore = ["updated_at"]
 data = ["id", "name", "terms"]
 `
 	cfg.set("mapping.file", mappingFile(t, "[tables.realms]\nkey = [\"id\"]\n"+columns)).set("mapping.preset", "")
+	if open {
+		conn, err := pgx.Connect(t.Context(), w.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		if _, err := conn.Exec(t.Context(), `BEGIN; CREATE TABLE elsewhere (id int)`); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p := start(t, cfg)
 	var a account
 	a.add(expect("realm.updated", gone, gone), expect("realm.updated", w.acme.ID, w.acme.ID), expect("realm.deleted", gone, gone))

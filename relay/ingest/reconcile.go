@@ -16,6 +16,7 @@ import (
 type Reconciliation struct {
 	*SnapshotPlan
 	Snapshot *cdc.Snapshot // nil while open transactions prevent it
+	Current  *cdc.Snapshot // reads single rows as long as there is no Snapshot; nil if there is one
 	// Record is stored while and after it runs. Its Reason is empty if only new tables are copied; then it is not stored.
 	Record outbox.Reconciliation
 	// Start is the position at which a new stream starts after the snapshot; nil if the present stream will reach the snapshot.
@@ -38,8 +39,13 @@ func (r *Reconciliation) Position() cdc.LSN {
 
 // Close closes the snapshot's connection, if any. r may be nil.
 func (r *Reconciliation) Close() {
-	if r != nil && r.Snapshot != nil {
-		r.Snapshot.Close()
+	if r == nil {
+		return
+	}
+	for _, s := range []*cdc.Snapshot{r.Snapshot, r.Current} {
+		if s != nil {
+			s.Close()
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ func (r *Reconciliation) known(changes []cdc.Change) []cdc.Change {
 }
 
 // complete fills in values of a new row that neither the WAL nor the mirror has: unchanged TOASTed values of columns that are new in the
-// mapping. The snapshot has them, or later ones; if the row is deleted by then, they become NULL.
+// mapping. The snapshot, or the table as it is, has them, or later ones; if the row is deleted by then, they become NULL.
 func (r *Reconciliation) complete(ctx context.Context, c *cdc.Change) error {
 	unchanged := func(v cdc.Value) bool { return v.Kind == cdc.Unchanged }
 	if r == nil || !slices.Contains(r.Read(), c.Relation.Table) || !slices.ContainsFunc(c.New, unchanged) {
@@ -40,12 +40,13 @@ func (r *Reconciliation) complete(ctx context.Context, c *cdc.Change) error {
 	for i := range key {
 		key[i] = c.New[i].Text
 	}
-	var row cdc.Row
-	if !r.Pending() {
-		var err error
-		if row, err = r.Snapshot.Row(ctx, c.Relation.Table, key); err != nil {
-			return err
-		}
+	rows := r.Snapshot
+	if r.Pending() {
+		rows = r.Current
+	}
+	row, err := rows.Row(ctx, c.Relation.Table, key)
+	if err != nil {
+		return err
 	}
 	for i := range c.New {
 		if !unchanged(c.New[i]) {

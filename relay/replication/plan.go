@@ -100,7 +100,11 @@ func (t *Replicator) planReconciliation(ctx context.Context, s *ingest.SnapshotP
 	if err != nil {
 		return nil, fmt.Errorf("take a snapshot of the tables to read: %w", err)
 	}
-	return &ingest.Reconciliation{SnapshotPlan: s, Snapshot: snapshot, Record: record}, nil
+	r := &ingest.Reconciliation{SnapshotPlan: s, Snapshot: snapshot, Record: record}
+	if r.Pending() {
+		r.Current = cdc.ReadCurrent(string(t.Settings.Source.URL))
+	}
+	return r, nil
 }
 
 // copySlot returns the name of the temporary slot that exports a snapshot. A slot's name has at most 63 characters.
