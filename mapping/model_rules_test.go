@@ -196,7 +196,12 @@ func (e *expectation) userUpdated(id string, old, row modelRow) {
 		return
 	}
 	verification := differs(old, row, "email_verified")
-	other := differs(old, row, "username", "firstname", "lastname", "email", "enabled", "client_id", "realm_id")
+	other := differs(old, row, "username", "firstname", "lastname", "email", "enabled", "realm_id")
+	// ON DELETE SET NULL is not an update.
+	client := old["client_id"]
+	if lost := e.wasDeleted("clients", client) && !e.origins.moved("clients", client, e.after); !lost || other || verification {
+		other = other || differs(old, row, "client_id")
+	}
 	if other || (verification && row["email_verified"] == "f") {
 		e.add("user.updated", row["realm_id"], id, row["username"])
 	}
