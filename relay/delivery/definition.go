@@ -72,12 +72,10 @@ func (d *Dispatcher) setTarget(e *endpoint, w *outbox.Webhook) {
 		e.options = webhook.Options{}
 	}
 	credentials, credentialsErr := webhook.ParseCredentials(w.Credentials)
-	previous := e.target
 	e.target, e.invalid = d.Sender.Target(&webhook.Endpoint{
 		ID: w.ID, Origin: w.Origin, Key: w.Key, Name: e.name, URL: w.URL, Headers: w.Headers, Secrets: secrets, Tenant: w.Tenant,
 		Options: e.options, Credentials: credentials,
 	})
-	e.target.KeepClock(previous)
 	e.group = group{tenant: w.Tenant}
 	if e.target != nil {
 		e.group.host = e.target.Host()

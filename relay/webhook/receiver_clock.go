@@ -17,6 +17,30 @@ type receiverClock struct {
 	at   time.Time // when date arrived, with a monotonic reading
 }
 
+// receiverClocks has the clock of each host that was heard of. They outlive the targets, which are made again when an endpoint is
+// defined again, and when the relay joins the group again after a failure of the outbox.
+type receiverClocks struct {
+	mu     sync.Mutex
+	byHost map[string]*receiverClock
+}
+
+// maxReceiverClocks bounds the memory. A clock that is forgotten is known again after the next response.
+const maxReceiverClocks = 10_000
+
+func (c *receiverClocks) of(host string) *receiverClock {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if clock := c.byHost[host]; clock != nil {
+		return clock
+	}
+	if len(c.byHost) >= maxReceiverClocks || c.byHost == nil {
+		c.byHost = map[string]*receiverClock{}
+	}
+	clock := &receiverClock{}
+	c.byHost[host] = clock
+	return clock
+}
+
 // record stores the Date of a response.
 func (c *receiverClock) record(header http.Header) {
 	date, err := http.ParseTime(header.Get("Date"))

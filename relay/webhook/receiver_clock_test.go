@@ -2,7 +2,7 @@ package webhook
 
 import (
 	"net/http"
-	"net/url"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -34,13 +34,19 @@ func TestReceiverClock_SigningTime(t *testing.T) {
 			t.Errorf("%s: signed %s from this machine's time, want %s", name, got.Sub(now), c.want)
 		}
 	}
-	first := &Target{url: &url.URL{Host: "a"}, clock: &receiverClock{}}
-	again, elsewhere := &Target{url: &url.URL{Host: "a"}, clock: &receiverClock{}}, &Target{url: &url.URL{Host: "b"}, clock: &receiverClock{}}
-	if again.KeepClock(first); again.clock != first.clock {
+	var clocks receiverClocks
+	first := clocks.of("a")
+	if clocks.of("a") != first {
 		t.Error("a redefined endpoint loses the receiver's clock")
 	}
-	if elsewhere.KeepClock(first); elsewhere.clock == first.clock {
-		t.Error("another host keeps the clock of the previous one")
+	if clocks.of("b") == first {
+		t.Error("two hosts share a clock")
+	}
+	for n := range 2 * maxReceiverClocks {
+		clocks.of(strconv.Itoa(n))
+	}
+	if n := len(clocks.byHost); n > maxReceiverClocks {
+		t.Errorf("%d clocks are kept", n)
 	}
 	var clock receiverClock
 	if got := clock.signingTime(now, time.Time{}); !got.Equal(now) {

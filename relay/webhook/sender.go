@@ -61,6 +61,7 @@ type Sender struct {
 	transport  *http.Transport // for endpoints without TLS credentials
 	transports pool[http.Transport]
 	tokens     pool[tokens]
+	clocks     receiverClocks
 
 	newTransport func(*tls.Config) *http.Transport
 }

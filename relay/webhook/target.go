@@ -42,13 +42,6 @@ func (s *Sender) Target(e *Endpoint) (*Target, error) {
 	return t, nil
 }
 
-// KeepClock takes over the receiver's clock from the endpoint's previous target, if both have the same host.
-func (t *Target) KeepClock(previous *Target) {
-	if t != nil && previous != nil && t.url.Host == previous.url.Host {
-		t.clock = previous.clock
-	}
-}
-
 // Host is the host of the URL, with its port.
 func (t *Target) Host() string { return t.url.Host }
 
@@ -75,7 +68,7 @@ func (s *Sender) target(e *Endpoint) (*Target, error) {
 		return nil, err
 	}
 	t := &Target{
-		clock:      &receiverClock{},
+		clock:      s.clocks.of(u.Host),
 		url:        u,
 		header:     s.staticHeader(e, headers),
 		signatures: keys,
