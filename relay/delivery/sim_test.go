@@ -1,8 +1,8 @@
 package delivery
 
 import (
+	"flag"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -282,7 +282,12 @@ func run(t *testing.T, seed uint64, steps []step) (failed error) {
 
 // Random histories of webhooks, receivers, relays and clocks lose nothing, keep order and tenants, and end with everything delivered.
 func TestSimulation_RandomHistories(t *testing.T) {
-	slog.SetDefault(slog.New(slog.DiscardHandler))
+	// Each history takes a second with the race detector. With -rapid.checks there are as many as it says.
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("25"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	kinds := []string{"commit", "commit", "commit", "large", "wait", "wait", "wait", "behave", "behave", "webhook", "remove", "enable", "clock", "start", "stop", "crash"}
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
