@@ -86,7 +86,7 @@ func (st *stream) waitForConsumer(ctx context.Context, t *Transaction) error {
 		case <-stalled.C:
 			return fmt.Errorf("%w (%s); pending changes stay in the slot", ErrStalled, st.config.StallLimit)
 		case <-stopping:
-			return fmt.Errorf("%w while the consumer is busy", ErrServerShutdown)
+			return fmt.Errorf("%w while ingestion is busy", ErrServerShutdown)
 		case <-probe.C:
 			probes.Go(func() {
 				if waitForShutdown(ctx, st.config.URL) {

@@ -11,7 +11,7 @@ import (
 var (
 	// ErrStalled: the consumer took no transaction for StallLimit. The connection was closed because the server could not have shut
 	// down otherwise.
-	ErrStalled = errors.New("the consumer accepted no transaction in time")
+	ErrStalled = errors.New("ingestion accepted no transaction in time")
 	// ErrServerShutdown: the server is shutting down, or an administrator ended the connection.
 	ErrServerShutdown = errors.New("the server is closing its connections")
 	// ErrServerSilent: the server sent nothing for a minute, although it was asked to reply.

@@ -42,7 +42,7 @@ func explain(err, missing error) error {
 	}
 	if pgErr.Code == codeTooLarge || strings.Contains(pgErr.Message, "invalid memory alloc request size") {
 		return fmt.Errorf("%w; a row of a published table is larger than 1 GB as text (a bytea counts twice), including columns that are not mapped, and the server cannot send it: "+
-			"store the value elsewhere, then start over as described in docs/operations.md under \"When the slot is lost\"", err)
+			"store the value elsewhere, then start over as described in docs/operations.md under \"Starting over\"", err)
 	}
 	switch pgErr.Code {
 	case codeObjectInUse:
