@@ -60,7 +60,7 @@ func checkCommand(env *environment) *cobra.Command {
 		Use:   "check",
 		Short: "Check the prerequisites, and suggest fixes",
 		Long: `Check the configuration, the databases and the webhooks, and print a line for each prerequisite:
-✓ met, ✗ not met, ! met but risky, — not there yet and created by the relay. Nothing is changed.
+✓ met, ✗ not met, ! met but risky, — not applicable, or not known yet. Nothing is changed.
 It exits with 1 if a prerequisite is not met.`,
 		Example: `  iam-relay check --endpoints
   iam-relay check --json | jq '.[] | select(.state == "failed")'`,

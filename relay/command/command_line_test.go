@@ -98,7 +98,7 @@ func TestCommandLine_Mistakes(t *testing.T) {
 		"status --zebra":            "unknown flag --zebra; see iam-relay status --help",
 		"status --config":           "--config needs a value; see iam-relay status --help",
 		"events --limit many":       `--limit: "many" is not a number`,
-		"events --since yesterday":  "--since: write a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m",
+		"events --since yesterday":  "--since: write a time such as 2026-08-20T13:54:00Z, or an age such as 24h or 90m",
 		"webhooks rotate --grace 5": `--grace: "5" is not a duration; write it with its unit, as 90s, 5m or 24h`,
 		"check config.toml":         `unexpected argument "config.toml"; name the configuration file with --config`,
 		"status":                    "no configuration: neither config.toml nor /etc/iam-relay/config.toml exists; write one with iam-relay init, or name it with --config or IAM_RELAY_CONFIG",

@@ -78,8 +78,8 @@ func deliveriesListCommand(env *environment) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.state, "state", "", "only deliveries in this `STATE`: "+strings.Join(deliveryStates(), ", "))
 	cmd.Flags().StringVar(&f.webhook, "webhook", "", "only deliveries to this `WEBHOOK`, by name, key or number")
-	cmd.Flags().StringVar(&f.event, "event", "", "only deliveries of this `EVENT`: its number, its webhook-id evt_…, or a pattern of names as user.*")
-	cmd.Flags().StringVar(&f.class, "class", "", "only deliveries whose last attempt was of this `CLASS`, as http_5xx")
+	cmd.Flags().StringVar(&f.event, "event", "", "only deliveries of this `EVENT`: its number, its webhook-id evt_…, or a pattern of names such as user.*")
+	cmd.Flags().StringVar(&f.class, "class", "", "only deliveries whose last attempt was of this `CLASS`, such as http_5xx")
 	f.declare(cmd)
 	f.limit.declare(cmd)
 	env.jsonFlag(cmd, "print JSON, one line per delivery")

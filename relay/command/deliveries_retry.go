@@ -19,8 +19,8 @@ func deliveriesRetryCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry [EVENT]",
 		Short: "Retry failed deliveries now",
-		Long: `Make the failed delivery of an event to a webhook due now, with all its attempts before it; or
-with --all-dead, all deliveries that were given up. A running relay sends them.`,
+		Long: `Retry the failed delivery of an event to a webhook now, and start its retry schedule again; or, with
+--all-dead, do so for all dead deliveries. A running relay sends them.`,
 		Example: `  iam-relay deliveries retry 4711 --webhook crm
   iam-relay deliveries retry --all-dead --class timeout`,
 		Args: optionalArgument,
@@ -33,8 +33,8 @@ with --all-dead, all deliveries that were given up. A running relay sends them.`
 	}
 	cmd.Flags().StringVar(&f.webhook, "webhook", "", "only deliveries to this `WEBHOOK`, by name, key or number")
 	cmd.Flags().BoolVar(&f.allDead, "all-dead", false, "retry all dead deliveries")
-	cmd.Flags().StringVar(&f.class, "class", "", "with --all-dead: only those whose last attempt was of this `CLASS`, as http_5xx")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "print how many deliveries would be due, and change nothing")
+	cmd.Flags().StringVar(&f.class, "class", "", "with --all-dead: only those whose last attempt was of this `CLASS`, such as http_5xx")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "print how many deliveries would be retried, and change nothing")
 	env.jsonFlag(cmd, "print JSON")
 	completeWords(cmd, "class", classNames())
 	return cmd

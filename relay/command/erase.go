@@ -23,7 +23,7 @@ func eraseCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "erase --resource ID",
 		Short: "Erase the stored data of one resource",
-		Long: `Erase the data of all stored events about a resource, as a user, and of those whose data
+		Long: `Erase the data of all stored events about a resource, such as a user, and of those whose data
 contain its id. The events stay, with null for their data. This cannot be undone.`,
 		Example: `  iam-relay erase --resource 0198c0de-0000-7000-8000-000000000011 --dry-run
   iam-relay erase --resource 0198c0de-0000-7000-8000-000000000011 --yes`,

@@ -90,7 +90,7 @@ func eventsListCommand(env *environment) *cobra.Command {
 			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.listEvents(ctx, f, int(most)) })
 		},
 	}
-	cmd.Flags().StringVar(&filter.name, "name", "", "only events whose name matches `PATTERN`, as user.* or *.deleted")
+	cmd.Flags().StringVar(&filter.name, "name", "", "only events whose name matches `PATTERN`, such as user.* or *.deleted")
 	filter.declare(cmd)
 	most.declare(cmd)
 	env.jsonFlag(cmd, "print JSON, one line per event")
@@ -161,7 +161,7 @@ func eventsShowCommand(env *environment) *cobra.Command {
 			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.showEvent(ctx, args[0], body) })
 		},
 	}
-	cmd.Flags().BoolVar(&body, "body", false, "also print the body, which has personal data")
+	cmd.Flags().BoolVar(&body, "body", false, "also print the body, which contains personal data")
 	env.jsonFlag(cmd, "print JSON")
 	return cmd
 }

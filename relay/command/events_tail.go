@@ -39,7 +39,7 @@ those since a TIME, or the last NUMBER of events.
 			return env.withOutbox(cmd.Context(), func(ctx context.Context, s *session) error { return s.tailEvents(ctx, f, last) })
 		},
 	}
-	cmd.Flags().StringVar(&filter.name, "name", "", "only events whose name matches `PATTERN`, as user.* or *.deleted")
+	cmd.Flags().StringVar(&filter.name, "name", "", "only events whose name matches `PATTERN`, such as user.* or *.deleted")
 	cmd.Flags().StringVar(&filter.tenant, "tenant", "", "only events of this `TENANT`, by key or name")
 	cmd.Flags().StringVar(&filter.resource, "resource", "", "only events with this resource `ID`")
 	cmd.Flags().Var(&filter.since, "since", "begin with events since `TIME`, or with the last NUMBER of events")

@@ -14,9 +14,9 @@ import (
 )
 
 // timeHelp explains the TIME of flags in the help of commands that have them.
-const timeHelp = "A TIME is a date and time as 2026-08-20T13:54:00Z (RFC 3339), or a duration before now as 24h or 90m."
+const timeHelp = "A TIME is a date and time such as 2026-08-20T13:54:00Z (RFC 3339), or an age such as 24h or 90m."
 
-const timeForms = "write a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m"
+const timeForms = "write a time such as 2026-08-20T13:54:00Z, or an age such as 24h or 90m"
 
 // pointInTime is a flag's value: a point in time, absolute or as a duration before now.
 type pointInTime struct {

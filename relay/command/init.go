@@ -57,7 +57,7 @@ file is config.toml in the working directory. Only you can read it.`,
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite the file if it exists")
-	cmd.Flags().StringVar(&url, "url", "", "set source.url to `URL`; leave the password to url_file or a password file: other users of this machine can see it while the command runs")
+	cmd.Flags().StringVar(&url, "url", "", "set source.url to `URL`; keep the password in url_file or a password file: other users of this machine can see it while the command runs")
 	env.jsonFlag(cmd, "print JSON")
 	return cmd
 }

@@ -46,8 +46,8 @@ func reconcileCommand(env *environment) *cobra.Command {
 		Use:   "reconcile",
 		Short: "Emit the changes that the WAL did not deliver",
 		Long: `Compare the mapped tables with the relay's mirror of them, and emit events for the differences.
-The relay does it by itself where it finds that changes are missing, unless source.reconcile
-says otherwise. A running relay does the work; if none runs, the command does.`,
+The relay does this automatically when it finds that the WAL has a gap, unless source.reconcile
+is "stop". A running relay does the work; if none is running, the command does it itself.`,
 		Example: `  iam-relay reconcile --dry-run
   iam-relay reconcile`,
 		Args: noArguments,
@@ -69,7 +69,7 @@ says otherwise. A running relay does the work; if none runs, the command does.`,
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print which events would be emitted, and change nothing")
-	cmd.Flags().BoolVar(&skipWAL, "skip-wal", false, "do not read the WAL up to now first: for a WAL that can no longer be read; of its changes, only the net differences are emitted")
+	cmd.Flags().BoolVar(&skipWAL, "skip-wal", false, "do not read the WAL up to now first, because it can no longer be read; only the net differences of its changes are emitted")
 	env.jsonFlag(cmd, "print JSON, one line per progress report; the last one has the result")
 	return cmd
 }

@@ -117,7 +117,7 @@ func (s *session) readReplay(ctx context.Context, id int64) (*outbox.ReplayProgr
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("there is no replay %d", id)
+		return nil, fmt.Errorf("there is no replay %d; iam-relay replay list lists them", id)
 	}
 	return &all[0], nil
 }

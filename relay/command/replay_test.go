@@ -149,7 +149,7 @@ func TestReplay(t *testing.T) {
 	s.run("replay", "cancel", "3").goes("canceled: examined events up to 0 of 10; 0 queued, 0 delivered, 0 waiting, 0 dead, 0 skipped\n")
 	s.run("replay", "cancel", "3").fails(1, "replay 3 is not running: it is canceled")
 	s.run("replay", "show", "3", "--wait").fails(1, "replay 3 was canceled, or its webhook removed")
-	s.run("replay", "show", "9").fails(1, "there is no replay 9")
+	s.run("replay", "show", "9").fails(1, "there is no replay 9; iam-relay replay list lists them")
 	s.run("replay", "1", "--webhook", "nobody").fails(1, `there is no webhook "nobody"; iam-relay webhooks lists them`)
 	s.run("replay", "99", "--webhook", "crm").fails(1, "there is no event 99, or it is past retention")
 	s.exec(`UPDATE ` + s.name + `.webhook SET tenant = 'acme'`)
@@ -167,24 +167,24 @@ func TestReplay_WrongUsage(t *testing.T) {
 	for want, arguments := range map[string][]string{
 		"no webhook given: name it with --webhook": {"5"},
 		"nothing to replay: give an EVENT, a filter (--name, --tenant, --resource, --since, --until), or --missed": {"--webhook", "crm"},
-		"give either one EVENT or a filter":                                                                       {"5", "--webhook", "crm", "--missed"},
-		"--rate must be from 1 to 1000 events per second":                                                         {"5", "--webhook", "crm", "--rate", "0"},
-		"--dry-run starts nothing that --wait could follow":                                                       {"5", "--webhook", "crm", "--dry-run", "--wait"},
-		`"x" is not an event; give its number or its webhook-id, evt_…`:                                           {"x", "--webhook", "crm"},
-		`event pattern "user*": a star stands for whole words; write "user.*" or "*.deleted"`:                     {"--name", "user*", "--webhook", "crm"},
-		"--since must be before --until":                                                                          {"--since", "1h", "--until", "2h", "--webhook", "crm"},
-		`"x" is not the number of a replay; iam-relay replay list shows them`:                                     {"show", "x"},
-		"iam-relay replay show needs ID; see iam-relay replay show --help":                                        {"show"},
-		"unknown flag --rate; see iam-relay replay list --help":                                                   {"list", "--rate", "5"},
-		`unexpected argument "7"; see iam-relay replay list --help`:                                               {"list", "7"},
-		"--limit must be from 1 to 100000":                                                                        {"list", "--limit", "0"},
-		"--since and --until: write a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m": {"--since", "5", "--webhook", "crm"},
+		"give either one EVENT or a filter":                                                            {"5", "--webhook", "crm", "--missed"},
+		"--rate must be from 1 to 1000 events per second":                                              {"5", "--webhook", "crm", "--rate", "0"},
+		"--dry-run starts nothing that --wait could follow":                                            {"5", "--webhook", "crm", "--dry-run", "--wait"},
+		`"x" is not an event; give its number or its webhook-id, evt_…`:                                {"x", "--webhook", "crm"},
+		`event pattern "user*": a star stands for whole words; write "user.*" or "*.deleted"`:          {"--name", "user*", "--webhook", "crm"},
+		"--since must be before --until":                                                               {"--since", "1h", "--until", "2h", "--webhook", "crm"},
+		`"x" is not the number of a replay; iam-relay replay list shows them`:                          {"show", "x"},
+		"iam-relay replay show needs ID; see iam-relay replay show --help":                             {"show"},
+		"unknown flag --rate; see iam-relay replay list --help":                                        {"list", "--rate", "5"},
+		`unexpected argument "7"; see iam-relay replay list --help`:                                    {"list", "7"},
+		"--limit must be from 1 to 100000":                                                             {"list", "--limit", "0"},
+		"--since and --until: write a time such as 2026-08-20T13:54:00Z, or an age such as 24h or 90m": {"--since", "5", "--webhook", "crm"},
 	} {
 		w := &world{t: t, config: "unused.toml"}
 		w.run("replay", arguments...).fails(2, want)
 	}
 	r := run(t, "replay", "--since", "yesterday")
-	if r.code != 2 || !strings.HasSuffix(r.err, `--since: write a time as 2026-08-20T13:54:00Z, or how long ago with its unit, as 24h or 90m`+"\n") {
+	if r.code != 2 || !strings.HasSuffix(r.err, `--since: write a time such as 2026-08-20T13:54:00Z, or an age such as 24h or 90m`+"\n") {
 		t.Errorf("exit code %d, stderr %q", r.code, r.err)
 	}
 	if r := run(t, "replay", "show", "--help"); r.code != 0 || !strings.Contains(r.out, "iam-relay replay show ID [flags]") {

@@ -45,7 +45,7 @@ func setupCommand(env *environment) *cobra.Command {
 		Use:   "setup",
 		Short: "Create the prerequisites in the IAM's database",
 		Long: `Create the publication, the grants of the relay's role and the outbox's tables, as the owner of
-the mapped tables; or print the SQL for it. It can be repeated, and adds what is missing.`,
+the mapped tables; or print the SQL for it. It adds only what is missing, and can be repeated.`,
 		Example: `  iam-relay setup --url postgres://owner@db/iam
   iam-relay setup --print --url postgres://owner@db/iam > setup.sql`,
 		Args: noArguments,
@@ -69,7 +69,7 @@ the mapped tables; or print the SQL for it. It can be repeated, and adds what is
 	}
 	cmd.Flags().BoolVar(&printSQL, "print", false, "print the SQL instead of running it")
 	cmd.Flags().StringVar(&role, "role", "", "the relay's `ROLE`; default: that of source.url")
-	cmd.Flags().StringVar(&url, "url", "", "connect with `URL`, as the owner of the tables, instead of source.url; leave the password to PGPASSWORD or a password file")
+	cmd.Flags().StringVar(&url, "url", "", "connect with `URL`, as the owner of the tables, instead of source.url; keep the password in PGPASSWORD or a password file")
 	cmd.Flags().BoolVar(&s.wholeTables, "whole-tables", false, "grant SELECT on whole tables, with their secrets, so that columns added by an upgrade of the IAM need no new grant")
 	env.jsonFlag(cmd, "print JSON")
 	return cmd

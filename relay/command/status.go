@@ -59,7 +59,7 @@ func statusCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of the relay and of each webhook",
-		Long: `Show the state of the relay, its slot and each webhook, as the databases have it. With --ready,
+		Long: `Show the state of the relay, its slot and each webhook, according to the databases. With --ready,
 ask the relay running on this machine, as a health check does. It exits with 1 if the source
 cannot be reached, or if the relay cannot resume from its stored position.`,
 		Example: `  iam-relay status

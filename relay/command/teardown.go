@@ -49,7 +49,7 @@ func teardownCommand(env *environment) *cobra.Command {
 		Use:   "teardown",
 		Short: "Drop the slot, the publication and the outbox",
 		Long: `Drop everything the relay has created: its replication slot, its publication and its schema with
-all events, deliveries and webhooks. Stop every relay first. Objects that others use stay.`,
+all events, deliveries and webhooks. Stop every relay first. Objects that anything else uses are kept.`,
 		Example: `  iam-relay teardown --dry-run
   iam-relay teardown --yes --url postgres://owner@db/iam`,
 		Args: noArguments,
@@ -73,7 +73,7 @@ all events, deliveries and webhooks. Stop every relay first. Objects that others
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "confirm")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be dropped, and change nothing")
-	cmd.Flags().StringVar(&url, "url", "", "connect to the source with `URL` instead of source.url, as the owner of the publication with REPLICATION; leave the password to PGPASSWORD or a password file")
+	cmd.Flags().StringVar(&url, "url", "", "connect to the source with `URL` instead of source.url, as the owner of the publication with REPLICATION; keep the password in PGPASSWORD or a password file")
 	env.jsonFlag(cmd, "print JSON")
 	return cmd
 }

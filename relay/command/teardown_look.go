@@ -31,7 +31,7 @@ func (t *teardown) look(ctx context.Context) error {
 			return err
 		}
 		if leader != 0 {
-			return fmt.Errorf("a relay is running (session %d of the outbox's server); stop it first, and every other one", leader)
+			return fmt.Errorf("a relay is running (session %d of the outbox's server); stop every relay first", leader)
 		}
 	} else if t.schema && !setting.SchemaEmpty {
 		return fmt.Errorf("schema %s is not the relay's, or role %s cannot read it; correct outbox.schema", t.cfg.Outbox.Schema, setting.Role)

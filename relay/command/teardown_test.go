@@ -28,7 +28,7 @@ func TestTeardown_DropsWhatTheRelayCreated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	relay := w.start()
-	w.run("teardown", "--yes").fails(1, "a relay is running (session PID of the outbox's server); stop it first, and every other one")
+	w.run("teardown", "--yes").fails(1, "a relay is running (session PID of the outbox's server); stop every relay first")
 	w.leaves("slot true, publication true, schema true")
 	relay.stop()
 

@@ -30,8 +30,8 @@ func verifyCommand(env *environment) *cobra.Command {
 		Use:   "verify",
 		Short: "Check the signature of a captured request",
 		Long: `Check the signature of a captured request as a receiver should, offline. It exits with 1 if the
-signature is not valid. Secrets are read from a file only: arguments show in the list of
-processes.`,
+signature is not valid. Secrets are read from a file only: arguments are visible in the
+process list.`,
 		Example: `  iam-relay verify --request captured.txt --secret-file secret.txt
   iam-relay verify --headers h.txt --body b.json --secret-file secret.txt
   iam-relay verify --secret-file private.txt --public-key`,
@@ -53,10 +53,10 @@ processes.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.request, "request", "", "`FILE` with the whole request")
-	cmd.Flags().StringVar(&f.headers, "headers", "", "`FILE` with its headers, in lines of the form Name: value")
-	cmd.Flags().StringVar(&f.body, "body", "", "`FILE` with its body, byte for byte; default: standard input")
-	cmd.Flags().StringVar(&f.secrets, "secret-file", "", "`FILE` with the secret or public key; several in several lines (required)")
-	cmd.Flags().DurationVar(&f.tolerance, "tolerance", 5*time.Minute, "`DURATION` by which the time of the request may differ")
+	cmd.Flags().StringVar(&f.headers, "headers", "", "`FILE` with the request's headers, in lines of the form Name: value")
+	cmd.Flags().StringVar(&f.body, "body", "", "`FILE` with the request's body, byte for byte; default: standard input")
+	cmd.Flags().StringVar(&f.secrets, "secret-file", "", "`FILE` with secrets or public keys, one per line (required)")
+	cmd.Flags().DurationVar(&f.tolerance, "tolerance", 5*time.Minute, "`DURATION` by which the request's timestamp may differ from the current time or --at")
 	cmd.Flags().StringVar(&f.at, "at", "", "check as of this `TIME`, in RFC 3339 or Unix seconds, instead of now")
 	cmd.Flags().BoolVar(&f.publicKey, "public-key", false, "print the public keys of the file's whsk_ secrets, and verify nothing")
 	env.jsonFlag(cmd, "print JSON")
@@ -166,7 +166,7 @@ func (f *verifyFlags) time() (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, f.at)
 	if err != nil {
-		return time.Time{}, &usageError{"--at must be a time as 2026-11-25T10:30:00Z, or Unix seconds"}
+		return time.Time{}, &usageError{"--at must be a time such as 2026-11-25T10:30:00Z, or Unix seconds"}
 	}
 	return at, nil
 }

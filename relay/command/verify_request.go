@@ -30,7 +30,7 @@ func readRequest(name string) (http.Header, []byte, error) {
 func parseRequest(text []byte) (http.Header, []byte, error) {
 	line, rest, _ := bytes.Cut(text, []byte("\n"))
 	if words := strings.Fields(string(line)); len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/") {
-		return nil, nil, errors.New("line 1 is not a request line, as POST /hook HTTP/1.1; for headers alone, use --headers")
+		return nil, nil, errors.New("line 1 is not a request line, such as POST /hook HTTP/1.1; for headers alone, use --headers")
 	}
 	end, after := bytes.Index(rest, []byte("\n\n")), 2
 	if crlf := bytes.Index(rest, []byte("\n\r\n")); crlf >= 0 && (end < 0 || crlf < end) {

@@ -123,12 +123,12 @@ func TestVerify_Usage(t *testing.T) {
 		{request, "no secret given: name its file with --secret-file"},
 		{[]string{"--secret-file", secret}, "no request given: name it with --request, or with --headers and --body"},
 		{append(request, "--secret-file", secret, "--request", headers), "give either --request or --headers and --body"},
-		{append(request, "--secret-file", secret, "--at", "yesterday"), "--at must be a time as 2026-11-25T10:30:00Z, or Unix seconds"},
+		{append(request, "--secret-file", secret, "--at", "yesterday"), "--at must be a time such as 2026-11-25T10:30:00Z, or Unix seconds"},
 		{append(request, "--secret-file", secret, "--tolerance", "-1s"), "--tolerance must not be negative"},
 		{append(request, "--secret-file", secret, verifySecret), "verify takes no arguments; the secret is read from --secret-file"},
 		{append(request, "--secret-file", empty), empty + " is empty"},
 		{append(request, "--secret-file", broken), broken + `, secret 2: after "whsk_" the secret must be 64 bytes in padded base64: the private and the public half of an ed25519 key`},
-		{[]string{"--request", headers, "--secret-file", secret}, headers + ": line 1 is not a request line, as POST /hook HTTP/1.1; for headers alone, use --headers"},
+		{[]string{"--request", headers, "--secret-file", secret}, headers + ": line 1 is not a request line, such as POST /hook HTTP/1.1; for headers alone, use --headers"},
 		{[]string{"--secret-file", secret, "--public-key"}, "no secret in the file begins with whsk_: the others have no public key"},
 	} {
 		run(t, append([]string{"verify"}, tt.args...)...).fails(2, tt.want)

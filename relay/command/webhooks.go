@@ -14,7 +14,8 @@ func webhooksCommand(env *environment) *cobra.Command {
 		Use:   "webhooks",
 		Short: "List, add, change, test and remove webhooks",
 		Long: `Manage webhooks, also while a relay is running. Webhooks of the IAM are defined in the IAM, those of
-the configuration in its file, and those of the relay here; list, show, test, enable and disable
+the configuration in its file, and all others with these commands;
+list, show, test, enable and disable
 work for all of them.`,
 		Example: `  iam-relay webhooks
   iam-relay webhooks add --name crm --url https://crm.example.com/ --event 'user.*'

@@ -76,9 +76,9 @@ func webhooksUpdateCommand(env *environment) *cobra.Command {
 	var dryRun bool
 	cmd := env.webhookCommand(&cobra.Command{
 		Use:   "update",
-		Short: "Change a webhook that was added here",
-		Long: `Change a webhook that was added here: only what the flags give. A change of the tenant makes it a
-new webhook: deliveries that the old one was waiting for are dropped.`,
+		Short: "Change a webhook that was added by command",
+		Long: `Change what the flags give of a webhook that was added by command. A change of the tenant makes it a
+new webhook: its undelivered events are dropped.`,
 		Example: `  iam-relay webhooks update crm --event 'user.*' --event role.assigned
   iam-relay webhooks update crm --schedule 5s,1m,10m`,
 	}, func(ctx context.Context, s *session, which string) error {

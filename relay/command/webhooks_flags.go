@@ -32,14 +32,14 @@ func definitionFlags(cmd *cobra.Command) *definition {
 	d := &definition{flags: pflag.NewFlagSet("", pflag.ContinueOnError), files: map[string][]string{}}
 	f := d.flags
 	f.StringVar(&d.name, "name", "", "a unique `NAME`")
-	f.StringVar(&d.description, "description", "", "a `TEXT` for people")
+	f.StringVar(&d.description, "description", "", "a `TEXT` that says what the webhook is for")
 	f.StringVar(&d.url, "url", "", "the `URL` to send to; other users of this machine can see it while the command runs")
 	f.StringVar(&d.urlFile, "url-file", "", "the `FILE` with the URL")
-	f.StringSliceVar(&d.events, "event", nil, "a `PATTERN` of event names to subscribe to, as user.*; repeat it, or separate several by commas (default *)")
+	f.StringSliceVar(&d.events, "event", nil, "a `PATTERN` of event names to subscribe to, such as user.*; repeat it, or separate several with commas (default *)")
 	f.StringVar(&d.tenant, "tenant", webhook.AllTenants, "the `TENANT` whose events it receives, by key or name; * is all")
 	f.StringVar(&d.headerFile, "header-file", "", "the `FILE` with headers for each request, in lines of the form Name: value")
 	f.StringVar(&d.ordering, "ordering", string(webhook.OrderingNone), "the `ORDER` in which events are delivered: none, resource or strict")
-	f.StringVar(&d.schedule, "schedule", "default", "the `DELAYS` after failed attempts, as 5s,1m,10m; default is delivery.schedule")
+	f.StringVar(&d.schedule, "schedule", "default", "the `DELAYS` after failed attempts, such as 5s,1m,10m; default is delivery.schedule")
 	f.IntVar(&d.inFlight, "in-flight", 0, "the maximum `NUMBER` of concurrent requests; 0 is delivery.in_flight")
 	f.Float64Var(&d.rate, "rate", 0, "the maximum `NUMBER` of requests per second; 0 is no limit")
 	f.BoolVar(&d.cloudEvents, "cloudevents", false, "add CloudEvents headers")
@@ -219,7 +219,7 @@ func parseSchedule(text string) (webhook.Delays, error) {
 	for text := range strings.SplitSeq(text, ",") {
 		delay, err := time.ParseDuration(strings.TrimSpace(text))
 		if err != nil {
-			return nil, fmt.Errorf("--schedule: %q is not a duration; write them as 5s,1m,10m", text)
+			return nil, fmt.Errorf("--schedule: %q is not a duration; write durations like 5s,1m,10m", text)
 		}
 		delays = append(delays, delay)
 	}

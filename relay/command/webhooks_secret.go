@@ -55,12 +55,12 @@ func webhooksRotateCommand(env *environment) *cobra.Command {
 	cmd := env.webhookCommand(&cobra.Command{
 		Use:   "rotate",
 		Short: "Give a webhook a new secret",
-		Long: `Give a webhook that was added here a new secret. The old ones sign too for a grace period, so that
+		Long: `Give a webhook that was added by command a new secret. The old secrets keep signing for a grace period, so that
 receivers can change over.`,
 		Example: `  iam-relay webhooks rotate crm
   iam-relay webhooks rotate crm --grace 1h --secret-file secret.txt`,
 	}, func(ctx context.Context, s *session, which string) error { return s.rotate(ctx, which, &f) })
-	cmd.Flags().DurationVar(&f.grace, "grace", 24*time.Hour, "for how long (`DURATION`) the old secrets sign too")
+	cmd.Flags().DurationVar(&f.grace, "grace", 24*time.Hour, "`DURATION` for which the old secrets keep signing")
 	cmd.Flags().StringVar(&f.secretFile, "secret-file", "", "the `FILE` with the new secrets, one per line, instead of a generated one")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the effect, and change nothing")
 	return cmd
@@ -141,7 +141,7 @@ func webhooksSecretsCommand(env *environment) *cobra.Command {
 	return env.webhookCommand(&cobra.Command{
 		Use:     "secrets",
 		Short:   "List the secrets of a webhook, without their text",
-		Long:    "List the kind, creation and expiry of the secrets of a webhook that was added here.",
+		Long:    "List the kind, creation and expiry of the secrets of a webhook that was added by command.",
 		Example: "  iam-relay webhooks secrets crm",
 	}, func(ctx context.Context, s *session, which string) error { return s.listSecrets(ctx, which) })
 }

@@ -14,8 +14,8 @@ func webhooksRemoveCommand(env *environment) *cobra.Command {
 	var dryRun bool
 	cmd := env.webhookCommand(&cobra.Command{
 		Use:   "remove",
-		Short: "Remove a webhook that was added here",
-		Long: `Remove a webhook that was added here. Events committed before are still delivered to it, unless it
+		Short: "Remove a webhook that was added by command",
+		Long: `Remove a webhook that was added by command. Events committed before are still delivered to it, unless it
 is disabled.`,
 		Example: "  iam-relay webhooks remove crm --dry-run",
 	}, func(ctx context.Context, s *session, which string) error { return s.removeWebhook(ctx, which, dryRun) })

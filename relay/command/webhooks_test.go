@@ -212,7 +212,7 @@ func TestWebhooks_Mistakes(t *testing.T) {
 		{append(ok, "--header-file", "/nowhere"), "--header-file: open /nowhere: no such file or directory"},
 		{append(ok, "--ordering", "odd", "--rate", "-1"), `ordering is "odd"; it must be "none", "resource" or "strict"; rate must be between 0 (no limit) and 1000000 requests per second`},
 		{append(ok, "--rate", "NaN"), "rate must be between 0 (no limit) and 1000000 requests per second"},
-		{append(ok, "--schedule", "5"), `--schedule: "5" is not a duration; write them as 5s,1m,10m`},
+		{append(ok, "--schedule", "5"), `--schedule: "5" is not a duration; write durations like 5s,1m,10m`},
 		{append(ok, "--schedule", "1ms"), "each delay in the schedule must be between 10ms and 720h"},
 		{append(ok, "--secret-file", w.file(secret)), `--secret-file: after "whsec_" the secret must be padded base64; generate one with: echo whsec_$(openssl rand -base64 32)`},
 		{append(ok, "--secret-file", w.file("sesame")), "--secret-file: the secret is shorter than 16 bytes; generate one with: echo whsec_$(openssl rand -base64 32)"},

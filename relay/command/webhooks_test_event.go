@@ -34,7 +34,7 @@ func webhooksTestCommand(env *environment) *cobra.Command {
 	cmd := env.webhookCommand(&cobra.Command{
 		Use:   "test",
 		Short: "Send a test event now",
-		Long: `Send a test event to a webhook now, as the relay would, and print the outcome. Nothing of it is
+		Long: `Send a test event to a webhook now, as the relay would, and print the outcome. Nothing is
 stored. It exits with 1 if the event is not delivered.`,
 		Example: `  iam-relay webhooks test crm
   iam-relay webhooks test crm --event user.created --response`,
