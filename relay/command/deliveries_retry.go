@@ -116,7 +116,7 @@ func (s *session) notRetrying(ctx context.Context, event, webhookID int64, name 
 		return fmt.Errorf("event %d was not for webhook %s; iam-relay replay sends it nevertheless if the webhook is of the event's tenant", event, name)
 	}
 	if all[0].State == outbox.DeliveryPending {
-		return fmt.Errorf("event %d is still on its way to webhook %s", event, name)
+		return fmt.Errorf("event %d is pending: it has not been attempted for webhook %s yet; see the state of the webhook with iam-relay webhooks show %d", event, name, webhookID)
 	}
 	return fmt.Errorf("event %d is not being retried for webhook %s: it is %s; send it again with iam-relay replay %d --webhook %d", event, name, all[0].State, event, webhookID)
 }

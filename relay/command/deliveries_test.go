@@ -129,8 +129,8 @@ func TestDeliveries_PendingAndDropped(t *testing.T) {
 2  user.created  USER-two  TIME  crm#1  pending  0  -  -
 1  user.created  USER-one  TIME  crm#1  dropped  0  -  -
 `)
-	s.run("deliveries", "retry", "2", "--webhook", "crm").fails(1, "event 2 is still on its way to webhook crm")
-	s.run("replay", "2", "--webhook", "crm").fails(1, "event 2 is still on its way to crm")
+	s.run("deliveries", "retry", "2", "--webhook", "crm").fails(1, "event 2 is pending: it has not been attempted for webhook crm yet; see the state of the webhook with iam-relay webhooks show 1")
+	s.run("replay", "2", "--webhook", "crm").fails(1, "event 2 is pending: it has not been attempted for crm yet; see the state of the webhook with iam-relay webhooks show 1")
 	s.run("deliveries", "show", "2").has("crm#1  http://RECEIVER: pending, 2 attempts left")
 	s.exec(`UPDATE ` + s.name + `.event SET webhooks = '{}'`)
 	s.run("deliveries", "retry", "2", "--webhook", "crm").fails(1, "event 2 was not for webhook crm; iam-relay replay sends it nevertheless if the webhook is of the event's tenant")

@@ -151,7 +151,7 @@ func (s *session) startReplay(ctx context.Context, flags *replayFlags, args []st
 	} else if some, err := s.store.Span(ctx, &r); err != nil {
 		return err
 	} else if !some {
-		return errors.New("the outbox has no event of that time")
+		return errors.New("the outbox has no event of that time; iam-relay events lists those that it has")
 	}
 	if outbox.ReplaysSubscribedOnly(w.Origin, w.Tenant) {
 		s.warn("webhook %s names its tenant %q by name, and events have the tenant's key: only events that it was subscribed to are replayed, while the tenant has that name",
@@ -210,7 +210,7 @@ func (s *session) notReplayed(ctx context.Context, w *outbox.WebhookRef, e *outb
 		case outbox.DeliveryRetrying:
 			return fmt.Errorf("event %d is already being retried for %s; retry it now with iam-relay deliveries retry %d --webhook %d", e.ID, visible(w.Label()), e.ID, w.ID)
 		case outbox.DeliveryPending:
-			return fmt.Errorf("event %d is still on its way to %s", e.ID, visible(w.Label()))
+			return fmt.Errorf("event %d is pending: it has not been attempted for %s yet; see the state of the webhook with iam-relay webhooks show %d", e.ID, visible(w.Label()), w.ID)
 		}
 	}
 	if e.Tenant == "" {

@@ -144,7 +144,7 @@ func TestReplay(t *testing.T) {
 	s.run("replay", "--dry-run", "--webhook", "crm", "--missed", "--name", "realm.*").goes("0 events would be delivered to crm (http://RECEIVER)\n")
 
 	relay.stop()
-	s.run("replay", "--webhook", "crm", "--missed", "--until", "1h").fails(1, "the outbox has no event of that time")
+	s.run("replay", "--webhook", "crm", "--missed", "--until", "1h").fails(1, "the outbox has no event of that time; iam-relay events lists those that it has")
 	s.run("replay", "--webhook", "crm", "--name", "user.*").goes("replay 3 to crm (http://RECEIVER) started; a running relay does the work\n")
 	s.run("replay", "cancel", "3").goes("canceled: examined events up to 0 of 10; 0 queued, 0 delivered, 0 waiting, 0 dead, 0 skipped\n")
 	s.run("replay", "cancel", "3").fails(1, "replay 3 is not running: it is canceled")
