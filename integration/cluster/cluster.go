@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/iam-relay/iam-relay/integration/subprocess"
 )
 
 // Superuser is the role that owns everything in the cluster. It needs no password.
@@ -57,7 +59,7 @@ type Cluster struct {
 	hba       []string
 
 	mu     sync.Mutex
-	server *server // nil before the first start
+	server *subprocess.Process // nil before the first start
 }
 
 // Start makes a cluster, starts its server and returns when that accepts connections. ctx bounds only the start.
@@ -115,7 +117,7 @@ func (c *Cluster) startOnFreePort(ctx context.Context, o Options) error {
 	const tries = 10
 	var err error
 	for range tries {
-		if c.port, err = freePort(); err != nil {
+		if c.port, err = subprocess.FreePort(); err != nil {
 			return err
 		}
 		if err = c.configure(o); err != nil {

@@ -3,29 +3,12 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
 )
-
-// freePort returns a port that nothing listens on at this moment. It is below the range from which systems take the
-// ports of outgoing connections: a client that tries a stopped server again and again would else one day be given the
-// server's own port, be connected to itself, and keep the server from starting.
-func freePort() (int, error) {
-	const first, count, tries = 20000, 12000, 100
-	var err error
-	for range tries {
-		port := first + rand.IntN(count)
-		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, fmt.Errorf("find a free port: %w", err)
-}
 
 // Port is the TCP port on 127.0.0.1. It stays the same for the cluster's life.
 func (c *Cluster) Port() int { return c.port }

@@ -4,20 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 )
 
 // Kill ends the postmaster with SIGKILL, as a crash does. Its children end by themselves, soon after.
 func (c *Cluster) Kill() error {
 	s := c.current()
-	if s == nil || !s.running() {
+	if s == nil || !s.Running() {
 		return nil
 	}
-	if err := s.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.Signal(syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill PostgreSQL: %w", err)
 	}
-	<-s.exited
+	<-s.Exited
 	return nil
 }
 
@@ -41,7 +40,7 @@ func (c *Cluster) KillBackend(ctx context.Context, pid int) error {
 	}
 	// Until its own session is ended, the postmaster has not noticed, and would still let others in.
 	_, err = witness.WaitForNotification(ctx)
-	for s := c.current(); ctx.Err() == nil && s.running(); {
+	for s := c.current(); ctx.Err() == nil && s.Running(); {
 		if conn, errConnect := c.Connect(ctx, "postgres"); errConnect == nil {
 			return conn.Close(ctx)
 		}

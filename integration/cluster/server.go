@@ -7,12 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/iam-relay/iam-relay/integration/subprocess"
 )
 
 var (
@@ -31,15 +32,8 @@ var stopSignals = map[string]syscall.Signal{
 // stopTimeout bounds every Stop: the server is killed after it. A smart stop waits for clients that may never leave.
 const stopTimeout = 30 * time.Second
 
-// server is one life of the postmaster.
-type server struct {
-	process *os.Process
-	exited  chan struct{} // closed when the process has been reaped
-}
-
-// launch starts the postmaster. Its goroutine keeps the thread that made the child until the child has ended: the kernel
-// sends the parent-death signal when that THREAD ends, and Go ends threads as it likes unless they are locked.
-func (c *Cluster) launch() (*server, error) {
+// launch starts the postmaster.
+func (c *Cluster) launch() (*subprocess.Process, error) {
 	logFile, err := os.OpenFile(c.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
@@ -48,34 +42,7 @@ func (c *Cluster) launch() (*server, error) {
 	cmd := exec.Command(filepath.Join(c.binDir, "postgres"), "-D", c.dataPath())
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, c.environment(), logFile, logFile
 	cmd.SysProcAttr = c.account.attributes()
-	endWithParent(cmd.SysProcAttr)
-
-	s := &server{exited: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(s.exited)
-		err := cmd.Start()
-		s.process = cmd.Process
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // The exit status says nothing that the log does not.
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
-	}
-	return s, nil
-}
-
-func (s *server) running() bool {
-	select {
-	case <-s.exited:
-		return false
-	default:
-		return true
-	}
+	return subprocess.Start(cmd, syscall.SIGQUIT)
 }
 
 // Restart starts the server again, on the same data and port, after Stop or Kill, and returns when it accepts
@@ -83,7 +50,7 @@ func (s *server) running() bool {
 func (c *Cluster) Restart(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.server != nil && c.server.running() {
+	if c.server != nil && c.server.Running() {
 		return fmt.Errorf("start PostgreSQL in %s: it is running", c.dir)
 	}
 	for {
@@ -111,12 +78,12 @@ func (c *Cluster) startOnce(ctx context.Context) error {
 		if err == nil {
 			return conn.Close(ctx)
 		}
-		if !s.running() {
+		if !s.Running() {
 			return c.startFailure(logged)
 		}
 		if pause(ctx) != nil {
-			_ = s.process.Kill() // It fails only where there is nothing left to kill.
-			<-s.exited
+			_ = s.Signal(syscall.SIGKILL) // It fails only where there is nothing left to kill.
+			<-s.Exited
 			return fmt.Errorf("start PostgreSQL in %s: it accepted no connection: %w; its log says:\n%s", c.dir, err, c.logTail(logged))
 		}
 	}
@@ -155,23 +122,23 @@ func (c *Cluster) Stop(mode string) error {
 		return fmt.Errorf("stop PostgreSQL: unknown mode %q: want fast, immediate or smart", mode)
 	}
 	s := c.current()
-	if s == nil || !s.running() {
+	if s == nil || !s.Running() {
 		return nil
 	}
-	if err := s.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.Signal(signal); err != nil {
 		return fmt.Errorf("stop PostgreSQL: %w", err)
 	}
 	timer := time.NewTimer(stopTimeout)
 	defer timer.Stop()
 	select {
-	case <-s.exited:
+	case <-s.Exited:
 		return nil
 	case <-timer.C:
 		return errors.Join(fmt.Errorf("stop PostgreSQL: mode %s took more than %s; killed", mode, stopTimeout), c.Kill())
 	}
 }
 
-func (c *Cluster) current() *server {
+func (c *Cluster) current() *subprocess.Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.server
@@ -179,8 +146,8 @@ func (c *Cluster) current() *server {
 
 // PID is the process id of the postmaster, 0 when it is not running.
 func (c *Cluster) PID() int {
-	if s := c.current(); s != nil && s.running() {
-		return s.process.Pid
+	if s := c.current(); s != nil && s.Running() {
+		return s.PID
 	}
 	return 0
 }
