@@ -30,6 +30,7 @@ var (
 	delayedDesc      = describe("delayed_events", "Events that are delayed because a later change may cancel them (unless_followed).")
 	inaccessibleDesc = describe("optional_inaccessible",
 		"Optional mapped tables and columns that exist but are not granted or not published; iam-relay check lists them.")
+	hazardsDesc   = describe("publication_hazards", "Tables on which a publication makes UPDATE or DELETE of the application fail; iam-relay check lists them.")
 	queuedDesc    = describe("webhook_queued_deliveries", "Deliveries queued in memory or in flight.", "webhook")
 	lagEventsDesc = describe("webhook_lag_events", "Events that a catching-up webhook has yet to read from the outbox.", "webhook")
 	retryingDesc  = describe("webhook_retrying_deliveries", "Failed deliveries that will be retried.", "webhook")
@@ -42,7 +43,7 @@ type gaugeCollector func() Gauges
 func (gaugeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		connectedDesc, leaderDesc, lagBytesDesc, lagSecondsDesc, stateDesc, retainedDesc, safeDesc, slotActiveDesc, slotStatusDesc,
-		delayedDesc, inaccessibleDesc, queuedDesc, lagEventsDesc, retryingDesc, deadDesc,
+		delayedDesc, inaccessibleDesc, hazardsDesc, queuedDesc, lagEventsDesc, retryingDesc, deadDesc,
 	} {
 		ch <- desc
 	}
@@ -80,6 +81,7 @@ func (read gaugeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(delayedDesc, float64(g.Delayed))
 	gauge(inaccessibleDesc, float64(g.Inaccessible))
+	gauge(hazardsDesc, float64(g.Hazards))
 	for _, w := range g.Webhooks {
 		gauge(queuedDesc, float64(w.Queued), w.Webhook)
 		gauge(lagEventsDesc, float64(w.Lag), w.Webhook)

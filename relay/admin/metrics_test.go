@@ -77,7 +77,7 @@ func TestGauges_AreReadAtEachScrape(t *testing.T) {
 	url := start(t, Config{Gauges: func() Gauges { return *state.Load() }})
 
 	state.Store(&Gauges{
-		Connected: true, Leader: true, LagBytes: 4096, Delayed: 2, Inaccessible: 5,
+		Connected: true, Leader: true, LagBytes: 4096, Delayed: 2, Inaccessible: 5, Hazards: 6,
 		Slot: &Slot{Active: true, Status: "extended", RetainedBytes: 1 << 20, SafeBytes: 512}, State: Stuck,
 		Webhooks: []WebhookStats{
 			{Webhook: "audit", Queued: 1, Lag: 2, Retrying: 3, Dead: 4},
@@ -88,6 +88,7 @@ func TestGauges_AreReadAtEachScrape(t *testing.T) {
 		`delayed_events 2`,
 		`leader 1`,
 		`optional_inaccessible 5`,
+		`publication_hazards 6`,
 		`replication_lag_bytes 4096`,
 		`slot_active 1`,
 		`slot_retained_wal_bytes 1.048576e+06`,
@@ -125,6 +126,7 @@ func TestGauges_AreReadAtEachScrape(t *testing.T) {
 		`delayed_events 0`,
 		`leader 0`,
 		`optional_inaccessible 0`,
+		`publication_hazards 0`,
 		`replication_lag_bytes 0`,
 		`source_connected 0`,
 		`webhook_dead_deliveries{webhook="crm"} 0`,

@@ -38,6 +38,8 @@ type Gauges struct {
 	Delayed int
 	// Inaccessible is the number of optional tables and columns that exist but cannot be read.
 	Inaccessible int
+	// Hazards is the number of tables on which a publication makes UPDATE or DELETE fail.
+	Hazards int
 	// Webhooks has one entry for each existing webhook. Names are unique.
 	Webhooks []WebhookStats
 }

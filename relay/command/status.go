@@ -28,7 +28,9 @@ type status struct {
 	Slot      *slotStatus `json:"slot"` // nil if the source cannot be reached
 	// Problem is why the relay cannot resume from its position, or why the source cannot be reached.
 	Problem string `json:"problem,omitempty"`
-	lost    bool   // Problem is that the slot or the server does not match the stored position
+	// SourceProblems are what should be fixed in the source's tables and publications, each with its remedy.
+	SourceProblems []string `json:"source_problems,omitempty"`
+	lost           bool     // Problem is that the slot or the server does not match the stored position
 
 	LastEvent        *eventStatus   `json:"last_event"`
 	DeliveredThrough int64          `json:"delivered_through"`
@@ -116,6 +118,9 @@ func (s *status) write(out io.Writer) error {
 		line("relay", "one leads (session %d of the outbox's server)", s.LeaderPID)
 	}
 	s.writeSlot(line)
+	for _, problem := range s.SourceProblems {
+		line("source", "%s", problem)
+	}
 	if s.LastEvent == nil {
 		line("events", "none")
 	} else {

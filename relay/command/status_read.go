@@ -3,11 +3,13 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/relay"
 	"github.com/iam-relay/iam-relay/relay/admin"
 	"github.com/iam-relay/iam-relay/relay/config"
 	"github.com/iam-relay/iam-relay/relay/monitor"
@@ -57,6 +59,9 @@ func (s *status) readPosition(ctx context.Context, cfg *config.Config, store *ou
 	conn, connectErr := connect(ctx, string(cfg.Source.URL))
 	if connectErr == nil {
 		defer closeConn(ctx, conn)
+		if s.SourceProblems, connectErr = sourceProblems(ctx, cfg, conn); connectErr != nil {
+			connectErr = fmt.Errorf("inspect the source: %w", connectErr)
+		}
 	}
 	for attempt := 1; ; attempt++ {
 		s.Slot, s.Problem, s.lost = nil, "", false
@@ -86,6 +91,26 @@ func (s *status) readPosition(ctx context.Context, cfg *config.Config, store *ou
 		s.Position = position.LSN.String()
 	}
 	return position, nil
+}
+
+// sourceProblems returns what should be fixed in the source, in the words of the relay's log and of /readyz.
+func sourceProblems(ctx context.Context, cfg *config.Config, conn *pgx.Conn) ([]string, error) {
+	hazards, err := cdc.PublicationHazards(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := relay.Rules(cfg)
+	if err != nil { // without the mapping no table is known; the position matters nevertheless
+		return append(monitor.SourceProblems(hazards, nil, nil), err.Error()), nil
+	}
+	catalog, err := cdc.ReadCatalog(ctx, conn, rules.Tables())
+	if err == nil {
+		err = catalog.ApplyColumnLists(ctx, conn, cfg.Source.Publication)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return monitor.SourceProblems(hazards, catalog.Problems(), catalog.Withheld()), nil
 }
 
 // comparePosition reads the slot first, then the stored position, then the end of the WAL: each follows the next, so that a position

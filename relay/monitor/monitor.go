@@ -30,7 +30,8 @@ type Monitor struct {
 	delayed         int                         // events that wait for what may cancel them
 	slot            *admin.Slot                 // nil while the source server cannot be asked
 	lockWait        *outbox.LockWait            // what a commit waits for, as of the last poll; nil if it does not wait
-	withheld        int                         // optional tables and columns that exist but are treated as absent
+	hazards         []cdc.PublicationHazard     // publications that make the application's statements fail
+	withheld        []cdc.Problem               // optional tables and columns that exist but are treated as absent
 	retries         map[int64]outbox.RetryCount // by webhook id; nil while unknown
 
 	// Streaming is closed when this relay streams for the first time.
@@ -102,7 +103,7 @@ func (m *Monitor) SetLeader(l *outbox.Leader) {
 	defer m.mu.Unlock()
 	m.leader, m.standby = l, false
 	if l == nil {
-		m.source = nil
+		m.source, m.hazards, m.withheld = nil, nil, nil
 	} else {
 		m.outboxErr = nil
 	}
@@ -124,11 +125,18 @@ func (m *Monitor) SetStreaming(s *cdc.Source, stored cdc.LSN, delayed int) {
 	m.onceStreaming.Do(func() { close(m.Streaming) })
 }
 
-// SetWithheld sets how many optional tables and columns exist but are treated as absent.
-func (m *Monitor) SetWithheld(n int) {
+// SetWithheld sets which optional tables and columns exist but are treated as absent.
+func (m *Monitor) SetWithheld(problems []cdc.Problem) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.withheld = n
+	m.withheld = problems
+}
+
+// SetHazards sets which publications make the application's statements fail.
+func (m *Monitor) SetHazards(hazards []cdc.PublicationHazard) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hazards = hazards
 }
 
 // SourceFailed records why a session with the source ended.

@@ -2,8 +2,10 @@ package monitor
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/relay/admin"
 )
 
@@ -89,14 +91,38 @@ func (m *Monitor) Checks() []admin.Check {
 			replication.Detail = why
 		}
 	}
-	return []admin.Check{outboxCheck, replication}
+	// What is wrong in the source's catalog does not keep the relay from working: to restart it, or to hold back a rollout, would not help.
+	source := admin.Check{Name: "source", OK: true, Detail: strings.Join(SourceProblems(m.hazards, nil, m.withheld), "; ")}
+	return []admin.Check{outboxCheck, replication, source}
+}
+
+// maxProblems is how many problems of the source are listed.
+const maxProblems = 10
+
+// SourceProblems returns what an operator should fix in the source's tables and publications, each with its remedy and in the words of the
+// log: publications that make the application's statements fail, what prevents replication, and what is optional and treated as absent.
+func SourceProblems(hazards []cdc.PublicationHazard, problems, withheld []cdc.Problem) []string {
+	var texts []string
+	for _, h := range hazards {
+		texts = append(texts, h.String())
+	}
+	for _, p := range problems {
+		texts = append(texts, p.String())
+	}
+	for _, p := range withheld {
+		texts = append(texts, "optional, and treated as absent: "+p.String())
+	}
+	if more := len(texts) - maxProblems; more > 0 {
+		texts = append(texts[:maxProblems], fmt.Sprintf("%d more; iam-relay check lists them", more))
+	}
+	return texts
 }
 
 // Gauges returns the present values of the metrics that are gauges.
 func (m *Monitor) Gauges() admin.Gauges {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := admin.Gauges{Connected: m.source != nil, Leader: m.leader != nil, Slot: m.slot, Delayed: m.delayed, Through: m.ingestedThrough, Inaccessible: m.withheld}
+	s := admin.Gauges{Connected: m.source != nil, Leader: m.leader != nil, Slot: m.slot, Delayed: m.delayed, Through: m.ingestedThrough, Inaccessible: len(m.withheld), Hazards: len(m.hazards)}
 	s.State, _ = m.currentState()
 	if m.source != nil {
 		if received := m.source.Received(); received > m.stored {

@@ -30,7 +30,7 @@ func (t *Replicator) watchSource(ctx context.Context, found *sourceState, curren
 	defer catalog.Stop()
 	w := &schemaWatch{
 		replicator: t, signature: found.signature, fingerprints: found.fingerprints, withheld: found.withheld,
-		unpublished: len(found.unpublished), hazards: found.hazards,
+		unpublished: found.unpublished, hazards: found.hazards,
 	}
 	defer w.close(context.WithoutCancel(ctx))
 	for {
@@ -56,7 +56,7 @@ type schemaWatch struct {
 	signature    string
 	fingerprints map[string]string
 	withheld     []cdc.Problem           // as of the last check
-	unpublished  int                     // optional tables that are not in the publication
+	unpublished  []cdc.Problem           // optional tables that are not in the publication
 	hazards      []cdc.PublicationHazard // as of the last check
 }
 
@@ -113,5 +113,5 @@ func (w *schemaWatch) altered(ctx context.Context) bool {
 func (w *schemaWatch) updateWithheld(problems []cdc.Problem) {
 	w.replicator.warnOfWithheld(slices.DeleteFunc(slices.Clone(problems), func(p cdc.Problem) bool { return slices.Contains(w.withheld, p) }))
 	w.withheld = problems
-	w.replicator.Monitor.SetWithheld(len(problems) + w.unpublished)
+	w.replicator.Monitor.SetWithheld(slices.Concat(problems, w.unpublished))
 }

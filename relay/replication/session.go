@@ -50,7 +50,7 @@ func (t *Replicator) session(ctx context.Context) error {
 	}
 	defer r.Close()
 	identities := found.plan.Identities(server.Current, r.Position())
-	t.Monitor.SetWithheld(len(catalog.Withheld()))
+	t.Monitor.SetWithheld(catalog.Withheld())
 	names, column := t.Rules.TenantNameColumn()
 	in, err := ingest.New(ctx, ingest.Config{
 		Leader: t.Leader, Store: t.Store, Dispatcher: t.Dispatcher, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warnings, Log: t.Log,

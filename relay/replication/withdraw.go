@@ -32,7 +32,8 @@ func (t *Replicator) withdraw(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// warnOfHazards warns of publications that make the application's statements fail, except of known ones, and returns all of them.
+// warnOfHazards warns of publications that make the application's statements fail, except of known ones, and returns all of them. The
+// monitor gets them, too.
 func (t *Replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []cdc.PublicationHazard) ([]cdc.PublicationHazard, error) {
 	hazards, err := cdc.PublicationHazards(ctx, conn)
 	if err != nil {
@@ -43,6 +44,10 @@ func (t *Replicator) warnOfHazards(ctx context.Context, conn *pgx.Conn, known []
 			t.Log.Warn("a publication makes UPDATE or DELETE on a table fail", "hazard", h.String())
 		}
 	}
+	if len(hazards) == 0 && len(known) > 0 {
+		t.Log.Info("no publication makes UPDATE or DELETE fail any longer")
+	}
+	t.Monitor.SetHazards(hazards)
 	return hazards, nil
 }
 
