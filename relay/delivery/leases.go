@@ -87,9 +87,10 @@ func (d *Dispatcher) releaseSurplus(lagging outbox.Lagging) (leads bool) {
 	return d.leader != nil
 }
 
-// isSurplus reports whether another relay may claim the endpoint.
+// isSurplus reports whether another relay may claim the endpoint. One that was sent events beyond its cursor cannot be released (see
+// mayRelease), and as a releasing one it would read and send nothing that moves the cursor past them.
 func (d *Dispatcher) isSurplus(e *endpoint) bool {
-	return e.may().release && !e.releasing && e.cursor.catchingUp && d.head-e.cursor.readFrom >= minLeaseLag
+	return e.may().release && !e.releasing && e.queue.lastAhead() == 0 && e.cursor.catchingUp && d.head-e.cursor.readFrom >= minLeaseLag
 }
 
 // takeOver starts delivering to the webhooks that this relay has leased.
