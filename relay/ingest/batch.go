@@ -17,7 +17,7 @@ type batch struct {
 func (b *batch) add(tx *cdc.Transaction) (full bool) {
 	b.txs = append(b.txs, tx)
 	b.rows, b.bytes = b.rows+tx.Len(), b.bytes+tx.Bytes()
-	return b.rows >= b.in.BatchRows || b.bytes >= commitBytes
+	return b.rows >= b.in.BatchRows || b.bytes >= b.in.limits.commitBytes
 }
 
 // commit commits the transactions and empties the batch.

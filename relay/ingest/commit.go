@@ -12,10 +12,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// commitBytes is how many bytes of events and mirror rows are collected before they are written.
-const commitBytes = 4 << 20
-
-// errTooLarge reports that the events of a transaction exceed commitBytes although its changes fit into memory.
+// errTooLarge reports that the events of a transaction exceed limits.commitBytes although its changes fit into memory.
 var errTooLarge = errors.New("the transaction's events do not fit into memory")
 
 // commit writes a batch of small transactions: in one outbox transaction, or in several if their events, or the rows that they need, are
@@ -58,7 +55,7 @@ func (in *Ingester) commitSome(ctx context.Context, batch []*cdc.Transaction) (i
 	chunk := &outbox.Chunk{}
 	last, n := in.lastEvent, 0
 	var counts []map[changeKind]int
-	for n < len(batch) && chunk.Bytes < commitBytes {
+	for n < len(batch) && chunk.Bytes < in.limits.commitBytes {
 		count := tally(parts[n])
 		last, err = in.transact(ctx, batch[n], parts[n], chunk, last)
 		if errors.Is(err, errTooLarge) {
@@ -118,7 +115,7 @@ func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes [
 	mapped.Observe(net)
 	before, delayed := *chunk, *in.delayed
 	emit := func(e mapping.Event) error {
-		if in.emit(&e, tx, chunk); chunk.Bytes-before.Bytes > commitBytes {
+		if in.emit(&e, tx, chunk); chunk.Bytes-before.Bytes > in.limits.commitBytes {
 			return errTooLarge
 		}
 		return nil

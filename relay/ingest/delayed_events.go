@@ -55,13 +55,10 @@ func (h *delayedEvents) wait(now time.Time) time.Duration {
 	return min(max(due.Sub(now), releasePoll), maxReleaseWait)
 }
 
-// releaseChunk is how many delayed events are released in one commit.
-const releaseChunk = 500
-
 // release moves the stored events that are due at now into the event log, in separate commits at lsn.
 func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) error {
 	for {
-		due, err := in.Leader.DelayedDue(ctx, now, releaseChunk)
+		due, err := in.Leader.DelayedDue(ctx, now, in.limits.releaseChunk)
 		if err != nil {
 			return err
 		}

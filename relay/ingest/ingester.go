@@ -16,16 +16,15 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 	"github.com/iam-relay/iam-relay/relay/admin"
 	"github.com/iam-relay/iam-relay/relay/delivery"
-	"github.com/iam-relay/iam-relay/relay/monitor"
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
 // Config names what an Ingester works with during one session with the source.
 type Config struct {
-	Leader     *outbox.Leader
-	Store      *outbox.Store
-	Dispatcher *delivery.Dispatcher
-	Monitor    *monitor.Monitor
+	Leader     Leader
+	Store      Store
+	Dispatcher Dispatcher
+	Monitor    Monitor
 	Metrics    *admin.Metrics
 	Warnings   *Warnings
 	Log        *slog.Logger
@@ -72,6 +71,8 @@ type Ingester struct {
 	mark        cdc.HistoryMark
 	pendingMark *cdc.HistoryMark
 
+	limits limits
+
 	barrier     *Reconciliation // due when the stream reaches its snapshot; nil if none is
 	reconciling bool
 	clock       *walClock
@@ -102,6 +103,7 @@ func New(ctx context.Context, c Config) (*Ingester, error) {
 	in := &Ingester{
 		Config: c, mirror: c.Leader.NewMirror(c.Owners), subs: newSubscriptions(webhooks), delayed: &delayedEvents{count: delayed, firstDue: firstDue},
 		stored: position.LSN, mark: position.Mark, lastEvent: position.LastEvent, clock: &walClock{log: c.Log, ask: c.SourceClock},
+		limits: defaultLimits,
 	}
 	in.subs.fromIAM, in.subs.log = c.IAMWebhooks, c.Log
 	return in, in.readSubscriptions(ctx)

@@ -13,7 +13,7 @@ import (
 // largeMapping turns the net changes of a large transaction, or of a reconciliation, into events within one outbox transaction.
 type largeMapping struct {
 	in       *Ingester
-	large    *outbox.Large
+	large    Large
 	tx       *cdc.Transaction
 	last     int64
 	next     int           // the index of the next event
@@ -38,13 +38,13 @@ const maxSample = 100
 // netChanges are net changes that can be iterated several times.
 type netChanges = iter.Seq2[cdc.Change, error]
 
-func (in *Ingester) newLarge(large *outbox.Large, tx *cdc.Transaction) *largeMapping {
+func (in *Ingester) newLarge(large Large, tx *cdc.Transaction) *largeMapping {
 	return &largeMapping{in: in, large: large, tx: tx, last: in.lastEvent, reserved: map[int]int64{}, webhooks: map[int64]bool{}, emitted: map[eventKind]int{}}
 }
 
 func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 	mapped := l.in.Mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time, Reconciled: l.in.reconciling}, l.in.mirror)
-	err := eachChunk(net, func(changes []cdc.Change) error {
+	err := l.in.eachChunk(net, func(changes []cdc.Change) error {
 		mapped.Observe(changes)
 		chunk := &outbox.Chunk{}
 		l.in.cancelDelayed(mapped.Cancellations(), l.tx, chunk)
@@ -57,7 +57,7 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 		return err
 	}
 	if mapped.Grouping() {
-		err = eachChunk(net, func(changes []cdc.Change) error {
+		err = l.in.eachChunk(net, func(changes []cdc.Change) error {
 			return l.withRows(ctx, changes, func(part []cdc.Change) error {
 				defer l.in.mirror.Reset()
 				return errors.Join(mapped.Group(part), l.in.mirror.Err())
@@ -67,7 +67,7 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 			return err
 		}
 	}
-	err = eachChunk(net, func(changes []cdc.Change) error {
+	err = l.in.eachChunk(net, func(changes []cdc.Change) error {
 		return l.withRows(ctx, changes, func(part []cdc.Change) error {
 			return l.writeEvents(ctx, func(emit func(mapping.Event) error) error { return mapped.Map(part, emit) })
 		})
@@ -84,7 +84,7 @@ func (l *largeMapping) run(ctx context.Context, net netChanges) error {
 // writeMirror writes the new rows to the mirror; during a reconciliation the comparison has done so. With keep it also stores the previous
 // children rows, which mapping needs.
 func (l *largeMapping) writeMirror(ctx context.Context, net netChanges, keep bool) error {
-	return eachChunk(net, func(changes []cdc.Change) error {
+	return l.in.eachChunk(net, func(changes []cdc.Change) error {
 		l.in.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
 		for i := range changes {
@@ -139,7 +139,7 @@ func (l *largeMapping) writeEvents(ctx context.Context, step func(emit func(mapp
 		} else {
 			l.number(e.Index, &chunk.Events[len(chunk.Events)-1])
 		}
-		if chunk.Bytes < commitBytes {
+		if chunk.Bytes < l.in.limits.commitBytes {
 			return nil
 		}
 		full := chunk
@@ -187,7 +187,7 @@ func (l *largeMapping) countEvent(e *outbox.Event) {
 
 // deleteRows deletes the rows from the mirror that the transaction deleted.
 func (l *largeMapping) deleteRows(ctx context.Context, net netChanges) error {
-	return eachChunk(net, func(changes []cdc.Change) error {
+	return l.in.eachChunk(net, func(changes []cdc.Change) error {
 		chunk := &outbox.Chunk{}
 		for i := range changes {
 			if c := &changes[i]; c.Op == cdc.Delete {
@@ -200,7 +200,7 @@ func (l *largeMapping) deleteRows(ctx context.Context, net netChanges) error {
 
 // follow updates the subscriptions, from the mirror as it is after the transaction.
 func (l *largeMapping) follow(ctx context.Context, net netChanges) error {
-	return eachChunk(net, func(changes []cdc.Change) error {
+	return l.in.eachChunk(net, func(changes []cdc.Change) error {
 		l.in.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
 		l.in.subs.followRoots(l.in.Mapper, changes)

@@ -10,13 +10,6 @@ import (
 
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
-	"github.com/iam-relay/iam-relay/relay/outbox"
-)
-
-// largeChunk and largeBytes bound the changes of a large transaction that are in memory at a time.
-const (
-	largeChunk = 500
-	largeBytes = 2 << 20
 )
 
 // commitLarge ingests a transaction that does not fit into memory, in chunks, inside one outbox transaction. The result is the same as that of
@@ -48,8 +41,7 @@ func (in *Ingester) commitLarge(ctx context.Context, tx *cdc.Transaction) (err e
 	if err := l.run(ctx, net.All()); err != nil {
 		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 	}
-	large.Mark = tx.Mark()
-	if err := large.Commit(ctx, tx.End, l.last); err != nil {
+	if err := large.Commit(ctx, tx.End, l.last, tx.Mark()); err != nil {
 		return err
 	}
 	in.committedLarge(l, tx.End)
@@ -84,13 +76,13 @@ func (in *Ingester) discard(tx *cdc.Transaction) {
 }
 
 // netChanges folds and completes the transaction part by part. It returns the net changes as a transaction, which the caller discards.
-func (in *Ingester) netChanges(ctx context.Context, tx *cdc.Transaction, large *outbox.Large) (*cdc.Transaction, error) {
+func (in *Ingester) netChanges(ctx context.Context, tx *cdc.Transaction, large Large) (*cdc.Transaction, error) {
 	spool := cdc.NewSpool(in.SpillDir, in.SpillBytes)
 	fail := func(err error) (*cdc.Transaction, error) { return nil, errors.Join(err, spool.Close()) }
 	alive := func() error { return large.Ping(ctx) }
 	err := tx.EachPart(alive, func(part iter.Seq2[cdc.Change, error]) error {
 		var folding mapping.Folding
-		err := eachChunk(part, func(changes []cdc.Change) error {
+		err := in.eachChunk(part, func(changes []cdc.Change) error {
 			in.count(tally(changes))
 			folding.Add(in.barrier.known(changes))
 			return alive()
@@ -98,7 +90,7 @@ func (in *Ingester) netChanges(ctx context.Context, tx *cdc.Transaction, large *
 		if err != nil {
 			return err
 		}
-		return eachChunk(listed(folding.Net()), func(folded []cdc.Change) error { return in.netChunk(ctx, folded, spool, alive) })
+		return in.eachChunk(listed(folding.Net()), func(folded []cdc.Change) error { return in.netChunk(ctx, folded, spool, alive) })
 	})
 	if err != nil {
 		return fail(err)
@@ -139,15 +131,15 @@ func (in *Ingester) complete(ctx context.Context, folded []cdc.Change, spool *cd
 }
 
 // eachChunk calls each with chunks of bounded size. each must not keep the slice.
-func eachChunk(net netChanges, each func([]cdc.Change) error) error {
-	chunk := make([]cdc.Change, 0, largeChunk)
+func (in *Ingester) eachChunk(net netChanges, each func([]cdc.Change) error) error {
+	chunk := make([]cdc.Change, 0, in.limits.largeChunk)
 	size := 0
 	for c, err := range net {
 		if err != nil {
 			return err
 		}
 		chunk, size = append(chunk, c), size+c.Size()
-		if len(chunk) == largeChunk || size >= largeBytes {
+		if len(chunk) == in.limits.largeChunk || size >= in.limits.largeBytes {
 			if err := each(chunk); err != nil {
 				return err
 			}

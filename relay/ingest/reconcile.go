@@ -15,8 +15,8 @@ import (
 // the relay has not read; they become marked events. It also fills the mirror of tables that are new in the mapping, without events.
 type Reconciliation struct {
 	*SnapshotPlan
-	Snapshot *cdc.Snapshot // nil while open transactions prevent it
-	Current  *cdc.Snapshot // reads single rows as long as there is no Snapshot; nil if there is one
+	Snapshot *Snapshot    // nil while open transactions prevent it
+	Current  SnapshotRows // reads single rows as long as there is no Snapshot; nil if there is one
 	// Record is stored while and after it runs. Its Reason is empty if only new tables are copied; then it is not stored.
 	Record outbox.Reconciliation
 	// Start is the position at which a new stream starts after the snapshot; nil if the present stream will reach the snapshot.
@@ -42,10 +42,11 @@ func (r *Reconciliation) Close() {
 	if r == nil {
 		return
 	}
-	for _, s := range []*cdc.Snapshot{r.Snapshot, r.Current} {
-		if s != nil {
-			s.Close()
-		}
+	if r.Snapshot != nil {
+		r.Snapshot.Close()
+	}
+	if r.Current != nil {
+		r.Current.Close()
 	}
 }
 
@@ -124,7 +125,7 @@ func (in *Ingester) reconcileIn(ctx context.Context, r *Reconciliation) (err err
 }
 
 // commitReconciled commits, with the new state of the mirror and the end of the record.
-func (in *Ingester) commitReconciled(ctx context.Context, r *Reconciliation, large *outbox.Large, l *largeMapping) error {
+func (in *Ingester) commitReconciled(ctx context.Context, r *Reconciliation, large Large, l *largeMapping) error {
 	if err := large.RecordMirrored(ctx, r.Compared, in.Owners, r.Has, r.Fingerprints); err != nil {
 		return err
 	}
@@ -134,14 +135,14 @@ func (in *Ingester) commitReconciled(ctx context.Context, r *Reconciliation, lar
 		}
 	}
 	end := max(in.stored, r.Snapshot.LSN)
-	large.Mark = &cdc.HistoryMark{Floor: r.Snapshot.LSN}
+	mark := &cdc.HistoryMark{Floor: r.Snapshot.LSN}
 	if r.Start == nil {
-		if err := large.Commit(ctx, end, l.last); err != nil {
+		if err := large.Commit(ctx, end, l.last, mark); err != nil {
 			return err
 		}
 	} else {
-		end, in.mark = r.Start.LSN, *large.Mark
-		if err := large.CommitAt(ctx, *r.Start, l.last); err != nil {
+		end, in.mark = r.Start.LSN, *mark
+		if err := large.CommitAt(ctx, *r.Start, l.last, mark); err != nil {
 			return err
 		}
 	}
@@ -169,7 +170,7 @@ func (in *Ingester) report(r *Reconciliation, copied int, took time.Duration) {
 }
 
 // copyTables fills the mirror of tables that it lacks, and drops that of tables that are no longer mapped. It returns the number of rows.
-func (in *Ingester) copyTables(ctx context.Context, r *Reconciliation, c *outbox.Copy) (int, error) {
+func (in *Ingester) copyTables(ctx context.Context, r *Reconciliation, c Copy) (int, error) {
 	rows := 0
 	for _, t := range r.Missing {
 		if r.Catalog.Relation(t.Name) == nil {
@@ -185,7 +186,7 @@ func (in *Ingester) copyTables(ctx context.Context, r *Reconciliation, c *outbox
 }
 
 // copy replaces the mirror of one table.
-func (r *Reconciliation) copy(ctx context.Context, t *cdc.Table, c *outbox.Copy, log *slog.Logger) (int, error) {
+func (r *Reconciliation) copy(ctx context.Context, t *cdc.Table, c Copy, log *slog.Logger) (int, error) {
 	progress := copyProgress{log: log, table: t.Name, last: time.Now()}
 	return c.Table(ctx, t, r.Has, r.Fingerprints[t.Name], func(each func(cdc.Row) error) error {
 		return r.Snapshot.Copy(ctx, t, func(row cdc.Row) error { progress.row(); return each(row) })
@@ -250,7 +251,7 @@ func (p *copyProgress) row() {
 
 // subscribe updates the subscriptions before the events are matched. Deleted rows are still in the mirror then.
 func (l *largeMapping) subscribe(ctx context.Context, net netChanges) error {
-	return eachChunk(net, func(changes []cdc.Change) error {
+	return l.in.eachChunk(net, func(changes []cdc.Change) error {
 		l.in.mirror.Begin(ctx)
 		chunk := &outbox.Chunk{}
 		l.in.subs.followRoots(l.in.Mapper, withoutDeletes(changes))

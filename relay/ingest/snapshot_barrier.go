@@ -40,9 +40,9 @@ func (r *Reconciliation) complete(ctx context.Context, c *cdc.Change) error {
 	for i := range key {
 		key[i] = c.New[i].Text
 	}
-	rows := r.Snapshot
-	if r.Pending() {
-		rows = r.Current
+	rows := r.Current
+	if !r.Pending() {
+		rows = r.Snapshot
 	}
 	row, err := rows.Row(ctx, c.Relation.Table, key)
 	if err != nil {

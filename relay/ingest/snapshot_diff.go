@@ -16,7 +16,7 @@ import (
 type snapshotDiff struct {
 	in    *Ingester
 	r     *Reconciliation
-	large *outbox.Large
+	large Large
 	// deleted rows are emitted before changed ones: a new row may replace a deleted one, such as a user of the same name.
 	deleted, changed *cdc.Spool
 	differences      []*cdc.Transaction // the contents of the two spools
@@ -31,9 +31,6 @@ type snapshotDiff struct {
 }
 
 const (
-	// pageRows and pageBytes bound the rows in memory.
-	pageRows      = 1000
-	pageBytes     = 2 << 20
 	progressStore = time.Second      // how often progress is stored
 	progressLog   = 10 * time.Second // how often it is logged
 )
@@ -98,7 +95,7 @@ func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 		for i := range row {
 			c.pageBytes += len(row[i].Text)
 		}
-		if len(c.page) < pageRows && c.pageBytes < pageBytes {
+		if len(c.page) < c.in.limits.pageRows && c.pageBytes < c.in.limits.pageBytes {
 			return nil
 		}
 		return c.comparePage(ctx, t)

@@ -9,7 +9,7 @@ import (
 // SnapshotPlan lists what must be read from the tables because the WAL does not have it: tables and columns that are new in the mapping, and
 // tables whose rows may have changed outside the replication stream.
 type SnapshotPlan struct {
-	Catalog *cdc.Catalog
+	Catalog Catalog
 	Mapped  []*cdc.Table // all mapped tables
 	Missing []*cdc.Table // tables that the mirror does not have; they are copied without events
 	// Compared are the tables whose differences from the mirror are emitted.

@@ -26,12 +26,12 @@ type Chunk struct {
 	// Bytes estimates the size of the statements. Only what was added by a method is counted.
 	Bytes int
 
-	upsertTables, upsertKeys, upsertRows []string
-	upsertParents                        []*string
-	deleteTables, deleteKeys             []string
-	buffer                               []byte
-
-	before beforeRows
+	// Upserts are new versions of mirrored rows, Deletes mirrored rows to delete.
+	Upserts []StoredRow
+	Deletes []StoredKey
+	// Before are child rows as they were before a large transaction, for table mirror_before: while such a transaction is mapped, the
+	// mirror already includes it. A row that did not exist has neither parent nor fields.
+	Before []StoredRow
 }
 
 // Add adds an event to the event log.
@@ -57,23 +57,18 @@ func (c *Chunk) AddWebhooks(webhooks []Webhook) {
 // upsert adds a new version of a mirrored row.
 func (c *Chunk) upsert(table *cdc.Table, key cdc.Key, row cdc.Row, parents map[*cdc.Table]int, k *keys) {
 	stored := storedKey(key)
-	c.buffer = appendRow(c.buffer[:0], table, stored, row, k)
-	c.upsertTables = append(c.upsertTables, table.Name)
-	c.upsertKeys = append(c.upsertKeys, stored)
-	c.upsertRows = append(c.upsertRows, string(c.buffer))
-	c.Bytes += 100 + len(stored) + len(c.buffer)
-	var parent *string
+	r := StoredRow{StoredKey: StoredKey{table.Name, stored}, Fields: appendRow(nil, table, stored, row, k)}
 	if by, ok := parents[table]; ok && row[by].Kind == cdc.Text {
 		text := indexed(row[by].Text)
-		parent = &text
+		r.Parent = &text
 	}
-	c.upsertParents = append(c.upsertParents, parent)
+	c.Upserts = append(c.Upserts, r)
+	c.Bytes += 100 + len(stored) + len(r.Fields)
 }
 
 // Delete deletes a mirrored row.
 func (c *Chunk) Delete(table *cdc.Table, key cdc.Key) {
-	c.deleteTables = append(c.deleteTables, table.Name)
-	c.deleteKeys = append(c.deleteKeys, storedKey(key))
+	c.Deletes = append(c.Deletes, StoredKey{table.Name, storedKey(key)})
 	c.Bytes += 100 + len(key)
 }
 
@@ -83,17 +78,20 @@ func (c *Chunk) queue(batch *pgx.Batch, s *Store) {
 	}
 	c.queueAhead(batch, s.ServerTime(time.Now()))
 	eachPiece(len(c.Events), func(i int) int { return c.Events[i].bytes() }, func(from, to int) { queueEvents(batch, c.Events[from:to]) })
-	eachPiece(len(c.deleteKeys), func(i int) int { return len(c.deleteKeys[i]) }, func(from, to int) {
+	eachPiece(len(c.Deletes), func(i int) int { return len(c.Deletes[i].Key) }, func(from, to int) {
+		tables, keys := columnsOf(c.Deletes[from:to])
 		batch.Queue(`DELETE FROM mirror m USING unnest($1::text[], $2::text[]) AS w(table_name, key)
-			WHERE m.table_name = w.table_name COLLATE "C" AND m.key = w.key COLLATE "C"`, c.deleteTables[from:to], c.deleteKeys[from:to])
+			WHERE m.table_name = w.table_name COLLATE "C" AND m.key = w.key COLLATE "C"`, tables, keys)
 	})
-	eachPiece(len(c.upsertKeys), func(i int) int { return len(c.upsertKeys[i]) + len(c.upsertRows[i]) }, func(from, to int) {
+	eachStoredPiece(c.Upserts, func(rows ...any) {
 		batch.Queue(`INSERT INTO mirror (table_name, key, parent, fields) SELECT table_name, key, parent, fields::json
 			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(table_name, key, parent, fields)
-			ON CONFLICT (table_name, key) DO UPDATE SET parent = excluded.parent, fields = excluded.fields`,
-			c.upsertTables[from:to], c.upsertKeys[from:to], c.upsertParents[from:to], c.upsertRows[from:to])
+			ON CONFLICT (table_name, key) DO UPDATE SET parent = excluded.parent, fields = excluded.fields`, rows...)
 	})
-	c.before.queue(batch)
+	eachStoredPiece(c.Before, func(rows ...any) {
+		batch.Queue(`INSERT INTO mirror_before (table_name, key, parent, fields) SELECT table_name, key, parent, fields::json
+			FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w(table_name, key, parent, fields)`, rows...)
+	})
 	c.queueDelayed(batch)
 	if len(c.OperationalEvents) > 0 {
 		batch.Queue(`DELETE FROM operational_event WHERE id = ANY ($1)`, c.OperationalEvents)
@@ -118,4 +116,16 @@ func eachPiece(n int, size func(i int) int, each func(from, to int)) {
 	if from < n {
 		each(from, n)
 	}
+}
+
+// eachStoredPiece calls each with the tables, keys, parents and fields of every piece, for unnest.
+func eachStoredPiece(rows []StoredRow, each func(rows ...any)) {
+	eachPiece(len(rows), func(i int) int { return len(rows[i].Key) + len(rows[i].Fields) }, func(from, to int) {
+		n := to - from
+		tables, keys, parents, fields := make([]string, n), make([]string, n), make([]*string, n), make([][]byte, n)
+		for i, r := range rows[from:to] {
+			tables[i], keys[i], parents[i], fields[i] = r.Table, r.Key, r.Parent, r.Fields
+		}
+		each(tables, keys, parents, fields)
+	})
 }

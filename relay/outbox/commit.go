@@ -42,8 +42,6 @@ func advanceArguments(epoch int64, lsn cdc.LSN, lastEvent int64, mark *cdc.Histo
 
 // Large is an outbox transaction that is written in chunks, for a source transaction that does not fit into memory.
 type Large struct {
-	// Mark is stored with the position, unless it is nil.
-	Mark   *cdc.HistoryMark
 	leader *Leader
 	tx     pgx.Tx
 	used   time.Time
@@ -68,7 +66,7 @@ func (l *Leader) Begin(ctx context.Context, m *Mirror) (*Large, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("begin an outbox transaction: %w", err), tx.Rollback(ctx))
 	}
-	m.query, m.large = tx, true
+	m.BeginLarge(mirrorTable{tx})
 	return &Large{leader: l, tx: tx, used: time.Now()}, nil
 }
 
@@ -83,7 +81,7 @@ func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
 	t.used = time.Now()
-	t.before = t.before || len(chunk.before.keys) > 0
+	t.before = t.before || len(chunk.Before) > 0
 	return nil
 }
 
@@ -99,12 +97,12 @@ func (t *Large) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Commit commits the transaction and advances the position to lsn.
-func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64) error {
+// Commit commits the transaction and advances the position to lsn, and to the mark unless it is nil.
+func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64, mark *cdc.HistoryMark) error {
 	if err := t.clearBefore(ctx); err != nil {
 		return err
 	}
-	if _, err := t.tx.Exec(ctx, advanceMarked, advanceArguments(t.leader.epoch, lsn, lastEvent, t.Mark)...); err != nil {
+	if _, err := t.tx.Exec(ctx, advanceMarked, advanceArguments(t.leader.epoch, lsn, lastEvent, mark)...); err != nil {
 		return fmt.Errorf("commit to the outbox at %s: %w", lsn, fenced(err))
 	}
 	if err := t.tx.Commit(ctx); err != nil {
@@ -117,8 +115,7 @@ func (t *Large) Commit(ctx context.Context, lsn cdc.LSN, lastEvent int64) error 
 func (t *Large) End(m *Mirror) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	m.query, m.large = t.leader.write, false
-	m.Reset()
+	m.EndLarge()
 	if err := t.tx.Rollback(ctx); err != nil && err != pgx.ErrTxClosed { //nolint:errorlint // pgx returns it bare
 		return fmt.Errorf("roll back an outbox transaction: %w", err)
 	}

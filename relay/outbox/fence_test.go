@@ -85,7 +85,7 @@ func TestLeader_FencedWritesFail(t *testing.T) {
 			if err := l.Write(ctx, chunk()); err != nil {
 				return err
 			}
-			return errors.Join(l.Commit(ctx, 99, 1), l.End(mirror))
+			return errors.Join(l.Commit(ctx, 99, 1, nil), l.End(mirror))
 		},
 	} {
 		if err := write(); !errors.Is(err, ErrFenced) {

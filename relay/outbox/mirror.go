@@ -5,17 +5,9 @@ import (
 	"errors"
 	"math"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping"
 )
-
-// querier is a connection or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
-}
 
 type rowID struct {
 	table *cdc.Table
@@ -31,9 +23,10 @@ type parentID struct {
 // of the current batch. It implements mapping.Rows. A row that was not prefetched is fetched on demand; an error while doing so is
 // returned by Err. It is not safe for concurrent use.
 type Mirror struct {
-	query   querier
+	store   MirrorStore
 	parents map[*cdc.Table]int // the column that holds the parent's key
 	keys    *keys
+	limits  MirrorLimits
 
 	ctx      context.Context // of the batch; the methods of mapping.Rows take none
 	hot      rowCache
@@ -43,7 +36,8 @@ type Mirror struct {
 	pinned        // rows loaded for this batch
 	omitted  bool // the last Children or ChildrenBefore did not fit into memory
 
-	large bool // a large transaction is being mapped; the stored rows already include it
+	large       bool        // a large transaction is being mapped; the stored rows already include it
+	beforeLarge MirrorStore // to read from after it
 
 	wantRows                 []rowID
 	wantChildren, wantBefore []parentID
@@ -58,14 +52,17 @@ type pinned struct {
 	bytes    int
 }
 
-const (
-	// mirrorCache bounds the rows kept between batches, in bytes.
-	mirrorCache = 6 << 20
-	// mirrorBatch bounds the rows loaded for one batch, in bytes.
-	mirrorBatch = 8 << 20
-	// mirrorChildren bounds the children of one row, in bytes.
-	mirrorChildren = 48 << 20
-)
+// MirrorLimits bounds the memory of a Mirror, in bytes.
+type MirrorLimits struct {
+	Cache int // rows kept between batches
+	Batch int // rows loaded for one batch
+}
+
+// DefaultMirrorLimits are the limits of Leader.NewMirror.
+var DefaultMirrorLimits = MirrorLimits{Cache: 6 << 20, Batch: 8 << 20}
+
+// mirrorChildren bounds the children of one row, in bytes.
+const mirrorChildren = 48 << 20
 
 // ErrFull reports that the rows wanted by a batch do not fit into memory. The missing ones are fetched on demand, one by one; a smaller
 // batch is faster.
@@ -74,9 +71,27 @@ var ErrFull = errors.New("the batch needs more mirrored rows than fit into memor
 // NewMirror returns the mirror that l ingests into. For each table whose rows are part of their parent's payload, parents has the index
 // of the column that holds the parent's key.
 func (l *Leader) NewMirror(parents map[*cdc.Table]int) *Mirror {
-	m := &Mirror{query: l.write, parents: parents, keys: l.store.keys, hot: rowCache{limit: mirrorCache / 2}}
+	m := NewMirror(mirrorTable{l.write}, parents, DefaultMirrorLimits)
+	m.keys = l.store.keys
+	return m
+}
+
+// NewMirror returns a view of stored rows without encrypted values.
+func NewMirror(store MirrorStore, parents map[*cdc.Table]int, limits MirrorLimits) *Mirror {
+	m := &Mirror{store: store, parents: parents, limits: limits, hot: rowCache{limit: limits.Cache / 2}}
 	m.Reset()
 	return m
+}
+
+// BeginLarge makes the mirror read through a large transaction until EndLarge.
+func (m *Mirror) BeginLarge(through MirrorStore) {
+	m.store, m.beforeLarge, m.large = through, m.store, true
+}
+
+// EndLarge discards what was read through the large transaction.
+func (m *Mirror) EndLarge() {
+	m.store, m.beforeLarge, m.large = m.beforeLarge, nil, false
+	m.Reset()
 }
 
 // Reset discards the batch and the cache, as is necessary after a failed commit.
@@ -152,7 +167,7 @@ func (m *Mirror) Row(table *cdc.Table, key cdc.Key) cdc.Row {
 		return nil
 	}
 	row = m.loaded[id]
-	if m.bytes > mirrorBatch && row != nil {
+	if m.bytes > m.limits.Batch && row != nil {
 		delete(m.loaded, id)
 		m.bytes -= entryBytes(key, row)
 	}
@@ -189,7 +204,7 @@ func (m *Mirror) storedChildren(id parentID, known map[parentID][]cdc.Row, want 
 		return nil
 	}
 	rows = known[id]
-	if m.bytes > mirrorBatch {
+	if m.bytes > m.limits.Batch {
 		delete(known, id)
 		m.bytes = before
 	}

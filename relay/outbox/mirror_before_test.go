@@ -53,7 +53,7 @@ func TestMirror_ChildrenBeforeALargeTransaction(t *testing.T) {
 		t.Errorf("children (-want +got):\n%s", diff)
 	}
 
-	s.must(large.Commit(t.Context(), 2, 0))
+	s.must(large.Commit(t.Context(), 2, 0, nil))
 	s.must(large.End(m))
 	var left int
 	s.must(s.store.pool.QueryRow(t.Context(), `SELECT count(*) FROM mirror_before`).Scan(&left))

@@ -75,12 +75,12 @@ func (t *Large) RecordMirrored(ctx context.Context, tables []*cdc.Table, parents
 }
 
 // CommitAt commits the transaction at a position that may be in the WAL of another server or timeline.
-func (t *Large) CommitAt(ctx context.Context, p cdc.Position, lastEvent int64) error {
+func (t *Large) CommitAt(ctx context.Context, p cdc.Position, lastEvent int64, mark *cdc.HistoryMark) error {
 	_, err := t.tx.Exec(ctx, `UPDATE position SET system_id = $1, timeline = $2, database = $3, slot = $4, mark_commit = '0/0', mark_xid = 0, mark_time = 'epoch'`, p.SystemID, p.Timeline, p.Database, p.Slot)
 	if err != nil {
 		return fmt.Errorf("store the position: %w", err)
 	}
-	return t.Commit(ctx, p.LSN, lastEvent)
+	return t.Commit(ctx, p.LSN, lastEvent, mark)
 }
 
 // Rows counts the mirrored rows of the tables.

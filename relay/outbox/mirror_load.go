@@ -45,7 +45,7 @@ func (c *Copy) Table(ctx context.Context, t *cdc.Table, has func(t *cdc.Table, c
 			return err
 		}
 		c.chunk.upsert(t, key, row, c.parents, c.leader.store.keys)
-		if n++; len(c.chunk.upsertKeys) < copyRows && c.chunk.Bytes < copyBytes {
+		if n++; len(c.chunk.Upserts) < copyRows && c.chunk.Bytes < copyBytes {
 			return nil
 		}
 		return c.flush(ctx)

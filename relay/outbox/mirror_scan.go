@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -15,12 +16,12 @@ const (
 
 // EachRow calls each for every mirrored row of a table, in the order of the stored keys, in bounded memory.
 func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Key, row cdc.Row) error) error {
-	return m.scan(ctx, t, "fields::text", func(r scanned) error {
-		row, err := parseRow(t, r.key, r.fields, m.keys)
+	return m.scan(ctx, t, false, func(r StoredRow) error {
+		row, err := parseRow(t, r.Key, r.Fields, m.keys)
 		if err != nil {
 			return err
 		}
-		key, err := fullKey(t, r.key, row)
+		key, err := fullKey(t, r.Key, row)
 		if err != nil {
 			return err
 		}
@@ -30,16 +31,15 @@ func (m *Mirror) EachRow(ctx context.Context, t *cdc.Table, each func(key cdc.Ke
 
 // EachKey calls each for the key of every mirrored row of a table, in the order of the stored keys.
 func (m *Mirror) EachKey(ctx context.Context, t *cdc.Table, each func(cdc.Key) error) error {
-	// A key that is stored as a hash must be computed from the row.
-	return m.scan(ctx, t, fmt.Sprintf("CASE WHEN octet_length(key) > %d THEN fields::text ELSE '' END", maxIndexed), func(r scanned) error {
+	return m.scan(ctx, t, true, func(r StoredRow) error {
 		var row cdc.Row
-		if len(r.fields) > 0 {
+		if len(r.Fields) > 0 {
 			var err error
-			if row, err = parseRow(t, r.key, r.fields, m.keys); err != nil {
+			if row, err = parseRow(t, r.Key, r.Fields, m.keys); err != nil {
 				return err
 			}
 		}
-		key, err := fullKey(t, r.key, row)
+		key, err := fullKey(t, r.Key, row)
 		if err != nil {
 			return err
 		}
@@ -47,17 +47,11 @@ func (m *Mirror) EachKey(ctx context.Context, t *cdc.Table, each func(cdc.Key) e
 	})
 }
 
-// scanned is a stored row.
-type scanned struct {
-	key    string
-	fields []byte
-}
-
 // scan reads a table in pages, so that each may use the connection.
-func (m *Mirror) scan(ctx context.Context, t *cdc.Table, fields string, each func(scanned) error) error {
-	limit := scanRows
-	for after, from := "", ">="; ; from = ">" {
-		page, size, more, err := m.page(ctx, `SELECT key, `+fields+` FROM mirror WHERE table_name = $1 AND key `+from+` $2 COLLATE "C" ORDER BY key LIMIT $3`, t.Name, after, limit)
+func (m *Mirror) scan(ctx context.Context, t *cdc.Table, keysOnly bool, each func(StoredRow) error) error {
+	next := MirrorPage{Table: t.Name, First: true, Limit: scanRows, KeysOnly: keysOnly}
+	for {
+		page, size, more, err := m.page(ctx, next)
 		if err != nil {
 			return fmt.Errorf("read the mirror of %s: %w", t.Name, err)
 		}
@@ -69,30 +63,26 @@ func (m *Mirror) scan(ctx context.Context, t *cdc.Table, fields string, each fun
 		if !more {
 			return nil
 		}
-		after = page[len(page)-1].key
+		next.First, next.After = false, page[len(page)-1].Key
 		switch { // avoid reading rows beyond the page
 		case size > scanBytes:
-			limit = len(page)
+			next.Limit = len(page)
 		case size < scanBytes/2:
-			limit = min(2*limit, scanRows)
+			next.Limit = min(2*next.Limit, scanRows)
 		}
 	}
 }
 
-// page reads up to limit rows, and fewer if they exceed scanBytes; size then includes the first row left out.
-func (m *Mirror) page(ctx context.Context, sql, table, after string, limit int) (page []scanned, size int, more bool, err error) {
-	rows, err := m.query.Query(ctx, sql, table, after, limit)
-	if err != nil {
-		return nil, 0, false, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		raw := rows.RawValues()
-		if size += len(raw[0]) + len(raw[1]); size > scanBytes && len(page) > 0 {
-			rows.Close()
-			return page, size, true, rows.Err()
+// page reads the rows, and fewer if they exceed scanBytes; size then includes the first row left out.
+func (m *Mirror) page(ctx context.Context, p MirrorPage) (page []StoredRow, size int, more bool, err error) {
+	err = m.store.Page(ctx, p, func(r StoredRow) bool {
+		if size += len(r.Key) + len(r.Fields); size > scanBytes && len(page) > 0 {
+			more = true
+			return false
 		}
-		page = append(page, scanned{string(raw[0]), append([]byte(nil), raw[1]...)})
-	}
-	return page, size, len(page) == limit, rows.Err()
+		r.Fields = bytes.Clone(r.Fields)
+		page = append(page, r)
+		return true
+	})
+	return page, size, more || len(page) == p.Limit, err
 }

@@ -14,7 +14,7 @@ import (
 
 // overlayMirror returns a mirror without a store: users have their parent's key in the third column, and the given rows are stored.
 func overlayMirror(stored map[cdc.Key][]cdc.Row) *Mirror {
-	m := &Mirror{parents: map[*cdc.Table]int{users: 2}, hot: rowCache{limit: mirrorCache}}
+	m := &Mirror{parents: map[*cdc.Table]int{users: 2}, hot: rowCache{limit: DefaultMirrorLimits.Cache}}
 	m.Reset()
 	for parent, rows := range stored {
 		m.children[parentID{users, parent}] = rows

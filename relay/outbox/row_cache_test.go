@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -43,15 +42,15 @@ func TestRowCache_StaysWithinItsLimit(t *testing.T) {
 	})
 }
 
-// counting counts the queries of the mirror.
+// counting counts the reads of the mirror.
 type counting struct {
-	querier
+	MirrorStore
 	n int
 }
 
-func (c *counting) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+func (c *counting) Read(ctx context.Context, wanted ...Wanted) error {
 	c.n++
-	return c.querier.SendBatch(ctx, b)
+	return c.MirrorStore.Read(ctx, wanted...)
 }
 
 // fill stores users with size bytes in the second column.
@@ -79,8 +78,8 @@ func TestMirror_LoadedRowsStayForTheBatch(t *testing.T) {
 	keys := numbered(150)
 	s.fill(keys, 50_000)
 	m := s.leader.NewMirror(nil)
-	asked := &counting{querier: m.query}
-	m.query = asked
+	asked := &counting{MirrorStore: m.store}
+	m.store = asked
 	for batch := range 2 {
 		m.Begin(t.Context())
 		for _, key := range keys {
@@ -123,8 +122,8 @@ func TestMirror_BatchIsBoundedInBytes(t *testing.T) {
 		for id, row := range m.loaded {
 			kept += entryBytes(id.key, row)
 		}
-		if kept != m.bytes || kept > mirrorBatch {
-			t.Fatalf("the batch has %d bytes and counts %d; the limit is %d", kept, m.bytes, mirrorBatch)
+		if kept != m.bytes || kept > DefaultMirrorLimits.Batch {
+			t.Fatalf("the batch has %d bytes and counts %d; the limit is %d", kept, m.bytes, DefaultMirrorLimits.Batch)
 		}
 	}
 	var all []cdc.Key

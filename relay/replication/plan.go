@@ -100,7 +100,7 @@ func (t *Replicator) planReconciliation(ctx context.Context, s *ingest.SnapshotP
 	if err != nil {
 		return nil, fmt.Errorf("take a snapshot of the tables to read: %w", err)
 	}
-	r := &ingest.Reconciliation{SnapshotPlan: s, Snapshot: snapshot, Record: record}
+	r := &ingest.Reconciliation{SnapshotPlan: s, Snapshot: ingest.NewSnapshot(snapshot), Record: record}
 	if r.Pending() {
 		r.Current = cdc.ReadCurrent(string(t.Settings.Source.URL))
 	}

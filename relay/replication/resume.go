@@ -148,9 +148,11 @@ func (t *Replicator) resnapshot(ctx context.Context, s *sourceState, lost error,
 	if err != nil {
 		return nil, err
 	}
-	if r.Snapshot, err = t.createSlot(ctx, name, temporary); err != nil {
+	snapshot, err := t.createSlot(ctx, name, temporary)
+	if err != nil {
 		return nil, err
 	}
+	r.Snapshot = ingest.NewSnapshot(snapshot)
 	start := s.position(r.Snapshot.LSN)
 	r.Start = &start
 	positionErr, ok := errors.AsType[*cdc.PositionError](lost)
@@ -214,7 +216,7 @@ func (t *Replicator) firstStart(ctx context.Context, s *sourceState, position ou
 		return err
 	}
 	s.plan = &ingest.SnapshotPlan{Catalog: s.catalog, Mapped: t.Rules.Tables(), Missing: t.Rules.Tables(), Fingerprints: s.fingerprints}
-	r := &ingest.Reconciliation{Snapshot: snapshot, SnapshotPlan: s.plan}
+	r := &ingest.Reconciliation{Snapshot: ingest.NewSnapshot(snapshot), SnapshotPlan: s.plan}
 	defer r.Close()
 	return r.FirstCopy(ctx, t.Leader, t.Log, s.owners, s.position(snapshot.LSN))
 }

@@ -53,7 +53,7 @@ func (t *Replicator) session(ctx context.Context) error {
 	t.Monitor.SetWithheld(catalog.Withheld())
 	names, column := t.Rules.TenantNameColumn()
 	in, err := ingest.New(ctx, ingest.Config{
-		Leader: t.Leader, Store: t.Store, Dispatcher: t.Dispatcher, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warnings, Log: t.Log,
+		Leader: ingest.NewLeader(t.Leader), Store: t.Store, Dispatcher: t.Dispatcher, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warnings, Log: t.Log,
 		Mapper: mapper, Owners: owners, Plan: found.plan, Server: server, Tables: t.Rules.Tables(),
 		TenantNames: outbox.TenantNames{Table: names.Name, Column: column}, IAMWebhooks: t.Settings.Delivery.IAMWebhooks,
 		BatchRows: t.Settings.Outbox.Batch, SpillDir: t.Settings.Source.SpillDir, SpillBytes: int(t.Settings.Source.MemoryLimit.Bytes),
