@@ -70,7 +70,7 @@ func TestStatus_OfARunningRelay(t *testing.T) {
 		t.Error(diff)
 	}
 	// The outbox is reported while the source is away.
-	w.outboxOnly()
+	w.write("postgres://127.0.0.1:1/iam", w.url, "", "[delivery]", "allow_http = true", `allow_networks = ["127.0.0.1/32"]`)
 	r = w.run("status")
 	r.has("phase     streaming from database NAME", "crm      config  *       live   0       1         0")
 	r.fails(1, "connect to the source: nothing is listening on 127.0.0.1:1; check host and port in the URL, and that the server is running")

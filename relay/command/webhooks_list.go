@@ -21,6 +21,7 @@ const (
 	stateLive       = "live"
 	stateCatchingUp = "catching up"
 	statePaused     = "paused"
+	stateInvalid    = "invalid" // nothing can be sent to it
 	stateDisabled   = "disabled"
 	stateOff        = "off" // by its definition
 	stateRemoved    = "removed"
@@ -38,9 +39,11 @@ type webhookEntry struct {
 	URL   string `json:"url"`
 	State string `json:"state"`
 	// DisabledReason is the reason why the relay or an operator has disabled it.
-	DisabledReason string     `json:"disabled_reason,omitempty"`
-	FailingSince   *time.Time `json:"failing_since,omitempty"`
-	PausedUntil    *time.Time `json:"paused_until,omitempty"`
+	DisabledReason string `json:"disabled_reason,omitempty"`
+	// InvalidReason is why nothing can be sent to it, and where to correct that.
+	InvalidReason string     `json:"invalid_reason,omitempty"`
+	FailingSince  *time.Time `json:"failing_since,omitempty"`
+	PausedUntil   *time.Time `json:"paused_until,omitempty"`
 	// Behind is how many events of the outbox it has yet to read; they need not all be for it.
 	Behind   int64 `json:"behind"`
 	Retrying int   `json:"retrying"` // failed deliveries that are tried again
@@ -68,6 +71,7 @@ type webhookStates struct {
 	failed    map[int64]outbox.RetryCount
 	lastEvent int64
 	now       time.Time
+	invalid   map[int64]string // why nothing can be sent to a webhook
 }
 
 func readWebhookStates(ctx context.Context, cfg *config.Config, store *outbox.Store) (*webhookStates, error) {
@@ -87,8 +91,11 @@ func readWebhookStates(ctx context.Context, cfg *config.Config, store *outbox.St
 	if s.names, err = readTenantNames(ctx, cfg, store, tenants); err != nil {
 		return nil, err
 	}
-	s.failed, err = store.RetryCounts(ctx)
-	return s, err
+	if s.failed, err = store.RetryCounts(ctx); err != nil {
+		return nil, err
+	}
+	s.findInvalid(cfg)
+	return s, nil
 }
 
 // entries has one for each webhook; it is never nil, for JSON.
@@ -110,6 +117,9 @@ func (s *webhookStates) entry(w *outbox.Webhook) webhookEntry {
 	}
 	if w.PausedUntil.After(s.now) {
 		e.State, e.PausedUntil = statePaused, timeOrNil(w.PausedUntil)
+	}
+	if e.InvalidReason = s.invalid[w.ID]; e.InvalidReason != "" {
+		e.State = stateInvalid
 	}
 	switch {
 	case w.RemovedAfter != nil:
@@ -135,10 +145,14 @@ func (e *webhookEntry) tenantText() string { return visible(cmp.Or(e.TenantName,
 
 // stateText is the state with its reason.
 func (e *webhookEntry) stateText() string {
-	if e.DisabledReason == "" {
+	reason := e.DisabledReason
+	if e.State == stateInvalid {
+		reason = e.InvalidReason
+	}
+	if reason == "" {
 		return e.State
 	}
-	return e.State + " (" + visible(e.DisabledReason) + ")"
+	return e.State + " (" + visible(reason) + ")"
 }
 
 func webhooksListCommand(env *environment) *cobra.Command {
@@ -194,6 +208,8 @@ func (s *webhookStates) waits(id int64) string {
 		switch e.State {
 		case statePaused:
 			return fmt.Sprintf("webhook %s is paused until %s after repeated failures; resume it with iam-relay webhooks enable", visible(e.Name), timeTextOrDash(e.PausedUntil))
+		case stateInvalid:
+			return fmt.Sprintf("webhook %s is %s", visible(e.Name), e.stateText())
 		case stateDisabled, stateOff:
 			return fmt.Sprintf("webhook %s is %s; its deliveries wait until it is enabled", visible(e.Name), e.stateText())
 		}
