@@ -72,7 +72,7 @@ bench: ## what the relay takes and gives, as a table
 
 model: ## random histories and faults against a model, STEPS of them
 	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; set -x; \
-	$(GO) test $$RACE -run '^TestModel_' -timeout 24h ./mapping -rapid.checks=$(STEPS); \
+	$(GO) test $$RACE -run '^TestModel_' -timeout 24h ./mapping/engine -rapid.checks=$(STEPS); \
 	IAM_RELAY_TEST_MODEL_STEPS=$(STEPS) $(GO) test $$RACE -run '^TestModel_' -timeout 24h -v ./integration -rapid.checks=$(STEPS)
 
 # The first run builds Go's library once more, with a clock that can be set.

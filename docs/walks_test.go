@@ -17,7 +17,7 @@ var (
 )
 
 // folders is the order in which a change travels.
-var folders = []string{"cdc", "relay/replication", "relay/ingest", "mapping", "relay/outbox", "relay/delivery", "relay/webhook"}
+var folders = []string{"cdc", "relay/replication", "relay/ingest", "mapping/engine", "relay/outbox", "relay/delivery", "relay/webhook"}
 
 // Each walk in architecture.md names files and functions that exist. It takes at most ten files, and never returns to a folder that it
 // has left; the first one goes through the folders in order.

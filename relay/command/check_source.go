@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping"
 )
 
 // sourceCheck is the part of a check that needs a connection to the IAM's server.
@@ -118,7 +119,7 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 			missing = append(missing, t.Name)
 		}
 	}
-	mapper, err := c.rules.Bind(relations)
+	mapper, err := mapping.Bind(c.rules, relations)
 	if err != nil {
 		c.lines("tables", err)
 		return nil

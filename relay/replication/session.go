@@ -79,7 +79,7 @@ func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
 			relations = append(relations, r)
 		}
 	}
-	return rules.Bind(relations)
+	return mapping.Bind(rules, relations)
 }
 
 // stream runs the source, ingest and the watches of the schema side by side until one of them ends the session.

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/rules"
+	"github.com/iam-relay/iam-relay/mapping/value"
+)
+
+// Transaction maps the changes of one commit. The changes are folded, resolved and in the order of their Seq. All of them
+// pass through Observe first, then through Group if Grouping returns true, and then through Map, each time in the same
+// chunks.
+type Transaction struct {
+	m      *Mapper
+	commit Commit
+	time   string // of the commit, as it is written into bodies
+	rows   Rows
+	index  int // of the next event
+	// overlay is set if lookups must see the rows that the transaction wrote, which rows does not have.
+	overlay bool
+
+	deleted  keySet
+	inserted keySet
+	// moved holds the old keys of rows whose keys changed.
+	moved keySet
+	// needsBefore is set if events may need children as they were before the transaction.
+	needsBefore bool
+	// removed holds deleted rows of collected tables, which rows still returns; only without overlay.
+	removed keySet
+	written []writtenRows // by table index; nil without overlay
+	// candidates counts, by event index, the rows that may belong to a grouped event.
+	candidates map[int]int
+	groups     map[groupKey]*groupedRows
+	groupBytes int // of the unfinished grouped events
+	follows    map[matchKey]struct{}
+	newFollows []matchKey // added to follows since the last call of Cancellations
+}
+
+// Begin starts a transaction. rows returns the mirror as it was just before the transaction, with at least the rows that
+// Refs and RefsOf named.
+func (m *Mapper) Begin(commit Commit, rows Rows) *Transaction {
+	t := m.BeginLarge(commit, rows)
+	t.overlay = true
+	return t
+}
+
+// BeginLarge starts a transaction that is too large to keep in memory. rows returns the mirror as it is after the
+// transaction, except that it still has the rows that the transaction deleted.
+func (m *Mapper) BeginLarge(commit Commit, rows Rows) *Transaction {
+	return &Transaction{m: m, commit: commit, time: string(value.AppendTime(nil, commit.Time)), rows: rows}
+}
+
+// Observe collects what Map must know of the whole transaction: the deleted, written and grouped rows, and the changes that
+// cancel delayed events. If a change causes an error, Map returns it.
+func (t *Transaction) Observe(changes []cdc.Change) {
+	for i := range changes {
+		c := &changes[i]
+		change, ok, err := t.m.rowChangeOf(c)
+		if err != nil || change.bound == nil {
+			continue
+		}
+		table := change.bound.Table
+		if t.overlay && (table.IsParent || table.Collected) {
+			t.recordWritten(table, c)
+		}
+		if !t.overlay && table.Collected && c.Op == cdc.Delete {
+			t.removed.add(table, c.Key)
+		}
+		if !ok {
+			continue
+		}
+		t.observeParent(c, change)
+		for _, r := range table.Rules[change.op] {
+			if t.groupsBy(r) {
+				if t.candidates == nil {
+					t.candidates = map[int]int{}
+				}
+				t.candidates[r.Event.Index]++
+			}
+		}
+		t.observeFollower(change)
+	}
+}
+
+// NeedsChildrenBefore reports whether Map may ask for children as they were before the transaction.
+func (t *Transaction) NeedsChildrenBefore() bool { return t.needsBefore }
+
+// Map emits the events of the changes. A grouped event is emitted with its last row, under the index that was reserved at its
+// first row. Map stops at the first error, including errors of emit.
+func (t *Transaction) Map(changes []cdc.Change, emit func(Event) error) error {
+	for i := range changes {
+		c := &changes[i]
+		if err := t.mapChange(c, emit); err != nil {
+			return t.changeError(c, err)
+		}
+	}
+	return nil
+}
+
+func (t *Transaction) changeError(c *cdc.Change, err error) error {
+	return fmt.Errorf("map %s of %s.%s at %s: %w", c.Op, c.Relation.Schema, c.Relation.Name, t.commit.LSN, err)
+}
+
+func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
+	change, ok, err := t.m.rowChangeOf(c)
+	if err != nil || !ok {
+		return err
+	}
+	if len(change.bound.Table.Rules[change.op]) == 0 {
+		return nil
+	}
+	matched := t.matchingRules(change)
+	if len(matched) == 0 {
+		return nil
+	}
+	tenant := t.tenantOf(change.bound.Table, change.row)
+	var grouping []*rules.Rule // whose grouped events replace single ones
+	for _, r := range matched {
+		if r.Event.Group == 0 {
+			continue
+		}
+		if g := t.groupOf(r, tenant); g != nil {
+			grouping = append(grouping, r)
+			if err := t.addToGroup(g, r, tenant, change, emit); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range matched {
+		replaced := slices.ContainsFunc(grouping, func(g *rules.Rule) bool { return slices.Contains(g.Event.InsteadOf, r.Event.Name) })
+		if r.Event.Group > 0 || replaced {
+			continue
+		}
+		e, canceled, err := t.buildEvent(r, change, tenant)
+		if err != nil {
+			return err
+		}
+		if canceled {
+			continue
+		}
+		e.Index = t.nextIndex()
+		if err := emit(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// matchingRules returns the rules whose events the change causes. The next call reuses the result.
+func (t *Transaction) matchingRules(change rowChange) []*rules.Rule {
+	m := t.m
+	if change.op == cdc.Update {
+		m.findDifferences(change)
+		if t.onlyLostParents(change, m.differs) {
+			return nil
+		}
+	}
+	absorbed := t.absorbed(change)
+	m.matched = m.matched[:0]
+	m.eval.Scope = t.scope(change)
+	for _, r := range change.bound.Table.Rules[change.op] {
+		switch {
+		case change.op == cdc.Update && !r.Watches(m.differs),
+			absorbed && r.Absorb[change.op],
+			r.Event.Group > t.candidates[r.Event.Index]:
+			continue
+		}
+		if m.eval.Holds(r.When) {
+			m.matched = append(m.matched, r)
+		}
+	}
+	return m.matched
+}
+
+// scope returns the scope of a change's conditions. For an update, findDifferences must have been called before.
+func (t *Transaction) scope(change rowChange) rules.Scope {
+	s := rules.Scope{Bound: change.bound, Look: transactionLookup{t}, Row: change.row, Old: change.old}
+	if change.op == cdc.Update {
+		s.Differs = t.m.differs
+	}
+	return s
+}
+
+// nextIndex reserves an event index.
+func (t *Transaction) nextIndex() int {
+	t.index++
+	return t.index - 1
+}
+
+// Cancellations returns the match keys, sorted, of the changes that were observed since its last call. They cancel delayed events
+// of earlier transactions.
+func (t *Transaction) Cancellations() []string {
+	out := make([]string, len(t.newFollows))
+	for i, match := range t.newFollows {
+		out[i] = match.String()
+	}
+	t.newFollows = nil
+	slices.Sort(out)
+	return out
+}

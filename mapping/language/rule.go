@@ -1,0 +1,136 @@
+package language
+
+import (
+	"maps"
+
+	"github.com/iam-relay/iam-relay/cdc"
+	"github.com/iam-relay/iam-relay/mapping/rules"
+	"github.com/iam-relay/iam-relay/mapping/tomlpos"
+)
+
+// Rule reads what an [[events]] entry says for one of its tables.
+func (l *loader) rule(e *rules.Event, t *rules.Table, source *tomlpos.Node, on [cdc.Truncate + 1]bool) *rules.Rule {
+	r := &rules.Rule{Event: e, Table: t, On: on}
+	if l.rules.Tenant != nil && t.Distance >= rules.Unreachable {
+		l.problems.Add(e.At, "event %s: no parents lead from %s to the tenant table %s; add the foreign keys to parents", e.Name, t.Name(), l.rules.Tenant.Name())
+	}
+	l.loadChanged(r, source)
+	l.loadWhen(r, source)
+	l.loadResource(r, source)
+	r.Data = l.loadData(r, source)
+	l.loadAbsorb(r, source)
+	if u := source.Get("unless_followed"); u != nil {
+		r.UnlessFollowed = l.loadUnlessFollowed(r, u)
+	}
+	r.FindNeededRows()
+	return r
+}
+
+func (l *loader) loadWhen(r *rules.Rule, source *tomlpos.Node) {
+	w := l.decoder.word(source, "when")
+	if !w.given() {
+		return
+	}
+	r.When = l.condition(w, r.Table, false)
+	switch {
+	case r.When == nil:
+	case r.On[cdc.Insert] && !r.On[cdc.Update] && !r.On[cdc.Delete] && (r.When.UsesOld || r.When.UsesChanged):
+		l.problems.Add(w.at, "event %s is on insert only, where there is no old row; remove old and changed from its condition", r.Event.Name)
+	case !r.On[cdc.Update] && r.When.UsesChanged:
+		l.problems.Add(w.at, "event %s is not on update, so changed(\"…\") is always true; remove it from the condition", r.Event.Name)
+	}
+}
+
+func (l *loader) loadAbsorb(r *rules.Rule, source *tomlpos.Node) {
+	r.Absorb[cdc.Delete] = true
+	if absorb, given := l.decoder.bool(source, "absorb"); given {
+		r.Absorb[cdc.Insert], r.Absorb[cdc.Delete] = absorb, absorb
+		switch {
+		case !r.On[cdc.Insert] && !r.On[cdc.Delete]:
+			l.problems.Add(source.Get("absorb").At, "event %s is on update only, and absorb applies to inserts and deletes; remove absorb", r.Event.Name)
+		case absorb && len(r.Table.Parents) == 0:
+			l.problems.Add(source.Get("absorb").At, "event %s: absorb needs parents, and %s has none; remove absorb", r.Event.Name, r.Table.Name())
+		}
+	}
+	if r.Absorb[cdc.Insert] && r.On[cdc.Insert] {
+		for _, p := range r.Table.Parents {
+			p.Table.AbsorbsInserts = true
+		}
+	}
+}
+
+func (l *loader) loadChanged(r *rules.Rule, source *tomlpos.Node) {
+	for _, w := range l.decoder.words(source, "changed", true) {
+		i, ok := l.column(r.Table, w)
+		if !ok {
+			continue
+		}
+		if i < r.Table.CDC.KeyColumns {
+			l.problems.Add(w.at, "%q is a key column; a new key is a delete and an insert, never an update", w.text)
+		}
+		r.Changed = append(r.Changed, i)
+	}
+	changed := source.Get("changed")
+	switch {
+	case !r.On[cdc.Update]:
+		if changed != nil {
+			l.problems.Add(changed.At, "event %s is not on update; remove changed", r.Event.Name)
+		}
+	case changed != nil:
+		if changed.Kind == tomlpos.List && len(changed.Items) == 0 {
+			l.problems.Add(changed.At, "event %s: changed is empty; list columns, or remove changed for any column", r.Event.Name)
+		}
+	case !r.Table.WatchesAny():
+		l.problems.Add(r.Event.At, "event %s can never occur: %s has no columns or parents, besides its key, whose change is an update", r.Event.Name, r.Table.Name())
+	}
+}
+
+func (l *loader) loadResource(r *rules.Rule, source *tomlpos.Node) {
+	keep, _ := l.decoder.bool(source, "keep_resource_id")
+	w := l.decoder.word(source, "resource_id")
+	_, isColumn := r.Table.Columns[w.text] // A column may be called tenant, and then it is meant.
+	switch {
+	case r.Event.Group > 0:
+		r.Resource = rules.TenantResource
+		if w.given() && w.text != "tenant" {
+			l.problems.Add(w.at, "event %s has group, so its resource_id must be \"tenant\"", r.Event.Name)
+		}
+	case w.text == "tenant" && !isColumn || (l.rules.ResourceTenant && !keep):
+		r.Resource = rules.TenantResource
+	case w.given():
+		r.Resource, _ = l.payloadColumn(r.Table, w)
+	case r.Table.CDC.KeyColumns > 1:
+		l.problems.Add(r.Event.At, "event %s needs resource_id, because the key of %s has %d columns", r.Event.Name, r.Table.Name(), r.Table.CDC.KeyColumns)
+	}
+	if w.given() && w.text != "tenant" && r.Resource == rules.TenantResource {
+		l.column(r.Table, w) // The column is not used, but must exist.
+	}
+}
+
+// loadData reads an event's data: a list of fields, a bare value, or by default the table's object.
+func (l *loader) loadData(r *rules.Rule, source *tomlpos.Node) rules.Data {
+	declared := l.declaredFields(r.Table, source)
+	byName := maps.Clone(r.Table.Declared)
+	for _, f := range declared {
+		byName[f.Name] = f
+	}
+	data := source.Get("data")
+	fields := r.Table.Object
+	if data != nil {
+		if text, ok := data.Scalar.(string); ok {
+			f, _ := l.field(r.Table, word{text, data.At}, byName)
+			if f.Kind == rules.SpliceField {
+				l.problems.Add(data.At, "data = %q must be a list: data = [%q]", text, text)
+			}
+			if len(declared) > 0 {
+				l.problems.Add(data.At, "event %s: include and collect need a list as data, not a single value", r.Event.Name)
+			}
+			return rules.Data{Bare: true, Fields: []rules.Field{f}}
+		}
+		fields = l.fields(r.Table, l.decoder.words(source, "data", false), byName)
+	}
+	fields = mergeFields(fields, declared)
+	l.checkUniqueNames(r.Table, fields, r.Event.At)
+	markEmbedded(fields, r.Table)
+	return rules.Data{Fields: fields}
+}
