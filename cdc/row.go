@@ -60,3 +60,17 @@ func MakeKey(texts ...string) Key {
 	}
 	return Key(strings.Join(escaped, keySeparator))
 }
+
+var keyUnescaper = strings.NewReplacer(`\\`, `\`, `\s`, keySeparator)
+
+// Texts returns the texts of the key columns of a table with so many of them: what MakeKey was given.
+func (k Key) Texts(columns int) []string {
+	if columns == 1 {
+		return []string{string(k)}
+	}
+	texts := strings.Split(string(k), keySeparator)
+	for i := range texts {
+		texts[i] = keyUnescaper.Replace(texts[i])
+	}
+	return texts
+}

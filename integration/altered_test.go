@@ -209,3 +209,47 @@ func TestAltered_TableRenamedForGood(t *testing.T) {
 		})
 	}
 }
+
+// While the table of the tenants is another one than the relay streams, a new tenant is not in the WAL that it reads. Its events reach it
+// all the same.
+func TestAltered_TenantOfATableThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	const replace = `BEGIN; ALTER TABLE docs DROP CONSTRAINT docs_org_fkey; ALTER TABLE orgs RENAME TO was; CREATE TABLE orgs (LIKE was INCLUDING ALL);
+		INSERT INTO orgs SELECT * FROM was; DROP TABLE was; COMMIT`
+	for name, test := range map[string]struct {
+		away  bool
+		limit string
+		rows  int
+	}{
+		"while the relay runs":                    {false, "64MiB", 1},
+		"while the relay runs, large transaction": {false, "64KiB", 3000},
+		"while no relay runs":                     {true, "64MiB", 1},
+		"while no relay runs, large transaction":  {true, "64KiB", 3000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlain(t)
+			p.cfg.set("source.memory_limit", test.limit)
+			relay := start(t, p.cfg)
+			p.settled("before")
+			if test.away {
+				relay.stop()
+			}
+			p.exec(replace)
+			p.exec(`INSERT INTO orgs VALUES ('p', 'New')`)
+			p.exec(`INSERT INTO docs SELECT 'n' || i, 'p', i FROM generate_series(1, $1) AS i`, test.rows)
+			if test.away {
+				start(t, p.cfg)
+			}
+			var tenants []string
+			eventually(t, "the events are in the outbox", func() (bool, error) {
+				tenants = value[[]string](t, p.store, p.inOutbox(`SELECT coalesce(array_agg(tenant), '{}') FROM relay.event WHERE resource LIKE 'n%'`))
+				return len(tenants) >= test.rows, nil
+			})
+			slices.Sort(tenants)
+			if got := slices.Compact(tenants); !slices.Equal(got, []string{"p"}) {
+				t.Errorf("the events are for the tenants %q, want only \"p\"", got)
+			}
+		})
+	}
+}

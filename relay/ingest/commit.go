@@ -111,7 +111,7 @@ func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes [
 		return last, err
 	}
 	last = in.releaseFromChunk(tx.Time, chunk, last)
-	mapped := in.Mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.mirror)
+	mapped := in.Mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, in.rows(ctx))
 	mapped.Observe(net)
 	before, delayed := *chunk, *in.delayed
 	emit := func(e mapping.Event) error {
@@ -128,6 +128,11 @@ func (in *Ingester) transact(ctx context.Context, tx *cdc.Transaction, changes [
 	if err := mapped.Map(net, emit); err != nil {
 		*chunk, *in.delayed = before, delayed
 		return last, err
+	}
+	if unresolved(chunk.Events[len(before.Events):]) {
+		if err := in.verifySource(ctx, tx.Commit); err != nil {
+			return last, err
+		}
 	}
 	last = number(chunk.Events[len(before.Events):], last)
 	in.cancelDelayed(mapped.Cancellations(), tx, chunk)

@@ -43,6 +43,9 @@ type Config struct {
 
 	// SourceClock returns the end of the source's WAL and, read before it, the source's clock.
 	SourceClock func(context.Context) (cdc.LSN, time.Time, error)
+	// VerifySource returns an error, which ends the session, if mapped tables were altered in a way that the next session must compare them.
+	// Else it returns an LSN: no transaction that committed before it was affected.
+	VerifySource func(context.Context) (cdc.LSN, error)
 	// Finished is called after each reconciliation with its error. An error that it returns ends the session.
 	Finished func(outbox.Reconciliation, error) error
 }
@@ -73,6 +76,7 @@ type Ingester struct {
 
 	limits limits
 
+	verified    cdc.LSN         // see verifySource
 	barrier     *Reconciliation // due when the stream reaches its snapshot; nil if none is
 	reconciling bool
 	clock       *walClock

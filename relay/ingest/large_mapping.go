@@ -15,6 +15,7 @@ type largeMapping struct {
 	in       *Ingester
 	large    Large
 	tx       *cdc.Transaction
+	rows     mapping.Rows
 	last     int64
 	next     int           // the index of the next event
 	reserved map[int]int64 // ids of grouped events that are not complete yet, by index
@@ -38,12 +39,12 @@ const maxSample = 100
 // netChanges are net changes that can be iterated several times.
 type netChanges = iter.Seq2[cdc.Change, error]
 
-func (in *Ingester) newLarge(large Large, tx *cdc.Transaction) *largeMapping {
-	return &largeMapping{in: in, large: large, tx: tx, last: in.lastEvent, reserved: map[int]int64{}, webhooks: map[int64]bool{}, emitted: map[eventKind]int{}}
+func (in *Ingester) newLarge(large Large, tx *cdc.Transaction, rows mapping.Rows) *largeMapping {
+	return &largeMapping{in: in, large: large, tx: tx, rows: rows, last: in.lastEvent, reserved: map[int]int64{}, webhooks: map[int64]bool{}, emitted: map[eventKind]int{}}
 }
 
 func (l *largeMapping) run(ctx context.Context, net netChanges) error {
-	mapped := l.in.Mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time, Reconciled: l.in.reconciling}, l.in.mirror)
+	mapped := l.in.Mapper.BeginLarge(mapping.Commit{LSN: l.tx.Commit, Time: l.tx.Time, Reconciled: l.in.reconciling}, l.rows)
 	err := l.in.eachChunk(net, func(changes []cdc.Change) error {
 		mapped.Observe(changes)
 		chunk := &outbox.Chunk{}
@@ -158,6 +159,11 @@ func (l *largeMapping) writeEvents(ctx context.Context, step func(emit func(mapp
 
 // write writes the chunk and counts its events.
 func (l *largeMapping) write(ctx context.Context, chunk *outbox.Chunk) error {
+	if unresolved(chunk.Events) && !l.in.reconciling { // a reconciliation has all rows
+		if err := l.in.verifySource(ctx, l.tx.Commit); err != nil {
+			return err
+		}
+	}
 	for i := range chunk.Events {
 		for _, w := range chunk.Events[i].Webhooks {
 			l.webhooks[w] = true

@@ -37,7 +37,7 @@ func (in *Ingester) commitLarge(ctx context.Context, tx *cdc.Transaction) (err e
 		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 	}
 	defer in.discard(net)
-	l := in.newLarge(large, tx)
+	l := in.newLarge(large, tx, in.rows(ctx))
 	if err := l.run(ctx, net.All()); err != nil {
 		return fmt.Errorf("transaction %s: %w", tx.Commit, err)
 	}

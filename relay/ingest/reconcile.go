@@ -105,7 +105,7 @@ func (in *Ingester) reconcileIn(ctx context.Context, r *Reconciliation) (err err
 	}
 	// No transaction commits at the last byte before the snapshot, so no event from the WAL has the same id.
 	tx := &cdc.Transaction{Commit: r.Snapshot.LSN - 1, End: r.Snapshot.LSN, Time: r.Snapshot.Time}
-	l := in.newLarge(large, tx)
+	l := in.newLarge(large, tx, in.rowsAt(ctx, r))
 	// Webhooks that were created or removed during the gap get all differences, since their order is unknown.
 	if err := l.subscribe(ctx, net); err != nil {
 		return err

@@ -49,6 +49,8 @@ func (t *Replicator) session(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
+	watch := t.newSchemaWatch(found, clock)
+	defer watch.close(context.WithoutCancel(ctx))
 	identities := found.plan.Identities(server.Current, r.Position())
 	t.Monitor.SetWithheld(catalog.Withheld())
 	names, column := t.Rules.TenantNameColumn()
@@ -57,7 +59,7 @@ func (t *Replicator) session(ctx context.Context) error {
 		Mapper: mapper, Owners: owners, Plan: found.plan, Server: server, Tables: t.Rules.Tables(),
 		TenantNames: outbox.TenantNames{Table: names.Name, Column: column}, IAMWebhooks: t.Settings.Delivery.IAMWebhooks,
 		BatchRows: t.Settings.Outbox.Batch, SpillDir: t.Settings.Source.SpillDir, SpillBytes: int(t.Settings.Source.MemoryLimit.Bytes),
-		SourceClock: clock.read, Finished: t.finished,
+		SourceClock: clock.read, VerifySource: watch.verify, Finished: t.finished,
 	})
 	if err != nil {
 		return &ingestError{err}
@@ -68,7 +70,7 @@ func (t *Replicator) session(ctx context.Context) error {
 		}
 		r = nil
 	}
-	return t.stream(ctx, in, found, identities, r)
+	return t.stream(ctx, in, found, watch, identities, r)
 }
 
 // bind binds the rules to the tables that exist.
@@ -83,7 +85,7 @@ func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
 }
 
 // stream runs the source, ingest and the watches of the schema side by side until one of them ends the session.
-func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sourceState, identities *cdc.Identities, r *ingest.Reconciliation) error {
+func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sourceState, watch *schemaWatch, identities *cdc.Identities, r *ingest.Reconciliation) error {
 	source := cdc.NewSource(cdc.SourceConfig{
 		URL: string(t.Settings.Source.URL), Slot: t.Settings.Source.Slot, Publication: t.Settings.Source.Publication,
 		Server: found.server, Tables: t.Rules.Tables(), Catalog: found.catalog, Identities: identities, Mark: in.Mark(), MemoryLimit: int(t.Settings.Source.MemoryLimit.Bytes),
@@ -99,7 +101,7 @@ func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sou
 		defer close(messages)
 		return source.Stream(groupCtx, in.Stored(), messages)
 	})
-	group.Go(func() error { return t.watchSource(groupCtx, found, r) })
+	group.Go(func() error { return t.watchSource(groupCtx, watch, r) })
 	if r.Pending() {
 		group.Go(func() error { return t.awaitSnapshotPossible(groupCtx) })
 	}
@@ -118,10 +120,16 @@ func (t *Replicator) stream(ctx context.Context, in *ingest.Ingester, found *sou
 			err = errors.Join(err, m.Transaction.Close())
 		}
 	}
-	if failed != nil && !errors.Is(failed, ingest.ErrRestartSession) && !errors.Is(failed, ErrDone) {
-		return &ingestError{failed}
+	if failed == nil || endsSession(failed) {
+		return err
 	}
-	return err
+	return &ingestError{failed}
+}
+
+// endsSession reports whether ingestion ended for a reason that is no failure of the outbox or of the mapping.
+func endsSession(err error) bool {
+	_, unverified := errors.AsType[*verificationError](err)
+	return unverified || errors.Is(err, errSchemaChanged) || errors.Is(err, ingest.ErrRestartSession) || errors.Is(err, ErrDone)
 }
 
 // commitGrace is how long a started commit may take after the relay is stopped.
