@@ -26,15 +26,18 @@ func initCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init [FILE]",
 		Short: "Write a configuration file",
-		Long: `Write a configuration file with every option, its default and an explanation. The default
-file is config.toml in the working directory. Only you can read it.`,
+		Long: `Write a configuration file with every option, its default and an explanation. Without FILE it is
+the one that --config names, else config.toml in the working directory. Only you can read it.`,
 		Example: `  iam-relay init
   iam-relay init --url postgres://iam_relay@db/iam /etc/iam-relay/config.toml`,
 		Args: optionalArgument,
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := localConfig
-			if len(args) > 0 {
+			switch {
+			case len(args) > 0:
 				name = args[0]
+			case env.hasConfigFile:
+				name = env.configFile
 			}
 			text := config.Example
 			before := "set source.url in it, then run"

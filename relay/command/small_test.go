@@ -45,6 +45,16 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// --config is the file that other commands read, so init writes that one.
+func TestInit_WritesTheFileThatConfigNames(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "named.toml")
+	run(t, "init", "--config", name).done("wrote " + name + "; set source.url in it, then run: iam-relay setup --config " + name + " --url URL-OF-THE-OWNER-OF-THE-TABLES\n")
+	if text, err := os.ReadFile(name); err != nil || string(text) != config.Example {
+		t.Errorf("it is not the example (%v)", err)
+	}
+}
+
 func TestPresets(t *testing.T) {
 	t.Parallel()
 	if list := run(t, "presets"); list.code != 0 || !strings.HasPrefix(list.out, "ferriskey ") {
