@@ -20,6 +20,7 @@ type endpoint struct {
 
 	attempts int       // first attempts in flight
 	retries  int       // retries in flight
+	usedAt   time.Time // when it was loaded, or its last retry ended
 	retryAt  time.Time // when its rate limit allows the next retry
 	timer    *time.Timer
 
@@ -33,7 +34,7 @@ type endpoint struct {
 
 func (d *Dispatcher) newEndpoint(w *outbox.Webhook) *endpoint {
 	e := &endpoint{
-		id: w.ID, lifecycle: lifecycle{enabled: w.Enabled}, definition: definition{resumeCount: w.ResumeCount}, queue: newQueue(d.pool, w.Tenant),
+		id: w.ID, usedAt: time.Now(), lifecycle: lifecycle{enabled: w.Enabled}, definition: definition{resumeCount: w.ResumeCount}, queue: newQueue(d.pool, w.Tenant),
 	}
 	d.endpoints[w.ID] = e
 	d.configure(e, w)

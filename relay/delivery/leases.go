@@ -16,6 +16,8 @@ const (
 	anyLag      = math.MaxInt64 / 2
 	// leasePoll is how often the relays look for endpoints to lease.
 	leasePoll = time.Second
+	// dropAfter is how long a relay that does not lead remembers a webhook after its last retry.
+	dropAfter = 10 * time.Minute
 	// maxClaims bounds the endpoints that are leased at a time.
 	maxClaims = 100
 )
@@ -84,7 +86,21 @@ func (d *Dispatcher) releaseSurplus(lagging outbox.Lagging) (leads bool) {
 		d.advance(e)
 	}
 	d.startReads()
+	if d.leader == nil {
+		d.dropUnused(time.Now())
+	}
 	return d.leader != nil
+}
+
+// dropUnused drops endpoints that this relay no longer has anything to do with; a retry loads one again. The leader
+// knows all webhooks, and forgets those that it deletes. d.mu is held.
+func (d *Dispatcher) dropUnused(now time.Time) {
+	for id, e := range d.endpoints {
+		if !e.owned && e.attempts == 0 && e.retries == 0 && (e.removedAfter != nil || now.Sub(e.usedAt) > dropAfter) {
+			e.stopTimer()
+			delete(d.endpoints, id)
+		}
+	}
 }
 
 // isSurplus reports whether another relay may claim the endpoint. One that was sent events beyond its cursor cannot be released (see

@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/iam-relay/iam-relay/relay/outbox"
@@ -30,8 +32,9 @@ func (d *Dispatcher) sendDueRetries(ctx context.Context) error {
 		began := time.Now()
 		due, err := d.claimDue(ctx)
 		took := time.Since(began)
+		var unknown map[int64]*outbox.Webhook
 		if err == nil {
-			err = d.loadUnknown(ctx, due)
+			unknown, err = d.loadUnknown(ctx, due)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
@@ -39,7 +42,7 @@ func (d *Dispatcher) sendDueRetries(ctx context.Context) error {
 			}
 			return err
 		}
-		d.sendRetries(due)
+		d.sendRetries(due, unknown)
 		wait := d.stretched(retryPoll)
 		if len(due) > 0 || d.retriesMayUnblock() {
 			wait = max(d.stretched(retryAgain), claimPause*took)
@@ -94,41 +97,48 @@ func (d *Dispatcher) retryCapacity() (free int, except []int64, leads bool) {
 	return free, except, d.leader != nil
 }
 
-// loadUnknown loads the webhooks of retries that this relay knows nothing of, because another relay delivers to them.
-func (d *Dispatcher) loadUnknown(ctx context.Context, due []outbox.DueRetry) error {
-	var unknown []int64
+// loadUnknown loads the webhooks of retries that this relay knows nothing of, because another relay delivers to them. The result has nil for
+// those that were deleted.
+func (d *Dispatcher) loadUnknown(ctx context.Context, due []outbox.DueRetry) (map[int64]*outbox.Webhook, error) {
+	unknown := map[int64]*outbox.Webhook{}
 	d.mu.Lock()
 	for i := range due {
 		if d.endpoints[due[i].Webhook] == nil {
-			unknown = append(unknown, due[i].Webhook)
+			unknown[due[i].Webhook] = nil
 		}
 	}
 	d.mu.Unlock()
 	if len(unknown) == 0 {
-		return nil
+		return nil, nil
 	}
-	webhooks, err := d.Store.LoadWebhooksByID(ctx, unknown)
+	webhooks, err := d.Store.LoadWebhooksByID(ctx, slices.Collect(maps.Keys(unknown)))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	for i := range webhooks {
-		if d.endpoints[webhooks[i].ID] == nil {
-			d.newEndpoint(&webhooks[i])
-		}
+		unknown[webhooks[i].ID] = &webhooks[i]
 	}
-	return nil
+	return unknown, nil
 }
 
-func (d *Dispatcher) sendRetries(due []outbox.DueRetry) {
+// sendRetries sends retries that this relay has leased. unknown comes from loadUnknown.
+func (d *Dispatcher) sendRetries(due []outbox.DueRetry, unknown map[int64]*outbox.Webhook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range due {
-		if e := d.endpoints[due[i].Webhook]; e != nil {
+		id := due[i].Webhook
+		e := d.endpoints[id]
+		w, wasUnknown := unknown[id]
+		if e == nil && w != nil {
+			e = d.newEndpoint(w)
+		}
+		switch {
+		case e != nil:
 			d.sendRetry(e, &due[i])
-		} else {
-			d.recorder.retryDone(due[i].Webhook, due[i].ID) // the webhook was deleted
+		case wasUnknown:
+			d.recorder.retryDone(id, due[i].ID) // the webhook was deleted
+		default:
+			d.recorder.retryReleased(id, due[i].ID) // it was dropped meanwhile, and is loaded again
 		}
 	}
 }

@@ -53,6 +53,7 @@ func (d *Dispatcher) refuseRetry(e *endpoint, due *outbox.DueRetry) bool {
 // finishRetry takes the outcome of a further attempt.
 func (d *Dispatcher) finishRetry(e *endpoint, due *outbox.DueRetry, began time.Time, o *webhook.Outcome) {
 	e.retries--
+	e.usedAt = time.Now()
 	if o.Class == webhook.ClassCanceled {
 		return // the lease ends with the membership
 	}
