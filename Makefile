@@ -42,6 +42,7 @@ demo: ## every documented event, from a committed row to a verified webhook
 test: check lint unit ## vet, format, lint, and all tests with the race detector
 
 test-full: export IAM_RELAY_TEST_FULL = 1
+test-full: export RAPID_SEED = 0
 test-full: test ends ## test with each fault more often, and the oldest and the newest version of PostgreSQL as well
 
 check:
