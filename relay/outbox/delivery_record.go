@@ -51,7 +51,7 @@ const mayServe = `(lease = $1 OR $2 AND cursor IS NULL)`
 // Record writes a batch of outcomes. The epoch is that of this member while it leads, else 0. It returns the ids of webhooks that the member
 // no longer serves, and whose state in memory is void.
 func (m *Member) Record(ctx context.Context, epoch int64, d *Delivery) ([]int64, error) {
-	d.inServerTime(m.store)
+	d = d.inServerTime(m.store)
 	var lost []int64
 	err := m.store.withPartitions(ctx, func() error {
 		lost = nil
@@ -63,15 +63,19 @@ func (m *Member) Record(ctx context.Context, epoch int64, d *Delivery) ([]int64,
 	return lost, nil
 }
 
-// inServerTime converts this machine's times to the outbox server's.
-func (d *Delivery) inServerTime(s *Store) {
-	for i := range d.Attempts {
-		d.Attempts[i].At = s.ServerTime(d.Attempts[i].At)
+// inServerTime returns the batch with the outbox server's times instead of this machine's. The batch itself is not changed: after a failure it
+// is recorded again.
+func (d *Delivery) inServerTime(s *Store) *Delivery {
+	c := *d
+	c.Attempts, c.Health = slices.Clone(d.Attempts), maps.Clone(d.Health)
+	for i := range c.Attempts {
+		c.Attempts[i].At = s.ServerTime(c.Attempts[i].At)
 	}
-	for id, h := range d.Health {
+	for id, h := range c.Health {
 		h.PausedUntil, h.FailingSince, h.FailedAt = s.ServerTime(h.PausedUntil), s.ServerTime(h.FailingSince), s.ServerTime(h.FailedAt)
-		d.Health[id] = h
+		c.Health[id] = h
 	}
+	return &c
 }
 
 // recording returns the statements of a batch, which are one implicit transaction.
