@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -59,8 +58,8 @@ func (s *status) readPosition(ctx context.Context, cfg *config.Config, store *ou
 	conn, connectErr := connect(ctx, string(cfg.Source.URL))
 	if connectErr == nil {
 		defer closeConn(ctx, conn)
-		if s.SourceProblems, connectErr = sourceProblems(ctx, cfg, conn); connectErr != nil {
-			connectErr = fmt.Errorf("inspect the source: %w", connectErr)
+		if s.SourceProblems, err = sourceProblems(ctx, cfg, conn); err != nil { // slot and position matter nevertheless
+			s.SourceProblems = []string{"its tables and publications cannot be inspected: " + err.Error() + "; see iam-relay check"}
 		}
 	}
 	for attempt := 1; ; attempt++ {

@@ -177,3 +177,19 @@ func TestStatus_OfABusyRelayIsNeverLost(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A catalog that cannot be read, as on a hardened server or during a migration, is no reason to hide the slot and the position.
+func TestStatus_SourceThatCannotBeInspected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run("setup")
+	role := w.role("REPLICATION")
+	w.write(w.as(role, password), w.url, "")
+	w.exec("REVOKE SELECT ON pg_catalog.pg_publication_rel FROM PUBLIC")
+	r := w.run("status")
+	r.has("slot    NAME does not exist",
+		"source  its tables and publications cannot be inspected: check the publications: ERROR: permission denied for table pg_publication_rel (SQLSTATE 42501); see iam-relay check")
+	if r.code != 0 {
+		t.Errorf("exit code %d: %s", r.code, r.err)
+	}
+}
