@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/iam-relay/iam-relay/cdc"
@@ -172,6 +173,7 @@ func TestValues_StreamEqualsSnapshot(t *testing.T) {
 func TestValues_TooLarge(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, schema, mapped)
+	s.config.WALSenderTimeout = time.Minute // a slow machine takes long for one large row, and nothing here reconnects
 	r := s.stream(s.start, 10)
 	s.exec(fmt.Sprintf(`INSERT INTO users (id, name, secret) VALUES (1, 'a', repeat('s', %d))`, 2*cdc.MaxRowBytes))
 	s.exec(fmt.Sprintf(`INSERT INTO users VALUES (2, 'b', repeat('b', %d), 's')`, cdc.MaxRowBytes-2))
