@@ -33,7 +33,9 @@ type Dispatcher struct {
 	retryScheduler *scheduler
 	reads          catchUpReads
 	recorder       recorder
-	stretch        int // factor of the intervals of periodic work: 1, more in a simulation of years
+	proven         bool // an attempt of this membership is recorded
+	held           bool // attempts wait until others are recorded
+	stretch        int  // factor of the intervals of periodic work: 1, more in a simulation of years
 
 	closing bool
 	drained bool // nothing is in flight any more, and cursors are set for the next leader

@@ -62,8 +62,12 @@ func (d *Dispatcher) flushBatch(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	d.recorder.recorded()
+	d.proven = d.proven || len(batch.Attempts) > 0
 	d.mu.Unlock()
 	d.leasesLost(lost)
+	d.mu.Lock()
+	d.resume()
+	d.mu.Unlock()
 	return nil
 }
 

@@ -39,11 +39,25 @@ func (r *recorder) attempt(webhookID, event int64, number int, began time.Time, 
 	}
 	r.pending.Attempts = append(r.pending.Attempts, a)
 	if len(r.pending.Attempts) >= recordAt {
-		select {
-		case r.full <- struct{}{}:
-		default:
-		}
+		r.wake()
 	}
+}
+
+// wake has the next batch written at once.
+func (r *recorder) wake() {
+	select {
+	case r.full <- struct{}{}:
+	default:
+	}
+}
+
+// unrecorded is the number of attempts whose outcome is not known to be in the outbox.
+func (r *recorder) unrecorded() int {
+	n := len(r.pending.Attempts)
+	if r.recording != nil {
+		n += len(r.recording.Attempts)
+	}
+	return n
 }
 
 // errorText returns an error as PostgreSQL's text type accepts it: it may quote bytes that a receiver has sent.

@@ -83,7 +83,7 @@ func (d *Dispatcher) claimDue(ctx context.Context) ([]outbox.DueRetry, error) {
 func (d *Dispatcher) retryCapacity() (free int, except []int64, leads bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	free, except = retrySenders-d.retryScheduler.inUse(), []int64{}
+	free, except = min(retrySenders-d.retryScheduler.inUse(), d.attemptsLeft()), []int64{}
 	now := time.Now()
 	for id, e := range d.endpoints {
 		full := e.retries >= retriesPerEndpoint || e.limiter.limited() && (e.retries > 0 || now.Before(e.retryAt))

@@ -83,6 +83,16 @@ func (s *scheduler) release(p *permit) {
 
 func (s *scheduler) inUse() int { return len(s.permits) }
 
+// prompt is how many senders are in use by requests that have not been found to be slow.
+func (s *scheduler) prompt() (n int) {
+	for p := range s.permits {
+		if !p.slow {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *scheduler) count(p *permit, n int) {
 	s.used[p.pace] += n
 	add(s.tenants, p.group.tenant, p.pace, n)

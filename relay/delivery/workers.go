@@ -67,7 +67,7 @@ func (d *Dispatcher) work(j *job) {
 
 // mayAttempt reports whether one more first attempt may be in flight.
 func (d *Dispatcher) mayAttempt(e *endpoint) bool {
-	return !d.closing && e.maySend() && e.attempts < e.maxAttempts() && d.Member.Alive()
+	return !d.closing && e.maySend() && e.attempts < e.maxAttempts() && d.Member.Alive() && d.mayMakeAttempt()
 }
 
 // takeJob returns the endpoint's next job, or nil. An endpoint that only lacks a sender waits for one again.
@@ -76,6 +76,9 @@ func (d *Dispatcher) takeJob(e *endpoint) *job {
 		return nil
 	}
 	if e.breaker.probePending {
+		if !d.mayMakeAttempt() {
+			return nil
+		}
 		permit := d.takeSender(e)
 		if permit == nil {
 			return nil
@@ -113,11 +116,12 @@ func (d *Dispatcher) takeSender(e *endpoint) *permit {
 	return permit
 }
 
-// markSlow counts endpoints as slow whose requests have been in flight for long.
+// markSlow counts endpoints as slow whose requests have been in flight for long. Others may be sent to then.
 func (d *Dispatcher) markSlow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.scheduler.markSlow(now)
 	d.retryScheduler.markSlow(now)
+	d.resume()
 }
