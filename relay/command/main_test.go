@@ -87,7 +87,7 @@ func worldOn(t *testing.T, c *cluster.Cluster, database string) *world {
 	}
 	w := &world{t: t, name: conn.Config().Database, url: database, conn: conn, config: filepath.Join(t.TempDir(), "config.toml")}
 	// Longer texts first: the port is part of none of the others.
-	w.replaces = []string{w.config, "CONFIG", w.name, "NAME", fmt.Sprint(c.Port()), "PORT", c.Version, "VERSION"}
+	w.replaces = []string{w.config, "CONFIG", w.name, "NAME", fmt.Sprint(c.Port()), "PORT", "PostgreSQL " + c.Version, "PostgreSQL VERSION"}
 	w.configure(database)
 	return w
 }
