@@ -70,7 +70,7 @@ func (p *plain) mapping(tables ...string) string {
 	text := strings.ReplaceAll(plainMapping, "tables.docs", "tables."+tables[0])
 	for _, table := range tables {
 		for _, op := range []string{"insert", "update", "delete"} {
-			text += fmt.Sprintf("\n[[events]]\nname  = \"%s.%sd\"\ntable = %q\non    = %q\n", table, strings.TrimSuffix(op, "e"), table, op)
+			text += fmt.Sprintf("\n[tables.%s.events.\"%s.%sd\"]\non = %q\n", table, table, strings.TrimSuffix(op, "e"), op)
 		}
 	}
 	text = strings.NewReplacer(".insertd", ".created", ".updatd", ".updated", ".deletd", ".deleted").Replace(text)

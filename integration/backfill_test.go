@@ -28,19 +28,13 @@ key     = ["id"]
 parents = { user_id = "users", realm_id = "realms" }
 columns = ["id", "user_id", "realm_id", "key", "value"]
 
-[[events]]
-name  = "user.attribute.created"
-table = "user_attributes"
+[tables.user_attributes.events."user.attribute.created"]
 on    = "insert"
 
-[[events]]
-name  = "user.attribute.updated"
-table = "user_attributes"
+[tables.user_attributes.events."user.attribute.updated"]
 on    = "update"
 
-[[events]]
-name  = "user.attribute.deleted"
-table = "user_attributes"
+[tables.user_attributes.events."user.attribute.deleted"]
 on    = "delete"
 `
 

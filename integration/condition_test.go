@@ -14,9 +14,7 @@ func TestCondition_WithoutAValueDoesNotStopTheRelay(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "own.toml")
 	own := `
 extends = "ferriskey"
-[[events]]
-name  = "user.odd"
-table = "users"
+[tables.users.events."user.odd"]
 on    = "insert"
 when  = "10 % row.failed_login_attempts == 1"
 `

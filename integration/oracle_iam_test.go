@@ -103,11 +103,11 @@ func oracleEvents() string {
 		e := oracleEntities[table]
 		for i, on := range []string{"insert", "update", "delete"} {
 			if e.verbs[i] != "" {
-				fmt.Fprintf(&b, "\n[[events]]\nname = %q\ntable = %q\non = %q\nresource_id = %q\n", e.name+"."+e.verbs[i], table, on, e.resource)
+				fmt.Fprintf(&b, "\n[tables.%s.events.%q]\non = %q\nresource_id = %q\n", table, e.name+"."+e.verbs[i], on, e.resource)
 			}
 		}
 	}
-	return b.String() + "\n[[events]]\nname = \"people.deleted\"\ntable = \"people\"\non = \"delete\"\ngroup = { min = 2 }\ninstead_of = [\"person.deleted\"]\ndata = \"id\"\n"
+	return b.String() + "\n[tables.people.events.\"people.deleted\"]\non = \"delete\"\ngroup = { min = 2 }\ninstead_of = [\"person.deleted\"]\ndata = \"id\"\n"
 }
 
 // oracleRow is a row: the text of its columns, none for NULL. Names that begin with @ are the oracle's own.

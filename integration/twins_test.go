@@ -109,115 +109,73 @@ table  = "hooks"
 url    = "url"
 events = { table = "hook_events", column = "event", by = "hook" }
 
-[[events]]
-name = "org.created"
-table = "orgs"
+[tables.orgs.events."org.created"]
 on = "insert"
-[[events]]
-name = "org.updated"
-table = "orgs"
+[tables.orgs.events."org.updated"]
 on = "update"
-[[events]]
-name = "org.deleted"
-table = "orgs"
+[tables.orgs.events."org.deleted"]
 on = "delete"
 
-[[events]]
-name = "doc.created"
-table = "docs"
+[tables.docs.events."doc.created"]
 on = "insert"
-[[events]]
-name = "doc.updated"
-table = "docs"
+[tables.docs.events."doc.updated"]
 on = "update"
-[[events]]
-name = "doc.numbered"
-table = "docs"
+[tables.docs.events."doc.numbered"]
 on = "update"
 changed = ["n"]
 when = "old.n != row.n and parent('parent').n != row.n"
 data = ["id", "n", "parent.n as above", "big"]
-[[events]]
-name = "doc.deleted"
-table = "docs"
+[tables.docs.events."doc.deleted"]
 on = "delete"
-[[events]]
-name = "docs.deleted"
-table = "docs"
+[tables.docs.events."docs.deleted"]
 on = "delete"
 group = { min = 3 }
 instead_of = ["doc.deleted"]
 data = ["id", "items", "tags", "parent"]
 
-[[events]]
-name = "item.added"
-table = "items"
+[tables.items.events."item.added"]
 on = "insert"
 resource_id = "doc"
 absorb = true
 data = ["pos", "note", "long", "document"]
 include = { document = "doc" }
-[[events]]
-name = "item.changed"
-table = "items"
+[tables.items.events."item.changed"]
 on = "update"
 resource_id = "doc"
-[[events]]
-name = "item.removed"
-table = "items"
+[tables.items.events."item.removed"]
 on = "delete"
 resource_id = "doc"
 data = ["pos", "note", "document"]
 include = { document = "doc" }
 
-[[events]]
-name = "tag.added"
-table = "tags"
+[tables.tags.events."tag.added"]
 on = ["insert", "update"]
-[[events]]
-name = "tag.removed"
-table = "tags"
+[tables.tags.events."tag.removed"]
 on = "delete"
 unless_followed = { on = "insert", same = ["doc", "label"], within = "1h" }
 
-[[events]]
-name = "person.created"
-table = "people"
+[tables.people.events."person.created"]
 on = "insert"
 absorb = true
-[[events]]
-name = "person.updated"
-table = "people"
+[tables.people.events."person.updated"]
 on = "update"
 data = ["id", "name", "photo", "boss.name as chief"]
-[[events]]
-name = "person.deleted"
-table = "people"
+[tables.people.events."person.deleted"]
 on = "delete"
 
-[[events]]
-name = "log.written"
-table = "log"
+[tables.log.events."log.written"]
 on = ["insert", "update"]
-[[events]]
-name = "log.removed"
-table = "log"
+[tables.log.events."log.removed"]
 on = "delete"
 group = { min = 2 }
 data = "id"
 
-[[events]]
-name = "seat.changed"
-table = "seats"
+[tables.seats.events."seat.changed"]
 on = ["insert", "update"]
-[[events]]
-name = "seat.freed"
-table = "seats"
+[tables.seats.events."seat.freed"]
 on = "delete"
 
-[[events]]
-name = "hook.changed"
-table = "hooks"
+[tables.hooks.events."hook.changed"]
 on = ["insert", "update", "delete"]
 `
 

@@ -167,7 +167,7 @@ const replayInterval = time.Second
 // them.
 func (l *leadership) replay(ctx context.Context) error {
 	table, column := l.rules.TenantNameColumn()
-	names := outbox.TenantNames{Table: table.Name, Column: column}
+	names := outbox.TenantNames{Table: table, Column: column}
 	return loop.Every(ctx, replayInterval, nil, func(ctx context.Context) error {
 		for more := true; more; {
 			var err error

@@ -41,7 +41,7 @@ func (t *Transaction) absorbed(change rowChange) bool {
 	}
 	return slices.ContainsFunc(change.bound.Table.Parents, func(p rules.Parent) bool {
 		v := rules.ValueAt(change.row, p.Column)
-		return v.Kind == cdc.Text && with(p.Table, cdc.Key(v.Text))
+		return !p.LookupOnly && v.Kind == cdc.Text && with(p.Table, cdc.Key(v.Text))
 	})
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"strings"
+
 	"github.com/iam-relay/iam-relay/cdc"
 	"github.com/iam-relay/iam-relay/mapping/rules"
 	"github.com/iam-relay/iam-relay/mapping/value"
@@ -20,8 +22,8 @@ func (t *Transaction) buildEvent(r *rules.Rule, change rowChange, tenant cdc.Key
 			e.Delay = &Delay{Match: match.String(), Within: u.Within}
 		}
 	}
-	if r.Resource != rules.TenantResource {
-		e.Resource = rules.ValueAt(change.row, r.Resource).Text
+	if !r.Resource.Tenant {
+		e.Resource = t.resourceOf(r, change.row)
 	}
 	body := t.beginBody(r, e.Resource)
 	render := renderer{t: t}
@@ -52,4 +54,31 @@ func (t *Transaction) beginBody(r *rules.Rule, resource string) []byte {
 		body = value.AppendString(body, resource)
 	}
 	return append(body, `,"data":`...)
+}
+
+// resourceOf returns the resource_id of a row. It is empty if none of its columns has a value.
+func (t *Transaction) resourceOf(r *rules.Rule, row cdc.Row) string {
+	parts := r.Resource.Parts
+	if len(parts) == 1 && parts[0].Parent < 0 {
+		return rules.ValueAt(row, parts[0].Column).Text
+	}
+	var id strings.Builder
+	known := false
+	for _, part := range parts {
+		text := part.Text
+		if part.IsColumn {
+			from := row
+			if part.Parent >= 0 {
+				p := r.Table.Parents[part.Parent]
+				from = t.parentRow(p.Table, cdc.Key(rules.ValueAt(row, p.Column).Text))
+			}
+			text = rules.ValueAt(from, part.Column).Text
+			known = known || text != ""
+		}
+		id.WriteString(text)
+	}
+	if !known {
+		return ""
+	}
+	return id.String()
 }

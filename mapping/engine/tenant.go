@@ -22,9 +22,20 @@ func (m *Mapper) claimedTenant(rows Rows, t *rules.Table, row cdc.Row) cdc.Key {
 	})
 }
 
+// followToTenant returns the tenant of a row: the row itself, the value of a column, or the tenant of a parent.
 func (m *Mapper) followToTenant(t *rules.Table, row cdc.Row, find func(*rules.Table, cdc.Key) (cdc.Row, bool)) cdc.Key {
-	if t == m.binding.Rules.Tenant {
+	if tenant := m.pathToTenant(t, row, find); tenant != "" {
+		return tenant
+	}
+	return cdc.Key(m.binding.Rules.TenantConstant)
+}
+
+func (m *Mapper) pathToTenant(t *rules.Table, row cdc.Row, find func(*rules.Table, cdc.Key) (cdc.Row, bool)) cdc.Key {
+	switch {
+	case t == m.binding.Rules.Tenant:
 		return cdc.Key(rules.ValueAt(row, 0).Text)
+	case t.TenantColumn >= 0:
+		return cdc.Key(rules.ValueAt(row, t.TenantColumn).Text)
 	}
 	for _, i := range t.ToTenant {
 		p := t.Parents[i]
@@ -38,7 +49,7 @@ func (m *Mapper) followToTenant(t *rules.Table, row cdc.Row, find func(*rules.Ta
 		case p.Table == m.binding.Rules.Tenant:
 			return cdc.Key(v.Text)
 		default:
-			if tenant := m.followToTenant(p.Table, parentRow, find); tenant != "" {
+			if tenant := m.pathToTenant(p.Table, parentRow, find); tenant != "" {
 				return tenant
 			}
 		}
@@ -46,8 +57,13 @@ func (m *Mapper) followToTenant(t *rules.Table, row cdc.Row, find func(*rules.Ta
 	return ""
 }
 
-// Tenant returns the table whose key scopes events and webhooks.
-func (m *Mapper) Tenant() *cdc.Table { return m.binding.Rules.Tenant.CDC }
+// Tenant returns the table whose key scopes events and webhooks, or nil if the tenants have no table.
+func (m *Mapper) Tenant() *cdc.Table {
+	if m.binding.Rules.Tenant == nil {
+		return nil
+	}
+	return m.binding.Rules.Tenant.CDC
+}
 
 // TenantName returns the name of the tenant with that row. It is empty if the mapping has no tenant_name or the row is nil.
 func (m *Mapper) TenantName(row cdc.Row) string {

@@ -137,6 +137,42 @@ func (d decoder) pairs(n *tomlpos.Node, key string) []pair {
 	return out
 }
 
+// parentEntry is an entry of parents.
+type parentEntry struct {
+	name       string
+	at         rules.Position // of the name
+	table      word
+	lookupOnly bool
+}
+
+// parents reads parents = { column = "table", other = { table = "table", absorb = false } }.
+func (d decoder) parents(n *tomlpos.Node) []parentEntry {
+	v := n.Get("parents")
+	if v == nil || !d.table(v, "parents") {
+		return nil
+	}
+	out := make([]parentEntry, 0, len(v.Entries))
+	for _, e := range v.Entries {
+		p := parentEntry{name: e.Key, at: e.At}
+		if e.Value.Kind == tomlpos.Table {
+			d.checkKeys(e.Value, "parents."+e.Key, "table", "absorb")
+			p.table = d.word(e.Value, "table")
+			if absorb, given := d.bool(e.Value, "absorb"); given {
+				p.lookupOnly = !absorb
+			}
+			if e.Value.Get("table") == nil {
+				d.problems.Add(e.At, "parents.%s needs table, for example { table = \"users\", absorb = false }", e.Key)
+			}
+		} else {
+			p.table = d.asWord(e.Value, "parents."+e.Key)
+		}
+		if p.table.given() {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 func (d decoder) duration(n *tomlpos.Node, key string) time.Duration {
 	w := d.word(n, key)
 	if !w.given() {

@@ -17,8 +17,8 @@ type Options struct {
 	// Preset is the name of a built-in mapping. It may be empty if File is given.
 	Preset string
 	// File is the path of a mapping of the user. With a Preset, or with extends in the file, it is merged over the preset: a
-	// key of a table replaces the preset's key (parents, format, include and collect are merged by name), and an event
-	// replaces the event of the same name.
+	// key of a table replaces the preset's key (parents, format, include, collect and events are merged by name), and an event
+	// replaces the one of its name in that table.
 	File string
 	// Schema overrides the schema of the mapped tables.
 	Schema string
@@ -87,7 +87,7 @@ func chosenPreset(o Options, own *tomlpos.Node) (preset string, at rules.Positio
 }
 
 // mergedByName lists the keys of a table whose entries are merged one by one.
-var mergedByName = []string{"parents", "format", "include", "collect"}
+var mergedByName = []string{"parents", "format", "include", "collect", "events"}
 
 func mergeDocument(base, own *tomlpos.Node) {
 	for _, e := range own.Entries {
@@ -99,8 +99,6 @@ func mergeDocument(base, own *tomlpos.Node) {
 			for _, t := range e.Value.Entries {
 				mergeTable(under, t)
 			}
-		case e.Key == "events":
-			mergeEvents(under, e.Value)
 		default:
 			base.Set(e.Key, e.At, e.Value)
 		}
@@ -123,29 +121,6 @@ func mergeTable(tables *tomlpos.Node, own tomlpos.Entry) {
 			merged.Set(one.Key, one.At, one.Value)
 		}
 	}
-}
-
-func mergeEvents(events, own *tomlpos.Node) {
-	fromPreset := len(events.Items)
-	for _, event := range own.Items {
-		name := eventName(event)
-		i := slices.IndexFunc(events.Items[:fromPreset], func(n *tomlpos.Node) bool {
-			return name != "" && eventName(n) == name
-		})
-		if i >= 0 && events.Items[i].At.File != event.At.File {
-			events.Items[i] = event
-			continue
-		}
-		events.Items = append(events.Items, event) // loadEvents reports a second event of the same name in one file.
-	}
-}
-
-func eventName(event *tomlpos.Node) string {
-	if n := event.Get("name"); n != nil {
-		name, _ := n.Scalar.(string)
-		return name
-	}
-	return ""
 }
 
 // parse reads a TOML document. An error is an *Error.

@@ -11,62 +11,116 @@ import (
 )
 
 var (
-	eventKeys = []string{
-		"name", "table", "on", "changed", "when", "resource_id", "keep_resource_id", "data", "include", "collect", "group",
-		"instead_of", "unless_followed", "absorb",
+	sourceKeys = []string{
+		"on", "changed", "when", "resource_id", "keep_resource_id", "data", "include", "collect", "group", "instead_of", "unless_followed", "absorb",
 	}
 	operations = map[string]cdc.Op{"insert": cdc.Insert, "update": cdc.Update, "delete": cdc.Delete}
 )
 
+// loadEvents reads the events of all tables, in the order of the file. An event may have several sources: in several tables,
+// or in one table as a list.
 func (l *loader) loadEvents(document *tomlpos.Node) {
-	events := document.Get("events")
-	if events == nil || events.Kind != tomlpos.List || len(events.Items) == 0 {
-		l.problems.Add(document.At, "the mapping needs an [[events]] section")
-		return
+	sources := 0
+	for _, t := range l.rules.Mapped {
+		events := t.Source.Get("events")
+		if events == nil || !l.decoder.table(events, "events") {
+			continue
+		}
+		for _, e := range events.Entries {
+			for _, source := range l.eventSources(e) {
+				sources++
+				l.eventSource(l.event(e.Key, e.At), t, e.At, source)
+			}
+		}
 	}
-	first := map[string]rules.Position{}
-	for _, source := range events.Items {
-		l.decoder.checkKeys(source, "events", eventKeys...)
-		name := l.decoder.word(source, "name")
-		if !name.given() {
-			l.problems.Add(source.At, "an event needs a name, for example name = \"user.created\"")
-			continue
-		}
-		if at, ok := first[name.text]; ok {
-			l.problems.Add(name.at, "event %q is already defined at %s", name.text, at)
-			continue
-		}
-		first[name.text] = name.at
-		l.rules.Events = append(l.rules.Events, l.event(source, name))
+	if sources == 0 && document.Get("tables") != nil {
+		l.problems.Add(document.At, `the mapping makes no events; add a section such as [tables.NAME.events] with "user.created" = "insert"`)
 	}
 	l.checkInsteadOf()
 }
 
-func (l *loader) event(source *tomlpos.Node, name word) *rules.Event {
-	e := &rules.Event{Name: name.text, At: name.at, Prefix: `{"event":` + string(value.AppendString(nil, name.text)) + `,"timestamp":"`}
-	on := l.operations(source, "on")
-	if g := source.Get("group"); g != nil {
-		l.decoder.checkKeys(g, "group", "min")
-		var at rules.Position
-		if e.Group, at = l.decoder.int(g, "min"); e.Group < 2 {
-			l.problems.Add(at, "group.min must be at least 2")
-		}
+// event returns the event of that name. The position is that of its first source.
+func (l *loader) event(name string, at rules.Position) *rules.Event {
+	if i := slices.IndexFunc(l.rules.Events, func(e *rules.Event) bool { return e.Name == name }); i >= 0 {
+		return l.rules.Events[i]
 	}
-	e.InsteadOf = texts(l.decoder.words(source, "instead_of", true))
-	if len(e.InsteadOf) > 0 && e.Group == 0 {
-		l.problems.Add(source.At, "event %s: instead_of needs group, for example group = { min = 2 }", e.Name)
+	if name == "" {
+		l.problems.Add(at, "an event needs a name, for example \"user.created\"")
 	}
-	tables := l.decoder.words(source, "table", true)
-	if len(tables) == 0 {
-		l.problems.Add(source.At, "event %s needs table, the name of a table or a list of names", e.Name)
-	}
-	for _, w := range tables {
-		if t := l.table(w); t != nil && t.Source.Kind == tomlpos.Table {
-			e.Rules = append(e.Rules, l.rule(e, t, source, on))
-			e.ToRoot = e.ToRoot || (t == l.rules.Tenant && (on[cdc.Insert] || on[cdc.Delete]))
-		}
-	}
+	e := &rules.Event{Name: name, At: at, Prefix: `{"event":` + string(value.AppendString(nil, name)) + `,"timestamp":"`}
+	l.rules.Events = append(l.rules.Events, e)
 	return e
+}
+
+// eventSources returns the tables that an entry of [tables.NAME.events] stands for: "insert" and ["insert", "delete"] are
+// short for { on = … }, a list of tables means several sources, and false none.
+func (l *loader) eventSources(e tomlpos.Entry) []*tomlpos.Node {
+	short := func(on *tomlpos.Node) *tomlpos.Node {
+		return &tomlpos.Node{At: e.At, Kind: tomlpos.Table, Entries: []tomlpos.Entry{{Key: "on", At: on.At, Value: on}}}
+	}
+	n := e.Value
+	switch {
+	case n.Kind == tomlpos.Table:
+		return []*tomlpos.Node{n}
+	case n.Kind == tomlpos.List && len(n.Items) > 0 && n.Items[0].Kind == tomlpos.Table:
+		for _, item := range n.Items {
+			if item.Kind != tomlpos.Table {
+				l.problems.Add(item.At, "event %s: each source must be a table, for example { on = \"insert\" }", e.Key)
+				return nil
+			}
+		}
+		return n.Items
+	case n.Scalar == false:
+		return nil
+	}
+	if _, word := n.Scalar.(string); !word && n.Kind != tomlpos.List {
+		l.problems.Add(n.At, "event %s must be an operation such as \"insert\", a list of them, or a table such as { on = \"insert\" }; false removes it", e.Key)
+		return nil
+	}
+	return []*tomlpos.Node{short(n)}
+}
+
+// eventSource reads one source of an event.
+func (l *loader) eventSource(e *rules.Event, t *rules.Table, at rules.Position, source *tomlpos.Node) {
+	l.decoder.checkKeys(source, "event "+e.Name, sourceKeys...)
+	var on [cdc.Truncate + 1]bool
+	if source.Get("on") == nil && source.Get("changed") != nil {
+		on[cdc.Update] = true
+	} else {
+		on = l.operations(source, "on")
+	}
+	group := l.group(source)
+	switch {
+	case len(e.Rules) == 0:
+		e.Group = group
+	case e.Group != group:
+		l.problems.Add(at, "event %s: all sources must have the same group; another is at %s", e.Name, e.Rules[0].At)
+	}
+	insteadOf := texts(l.decoder.words(source, "instead_of", true))
+	if len(insteadOf) > 0 && group == 0 {
+		l.problems.Add(at, "event %s: instead_of needs group, for example group = { min = 2 }", e.Name)
+	}
+	for _, name := range insteadOf {
+		if !slices.Contains(e.InsteadOf, name) {
+			e.InsteadOf = append(e.InsteadOf, name)
+		}
+	}
+	e.Rules = append(e.Rules, l.rule(&rules.Rule{Event: e, At: at, Table: t, On: on}, source))
+	e.ToRoot = e.ToRoot || (t == l.rules.Tenant && (on[cdc.Insert] || on[cdc.Delete]))
+}
+
+// group reads group = { min = 2 }. It is 0 without one.
+func (l *loader) group(source *tomlpos.Node) int {
+	g := source.Get("group")
+	if g == nil {
+		return 0
+	}
+	l.decoder.checkKeys(g, "group", "min")
+	least, at := l.decoder.int(g, "min")
+	if least < 2 {
+		l.problems.Add(at, "group.min must be at least 2")
+	}
+	return least
 }
 
 func (l *loader) operations(source *tomlpos.Node, key string) (on [cdc.Truncate + 1]bool) {

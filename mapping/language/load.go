@@ -21,7 +21,7 @@ type loader struct {
 func (l *loader) silentDecoder() decoder { return decoder{&rules.Problems{}} }
 
 var documentKeys = []string{
-	"extends", "schema", "tenant", "tenant_name", "root_tenant", "drop", "tables", "events", "webhooks",
+	"extends", "schema", "tenant", "tenant_name", "root_tenant", "drop", "tables", "webhooks",
 }
 
 // Load reads a mapping and checks everything that can be checked without the database. If the content of the mapping is not
@@ -76,6 +76,9 @@ func (l *loader) loadTables(document *tomlpos.Node) {
 	}
 	for _, e := range tables.Entries {
 		t := l.newTable(e.Key, e.At, e.Value)
+		if i := slices.IndexFunc(l.rules.Mapped, func(o *rules.Table) bool { return o.Name() == t.Name() }); i >= 0 {
+			l.problems.Add(e.At, "tables of the same name in several schemas cannot be mapped together: %s is also mapped at %s", t.Name(), l.rules.Mapped[i].At)
+		}
 		l.rules.Mapped = append(l.rules.Mapped, t)
 		l.rules.ByName[e.Key] = t
 	}

@@ -149,9 +149,10 @@ func addLoadSeeds(f *testing.F) {
 	}
 	for _, source := range []string{
 		"extends = \"ferriskey\"\ndrop = [\"user.created\"]\n[tables.users.format]\nenabled = { null = false }\n",
-		"extends = \"ferriskey\"\n[[events]]\nname = \"user.created\"\ntable = \"users\"\non = [\"insert\", \"delete\"]\ngroup = { min = 2 }\n",
-		"tenant = \"t\"\n[tables.t]\nkey = [\"id\"]\ncolumns = [\"id\", \"gone\"]\ndeleted = \"gone != nil\"\n[[events]]\nname = \"t.deleted\"\ntable = \"t\"\non = \"delete\"\n",
-		"tenant = \"t\"\n[tables.t]\nkey = [\"id\"]\nparents = { id = \"t\" }\ninclude = { up = \"id\" }\n[[events]]\nname = \"a\"\ntable = \"t\"\non = \"update\"\nchanged = [\"id\"]\n",
+		"extends = \"ferriskey\"\n[tables.users.events.\"user.created\"]\non = [\"insert\", \"delete\"]\ngroup = { min = 2 }\n",
+		"tenant = \"t\"\n[tables.t]\nkey = [\"id\"]\ncolumns = [\"id\", \"gone\"]\ndeleted = \"gone != nil\"\n[tables.t.events]\n\"t.deleted\" = \"delete\"\n",
+		"tenant = \"t\"\n[tables.t]\nkey = [\"id\"]\nparents = { id = \"t\" }\ninclude = { up = \"id\" }\n[tables.t.events.a]\non = \"update\"\nchanged = [\"id\"]\n",
+		"tenant = { column = \"o\", constant = \"x\" }\n[tables.\"s.t\"]\nkey = [\"id\", \"k\"]\ncolumns = [\"o as p\", \"'v' as q\"]\n[tables.\"s.t\".events]\na = [{ on = \"insert\", resource_id = \"{o}:{id}\" }, { changed = \"o\" }]\nb = [\"delete\"]\nc = false\n",
 	} {
 		for shift := range 3 {
 			f.Add([]byte(source), shift)

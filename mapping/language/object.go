@@ -99,15 +99,24 @@ func (l *loader) loadObject(t *rules.Table) {
 
 // defaultItems returns the key columns and parents that columns does not list, followed by columns.
 func defaultItems(t *rules.Table, d decoder) []word {
-	columns := d.words(t.Source, "columns", false)
+	var listed []word
+	for _, w := range d.words(t.Source, "columns", false) {
+		text, _ := unquoteItem(w.text)
+		listed = append(listed, word{text, w.at})
+	}
+	isListed := func(column string) bool {
+		return slices.ContainsFunc(listed, func(w word) bool {
+			source, _, _ := cutAlias(t, w.text)
+			return source == column
+		})
+	}
 	var items []word
 	for i, c := range t.CDC.Columns {
-		isColumn := slices.ContainsFunc(columns, func(w word) bool { return w.text == c.Name })
-		if _, isParent := t.ParentOf(i); !isColumn && (i < t.CDC.KeyColumns || isParent) && !t.Secret[i] {
+		if _, isParent := t.ParentOf(i); !isListed(c.Name) && (i < t.CDC.KeyColumns || isParent) && !t.Secret[i] {
 			items = append(items, word{c.Name, t.At})
 		}
 	}
-	return append(items, columns...)
+	return append(items, listed...)
 }
 
 // fieldNames lists the names of the members that fields write, including those of spliced objects.

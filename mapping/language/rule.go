@@ -8,11 +8,10 @@ import (
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
-// Rule reads what an [[events]] entry says for one of its tables.
-func (l *loader) rule(e *rules.Event, t *rules.Table, source *tomlpos.Node, on [cdc.Truncate + 1]bool) *rules.Rule {
-	r := &rules.Rule{Event: e, Table: t, On: on}
-	if l.rules.Tenant != nil && t.Distance >= rules.Unreachable {
-		l.problems.Add(e.At, "event %s: no parents lead from %s to the tenant table %s; add the foreign keys to parents", e.Name, t.Name(), l.rules.Tenant.Name())
+// rule completes a rule with what a source of its event says.
+func (l *loader) rule(r *rules.Rule, source *tomlpos.Node) *rules.Rule {
+	if lead := l.noTenant(r.Table); lead != "" {
+		l.problems.Add(r.At, "event %s: %s", r.Event.Name, lead)
 	}
 	l.loadChanged(r, source)
 	l.loadWhen(r, source)
@@ -81,29 +80,7 @@ func (l *loader) loadChanged(r *rules.Rule, source *tomlpos.Node) {
 			l.problems.Add(changed.At, "event %s: changed is empty; list columns, or remove changed for any column", r.Event.Name)
 		}
 	case !r.Table.WatchesAny():
-		l.problems.Add(r.Event.At, "event %s can never occur: %s has no columns or parents, besides its key, whose change is an update", r.Event.Name, r.Table.Name())
-	}
-}
-
-func (l *loader) loadResource(r *rules.Rule, source *tomlpos.Node) {
-	keep, _ := l.decoder.bool(source, "keep_resource_id")
-	w := l.decoder.word(source, "resource_id")
-	_, isColumn := r.Table.Columns[w.text] // A column may be called tenant, and then it is meant.
-	switch {
-	case r.Event.Group > 0:
-		r.Resource = rules.TenantResource
-		if w.given() && w.text != "tenant" {
-			l.problems.Add(w.at, "event %s has group, so its resource_id must be \"tenant\"", r.Event.Name)
-		}
-	case w.text == "tenant" && !isColumn || (l.rules.ResourceTenant && !keep):
-		r.Resource = rules.TenantResource
-	case w.given():
-		r.Resource, _ = l.payloadColumn(r.Table, w)
-	case r.Table.CDC.KeyColumns > 1:
-		l.problems.Add(r.Event.At, "event %s needs resource_id, because the key of %s has %d columns", r.Event.Name, r.Table.Name(), r.Table.CDC.KeyColumns)
-	}
-	if w.given() && w.text != "tenant" && r.Resource == rules.TenantResource {
-		l.column(r.Table, w) // The column is not used, but must exist.
+		l.problems.Add(r.At, "event %s can never occur: %s has no columns or parents, besides its key, whose change is an update", r.Event.Name, r.Table.Name())
 	}
 }
 
@@ -130,7 +107,7 @@ func (l *loader) loadData(r *rules.Rule, source *tomlpos.Node) rules.Data {
 		fields = l.fields(r.Table, l.decoder.words(source, "data", false), byName)
 	}
 	fields = mergeFields(fields, declared)
-	l.checkUniqueNames(r.Table, fields, r.Event.At)
+	l.checkUniqueNames(r.Table, fields, r.At)
 	markEmbedded(fields, r.Table)
 	return rules.Data{Fields: fields}
 }

@@ -36,9 +36,7 @@ parents = { person = "people" }
 columns = ["clientSecret"]
 hash = ["deviceCode"]
 secrets = ["secret"]
-[[events]]
-name = "person.created"
-table = "people"
+[tables.people.events."person.created"]
 on = "insert"
 `
 

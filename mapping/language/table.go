@@ -14,14 +14,14 @@ import (
 // tableKeys lists the keys of a [tables.NAME] section.
 var tableKeys = []string{
 	"key", "parents", "tenant", "columns", "ignore", "optional", "optional_columns", "deleted", "secrets", "hash", "public", "omit_null",
-	"data", "include", "collect", "format",
+	"data", "include", "collect", "format", "events",
 }
 
 // newTable reads the columns of a [tables.NAME] section. References to other tables are read when all tables are known.
 func (l *loader) newTable(name string, at rules.Position, source *tomlpos.Node) *rules.Table {
 	t := &rules.Table{
-		CDC: &cdc.Table{Schema: l.rules.Schema, Name: name}, At: at, Source: source, Index: len(l.rules.Mapped),
-		Columns: map[string]int{}, Declared: map[string]rules.Field{}, Distance: rules.Unreachable, TenantParent: -1,
+		CDC: l.qualified(name), At: at, Source: source, Index: len(l.rules.Mapped),
+		Columns: map[string]int{}, Declared: map[string]rules.Field{}, Distance: rules.Unreachable, TenantColumn: -1, TenantParent: -1,
 	}
 	l.decoder.checkKeys(source, "tables."+name, tableKeys...)
 	if source.Kind != tomlpos.Table {
@@ -30,15 +30,19 @@ func (l *loader) newTable(name string, at rules.Position, source *tomlpos.Node) 
 	t.CDC.Optional, _ = l.decoder.bool(source, "optional")
 	lists := columnLists{
 		key:     l.decoder.words(source, "key", true),
-		columns: l.decoder.words(source, "columns", false),
+		columns: l.columnItems(t, source),
 		secrets: l.decoder.words(source, "secrets", false),
 		hash:    l.decoder.words(source, "hash", false),
 	}
-	for _, p := range l.decoder.pairs(source, "parents") {
+	for _, p := range l.decoder.parents(source) {
 		lists.parents = append(lists.parents, word{p.name, p.at})
 	}
 	if len(lists.key) == 0 {
-		l.problems.Add(at, "tables.%s needs key, the columns of its primary key, for example key = [\"id\"]", name)
+		if near := spelling.Nearest(name, l.otherTables(name)); near != "" && source.Get("columns") == nil {
+			l.problems.Add(at, "unknown table %q; did you mean %q?", name, near)
+		} else {
+			l.problems.Add(at, "tables.%s needs key, the columns of its primary key, for example key = [\"id\"]", name)
+		}
 	}
 	for _, w := range lists.key {
 		addColumn(t, w)
@@ -56,6 +60,11 @@ func (l *loader) newTable(name string, at rules.Position, source *tomlpos.Node) 
 	}
 	l.loadColumnFlags(t)
 	return t
+}
+
+// otherTables returns the names of the tables that were read before.
+func (l *loader) otherTables(name string) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(l.rules.ByName)), func(other string) bool { return other == name })
 }
 
 // columnLists holds the columns of a [tables.NAME] section by the list that names them.
@@ -142,18 +151,18 @@ func (l *loader) table(w word) *rules.Table {
 
 // linkParents resolves the tables that a table refers to.
 func (l *loader) linkParents(t *rules.Table) {
-	for _, p := range l.silentDecoder().pairs(t.Source, "parents") {
-		to := l.table(p.word)
+	for _, p := range l.silentDecoder().parents(t.Source) {
+		to := l.table(p.table)
 		if to == nil {
 			continue
 		}
 		if to.CDC.KeyColumns != 1 {
-			l.problems.Add(p.word.at, "%s cannot be a parent: the key of a parent must have one column, and this one has %d", to.Name(), to.CDC.KeyColumns)
+			l.problems.Add(p.table.at, "%s cannot be a parent: the key of a parent must have one column, and this one has %d", to.Name(), to.CDC.KeyColumns)
 			continue
 		}
 		to.IsParent = true
 		t.CDC.Columns[t.Columns[p.name]].Parent = to.CDC
-		t.Parents = append(t.Parents, rules.Parent{Column: t.Columns[p.name], Table: to})
+		t.Parents = append(t.Parents, rules.Parent{Column: t.Columns[p.name], Table: to, LookupOnly: p.lookupOnly})
 	}
 	if w := l.decoder.word(t.Source, "tenant"); w.given() {
 		if i, ok := l.parent(t, w); ok {

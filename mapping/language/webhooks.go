@@ -23,8 +23,8 @@ func (l *loader) loadWebhooks(document *tomlpos.Node) {
 	if w.Table == nil {
 		return
 	}
-	if w.Table.Distance >= rules.Unreachable && l.rules.Tenant != nil {
-		l.problems.Add(name.at, "no parents lead from %s to the tenant table %s; add the foreign keys to parents", w.Table.Name(), l.rules.Tenant.Name())
+	if lead := l.noTenant(w.Table); lead != "" {
+		l.problems.Add(name.at, "%s", lead)
 	}
 	if w.Table.CDC.KeyColumns != 1 {
 		l.problems.Add(name.at, "the key of the webhooks table %s must have one column; it has %d", w.Table.Name(), w.Table.CDC.KeyColumns)

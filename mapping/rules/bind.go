@@ -9,7 +9,7 @@ import (
 
 // Bind checks the rules against the tables of a database: that the columns exist (optional ones may be missing), that
 // conditions compare values of the same type, that formats fit the column types, and that no secret is read into a payload
-// or used as a resource_id. The error is an *[Error] with all problems.
+// The error is an *[Error] with all problems.
 func (r *Set) Bind(relations []*cdc.Relation) (*Binding, error) {
 	b := &Binding{Rules: r, ByCDC: make(map[*cdc.Table]*BoundTable, len(r.Mapped))}
 	var p Problems
@@ -36,7 +36,6 @@ func (r *Set) Bind(relations []*cdc.Relation) (*Binding, error) {
 	for _, t := range r.Mapped {
 		b.checkConditions(t, &p)
 	}
-	b.checkResources(&p)
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
@@ -83,22 +82,3 @@ func (b *Binding) checkConditions(t *Table, p *Problems) {
 		}
 	}
 }
-
-// checkResources refuses a resource_id that identifies nothing outside the database, such as a sequence number.
-func (b *Binding) checkResources(p *Problems) {
-	for _, e := range b.Rules.Events {
-		for _, r := range e.Rules {
-			bound := b.Tables[r.Table.Index]
-			if r.Resource < 0 || bound.Relation == nil || bound.OIDs[r.Resource] == 0 || r.Table.CDC.Columns[r.Resource].Hash {
-				continue
-			}
-			if !identifierOIDs[bound.OIDs[r.Resource]] {
-				p.Add(e.At, "event %s: resource_id would be %s.%s, which is neither a uuid nor text; set resource_id to the column that identifies the resource",
-					e.Name, r.Table.Name(), r.Table.CDC.Columns[r.Resource].Name)
-			}
-		}
-	}
-}
-
-// identifierOIDs holds the types that a resource_id may have: uuid, and the character types, in which some IAMs store uuids.
-var identifierOIDs = map[uint32]bool{2950: true, 25: true, 1043: true, 1042: true, 19: true}

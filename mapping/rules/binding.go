@@ -44,11 +44,11 @@ func (b *BoundTable) setTypes(oids []uint32) {
 func (b *Binding) TableOf(relation *cdc.Relation) (*BoundTable, error) {
 	bound := b.ByCDC[relation.Table]
 	if bound == nil {
-		t := b.Rules.ByName[relation.Name]
-		if t == nil || t.CDC.Schema != relation.Schema {
+		i := slices.IndexFunc(b.Rules.Mapped, func(t *Table) bool { return t.CDC.Name == relation.Name && t.CDC.Schema == relation.Schema })
+		if i < 0 {
 			return nil, nil //nolint:nilnil // a table that is not mapped is not an error
 		}
-		bound = b.Tables[t.Index]
+		bound = b.Tables[i]
 		b.ByCDC[relation.Table] = bound
 	}
 	if bound.Relation == relation {

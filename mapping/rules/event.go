@@ -20,7 +20,7 @@ func (r *Rule) Watches(differs []bool) bool {
 	return false
 }
 
-// Event is an [[events]] entry.
+// Event is a documented event with its sources.
 type Event struct {
 	Name   string
 	At     Position
@@ -34,14 +34,15 @@ type Event struct {
 	Rules  []*Rule
 }
 
-// Rule is an event on one table.
+// Rule is one source of an event: changes of one table.
 type Rule struct {
 	Event    *Event
+	At       Position
 	Table    *Table
 	On       [cdc.Truncate + 1]bool
 	Changed  []int // nil for the watched columns of the table
 	When     *Condition
-	Resource int // a column, or tenantResource
+	Resource Resource
 	Data     Data
 	// Absorb is set for the operations that cause no event if a parent was deleted (inserted) in the same transaction.
 	Absorb         [cdc.Truncate + 1]bool
@@ -50,7 +51,19 @@ type Rule struct {
 	Collected      []*Collect
 }
 
-const TenantResource = -1
+// Resource says what the resource_id of an event is: the tenant's key, or parts that are joined.
+type Resource struct {
+	Tenant bool
+	Parts  []ResourcePart
+}
+
+// ResourcePart is a text, or a column of the row or of one of its parents.
+type ResourcePart struct {
+	Text     string
+	IsColumn bool
+	Column   int
+	Parent   int // an index into the table's parents, or -1 for the row itself
+}
 
 // Overlaps reports whether the rules share a table and an operation.
 func (r *Rule) Overlaps(other *Rule) bool {

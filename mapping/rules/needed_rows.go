@@ -24,6 +24,11 @@ func (n *NeededRows) AddFields(fields []Field) {
 func (r *Rule) FindNeededRows() {
 	var needed NeededRows
 	needed.AddFields(r.Data.Fields)
+	for _, part := range r.Resource.Parts {
+		if part.IsColumn && part.Parent >= 0 {
+			needed.Parents = append(needed.Parents, part.Parent)
+		}
+	}
 	for _, c := range []*Condition{r.When, r.delayCondition()} {
 		if c != nil {
 			needed.Parents = append(needed.Parents, c.Parents...)

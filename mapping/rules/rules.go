@@ -10,10 +10,12 @@ type Set struct {
 	Mapped     []*Table
 	ByName     map[string]*Table
 	Events     []*Event
-	Tenant     *Table
-	TenantName int // a column of tenant, or -1
+	Tenant     *Table // nil if tenants have no table
+	TenantName int    // a column of tenant, or -1
 	RootTenant *Condition
-	Webhooks   *WebhookSource
+	// TenantConstant is the tenant of rows that have no other; empty if there is none.
+	TenantConstant string
+	Webhooks       *WebhookSource
 	// ResourceTenant is set if the resource_id of every event is the tenant's key.
 	ResourceTenant bool
 }

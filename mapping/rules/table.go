@@ -31,6 +31,7 @@ type Table struct {
 	// path.
 	ToTenant     []int
 	Distance     int
+	TenantColumn int // names the tenant itself, or -1
 	TenantParent int // the only parent that may lead to the tenant, or -1
 
 	Deleted *Condition
@@ -52,6 +53,8 @@ type Table struct {
 type Parent struct {
 	Column int
 	Table  *Table
+	// LookupOnly is set if the parent's coming and going absorbs no events of its children.
+	LookupOnly bool
 }
 
 // Name returns the name of the table, without its schema.

@@ -3,20 +3,19 @@ package rules
 import (
 	"slices"
 	"strings"
-
-	"github.com/iam-relay/iam-relay/cdc"
 )
 
 // Unreachable is the distance of a table from which no parents lead to the tenant.
 const Unreachable = 1 << 20
 
-// FindTenantPaths computes each table's path to the tenant: the shortest one over its parents, or the one that the table's
-// Tenant key names. Parents at the same distance are ordered by column name.
+// FindTenantPaths computes each table's path to the tenant, or to a column that names the tenant: the shortest one over its parents, or the one that the table's
+// tenant key names. Parents at the same distance are ordered by column name.
 func (r *Set) FindTenantPaths() {
-	if r.Tenant == nil {
-		return
+	for _, t := range r.Mapped {
+		if t == r.Tenant || t.TenantColumn >= 0 {
+			t.Distance = 0
+		}
 	}
-	r.Tenant.Distance = 0
 	for changed := true; changed; {
 		changed = false
 		for _, t := range r.Mapped {
@@ -31,7 +30,7 @@ func (r *Set) FindTenantPaths() {
 		}
 	}
 	for _, t := range r.Mapped {
-		if t == r.Tenant {
+		if t.Distance == 0 {
 			continue
 		}
 		for i, p := range t.Parents {
@@ -45,10 +44,19 @@ func (r *Set) FindTenantPaths() {
 	}
 }
 
-// TenantNameColumn returns the tenant table and the column that tenant_name names; the column is empty if there is none.
-func (r *Set) TenantNameColumn() (table *cdc.Table, column string) {
-	if r.TenantName < 0 {
-		return r.Tenant.CDC, ""
+// HasTenantColumn reports whether a column names the tenants.
+func (r *Set) HasTenantColumn() bool {
+	return slices.ContainsFunc(r.Mapped, func(t *Table) bool { return t.TenantColumn >= 0 })
+}
+
+// TenantNameColumn returns the names of the tenant table and of the column that tenant_name names. The table is empty if
+// tenants have no table, and the column is empty if they have no names.
+func (r *Set) TenantNameColumn() (table, column string) {
+	switch {
+	case r.Tenant == nil:
+		return "", ""
+	case r.TenantName < 0:
+		return r.Tenant.Name(), ""
 	}
-	return r.Tenant.CDC, r.Tenant.CDC.Columns[r.TenantName].Name
+	return r.Tenant.Name(), r.Tenant.CDC.Columns[r.TenantName].Name
 }

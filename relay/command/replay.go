@@ -185,7 +185,7 @@ func (s *session) countReplay(ctx context.Context, r *outbox.Replay, w *outbox.W
 		return false, err
 	}
 	table, column := rules.TenantNameColumn()
-	n, err := s.store.CountReplay(ctx, r, outbox.TenantNames{Table: table.Name, Column: column})
+	n, err := s.store.CountReplay(ctx, r, outbox.TenantNames{Table: table, Column: column})
 	switch {
 	case err != nil:
 		return false, err

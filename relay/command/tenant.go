@@ -31,7 +31,7 @@ func nameColumn(cfg *config.Config) outbox.TenantNames {
 	if column == "" {
 		return outbox.TenantNames{}
 	}
-	return outbox.TenantNames{Table: table.Name, Column: column}
+	return outbox.TenantNames{Table: table, Column: column}
 }
 
 func readTenantNames(ctx context.Context, cfg *config.Config, store *outbox.Store, keys []string) (tenantNames, error) {

@@ -141,15 +141,17 @@ func (s *subscriptions) read(ctx context.Context, m *mapping.Mapper, mirror *out
 	mirror.Begin(ctx)
 	clear(s.roots)
 	s.names.begin(s.others)
-	err := mirror.EachRow(ctx, m.Tenant(), func(key cdc.Key, row cdc.Row) error {
-		if m.IsRootTenant(row) {
-			s.roots[key] = true
+	if tenants := m.Tenant(); tenants != nil {
+		err := mirror.EachRow(ctx, tenants, func(key cdc.Key, row cdc.Row) error {
+			if m.IsRootTenant(row) {
+				s.roots[key] = true
+			}
+			s.names.add(m.TenantName(row), key)
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		s.names.add(m.TenantName(row), key)
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	changed := s.renamed(s.names.all())
 	gone := map[cdc.Key]*outbox.Webhook{}

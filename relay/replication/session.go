@@ -57,7 +57,7 @@ func (t *Replicator) session(ctx context.Context) error {
 	in, err := ingest.New(ctx, ingest.Config{
 		Leader: ingest.NewLeader(t.Leader), Store: t.Store, Dispatcher: t.Dispatcher, Monitor: t.Monitor, Metrics: t.Metrics, Warnings: t.Warnings, Log: t.Log,
 		Mapper: mapper, Owners: owners, Plan: found.plan, Server: server, Tables: t.Rules.Tables(),
-		TenantNames: outbox.TenantNames{Table: names.Name, Column: column}, IAMWebhooks: t.Settings.Delivery.IAMWebhooks,
+		TenantNames: outbox.TenantNames{Table: names, Column: column}, IAMWebhooks: t.Settings.Delivery.IAMWebhooks,
 		BatchRows: t.Settings.Outbox.Batch, SpillDir: t.Settings.Source.SpillDir, SpillBytes: int(t.Settings.Source.MemoryLimit.Bytes),
 		SourceClock: clock.read, VerifySource: watch.verify, Finished: t.finished,
 	})
