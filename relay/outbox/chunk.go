@@ -57,7 +57,7 @@ func (c *Chunk) AddWebhooks(webhooks []Webhook) {
 // upsert adds a new version of a mirrored row.
 func (c *Chunk) upsert(table *cdc.Table, key cdc.Key, row cdc.Row, parents map[*cdc.Table]int, k *keys) {
 	stored := storedKey(key)
-	r := StoredRow{StoredKey: StoredKey{table.Name, stored}, Fields: appendRow(nil, table, stored, row, k)}
+	r := StoredRow{StoredKey: StoredKey{table.Name, stored}, Fields: storedFields(table, stored, row, k)}
 	if by, ok := parents[table]; ok && row[by].Kind == cdc.Text {
 		text := indexed(row[by].Text)
 		r.Parent = &text

@@ -131,5 +131,5 @@ func (s *Store) rotateRow(t *cdc.Table, key string, data []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	return appendRow(nil, t, key, row, s.keys), nil
+	return storedFields(t, key, row, s.keys), nil
 }

@@ -16,7 +16,7 @@ func (m *Mirror) Keep(chunk *Chunk, c *cdc.Change) {
 	before := StoredRow{StoredKey: StoredKey{c.Relation.Name, storedKey(c.Key)}}
 	if c.Op != cdc.Insert && by < len(c.Old) && c.Old[by].Kind == cdc.Text {
 		parent := indexed(c.Old[by].Text)
-		before.Parent, before.Fields = &parent, appendRow(nil, c.Relation.Table, before.Key, c.Old, m.keys)
+		before.Parent, before.Fields = &parent, storedFields(c.Relation.Table, before.Key, c.Old, m.keys)
 	}
 	chunk.Before = append(chunk.Before, before)
 	chunk.Bytes += 100 + len(before.Key) + len(before.Fields)

@@ -7,10 +7,14 @@ import (
 	"github.com/iam-relay/iam-relay/cdc"
 )
 
-// appendRow writes a row as the mirror stores it: a JSON object of the known columns, each a string or null. It names the columns,
+// storedFields returns a row as the mirror stores it: a JSON object of the known columns, each a string or null. It names the columns,
 // so that rows written under an older mapping stay readable. Secret columns are encrypted and bound to the stored key.
-func appendRow(dst []byte, t *cdc.Table, key string, row cdc.Row, k *keys) []byte {
-	dst = append(dst, '{')
+func storedFields(t *cdc.Table, key string, row cdc.Row, k *keys) []byte {
+	size := 2
+	for i := range row {
+		size += len(t.Columns[i].Name) + len(row[i].Text) + len(`"":"",`)
+	}
+	dst := append(make([]byte, 0, size), '{')
 	for i, v := range row {
 		if !v.Known() {
 			continue

@@ -25,7 +25,7 @@ func TestRow_RoundTrip(t *testing.T) {
 				row[i] = cdc.TextValue(rapid.String().Draw(t, "text"))
 			}
 		}
-		got, err := parseRow(users, "7", appendRow(nil, users, "7", row, nil), nil)
+		got, err := parseRow(users, "7", storedFields(users, "7", row, nil), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
