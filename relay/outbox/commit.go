@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -21,9 +22,23 @@ func (l *Leader) Commit(ctx context.Context, chunk *Chunk, lsn cdc.LSN, lastEven
 		return l.write.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
-		return fmt.Errorf("commit to the outbox at %s: %w", lsn, fenced(err))
+		return fmt.Errorf("commit to the outbox at %s: %w", lsn, l.fenced(ctx, err))
 	}
 	return nil
+}
+
+// fenced is like the function, and also explains an error about rows that another leader has stored already: the same transaction has the
+// same events, and the epoch is checked after them.
+func (l *Leader) fenced(ctx context.Context, err error) error {
+	const uniqueViolation = "23505"
+	if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != uniqueViolation {
+		return fenced(err)
+	}
+	var epoch int64
+	if failed := l.store.pool.QueryRow(ctx, `SELECT epoch FROM position`).Scan(&epoch); failed != nil || epoch == l.epoch {
+		return err
+	}
+	return fmt.Errorf("%w: epoch %d has ended", ErrFenced, l.epoch)
 }
 
 // advanceMarked advances the position, and the parts of the mark that are known.
@@ -78,7 +93,7 @@ func (t *Large) Write(ctx context.Context, chunk *Chunk) error {
 		return t.Ping(ctx)
 	}
 	if err := t.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("write to the outbox: %w", err)
+		return fmt.Errorf("write to the outbox: %w", t.leader.fenced(ctx, err))
 	}
 	t.used = time.Now()
 	t.before = t.before || len(chunk.Before) > 0

@@ -105,3 +105,28 @@ func TestLeader_FencedWritesFail(t *testing.T) {
 		t.Errorf("the leader itself: %v", err)
 	}
 }
+
+// A former leader does not notice at once that another relay leads and has read the same transaction. Its commit fails because of the epoch,
+// not because the rows exist: a duplicate key would look like a fault of the outbox.
+func TestFormerLeader_AfterTheNewOneHasReadTheSame(t *testing.T) {
+	t.Parallel()
+	s := newFixture(t)
+	event := Event{ID: 1, WebhookID: "evt_1", Name: "user.created", Resource: "r", Occurred: time.Now(), LSN: 1, Body: []byte("{}")}
+	chunk := &Chunk{Events: []Event{event}, Delayed: []DelayedEvent{{Event: event, CancelKey: "k", Due: time.Now()}}}
+	s.must(s.leader.Commit(t.Context(), chunk, 99, 1))
+	former := *s.leader
+	former.epoch--
+	if err := former.Commit(t.Context(), chunk, 99, 1); !errors.Is(err, ErrFenced) {
+		t.Errorf("Commit: %v, want ErrFenced", err)
+	}
+	mirror := former.NewMirror(nil)
+	large, err := former.Begin(t.Context(), mirror)
+	s.must(err)
+	if err := large.Write(t.Context(), chunk); !errors.Is(err, ErrFenced) {
+		t.Errorf("Write: %v, want ErrFenced", err)
+	}
+	s.must(large.End(mirror))
+	if err := s.leader.Commit(t.Context(), chunk, 99, 1); err == nil || errors.Is(err, ErrFenced) {
+		t.Errorf("the leader stores an event twice: %v", err)
+	}
+}
