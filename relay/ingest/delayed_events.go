@@ -55,6 +55,26 @@ func (h *delayedEvents) wait(now time.Time) time.Duration {
 	return min(max(due.Sub(now), releasePoll), maxReleaseWait)
 }
 
+// releaseTimer fires when the next delayed event may be due.
+type releaseTimer struct {
+	*time.Timer
+	at time.Time // when it fires; zero once it has
+}
+
+func newReleaseTimer() *releaseTimer {
+	return &releaseTimer{Timer: time.NewTimer(time.Hour), at: time.Now().Add(time.Hour)}
+}
+
+// within makes the timer fire after d, unless it does so earlier. Other work that comes again and again does not postpone it.
+func (t *releaseTimer) within(d time.Duration) {
+	if at := time.Now().Add(d); t.at.IsZero() || at.Before(t.at) {
+		t.at = at
+		t.Reset(d)
+	}
+}
+
+func (t *releaseTimer) fired() { t.at = time.Time{} }
+
 // release moves the stored events that are due at now into the event log, in separate commits at lsn.
 func (in *Ingester) release(ctx context.Context, now time.Time, lsn cdc.LSN) error {
 	for {

@@ -136,17 +136,18 @@ func (in *Ingester) Run(ctx, working context.Context, s Stream, messages <-chan 
 	if in.barrier != nil {
 		in.stream.Ping() // an idle source sends nothing that shows that the snapshot is reached
 	}
-	release, operational, changes := time.NewTimer(time.Hour), time.NewTicker(operationalPoll), time.NewTicker(delivery.WatchPoll)
+	release, operational, changes := newReleaseTimer(), time.NewTicker(operationalPoll), time.NewTicker(delivery.WatchPoll)
 	defer release.Stop()
 	defer operational.Stop()
 	defer changes.Stop()
 	for {
-		release.Reset(in.delayed.wait(time.Now()))
+		release.within(in.delayed.wait(time.Now()))
 		var first cdc.Message
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-release.C:
+			release.fired()
 			if in.clock.sample(working, in.delayed.due()) {
 				in.stream.Ping()
 			}
