@@ -90,10 +90,15 @@ func (s *subscriptions) follow(m *mapping.Mapper, changes []cdc.Change, mirror *
 	return changed
 }
 
-// prefetch loads the requested rows, and those that they refer to in turn. It reports false after an error, which the mirror keeps.
+// prefetch loads the requested rows, and those that they refer to in turn. Rows that do not fit into memory are fetched on demand. It reports
+// false after an error, which the mirror keeps.
 func (s *subscriptions) prefetch(m *mapping.Mapper, mirror *outbox.Mirror) bool {
 	for mirror.Wanting() {
-		if err := mirror.Load(func(t *cdc.Table, row cdc.Row) { m.RefsOf(t, row, mirror.Want) }); err != nil {
+		err := mirror.Load(func(t *cdc.Table, row cdc.Row) { m.RefsOf(t, row, mirror.Want) })
+		if errors.Is(err, outbox.ErrFull) {
+			return true
+		}
+		if err != nil {
 			mirror.Fail(err)
 			return false
 		}
