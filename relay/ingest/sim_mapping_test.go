@@ -18,13 +18,18 @@ root_tenant = "name == 'master'"
 [tables.realms]
 key     = ["id"]
 columns = ["id", "name"]
+events  = { "realm.created" = "insert", "realm.deleted" = "delete" }
 
 [tables.users]
 key     = ["id"]
 parents = { realm_id = "realms" }
-columns = ["id", "realm_id", "name", "note"]
+columns = ["id", "realm_id", "name", "note", "tags"]
 collect = { tags = { table = "tags", by = "user_id", column = "label" } }
-data    = ["id", "realm_id", "name", "note", "tags"]
+[tables.users.events]
+"user.created"      = "insert"
+"user.updated"      = { changed = ["realm_id", "name", "note"] }
+"user.deleted"      = "delete"
+"user.bulk_deleted" = { on = "delete", group = { min = 3 }, instead_of = ["user.deleted"], data = "id" }
 
 [tables.tags]
 key     = ["id"]
@@ -35,6 +40,10 @@ columns = ["id", "user_id", "label"]
 key     = ["id"]
 parents = { user_id = "users" }
 columns = ["id", "user_id", "kind"]
+[tables.credentials.events."credential.deleted"]
+on              = "delete"
+resource_id     = "user_id"
+unless_followed = { on = "insert", same = ["user_id", "kind"], within = "5s" }
 
 [tables.webhooks]
 key     = ["id"]
@@ -50,48 +59,6 @@ columns = ["id", "webhook_id", "name"]
 table  = "webhooks"
 url    = "url"
 events = { table = "webhook_events", column = "name", by = "webhook_id" }
-
-[[events]]
-name  = "realm.created"
-table = "realms"
-on    = "insert"
-
-[[events]]
-name  = "realm.deleted"
-table = "realms"
-on    = "delete"
-
-[[events]]
-name  = "user.created"
-table = "users"
-on    = "insert"
-
-[[events]]
-name    = "user.updated"
-table   = "users"
-on      = "update"
-changed = ["realm_id", "name", "note"]
-
-[[events]]
-name  = "user.deleted"
-table = "users"
-on    = "delete"
-
-[[events]]
-name        = "user.bulk_deleted"
-table       = "users"
-on          = "delete"
-group       = { min = 3 }
-instead_of  = ["user.deleted"]
-resource_id = "tenant"
-data        = "id"
-
-[[events]]
-name            = "credential.deleted"
-table           = "credentials"
-on              = "delete"
-resource_id     = "user_id"
-unless_followed = { on = "insert", same = ["user_id", "kind"], within = "5s" }
 `
 
 // simCatalog has all tables, and all columns are texts.
