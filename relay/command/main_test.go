@@ -116,12 +116,6 @@ func (w *world) listen(address string) {
 	w.write(w.url, "", address)
 }
 
-// outboxOnly configures a separate outbox and a source that is down.
-func (w *world) outboxOnly() {
-	w.t.Helper()
-	w.write("postgres://127.0.0.1:1/iam", w.url, "")
-}
-
 func (w *world) write(source, outbox, listen string, more ...string) {
 	w.t.Helper()
 	keys := ""
