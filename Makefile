@@ -28,7 +28,7 @@ STEPS        ?= 5000
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .NOTPARALLEL:
-.PHONY: help build man demo test test-full unit ends test-matrix check lint fmt bench reliability model oracle fuzz image clean
+.PHONY: help build man demo test test-full unit ends test-matrix check lint fmt bench reliability model oracle iams fuzz image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,7 +56,7 @@ lint: ## format, words and lint
 	$(LINT) run $(PACKAGES)
 
 unit:
-	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/test $(PACKAGES)
+	@needs=$$(.ci/prepare postgres cc java); eval "$$needs"; TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/test $(PACKAGES)
 
 test-matrix: ## the tests that talk to PostgreSQL on every supported version; MAJORS="14 18" for some
 	@needs=$$(.ci/prepare cc); eval "$$needs"; MAJORS='$(MAJORS)' TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/matrix .ci/test $(MATRIX_PACKAGES)
@@ -93,6 +93,11 @@ fuzz: ## look for inputs that break the decoders
 			(set -x; $(GO) test "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) </dev/null); \
 		done; \
 	done
+
+# The products themselves, all their versions, driven through their own APIs beside the relay.
+iams: ## real IAMs, each operation of theirs against the events that are wanted of it
+	@needs=$$(.ci/prepare postgres cc java); eval "$$needs"; set -x; \
+	IAM_RELAY_TEST_IAMS=all IAM_RELAY_TEST_RACE=$$RACE $(GO) test -run '^TestKeycloak_' -count 1 -v -timeout 2h ./integration
 
 man: ## the man pages, into dist/man
 	$(GO) run ./relay/command/man '$(VERSION)' dist/man

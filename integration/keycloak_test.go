@@ -1,0 +1,110 @@
+package integration_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/iam-relay/iam-relay/integration/cluster"
+	"github.com/iam-relay/iam-relay/integration/cluster/clustertest"
+	"github.com/iam-relay/iam-relay/integration/keycloak"
+)
+
+// keycloakVariable is set by `make iams`: all versions, and the operations with many users too.
+const keycloakVariable = "IAM_RELAY_TEST_IAMS"
+
+// What arrives of each operation of a real Keycloak is what a subscriber wants of it, but for the known differences.
+func TestKeycloak_EachOperationGivesTheEventsThatAreWanted(t *testing.T) {
+	t.Parallel()
+	if err := keycloak.FindTools(); err != nil {
+		t.Skip(err)
+	}
+	versions, quick := keycloak.Versions(), false
+	if os.Getenv(keycloakVariable) == "" {
+		versions, quick = versions[len(versions)-1:], true
+	}
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			k := newKeycloak(t, version)
+			c := k.startComparison()
+			for _, operation := range k.story.Operations(quick) {
+				c.do(operation)
+			}
+			c.judge(knownDifferences(t, "keycloak/testdata/known_differences.txt", version))
+		})
+	}
+}
+
+// keycloakWorld is a Keycloak with its database.
+type keycloakWorld struct {
+	*world
+	server *keycloak.Server
+	story  *keycloak.Story
+}
+
+func newKeycloak(t *testing.T, version string) *keycloakWorld {
+	t.Helper()
+	c := clustertest.Server(t, cluster.Options{})
+	if err := c.CreateDatabase(t.Context(), "keycloak"); err != nil {
+		t.Fatal(err)
+	}
+	k := &keycloakWorld{world: &world{t: t, url: c.URL("keycloak"), name: "relay", hook: startReceiver(t)}}
+	k.db = connect(t, k.url)
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience) // of which a first installation takes a part
+	defer cancel()
+	began := time.Now()
+	var err error
+	k.server, err = keycloak.Start(ctx, keycloak.Options{Version: version, Cluster: c, Database: "keycloak", Dir: dir, Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("Keycloak %s was ready after %s", version, time.Since(began).Round(time.Second))
+	t.Cleanup(func() {
+		if err := k.server.Kill(); err != nil {
+			t.Error(err)
+		}
+		if log, err := os.ReadFile(k.server.LogFile()); t.Failed() {
+			t.Logf("Keycloak logged (%v):\n%s", err, tail(string(log), 40))
+		}
+	})
+	k.story = keycloak.NewStory(k.server)
+	return k
+}
+
+// startComparison starts a relay with the mapping for Keycloak beside it.
+func (k *keycloakWorld) startComparison() *comparison {
+	k.t.Helper()
+	mapping, err := filepath.Abs("keycloak/testdata/keycloak.toml")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	start(k.t, k.config().set("mapping.preset", "").set("mapping.file", mapping).webhook(k.hook, "/all"))
+	return &comparison{keycloakWorld: k, began: time.Now()}
+}
+
+// knownDifferences reads a list of operations, some of them with the version that they are limited to in front, and comments.
+func knownDifferences(t *testing.T, file, version string) (operations []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if first, rest, _ := strings.Cut(line, " "); slices.Contains(keycloak.Versions(), first) {
+			if first != version {
+				continue
+			}
+			line = rest
+		}
+		if line != "" && !strings.HasPrefix(line, "#") {
+			operations = append(operations, line)
+		}
+	}
+	return operations
+}
