@@ -30,7 +30,8 @@ func TestKeycloak_EachOperationGivesTheEventsThatAreWanted(t *testing.T) {
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
 			k := newKeycloak(t, version)
-			c := k.startComparison()
+			k.startRelay()
+			c := &comparison{keycloakWorld: k, began: time.Now()}
 			for _, operation := range k.story.Operations(quick) {
 				c.do(operation)
 			}
@@ -76,15 +77,14 @@ func newKeycloak(t *testing.T, version string) *keycloakWorld {
 	return k
 }
 
-// startComparison starts a relay with the mapping for Keycloak beside it.
-func (k *keycloakWorld) startComparison() *comparison {
+// startRelay starts a relay with the mapping for Keycloak beside it.
+func (k *keycloakWorld) startRelay() *process {
 	k.t.Helper()
 	mapping, err := filepath.Abs("keycloak/testdata/keycloak.toml")
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	start(k.t, k.config().set("mapping.preset", "").set("mapping.file", mapping).webhook(k.hook, "/all"))
-	return &comparison{keycloakWorld: k, began: time.Now()}
+	return start(k.t, k.config().set("mapping.preset", "").set("mapping.file", mapping).webhook(k.hook, "/all"))
 }
 
 // knownDifferences reads a list of operations, some of them with the version that they are limited to in front, and comments.

@@ -1,5 +1,7 @@
 package keycloak
 
+import "context"
+
 func (s *Story) imports() []Operation {
 	withPassword := 3 // hashing takes long
 	workers := people("worker", 50, func(u *user) {
@@ -41,4 +43,15 @@ func (s *Story) largeRealm() []Operation {
 		})},
 		{Name: "the large realm is deleted", Realm: "large", Events: "realm.deleted large", Do: s.delete("/large")},
 	}
+}
+
+// upgrade is to the newest version, and nothing where that is what runs.
+func (s *Story) upgrade() []Operation {
+	return []Operation{{Name: "Keycloak is upgraded to the newest version", Realm: "master", Do: func(ctx context.Context) error {
+		versions := Versions()
+		if newest := versions[len(versions)-1]; s.admin.server.Version != newest {
+			return s.admin.server.Upgrade(ctx, newest)
+		}
+		return nil
+	}}}
 }

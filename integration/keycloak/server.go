@@ -41,7 +41,7 @@ type Options struct {
 
 // Server is one Keycloak. Its methods must not be called concurrently.
 type Server struct {
-	Version string
+	Version string // changed by Upgrade
 
 	options    Options
 	home       string
@@ -57,15 +57,12 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	s := &Server{Version: o.Version, options: o}
-	installed, err := Install(ctx, o.Version, o.Log)
-	if err != nil {
+	s := &Server{options: o}
+	if err := s.install(ctx, o.Version); err != nil {
 		return nil, err
 	}
-	if s.home, err = linkHome(installed, filepath.Join(o.Dir, "keycloak-"+o.Version)); err != nil {
-		return nil, fmt.Errorf("make a home for Keycloak: %w", err)
-	}
 	const tries = 10
+	var err error
 	for range tries {
 		if s.port, err = subprocess.FreePort(); err != nil {
 			return nil, err
@@ -81,6 +78,30 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// install makes a version the one that Restart starts.
+func (s *Server) install(ctx context.Context, version string) error {
+	installed, err := Install(ctx, version, s.options.Log)
+	if err != nil {
+		return err
+	}
+	if s.home, err = linkHome(installed, filepath.Join(s.options.Dir, "keycloak-"+version)); err != nil {
+		return fmt.Errorf("make a home for Keycloak: %w", err)
+	}
+	s.Version = version
+	return nil
+}
+
+// Upgrade stops the server and starts another version on the same ports and database, which that version migrates.
+func (s *Server) Upgrade(ctx context.Context, version string) error {
+	if err := s.Stop(); err != nil {
+		return err
+	}
+	if err := s.install(ctx, version); err != nil {
+		return err
+	}
+	return s.Restart(ctx)
 }
 
 // linkHome makes a home directory whose programs are those of the installation, and whose data is its own.

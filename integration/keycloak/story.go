@@ -39,13 +39,12 @@ func NewStory(server *Server) *Story {
 	return s
 }
 
-// Operations are all operations in their order. Those with many users come last but for the realm's end, and are left out
-// where quick is set.
+// Operations are all operations in their order. Those that take long come last, and are left out where quick is set.
 func (s *Story) Operations(quick bool) []Operation {
 	all := slices.Concat(s.realmBegins(), s.realmSettings(), s.roles(), s.clients(), s.clientParts(), s.userBasics(), s.userParts(), s.credentials(),
 		s.groups(), s.identityProviders(), s.organizations(), s.sessions(), s.failedLogins(), s.keycloakEvents(), s.imports(), s.deletions(), s.realmEnds())
 	if !quick {
-		all = slices.Concat(all, s.largeRealm())
+		all = slices.Concat(all, s.largeRealm(), s.upgrade())
 	}
 	return all
 }
