@@ -23,6 +23,7 @@ MAJORS          ?= 14 15 16 17 18
 MATRIX_PACKAGES ?= ./cdc/... ./relay/... ./integration/...
 FUZZTIME     ?= 20s
 STEPS        ?= 5000
+IAMS         ?= all
 
 # The version comes from git above; Go's own stamp fails in a clone that belongs to another user.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -56,7 +57,7 @@ lint: ## format, words and lint
 	$(LINT) run $(PACKAGES)
 
 unit:
-	@needs=$$(.ci/prepare postgres cc java); eval "$$needs"; TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/test $(PACKAGES)
+	@needs=$$(.ci/prepare postgres cc); eval "$$needs"; TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/test $(PACKAGES)
 
 test-matrix: ## the tests that talk to PostgreSQL on every supported version; MAJORS="14 18" for some
 	@needs=$$(.ci/prepare cc); eval "$$needs"; MAJORS='$(MAJORS)' TEST_FLAGS='-timeout $(TEST_TIMEOUT)' .ci/matrix .ci/test $(MATRIX_PACKAGES)
@@ -94,10 +95,10 @@ fuzz: ## look for inputs that break the decoders
 		done; \
 	done
 
-# The products themselves, all their versions, driven through their own APIs beside the relay.
+# The products themselves, driven through their own APIs beside the relay: make iams IAMS=quick for the newest version and what is quick.
 iams: ## real IAMs, each operation of theirs against the events that are wanted of it
 	@needs=$$(.ci/prepare postgres cc java); eval "$$needs"; set -x; \
-	IAM_RELAY_TEST_IAMS=all IAM_RELAY_TEST_RACE=$$RACE $(GO) test -run '^TestKeycloak_' -count 1 -v -timeout 2h ./integration
+	IAM_RELAY_TEST_IAMS=$(IAMS) IAM_RELAY_TEST_RACE=$$RACE $(GO) test -run '^TestKeycloak_' -count 1 -v -timeout 2h ./integration
 
 man: ## the man pages, into dist/man
 	$(GO) run ./relay/command/man '$(VERSION)' dist/man

@@ -14,11 +14,8 @@ import (
 
 // Keycloak and the relay are killed in turn while users are created: each user that is in Keycloak's tables has given one event.
 func TestKeycloak_NothingIsLostWhenBothAreKilled(t *testing.T) {
-	if os.Getenv(keycloakVariable) == "" {
+	if os.Getenv(keycloakVariable) != "all" {
 		t.Skip("make iams runs it")
-	}
-	if err := keycloak.FindTools(); err != nil {
-		t.Skip(err)
 	}
 	versions := keycloak.Versions()
 	k := newKeycloak(t, versions[len(versions)-1])

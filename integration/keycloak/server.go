@@ -1,6 +1,6 @@
 // Package keycloak runs the real Keycloak, any of the pinned versions, on a private PostgreSQL, and drives it as its
 // administrators and users do: through the Admin REST API and the login pages. Each operation of a Story says which events
-// somebody who subscribes to changes wants from it. Nothing here knows of webhooks being sent.
+// a subscriber wants from it. Nothing here knows of webhooks being sent.
 package keycloak
 
 import (
