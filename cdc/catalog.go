@@ -77,12 +77,10 @@ func (c *Catalog) baseType(oid uint32) uint32 {
 	return oid
 }
 
-// Relation returns the table with the name (Table.Name) as the relay can read it now, or nil if it is missing or counts as absent.
-func (c *Catalog) Relation(name string) *Relation {
-	for _, d := range c.tables {
-		if d.table.Name == name {
-			return d.relation
-		}
+// Relation returns the table as the relay can read it now, or nil if it is missing or counts as absent.
+func (c *Catalog) Relation(t *Table) *Relation {
+	if d := c.description(t); d != nil {
+		return d.relation
 	}
 	return nil
 }

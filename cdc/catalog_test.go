@@ -89,7 +89,7 @@ func TestCatalog_Problems(t *testing.T) {
 				problems[i].Fix = ""
 			}
 			diff(t, "problems", test.want, problems)
-			if missing := catalog.Relation(test.table.Name) == nil; missing != (test.table.Name == "missing") {
+			if missing := catalog.Relation(test.table) == nil; missing != (test.table.Name == "missing") {
 				t.Errorf("the relation is missing: %t", missing)
 			}
 		})
@@ -135,6 +135,25 @@ func TestReadCatalog_ConcurrentDrop(t *testing.T) {
 		exec(conn, `ROLLBACK`)
 		if _, err := cdc.ReadCatalog(t.Context(), conn, []*cdc.Table{docs}); err != nil {
 			t.Errorf("%s dropped, looked up again: %v", name, err)
+		}
+	}
+}
+
+// Tables of the same name in several schemas are distinguished.
+func TestReadCatalog_SameNameInTwoSchemas(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, clustertest.Database(t))
+	if _, err := conn.Exec(t.Context(), `CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.users (id int PRIMARY KEY); CREATE TABLE b.users (id text PRIMARY KEY)`); err != nil {
+		t.Fatal(err)
+	}
+	tables := []*cdc.Table{{Schema: "a", Name: "users", Columns: []cdc.Column{{Name: "id"}}, KeyColumns: 1}, {Schema: "b", Name: "users", Columns: []cdc.Column{{Name: "id"}}, KeyColumns: 1}}
+	catalog, err := cdc.ReadCatalog(t.Context(), conn, tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		if r := catalog.Relation(table); r == nil || r.Table != table {
+			t.Errorf("the relation of %s.users is %v", table.Schema, r)
 		}
 	}
 }

@@ -119,7 +119,7 @@ func (s *Snapshot) lookUp(ctx context.Context, table *Table) (*tableReader, erro
 	if err != nil {
 		return nil, err
 	}
-	t := &tableReader{snapshot: s, encoding: encodingOf(s.reader.PgConn()), relation: catalog.Relation(table.Name), cells: make([]cell, len(table.Columns))}
+	t := &tableReader{snapshot: s, encoding: encodingOf(s.reader.PgConn()), relation: catalog.Relation(table), cells: make([]cell, len(table.Columns))}
 	if t.relation == nil {
 		if table.Optional {
 			return nil, nil //nolint:nilnil // a missing table has no rows

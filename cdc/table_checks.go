@@ -16,6 +16,12 @@ type Problem struct {
 	Fix    string // how to fix it
 }
 
+// notThere is the Text of a Problem with a table or column that does not exist.
+const notThere = "does not exist"
+
+// IsMissing reports whether the table or column does not exist.
+func (p Problem) IsMissing() bool { return p.Text == notThere }
+
 func (p Problem) String() string {
 	if p.Column == "" {
 		return fmt.Sprintf("table %s: %s; %s", p.Table, p.Text, p.Fix)
@@ -44,7 +50,7 @@ func (d *tableDescription) problems() []Problem {
 	case !d.exists && d.table.Optional:
 		return nil
 	case !d.exists:
-		return table("does not exist", "correct the schema and table names in the mapping, or mark the table optional")
+		return table(notThere, "correct the schema and table names in the mapping, or mark the table optional")
 	case d.kind != kindTable:
 		return table("is not an ordinary table", "map the tables that hold the rows: views, foreign tables and partitioned tables are not read")
 	case d.persistence != persistencePermanent:
@@ -93,7 +99,7 @@ func (d *tableDescription) columnProblems(index int, have column, exists bool) [
 		switch {
 		case want.Optional && !key:
 		case !exists:
-			add("does not exist", "correct the mapping, or mark the column optional")
+			add(notThere, "correct the mapping, or mark the column optional")
 		default:
 			add("is generated, and generated columns are not in the WAL", "map the columns that it is computed from")
 		}

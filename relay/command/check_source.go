@@ -113,7 +113,7 @@ func (c *sourceCheck) tables(ctx context.Context) error {
 	var relations []*cdc.Relation
 	var missing []string
 	for _, t := range tables {
-		if r := catalog.Relation(t.Name); r != nil {
+		if r := catalog.Relation(t); r != nil {
 			relations = append(relations, r)
 		} else {
 			missing = append(missing, t.Name)

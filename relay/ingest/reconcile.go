@@ -173,7 +173,7 @@ func (in *Ingester) report(r *Reconciliation, copied int, took time.Duration) {
 func (in *Ingester) copyTables(ctx context.Context, r *Reconciliation, c Copy) (int, error) {
 	rows := 0
 	for _, t := range r.Missing {
-		if r.Catalog.Relation(t.Name) == nil {
+		if r.Catalog.Relation(t) == nil {
 			continue
 		}
 		n, err := r.copy(ctx, t, c, in.Log)
@@ -208,7 +208,7 @@ func (r *Reconciliation) FirstCopy(ctx context.Context, leader *outbox.Leader, l
 	}()
 	rows := 0
 	for _, t := range r.Missing {
-		if r.Catalog.Relation(t.Name) == nil {
+		if r.Catalog.Relation(t) == nil {
 			if err := c.Absent(ctx, t); err != nil {
 				return err
 			}

@@ -64,7 +64,7 @@ events = { table = "webhook_events", column = "name", by = "webhook_id" }
 // simCatalog has all tables, and all columns are texts.
 type simCatalog map[string]*cdc.Relation
 
-func (c simCatalog) Relation(name string) *cdc.Relation     { return c[name] }
+func (c simCatalog) Relation(t *cdc.Table) *cdc.Relation    { return c[t.Name] }
 func (c simCatalog) Exists(*cdc.Table) bool                 { return true }
 func (c simCatalog) OID(*cdc.Table) uint32                  { return 1 }
 func (c simCatalog) AddedDefault(*cdc.Table, int) cdc.Value { return cdc.NullValue }

@@ -33,7 +33,7 @@ func NewSnapshot(s *cdc.Snapshot) *Snapshot {
 // Catalog describes the tables as they exist in the IAM's database: *cdc.Catalog.
 type Catalog interface {
 	// Relation returns a mapped table by its name; nil if it is missing or counts as absent.
-	Relation(name string) *cdc.Relation
+	Relation(table *cdc.Table) *cdc.Relation
 	Exists(t *cdc.Table) bool
 	OID(t *cdc.Table) uint32
 	// AddedDefault returns the value that ADD COLUMN gave to the rows that existed.

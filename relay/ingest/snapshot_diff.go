@@ -106,7 +106,7 @@ func (c *snapshotDiff) table(ctx context.Context, t *cdc.Table) error {
 	if err != nil {
 		return err
 	}
-	relation, difference := c.r.Catalog.Relation(t.Name), &c.tables[len(c.tables)-1]
+	relation, difference := c.r.Catalog.Relation(t), &c.tables[len(c.tables)-1]
 	err = c.large.EachDeleted(ctx, t, func(key cdc.Key, row cdc.Row) error {
 		difference.Deleted++
 		c.seq++
@@ -130,7 +130,7 @@ func (c *snapshotDiff) comparePage(ctx context.Context, t *cdc.Table) error {
 		if keys[i], err = t.KeyOf(row); err != nil {
 			return err
 		}
-		c.in.wantOld(&cdc.Change{Relation: c.r.Catalog.Relation(t.Name), Key: keys[i]})
+		c.in.wantOld(&cdc.Change{Relation: c.r.Catalog.Relation(t), Key: keys[i]})
 	}
 	// Rows that do not fit into memory are fetched one by one.
 	if err := c.in.mirror.Load(func(*cdc.Table, cdc.Row) {}); err != nil && !errors.Is(err, outbox.ErrFull) {
@@ -161,7 +161,7 @@ func (c *snapshotDiff) comparePage(ctx context.Context, t *cdc.Table) error {
 
 // row compares one row.
 func (c *snapshotDiff) row(t *cdc.Table, key cdc.Key, row cdc.Row, chunk *outbox.Chunk) error {
-	change := cdc.Change{Op: cdc.Insert, Relation: c.r.Catalog.Relation(t.Name), Key: key, New: row}
+	change := cdc.Change{Op: cdc.Insert, Relation: c.r.Catalog.Relation(t), Key: key, New: row}
 	difference := &c.tables[len(c.tables)-1]
 	old := c.in.mirror.Row(t, key)
 	if old != nil {

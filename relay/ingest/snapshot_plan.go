@@ -50,7 +50,7 @@ func (s *SnapshotPlan) Empty() bool { return len(s.Missing) == 0 && len(s.Compar
 
 // Has reports whether the database has the column and the relay can read it.
 func (s *SnapshotPlan) Has(t *cdc.Table, column int) bool {
-	r := s.Catalog.Relation(t.Name)
+	r := s.Catalog.Relation(t)
 	return r != nil && r.Types[column] != 0
 }
 

@@ -29,7 +29,7 @@ func (t *Replicator) plan(ctx context.Context, found *sourceState, all bool) (*i
 		if m.Known {
 			s.Relations[m.Table] = cdc.FingerprintRelation(m.Fingerprint)
 		}
-		if s.Catalog.Relation(m.Table.Name) == nil {
+		if s.Catalog.Relation(m.Table) == nil {
 			continue // optional and absent
 		}
 		suspect := m.Suspect || m.Fingerprint != "" && !cdc.FingerprintsMatch(m.Fingerprint, s.Fingerprints[m.Table.Name])

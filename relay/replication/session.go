@@ -77,7 +77,7 @@ func (t *Replicator) session(ctx context.Context) error {
 func bind(rules *mapping.Rules, catalog *cdc.Catalog) (*mapping.Mapper, error) {
 	var relations []*cdc.Relation
 	for _, table := range rules.Tables() {
-		if r := catalog.Relation(table.Name); r != nil {
+		if r := catalog.Relation(table); r != nil {
 			relations = append(relations, r)
 		}
 	}
