@@ -66,7 +66,7 @@ Exit codes: 0 success, also of a dry run; 1 the command failed, was interrupted,
 	add(groupStart, initCommand(env), setupCommand(env), checkCommand(env), runCommand(env))
 	add(groupObserve, statusCommand(env), eventsCommand(env), deliveriesCommand(env))
 	add(groupOperate, webhooksCommand(env), replayCommand(env), reconcileCommand(env), eraseCommand(env), teardownCommand(env))
-	add(groupTools, presetsCommand(env), verifyCommand(env), completionCommand(), versionCommand(env))
+	add(groupTools, mappingCommand(env), presetsCommand(env), verifyCommand(env), completionCommand(), versionCommand(env))
 	help := helpCommand()
 	help.GroupID = groupTools
 	root.SetHelpCommand(help)
