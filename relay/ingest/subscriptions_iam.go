@@ -137,8 +137,11 @@ func (s *subscriptions) refresh(m *mapping.Mapper, mirror *outbox.Mirror, key cd
 	return []outbox.Webhook{*s.remove(old, lastEvent)}
 }
 
-// readPage is how many webhooks are read at a time.
-const readPage = 500
+// readPage and readPageBytes bound the webhooks that are read at a time; a single larger one is still read.
+const (
+	readPage      = 500
+	readPageBytes = 2 << 20
+)
 
 // read updates all subscriptions from the mirror, as a first copy, a reconciliation or another mapping may have changed them. It returns the
 // webhooks to store.
@@ -166,15 +169,19 @@ func (s *subscriptions) read(ctx context.Context, m *mapping.Mapper, mirror *out
 		}
 	}
 	if table, _ := m.WebhookTables(); table != nil && s.fromIAM {
-		page := make([]cdc.Row, 0, readPage)
+		page, size := make([]cdc.Row, 0, readPage), 0
 		flush := func() error {
 			more, err := s.readPage(ctx, m, mirror, table, page, lastEvent)
-			changed, page = append(changed, more...), page[:0]
+			clear(page)
+			changed, page, size = append(changed, more...), page[:0], 0
 			return err
 		}
 		err := mirror.EachRow(ctx, table, func(key cdc.Key, row cdc.Row) error {
 			delete(gone, key)
-			if page = append(page, row); len(page) < readPage {
+			for i := range row {
+				size += len(row[i].Text)
+			}
+			if page = append(page, row); len(page) < readPage && size < readPageBytes {
 				return nil
 			}
 			return flush()
