@@ -55,7 +55,20 @@ var twinCases = []twinCase{
 		name:   "children of a deleted row that went elsewhere, and others that came",
 		before: `INSERT INTO docs VALUES ('a', 'o1', NULL, 1, 'x'), ('b', 'o1', NULL, 1, 'x'); INSERT INTO tags VALUES ('1', 'a', 'first'), ('2', 'b', 'second'), ('3', 'a', 'third')`,
 		sql:    `UPDATE tags SET doc = 'b' WHERE id = '1'; UPDATE tags SET doc = 'a' WHERE id = '2'; INSERT INTO tags VALUES ('4', 'a', 'fourth'); DELETE FROM tags WHERE id = '3'; DELETE FROM docs WHERE id = 'a'` + filler,
-		want:   []string{"tag.added 1 first", "tag.added 2 second", "tag.added 4 fourth", `doc.deleted a "tags":["first","third"]`},
+		want:   []string{"tag.added 1 first", `doc.updated b "tags":["first"]`, "tag.added 2 second", "tag.added 4 fourth", `doc.deleted a "tags":["first","third"]`},
+	},
+	{
+		name:   "children that are rewritten under new keys",
+		before: `INSERT INTO docs VALUES ('a', 'o1', NULL, 1, ` + long("a") + `), ('b', 'o1', NULL, 1, 'x'); INSERT INTO tags VALUES ('1', 'a', 'x'), ('2', 'a', 'y'), ('3', 'b', 'x'), ('4', 'b', 'y')`,
+		sql: `DELETE FROM tags; INSERT INTO tags VALUES ('6', 'a', 'x'), ('5', 'a', 'y'), ('8', 'b', 'y'), ('7', 'b', 'z');
+			INSERT INTO docs VALUES ('c', 'o1', NULL, 1, 'x'); INSERT INTO tags VALUES ('9', 'c', 'x')` + filler,
+		want: []string{`doc.updated b "tags":["y","z"]`, "tag.added 6 x", "tag.added 5 y", "tag.added 8 y", "tag.added 7 z", `doc.created c "tags":["x"]`, "tag.added 9 x"},
+	},
+	{
+		name:   "children beside an update of their parent",
+		before: `INSERT INTO docs VALUES ('a', 'o1', NULL, 1, ` + long("a") + `); INSERT INTO tags VALUES ('1', 'a', 'x')`,
+		sql:    `UPDATE tags SET label = 'y'; UPDATE docs SET n = 2; UPDATE tags SET label = 'z'` + filler,
+		want:   []string{"tag.added 1 z", `doc.updated a "tags":["z"]`, "doc.numbered a aaa"},
 	},
 	{
 		name:   "children of rows that a TRUNCATE of both removed",

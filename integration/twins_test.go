@@ -64,7 +64,8 @@ key     = ["id"]
 parents = { org = "orgs", parent = "docs" }
 tenant  = "org"
 columns = ["n", "big"]
-collect = { items = { table = "items", by = "doc" }, tags = { table = "tags", by = "doc", column = "label" } }
+collect = { items = { table = "items", by = "doc" } }
+children.tags = { table = "tags", by = "doc", values = "label" }
 
 [tables.items]
 key     = ["pos", "doc"]

@@ -68,19 +68,6 @@ func runGolden(t *testing.T, source string) string {
 		out.WriteString(strings.TrimRight(s.raw, "\n"))
 		out.WriteString(strings.Repeat("\n", min(len(s.raw), 2)))
 		switch s.name {
-		case "options":
-			w.options.Preset, w.options.ResourceID, w.options.Drop = mappingtest.ParseOptions(t, strings.Join(s.lines, " "))
-		case "mapping":
-			w.options.File = filepath.Join(t.TempDir(), "mapping.toml")
-			if err := os.WriteFile(w.options.File, []byte(strings.Join(s.lines, "\n")), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		case "schema":
-			w.schema = mappingtest.ParseSchema(t, s.lines)
-		case "mirror":
-			for _, line := range s.lines {
-				w.mirrorRow(line)
-			}
 		case "transaction", "reconciled":
 			out.WriteString("== events\n")
 			w.reconciled = s.name == "reconciled"
@@ -88,9 +75,30 @@ func runGolden(t *testing.T, source string) string {
 				out.WriteString(e)
 			}
 			out.WriteString("\n")
+		default:
+			w.prepare(s)
 		}
 	}
 	return strings.TrimRight(out.String(), "\n") + "\n"
+}
+
+// prepare applies a section before the transactions.
+func (w *world) prepare(s section) {
+	switch s.name {
+	case "options":
+		w.options.Preset, w.options.ResourceID, w.options.Drop = mappingtest.ParseOptions(w.t, strings.Join(s.lines, " "))
+	case "mapping":
+		w.options.File = filepath.Join(w.t.TempDir(), "mapping.toml")
+		if err := os.WriteFile(w.options.File, []byte(strings.Join(s.lines, "\n")), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	case "schema":
+		w.schema = mappingtest.ParseSchema(w.t, s.lines)
+	case "mirror":
+		for _, line := range s.lines {
+			w.mirrorRow(line)
+		}
+	}
 }
 
 type section struct {

@@ -58,12 +58,26 @@ func (t *Transaction) Grouping() bool {
 
 func (t *Transaction) groupChange(c *cdc.Change) error {
 	change, ok, err := t.m.rowChangeOf(c)
-	if err != nil || !ok || !t.mayGroup(change) {
+	if err != nil {
 		return err
+	}
+	if ok {
+		t.groupRow(change)
+	}
+	return t.parentUpdates(c, &t.groupedParents, func(parent rowChange) error {
+		t.groupRow(parent)
+		return nil
+	})
+}
+
+// groupRow counts a row that belongs to grouped events.
+func (t *Transaction) groupRow(change rowChange) {
+	if !t.mayGroup(change) {
+		return
 	}
 	matched := t.matchingRules(change)
 	if len(matched) == 0 {
-		return nil
+		return
 	}
 	var tenant *cdc.Key
 	for _, r := range matched {
@@ -83,7 +97,6 @@ func (t *Transaction) groupChange(c *cdc.Change) error {
 		}
 		t.groups[key].count++
 	}
-	return nil
 }
 
 func (t *Transaction) mayGroup(change rowChange) bool {

@@ -20,9 +20,11 @@ type Mapper struct {
 	// Buffers, reused from change to change.
 	differs []bool
 	matched []*rules.Rule
-	body    []byte
-	item    []byte
-	maxBody int
+	// children are those that an update changed.
+	children []*rules.Children
+	body     []byte
+	item     []byte
+	maxBody  int
 }
 
 // New returns a mapper for the rules of a binding.

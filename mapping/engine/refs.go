@@ -22,11 +22,15 @@ func (m *Mapper) OwnerColumns() map[*cdc.Table]int {
 // fetched for Resolve. It may report a row more than once.
 func (m *Mapper) Refs(c *cdc.Change, need func(Ref)) {
 	change, ok, err := m.rowChangeOf(c)
-	if err != nil || !ok {
+	if err != nil || change.bound == nil {
 		return // Map returns the error.
 	}
 	t := change.bound.Table
-	if (t.IsParent || t.Embedded) && c.New != nil {
+	m.childRefs(t, c, need)
+	if !ok {
+		return
+	}
+	if (t.IsParent || t.Embedded || len(t.Children) > 0) && c.New != nil {
 		m.refsOf(t, c.New, need) // Events of other rows may include this one.
 	}
 	if change.op == cdc.Update {
@@ -55,8 +59,33 @@ func (m *Mapper) RefsOf(table *cdc.Table, row cdc.Row, need func(Ref)) {
 	}
 }
 
+// childRefs reports the parents of a changed child, and their children before and after the transaction.
+func (m *Mapper) childRefs(t *rules.Table, c *cdc.Change, need func(Ref)) {
+	if c.Op == cdc.Truncate {
+		return
+	}
+	for _, of := range t.ChildOf {
+		if m.binding.Tables[of.Parent.Index].Relation == nil {
+			continue
+		}
+		eachParent(c, of.Children.By, func(parent cdc.Key) {
+			need(Ref{Table: of.Parent.CDC, Key: parent})
+			need(Ref{Table: t.CDC, Key: parent, By: of.Children.By})
+			need(Ref{Table: t.CDC, Key: parent, By: of.Children.By, Before: true})
+		})
+	}
+}
+
 func (m *Mapper) refsOf(t *rules.Table, row cdc.Row, need func(Ref)) {
 	m.tenantRefs(t, row, need)
+	if len(t.Children) > 0 { // A change of its children is an update of the row.
+		for _, r := range t.Rules[cdc.Update] {
+			for _, i := range r.Parents {
+				m.parentRef(t.Parents[i], row, need)
+			}
+			m.collectRefs(r.Collected, row, false, need)
+		}
+	}
 	if !t.Embedded {
 		return
 	}

@@ -32,12 +32,12 @@ func (r *renderer) data(dst []byte, d rules.Data, b *rules.BoundTable, row cdc.R
 
 func (r *renderer) object(dst []byte, fields []rules.Field, b *rules.BoundTable, row cdc.Row, before bool) []byte {
 	dst = append(dst, '{')
-	dst = r.members(dst, fields, b, row, before)
+	dst = r.fields(dst, fields, b, row, before)
 	return append(dst, '}')
 }
 
-// members appends the members of an object without the braces.
-func (r *renderer) members(dst []byte, fields []rules.Field, b *rules.BoundTable, row cdc.Row, before bool) []byte {
+// fields appends the members of an object without the braces.
+func (r *renderer) fields(dst []byte, fields []rules.Field, b *rules.BoundTable, row cdc.Row, before bool) []byte {
 	for i := range fields {
 		if r.exceeds(dst) {
 			return dst
@@ -48,7 +48,7 @@ func (r *renderer) members(dst []byte, fields []rules.Field, b *rules.BoundTable
 		}
 		if f.Kind == rules.SpliceField {
 			if parent, parentRow, deleted := r.parent(b, f.Parent, row); parentRow != nil {
-				dst = r.members(dst, parent.Table.Object, parent, parentRow, deleted)
+				dst = r.fields(dst, parent.Table.Object, parent, parentRow, deleted)
 			}
 			continue
 		}
@@ -74,6 +74,8 @@ func (r *renderer) value(dst []byte, f *rules.Field, b *rules.BoundTable, row cd
 		return value.AppendUUID(dst, rules.ValueAt(row, f.Column))
 	case rules.LiteralField:
 		return append(dst, f.Literal...)
+	case rules.ChildrenField:
+		return r.children(dst, f.Children, row, before)
 	case rules.CollectField:
 		return r.collect(dst, f.Collect, row, before)
 	case rules.ParentColumn, rules.IncludeField:

@@ -32,10 +32,13 @@ type Transaction struct {
 	written []writtenRows // by table index; nil without overlay
 	// candidates counts, by event index, the rows that may belong to a grouped event.
 	candidates map[int]int
-	groups     map[groupKey]*groupedRows
-	groupBytes int // of the unfinished grouped events
-	follows    map[matchKey]struct{}
-	newFollows []matchKey // added to follows since the last call of Cancellations
+	// Rows with watched children: those with changed children (by the children's table and the parent's key), those that were
+	// updated themselves, and those that came or went. grouped and mapped hold those that Group and Map have handled.
+	touched, updatedParents, cameOrWent, groupedParents, mappedParents keySet
+	groups                                                             map[groupKey]*groupedRows
+	groupBytes                                                         int // of the unfinished grouped events
+	follows                                                            map[matchKey]struct{}
+	newFollows                                                         []matchKey // added to follows since the last call of Cancellations
 }
 
 // Begin starts a transaction. rows returns the mirror as it was just before the transaction, with at least the rows that
@@ -68,19 +71,27 @@ func (t *Transaction) Observe(changes []cdc.Change) {
 		if !t.overlay && table.Collected && c.Op == cdc.Delete {
 			t.removed.add(table, c.Key)
 		}
+		if c.Op != cdc.Truncate {
+			t.observeChildren(c, change, ok)
+		}
 		if !ok {
 			continue
 		}
 		t.observeParent(c, change)
-		for _, r := range table.Rules[change.op] {
-			if t.groupsBy(r) {
-				if t.candidates == nil {
-					t.candidates = map[int]int{}
-				}
-				t.candidates[r.Event.Index]++
-			}
-		}
+		t.countCandidates(table.Rules[change.op])
 		t.observeFollower(change)
+	}
+}
+
+// countCandidates counts a row that may belong to the grouped events of the rules.
+func (t *Transaction) countCandidates(matching []*rules.Rule) {
+	for _, r := range matching {
+		if t.groupsBy(r) {
+			if t.candidates == nil {
+				t.candidates = map[int]int{}
+			}
+			t.candidates[r.Event.Index]++
+		}
 	}
 }
 
@@ -105,9 +116,18 @@ func (t *Transaction) changeError(c *cdc.Change, err error) error {
 
 func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 	change, ok, err := t.m.rowChangeOf(c)
-	if err != nil || !ok {
+	if err != nil {
 		return err
 	}
+	if ok {
+		if err := t.mapRow(change, emit); err != nil {
+			return err
+		}
+	}
+	return t.parentUpdates(c, &t.mappedParents, func(parent rowChange) error { return t.mapRow(parent, emit) })
+}
+
+func (t *Transaction) mapRow(change rowChange, emit func(Event) error) error {
 	if len(change.bound.Table.Rules[change.op]) == 0 {
 		return nil
 	}
@@ -151,9 +171,11 @@ func (t *Transaction) mapChange(c *cdc.Change, emit func(Event) error) error {
 // matchingRules returns the rules whose events the change causes. The next call reuses the result.
 func (t *Transaction) matchingRules(change rowChange) []*rules.Rule {
 	m := t.m
+	var children []*rules.Children
 	if change.op == cdc.Update {
 		m.findDifferences(change)
-		if t.onlyLostParents(change, m.differs) {
+		children = t.changedChildren(change)
+		if len(children) == 0 && t.onlyLostParents(change, m.differs) {
 			return nil
 		}
 	}
@@ -162,7 +184,7 @@ func (t *Transaction) matchingRules(change rowChange) []*rules.Rule {
 	m.eval.Scope = t.scope(change)
 	for _, r := range change.bound.Table.Rules[change.op] {
 		switch {
-		case change.op == cdc.Update && !r.Watches(m.differs),
+		case change.op == cdc.Update && !r.Watches(m.differs) && !slices.ContainsFunc(children, r.WatchesChildren),
 			absorbed && r.Absorb[change.op],
 			r.Event.Group > t.candidates[r.Event.Index]:
 			continue

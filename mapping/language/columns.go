@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/iam-relay/iam-relay/cdc"
-	"github.com/iam-relay/iam-relay/mapping/rules"
 	"github.com/iam-relay/iam-relay/mapping/tomlpos"
 )
 
@@ -19,7 +18,7 @@ func (l *loader) qualified(name string) *cdc.Table {
 
 // columnItems returns the columns that a table's columns list names. An item is a column, "column as name", a constant such
 // as "null as name", or the name of an include or collect. A column whose name contains " as " is written in quotes.
-func (l *loader) columnItems(t *rules.Table, source *tomlpos.Node) []word {
+func (l *loader) columnItems(source *tomlpos.Node) []word {
 	var out []word
 	for _, item := range l.decoder.words(source, "columns", false) {
 		if isDeclared(source, item.text) {
@@ -48,7 +47,7 @@ func unquoteItem(text string) (string, bool) {
 	return text, false
 }
 
-// isDeclared reports whether the table declares an include or collect field of that name.
+// isDeclared reports whether the table declares an include, collect or children field of that name.
 func isDeclared(source *tomlpos.Node, name string) bool {
-	return source.Get("include").Get(name) != nil || source.Get("collect").Get(name) != nil
+	return source.Get("include").Get(name) != nil || source.Get("collect").Get(name) != nil || source.Get("children").Get(name) != nil
 }

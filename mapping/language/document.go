@@ -17,7 +17,7 @@ type Options struct {
 	// Preset is the name of a built-in mapping. It may be empty if File is given.
 	Preset string
 	// File is the path of a mapping of the user. With a Preset, or with extends in the file, it is merged over the preset: a
-	// key of a table replaces the preset's key (parents, format, include, collect and events are merged by name), and an event
+	// key of a table replaces the preset's key (parents, format, include, collect, children and events are merged by name), and an event
 	// replaces the one of its name in that table.
 	File string
 	// Schema overrides the schema of the mapped tables.
@@ -87,7 +87,7 @@ func chosenPreset(o Options, own *tomlpos.Node) (preset string, at rules.Positio
 }
 
 // mergedByName lists the keys of a table whose entries are merged one by one.
-var mergedByName = []string{"parents", "format", "include", "collect", "events"}
+var mergedByName = []string{"parents", "format", "include", "collect", "children", "events"}
 
 func mergeDocument(base, own *tomlpos.Node) {
 	for _, e := range own.Entries {

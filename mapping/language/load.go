@@ -90,6 +90,7 @@ func (l *loader) loadTables(document *tomlpos.Node) {
 		l.loadFormats(t)
 		l.loadObject(t)
 	}
+	l.refuseNestedChildren()
 	if l.refuseCycles() {
 		return
 	}

@@ -86,7 +86,7 @@ func mergeFields(object, declared []rules.Field) []rules.Field {
 
 // loadObject builds the table's object from its data list, or else from its key, parents and columns.
 func (l *loader) loadObject(t *rules.Table) {
-	declared := l.declaredFields(t, t.Source)
+	declared := append(l.declaredFields(t, t.Source), l.loadChildren(t)...)
 	for _, f := range declared {
 		t.Declared[f.Name] = f
 	}

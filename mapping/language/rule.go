@@ -60,6 +60,12 @@ func (l *loader) loadAbsorb(r *rules.Rule, source *tomlpos.Node) {
 
 func (l *loader) loadChanged(r *rules.Rule, source *tomlpos.Node) {
 	for _, w := range l.decoder.words(source, "changed", true) {
+		if _, column := r.Table.Columns[w.text]; !column {
+			if c := childrenNamed(r.Table, w.text); c != nil {
+				r.ChangedChildren = append(r.ChangedChildren, c)
+				continue
+			}
+		}
 		i, ok := l.column(r.Table, w)
 		if !ok {
 			continue
@@ -70,6 +76,9 @@ func (l *loader) loadChanged(r *rules.Rule, source *tomlpos.Node) {
 		r.Changed = append(r.Changed, i)
 	}
 	changed := source.Get("changed")
+	if changed != nil && r.Changed == nil {
+		r.Changed = []int{} // Only children are named.
+	}
 	switch {
 	case !r.On[cdc.Update]:
 		if changed != nil {
@@ -79,7 +88,7 @@ func (l *loader) loadChanged(r *rules.Rule, source *tomlpos.Node) {
 		if changed.Kind == tomlpos.List && len(changed.Items) == 0 {
 			l.problems.Add(changed.At, "event %s: changed is empty; list columns, or remove changed for any column", r.Event.Name)
 		}
-	case !r.Table.WatchesAny():
+	case !r.Table.WatchesAny() && len(r.Table.Children) == 0:
 		l.problems.Add(r.At, "event %s can never occur: %s has no columns or parents, besides its key, whose change is an update", r.Event.Name, r.Table.Name())
 	}
 }

@@ -14,7 +14,7 @@ import (
 // tableKeys lists the keys of a [tables.NAME] section.
 var tableKeys = []string{
 	"key", "parents", "tenant", "columns", "ignore", "optional", "optional_columns", "deleted", "secrets", "hash", "public", "omit_null",
-	"data", "include", "collect", "format", "events",
+	"data", "include", "collect", "children", "format", "events",
 }
 
 // newTable reads the columns of a [tables.NAME] section. References to other tables are read when all tables are known.
@@ -30,7 +30,7 @@ func (l *loader) newTable(name string, at rules.Position, source *tomlpos.Node) 
 	t.CDC.Optional, _ = l.decoder.bool(source, "optional")
 	lists := columnLists{
 		key:     l.decoder.words(source, "key", true),
-		columns: l.columnItems(t, source),
+		columns: l.columnItems(source),
 		secrets: l.decoder.words(source, "secrets", false),
 		hash:    l.decoder.words(source, "hash", false),
 	}

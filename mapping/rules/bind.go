@@ -68,6 +68,9 @@ func (b *Binding) checkConditions(t *Table, p *Problems) {
 		}
 	}
 	check(t.Deleted)
+	for _, c := range t.ChildOf {
+		check(c.Children.Where)
+	}
 	if t == b.Rules.Tenant {
 		check(b.Rules.RootTenant)
 	}

@@ -36,14 +36,16 @@ type Event struct {
 
 // Rule is one source of an event: changes of one table.
 type Rule struct {
-	Event    *Event
-	At       Position
-	Table    *Table
-	On       [cdc.Truncate + 1]bool
-	Changed  []int // nil for the watched columns of the table
-	When     *Condition
-	Resource Resource
-	Data     Data
+	Event   *Event
+	At      Position
+	Table   *Table
+	On      [cdc.Truncate + 1]bool
+	Changed []int // nil for the watched columns of the table and all of its children
+	// ChangedChildren are the children that changed names.
+	ChangedChildren []*Children
+	When            *Condition
+	Resource        Resource
+	Data            Data
 	// Absorb is set for the operations that cause no event if a parent was deleted (inserted) in the same transaction.
 	Absorb         [cdc.Truncate + 1]bool
 	UnlessFollowed *UnlessFollowed

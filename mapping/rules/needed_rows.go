@@ -16,6 +16,8 @@ func (n *NeededRows) AddFields(fields []Field) {
 			n.Parents = append(n.Parents, f.Parent)
 		case CollectField:
 			n.Collected = append(n.Collected, f.Collect)
+		case ChildrenField:
+			n.Collected = append(n.Collected, &f.Children.Collect)
 		}
 	}
 }

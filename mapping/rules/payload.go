@@ -12,6 +12,7 @@ type Field struct {
 	Parent   int    // an index into the table's parents
 	Literal  string // JSON
 	Collect  *Collect
+	Children *Children
 	OmitNull bool
 }
 
@@ -25,6 +26,7 @@ const (
 	IncludeField           // the parent's object, or null
 	CollectField           // an array of the children's objects or values
 	LiteralField
+	ChildrenField // what Children show
 )
 
 // Data describes the data of an event: an object, or a bare value.
@@ -65,6 +67,8 @@ func (f Field) Embeds(t *Table) *Table {
 		return t.Parents[f.Parent].Table
 	case f.Kind == CollectField && f.Collect.Column < 0:
 		return f.Collect.Table
+	case f.Kind == ChildrenField && f.Children.Column < 0 && f.Children.Object == nil:
+		return f.Children.Table
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ type Table struct {
 	// Declared holds the fields that include and collect of the table declare, by name.
 	Declared map[string]Field
 
+	Children []*Children // of this table
+	ChildOf  []ChildOf   // the tables whose rows watch the rows of this one
+
 	IsParent       bool // of some table, which needs to know its deleted and written rows
 	Collected      bool // Its rows are part of other events as children.
 	CollectedBy    int  // the column by which its rows are found from their parent
