@@ -189,6 +189,12 @@ func (t *Transaction) matchingRules(change rowChange) []*rules.Rule {
 			r.Event.Group > t.candidates[r.Event.Index]:
 			continue
 		}
+		if r.Becomes != nil {
+			if m.selects(r.Becomes, change.bound, change.old) || !m.selects(r.Becomes, change.bound, change.row) {
+				continue
+			}
+			m.eval.Scope = t.scope(change)
+		}
 		if m.eval.Holds(r.When) {
 			m.matched = append(m.matched, r)
 		}

@@ -163,8 +163,12 @@ func (c *conditionCheck) member(n *ast.MemberNode) {
 
 func (c *conditionCheck) column(t *rules.Table, name string) {
 	c.rowReads++
-	if _, ok := t.Columns[name]; !ok {
+	i, ok := t.Columns[name]
+	if !ok {
 		c.report("unknown column %q of %s%s", name, t.Name(), spelling.Suggest(name, t.ColumnNames()))
+	}
+	if ok && t == c.condition.Table && !slices.Contains(c.condition.Columns, i) {
+		c.condition.Columns = append(c.condition.Columns, i)
 	}
 }
 

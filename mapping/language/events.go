@@ -12,7 +12,7 @@ import (
 
 var (
 	sourceKeys = []string{
-		"on", "changed", "when", "resource_id", "keep_resource_id", "data", "include", "collect", "group", "instead_of", "unless_followed", "absorb",
+		"on", "changed", "becomes", "when", "resource_id", "keep_resource_id", "data", "include", "collect", "group", "instead_of", "unless_followed", "absorb",
 	}
 	operations = map[string]cdc.Op{"insert": cdc.Insert, "update": cdc.Update, "delete": cdc.Delete}
 )
@@ -84,7 +84,7 @@ func (l *loader) eventSources(e tomlpos.Entry) []*tomlpos.Node {
 func (l *loader) eventSource(e *rules.Event, t *rules.Table, at rules.Position, source *tomlpos.Node) {
 	l.decoder.checkKeys(source, "event "+e.Name, sourceKeys...)
 	var on [cdc.Truncate + 1]bool
-	if source.Get("on") == nil && source.Get("changed") != nil {
+	if source.Get("on") == nil && (source.Get("changed") != nil || source.Get("becomes") != nil) {
 		on[cdc.Update] = true
 	} else {
 		on = l.operations(source, "on")

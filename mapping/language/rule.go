@@ -13,6 +13,7 @@ func (l *loader) rule(r *rules.Rule, source *tomlpos.Node) *rules.Rule {
 	if lead := l.noTenant(r.Table); lead != "" {
 		l.problems.Add(r.At, "event %s: %s", r.Event.Name, lead)
 	}
+	l.loadBecomes(r, source)
 	l.loadChanged(r, source)
 	l.loadWhen(r, source)
 	l.loadResource(r, source)
@@ -58,6 +59,20 @@ func (l *loader) loadAbsorb(r *rules.Rule, source *tomlpos.Node) {
 	}
 }
 
+// loadBecomes reads becomes, a bare condition that must be false before an update and true after it.
+func (l *loader) loadBecomes(r *rules.Rule, source *tomlpos.Node) {
+	w := l.decoder.word(source, "becomes")
+	if !w.given() {
+		return
+	}
+	if r.On[cdc.Insert] || r.On[cdc.Delete] || !r.On[cdc.Update] {
+		l.problems.Add(w.at, "event %s: becomes compares the row before and after an update; use on = \"update\" or remove on", r.Event.Name)
+	}
+	if r.Becomes = l.condition(w, r.Table, true); r.Becomes != nil && source.Get("changed") == nil {
+		r.Changed = r.Becomes.Columns
+	}
+}
+
 func (l *loader) loadChanged(r *rules.Rule, source *tomlpos.Node) {
 	for _, w := range l.decoder.words(source, "changed", true) {
 		if _, column := r.Table.Columns[w.text]; !column {
@@ -88,7 +103,7 @@ func (l *loader) loadChanged(r *rules.Rule, source *tomlpos.Node) {
 		if changed.Kind == tomlpos.List && len(changed.Items) == 0 {
 			l.problems.Add(changed.At, "event %s: changed is empty; list columns, or remove changed for any column", r.Event.Name)
 		}
-	case !r.Table.WatchesAny() && len(r.Table.Children) == 0:
+	case r.Changed == nil && !r.Table.WatchesAny() && len(r.Table.Children) == 0:
 		l.problems.Add(r.At, "event %s can never occur: %s has no columns or parents, besides its key, whose change is an update", r.Event.Name, r.Table.Name())
 	}
 }

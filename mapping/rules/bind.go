@@ -79,6 +79,7 @@ func (b *Binding) checkConditions(t *Table, p *Problems) {
 		for _, r := range rules {
 			if !checked[r] {
 				checked[r] = true
+				check(r.Becomes)
 				check(r.When)
 				check(r.delayCondition())
 			}

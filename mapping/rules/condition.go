@@ -22,6 +22,7 @@ type Condition struct {
 	Table   *Table
 	Bare    bool
 	Program *vm.Program
+	Columns []int // of the table that it reads
 	Parents []int // that parent(…) looks up, as indexes into the table's parents
 
 	UsesOld     bool

@@ -43,9 +43,11 @@ type Rule struct {
 	Changed []int // nil for the watched columns of the table and all of its children
 	// ChangedChildren are the children that changed names.
 	ChangedChildren []*Children
-	When            *Condition
-	Resource        Resource
-	Data            Data
+	// Becomes must be false before an update and true after it; nil for any update.
+	Becomes  *Condition
+	When     *Condition
+	Resource Resource
+	Data     Data
 	// Absorb is set for the operations that cause no event if a parent was deleted (inserted) in the same transaction.
 	Absorb         [cdc.Truncate + 1]bool
 	UnlessFollowed *UnlessFollowed
