@@ -115,6 +115,9 @@ func (t *Replicator) explain(ctx context.Context, conn *pgx.Conn, problems []cdc
 				return err
 			}
 		}
+		if renamed == p.Table && p.Column == "" && p.Text == "does not exist" {
+			return fmt.Errorf("table %s was renamed back: %w", p.Table, cdc.ErrCatalogChanged)
+		}
 		if renamed != "" && renamed != p.Table {
 			p.Text = "was renamed to " + renamed
 			p.Fix = "rename it back, or change the name in the mapping; no change is lost meanwhile"
