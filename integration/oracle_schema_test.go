@@ -2,8 +2,6 @@ package integration_test
 
 import (
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 )
 
@@ -21,11 +19,6 @@ var oracleMigrations = []oracleMigration{
 	{"unpublish", (*oracle).unpublish},
 	{"drop publication", (*oracle).dropPublication},
 	{"drop slot", (*oracle).dropSlot},
-}
-
-// oracleRenames are those for which tables and columns must be known by more than their names. They take longer, so they are
-// tried only where a number of steps is asked for.
-var oracleRenames = []oracleMigration{
 	{"rename in a transaction", (*oracle).renameInTransaction},
 	{"rename away", (*oracle).renameAway},
 	{"move schema", (*oracle).moveSchema},
@@ -40,14 +33,10 @@ type oracleMigration struct {
 }
 
 func (o *oracle) migrate(choice int) {
-	migrations := oracleMigrations
-	if os.Getenv(oracleVariable) != "" {
-		migrations = slices.Concat(migrations, oracleRenames)
-	}
-	m := migrations[choice%len(migrations)]
+	m := oracleMigrations[choice%len(oracleMigrations)]
 	o.t.trace("%s", m.name)
 	o.close()
-	m.do(o, choice/len(migrations))
+	m.do(o, choice/len(oracleMigrations))
 }
 
 var oracleMapped = []string{"people", "teams", "members", "orgs", "hooks"}
