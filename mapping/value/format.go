@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -21,6 +22,10 @@ func (s *Spec) Mismatch(column Type) string {
 		return "has bits, but the column is not an integer"
 	case s.Min != nil && column != integer:
 		return "has min, but the column is not an integer"
+	case s.Epoch != 0 && column != integer:
+		return "has epoch, but the column is not an integer"
+	case s.Values != nil && column.Array:
+		return "has values, but the column is an array"
 	case len(s.OneOf) > 0 && column.Kind != Text && column.Kind != Int:
 		return "has one_of, but the column is neither text nor integer"
 	}
@@ -40,6 +45,12 @@ type Spec struct {
 	Min *int64
 	// Other is JSON.
 	Other string
+	// NullIf lists texts that count as null.
+	NullIf []string
+	// Epoch is the unit of an integer that counts from 1970 and is written as a time; 0 for other values.
+	Epoch time.Duration
+	// Values holds, by text, the JSON to write instead; any other value is written as other if that is set, else as it is.
+	Values map[string]string
 }
 
 // Format writes the values of one column.
@@ -62,6 +73,9 @@ func (f *Format) AppendValue(dst []byte, v cdc.Value) []byte {
 
 func (f *Format) appendFormatted(dst []byte, v cdc.Value) []byte {
 	s := f.Spec
+	if v.Kind == cdc.Text && slices.Contains(s.NullIf, v.Text) {
+		v = cdc.NullValue
+	}
 	switch {
 	case v.Kind != cdc.Text && s.Null != "":
 		return append(dst, s.Null...)
@@ -71,6 +85,15 @@ func (f *Format) appendFormatted(dst []byte, v cdc.Value) []byte {
 		return append(dst, s.Other...)
 	case v.Kind != cdc.Text:
 		return append(dst, "null"...)
+	case s.Epoch != 0:
+		return f.appendEpoch(dst, v.Text)
+	case s.Values != nil:
+		if known, ok := s.Values[v.Text]; ok {
+			return append(dst, known...)
+		}
+		if s.Other != "" {
+			return append(dst, s.Other...)
+		}
 	case s.Min != nil:
 		if i, err := strconv.ParseInt(v.Text, 10, 64); err != nil || i < *s.Min {
 			return append(dst, s.Other...)
@@ -81,6 +104,22 @@ func (f *Format) appendFormatted(dst []byte, v cdc.Value) []byte {
 		return append(dst, s.Other...)
 	}
 	return f.appendText(dst, v.Text)
+}
+
+// firstSecond and endSecond, counted from 1970, enclose the years 1 to 9999, which RFC 3339 has.
+const firstSecond, endSecond = -62135596800, 253402300800
+
+// appendEpoch writes a count of units since 1970 as a time. A count outside the years that RFC 3339 has remains a number.
+func (f *Format) appendEpoch(dst []byte, text string) []byte {
+	n, err := strconv.ParseInt(text, 10, 64)
+	t, perSecond := time.Unix(n, 0), int64(1)
+	if f.Spec.Epoch == time.Millisecond {
+		t, perSecond = time.UnixMilli(n), 1000
+	}
+	if err != nil || n < firstSecond*perSecond || n >= endSecond*perSecond {
+		return f.appendText(dst, text)
+	}
+	return append(AppendTime(append(dst, '"'), t), '"')
 }
 
 // appendAllowedElements writes the elements of an array that one_of lists. An array in which one of them occurs twice, or in

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/iam-relay/iam-relay/cdc"
 )
@@ -43,7 +44,7 @@ func FuzzAppendValue(f *testing.F) {
 		if got := column.AppendValue(nil, cdc.TextValue(s)); !json.Valid(got) {
 			t.Errorf("%q as kind %d, array %t: %s", s, kind, array, got)
 		}
-		for _, spec := range []Spec{{OneOf: []string{"a", "t", "-1"}, Other: "[1]"}, {Min: new(int64(0)), Other: "null"}, {Null: `"x"`}, {Bits: []string{`"a"`}}} {
+		for _, spec := range []Spec{{OneOf: []string{"a", "t", "-1"}, Other: "[1]"}, {Min: new(int64(0)), Other: "null"}, {Null: `"x"`}, {Bits: []string{`"a"`}}, {Epoch: time.Second}, {Epoch: time.Millisecond, NullIf: []string{"0"}}, {Values: map[string]string{"a": "1"}, Other: "2"}} {
 			column.Spec = &spec
 			if got := column.AppendValue(nil, cdc.TextValue(s)); !json.Valid(got) {
 				t.Errorf("%q as kind %d, array %t, format %+v: %s", s, kind, array, spec, got)
