@@ -8,6 +8,7 @@ import (
 // The clock of the relay's host is set under load, forwards and backwards, by seconds and by weeks, as NTP and a resumed machine do. Nothing is
 // dropped, sent twice, or held back, and the relay goes on.
 func TestHostClock_IsSetUnderLoad(t *testing.T) {
+	inFullRun(t) // it builds Go's library once more
 	t.Parallel()
 	program, clock := buildWithClock(t)
 	w := newWorld(t)

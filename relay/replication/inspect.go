@@ -115,7 +115,7 @@ func (t *Replicator) explain(ctx context.Context, conn *pgx.Conn, problems []cdc
 				return err
 			}
 		}
-		if renamed == p.Table && p.Column == "" && p.Text == "does not exist" {
+		if renamed == p.Table && p.Column == "" && p.IsMissing() {
 			return fmt.Errorf("table %s was renamed back: %w", p.Table, cdc.ErrCatalogChanged)
 		}
 		if renamed != "" && renamed != p.Table {
