@@ -36,7 +36,8 @@ type Transaction struct {
 	// updated themselves, and those that came or went. grouped and mapped hold those that Group and Map have handled.
 	touched, updatedParents, cameOrWent, groupedParents, mappedParents keySet
 	groups                                                             map[groupKey]*groupedRows
-	groupBytes                                                         int // of the unfinished grouped events
+	emitted                                                            map[*rules.Event]keySet // of rules with once_per: the values for which there is an event
+	groupBytes                                                         int                     // of the unfinished grouped events
 	follows                                                            map[matchKey]struct{}
 	newFollows                                                         []matchKey // added to follows since the last call of Cancellations
 }
@@ -150,7 +151,7 @@ func (t *Transaction) mapRow(change rowChange, emit func(Event) error) error {
 	}
 	for _, r := range matched {
 		replaced := slices.ContainsFunc(grouping, func(g *rules.Rule) bool { return slices.Contains(g.Event.InsteadOf, r.Event.Name) })
-		if r.Event.Group > 0 || replaced {
+		if r.Event.Group > 0 || replaced || t.repeats(r, change.row) {
 			continue
 		}
 		e, canceled, err := t.buildEvent(r, change, tenant)
@@ -166,6 +167,27 @@ func (t *Transaction) mapRow(change rowChange, emit func(Event) error) error {
 		}
 	}
 	return nil
+}
+
+// repeats reports whether the rule's event was already emitted for the value of the column that once_per names.
+func (t *Transaction) repeats(r *rules.Rule, row cdc.Row) bool {
+	v := cdc.Value{}
+	if r.OncePer >= 0 {
+		v = rules.ValueAt(row, r.OncePer)
+	}
+	if v.Kind != cdc.Text {
+		return false
+	}
+	if t.emitted == nil {
+		t.emitted = map[*rules.Event]keySet{}
+	}
+	seen := t.emitted[r.Event]
+	if seen.has(r.Table, cdc.Key(v.Text)) {
+		return true
+	}
+	seen.add(r.Table, cdc.Key(v.Text))
+	t.emitted[r.Event] = seen
+	return false
 }
 
 // matchingRules returns the rules whose events the change causes. The next call reuses the result.

@@ -12,7 +12,7 @@ import (
 
 var (
 	sourceKeys = []string{
-		"on", "changed", "becomes", "when", "resource_id", "keep_resource_id", "data", "include", "collect", "group", "instead_of", "unless_followed", "absorb",
+		"on", "changed", "becomes", "when", "resource_id", "keep_resource_id", "data", "include", "collect", "group", "instead_of", "once_per", "unless_followed", "absorb",
 	}
 	operations = map[string]cdc.Op{"insert": cdc.Insert, "update": cdc.Update, "delete": cdc.Delete}
 )
@@ -105,7 +105,7 @@ func (l *loader) eventSource(e *rules.Event, t *rules.Table, at rules.Position, 
 			e.InsteadOf = append(e.InsteadOf, name)
 		}
 	}
-	e.Rules = append(e.Rules, l.rule(&rules.Rule{Event: e, At: at, Table: t, On: on}, source))
+	e.Rules = append(e.Rules, l.rule(&rules.Rule{Event: e, At: at, Table: t, On: on, OncePer: -1}, source))
 	e.ToRoot = e.ToRoot || (t == l.rules.Tenant && (on[cdc.Insert] || on[cdc.Delete]))
 }
 

@@ -22,6 +22,7 @@ func (l *loader) rule(r *rules.Rule, source *tomlpos.Node) *rules.Rule {
 	if u := source.Get("unless_followed"); u != nil {
 		r.UnlessFollowed = l.loadUnlessFollowed(r, u)
 	}
+	l.loadOncePer(r, source)
 	r.FindNeededRows()
 	return r
 }
@@ -56,6 +57,20 @@ func (l *loader) loadAbsorb(r *rules.Rule, source *tomlpos.Node) {
 		for _, p := range r.Table.Parents {
 			p.Table.AbsorbsInserts = true
 		}
+	}
+}
+
+// loadOncePer reads once_per, a column: rows of a transaction with the same value in it make one event.
+func (l *loader) loadOncePer(r *rules.Rule, source *tomlpos.Node) {
+	w := l.decoder.word(source, "once_per")
+	if !w.given() {
+		return
+	}
+	if i, ok := l.column(r.Table, w); ok {
+		r.OncePer = i
+	}
+	if r.Event.Group > 0 || r.UnlessFollowed != nil {
+		l.problems.Add(w.at, "event %s: once_per cannot be combined with group or unless_followed", r.Event.Name)
 	}
 }
 

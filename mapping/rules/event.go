@@ -51,8 +51,10 @@ type Rule struct {
 	// Absorb is set for the operations that cause no event if a parent was deleted (inserted) in the same transaction.
 	Absorb         [cdc.Truncate + 1]bool
 	UnlessFollowed *UnlessFollowed
-	Parents        []int // whose rows are needed, as indexes into the table's parents
-	Collected      []*Collect
+	// OncePer is the column whose value makes at most one event in a transaction; -1 for one event per row.
+	OncePer   int
+	Parents   []int // whose rows are needed, as indexes into the table's parents
+	Collected []*Collect
 }
 
 // Resource says what the resource_id of an event is: the tenant's key, or parts that are joined.
