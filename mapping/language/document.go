@@ -20,7 +20,7 @@ type Options struct {
 	// key of a table replaces the preset's key (parents, format, include, collect, children and events are merged by name), and an event
 	// replaces the one of its name in that table.
 	File string
-	// Schema overrides the schema of the mapped tables.
+	// Schema overrides the schema of the mapped tables that are named without one.
 	Schema string
 	// ResourceID is "row" (or empty) or "tenant". With "tenant", every event's resource_id is the tenant's key, except in
 	// events with keep_resource_id.
