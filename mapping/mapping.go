@@ -50,6 +50,8 @@ type (
 	Rows = engine.Rows
 	// PartialRows is implemented by Rows that may omit children to limit memory.
 	PartialRows = engine.PartialRows
+	// Decision says why a rule made an event of a changed row, or made none.
+	Decision = engine.Decision
 	// Ref refers to rows of the mirror that mapping needs.
 	Ref = engine.Ref
 	// Subscription is a webhook that the tables of the IAM define.

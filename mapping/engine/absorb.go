@@ -30,19 +30,24 @@ func (t *Transaction) deletedParent(table *rules.Table, key cdc.Key) bool {
 	return t.deleted.has(table, key) && !t.moved.has(table, key)
 }
 
-// absorbed reports whether the row was inserted or deleted together with a parent.
-func (t *Transaction) absorbed(change rowChange) bool {
+// absorbedBy returns the table of a parent together with which the row was inserted or deleted, or nil.
+func (t *Transaction) absorbedBy(change rowChange) *rules.Table {
 	with := t.deletedParent
 	if change.op == cdc.Insert {
 		with = t.inserted.has
 	}
 	if change.op == cdc.Update || len(t.deleted)+len(t.inserted) == 0 {
-		return false
+		return nil
 	}
-	return slices.ContainsFunc(change.bound.Table.Parents, func(p rules.Parent) bool {
+	parents := change.bound.Table.Parents
+	i := slices.IndexFunc(parents, func(p rules.Parent) bool {
 		v := rules.ValueAt(change.row, p.Column)
 		return !p.LookupOnly && v.Kind == cdc.Text && with(p.Table, cdc.Key(v.Text))
 	})
+	if i < 0 {
+		return nil
+	}
+	return parents[i].Table
 }
 
 // onlyLostParents reports whether an update only set references to null whose rows this transaction deleted: ON DELETE SET

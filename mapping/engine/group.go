@@ -75,7 +75,9 @@ func (t *Transaction) groupRow(change rowChange) {
 	if !t.mayGroup(change) {
 		return
 	}
+	t.counting = true
 	matched := t.matchingRules(change)
+	t.counting = false
 	if len(matched) == 0 {
 		return
 	}

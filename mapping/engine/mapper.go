@@ -25,6 +25,7 @@ type Mapper struct {
 	body     []byte
 	item     []byte
 	maxBody  int
+	decided  func(Decision) // nil: nobody asks
 }
 
 // New returns a mapper for the rules of a binding.

@@ -18,6 +18,8 @@ type Transaction struct {
 	time   string // of the commit, as it is written into bodies
 	rows   Rows
 	index  int // of the next event
+	// counting is set while rows of grouped events are counted, whose decisions are reported later.
+	counting bool
 	// overlay is set if lookups must see the rows that the transaction wrote, which rows does not have.
 	overlay bool
 
@@ -142,8 +144,12 @@ func (t *Transaction) mapRow(change rowChange, emit func(Event) error) error {
 		if r.Event.Group == 0 {
 			continue
 		}
-		if g := t.groupOf(r, tenant); g != nil {
+		g := t.groupOf(r, tenant)
+		if g == nil {
+			t.decide(r, change, TooFew, nil, tenant)
+		} else {
 			grouping = append(grouping, r)
+			t.decide(r, change, Grouped, nil, tenant)
 			if err := t.addToGroup(g, r, tenant, change, emit); err != nil {
 				return err
 			}
@@ -151,7 +157,15 @@ func (t *Transaction) mapRow(change rowChange, emit func(Event) error) error {
 	}
 	for _, r := range matched {
 		replaced := slices.ContainsFunc(grouping, func(g *rules.Rule) bool { return slices.Contains(g.Event.InsteadOf, r.Event.Name) })
-		if r.Event.Group > 0 || replaced || t.repeats(r, change.row) {
+		if r.Event.Group > 0 {
+			continue
+		}
+		if replaced {
+			t.decide(r, change, Replaced, nil, tenant)
+			continue
+		}
+		if t.repeats(r, change.row) {
+			t.decide(r, change, Repeated, nil, tenant)
 			continue
 		}
 		e, canceled, err := t.buildEvent(r, change, tenant)
@@ -159,8 +173,14 @@ func (t *Transaction) mapRow(change rowChange, emit func(Event) error) error {
 			return err
 		}
 		if canceled {
+			t.decide(r, change, Canceled, nil, tenant)
 			continue
 		}
+		outcome := Fired
+		if e.Delay != nil {
+			outcome = Delayed
+		}
+		t.decide(r, change, outcome, nil, tenant)
 		e.Index = t.nextIndex()
 		if err := emit(e); err != nil {
 			return err
@@ -198,30 +218,42 @@ func (t *Transaction) matchingRules(change rowChange) []*rules.Rule {
 		m.findDifferences(change)
 		children = t.changedChildren(change)
 		if len(children) == 0 && t.onlyLostParents(change, m.differs) {
+			for _, r := range change.bound.Table.Rules[change.op] {
+				t.decide(r, change, ParentLost, nil, "")
+			}
 			return nil
 		}
 	}
-	absorbed := t.absorbed(change)
+	absorber := t.absorbedBy(change)
 	m.matched = m.matched[:0]
 	m.eval.Scope = t.scope(change)
 	for _, r := range change.bound.Table.Rules[change.op] {
 		switch {
-		case change.op == cdc.Update && !r.Watches(m.differs) && !slices.ContainsFunc(children, r.WatchesChildren),
-			absorbed && r.Absorb[change.op],
-			r.Event.Group > t.candidates[r.Event.Index]:
-			continue
-		}
-		if r.Becomes != nil {
-			if m.selects(r.Becomes, change.bound, change.old) || !m.selects(r.Becomes, change.bound, change.row) {
-				continue
-			}
-			m.eval.Scope = t.scope(change)
-		}
-		if m.eval.Holds(r.When) {
+		case change.op == cdc.Update && !r.Watches(m.differs) && !slices.ContainsFunc(children, r.WatchesChildren):
+			t.decide(r, change, Unchanged, nil, "")
+		case absorber != nil && r.Absorb[change.op]:
+			t.decide(r, change, Absorbed, absorber, "")
+		case r.Event.Group > t.candidates[r.Event.Index]:
+			t.decide(r, change, TooFew, nil, "")
+		case !t.conditionsHold(r, change):
+			t.decide(r, change, ConditionFalse, nil, "")
+		default:
 			m.matched = append(m.matched, r)
 		}
 	}
 	return m.matched
+}
+
+// conditionsHold reports whether the conditions of the rule are true. The scope of the evaluator must be that of the change.
+func (t *Transaction) conditionsHold(r *rules.Rule, change rowChange) bool {
+	if r.Becomes != nil {
+		if t.m.selects(r.Becomes, change.bound, change.old) || !t.m.selects(r.Becomes, change.bound, change.row) {
+			t.m.eval.Scope = t.scope(change)
+			return false
+		}
+		t.m.eval.Scope = t.scope(change)
+	}
+	return t.m.eval.Holds(r.When)
 }
 
 // scope returns the scope of a change's conditions. For an update, findDifferences must have been called before.

@@ -16,7 +16,7 @@ func mappingCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mapping",
 		Short: "Check and try out mappings",
-		Long: `Check a mapping against a database, and run test cases. A mapping is a file, or preset:NAME for a built-in one. No configuration, slot or outbox is needed;
+		Long: `Check a mapping against a database, run test cases, and explain events. A mapping is a file, or preset:NAME for a built-in one. No configuration, slot or outbox is needed;
 where there is a configuration, its mapping and its source.url are the defaults.`,
 		Example: `  iam-relay mapping check mapping.toml --url postgres://iam_relay@db/iam`,
 		Args:    noArguments,
@@ -25,7 +25,7 @@ where there is a configuration, its mapping and its source.url are the defaults.
 		},
 		SuggestionsMinimumDistance: suggestionDistance,
 	}
-	cmd.AddCommand(mappingCheckCommand(env), mappingTestCommand(env))
+	cmd.AddCommand(mappingCheckCommand(env), mappingTestCommand(env), mappingExplainCommand(env))
 	return cmd
 }
 

@@ -34,8 +34,8 @@ transactions. Each case gets a database of its own on the server, which is dropp
 wal_level must be logical. The other databases are not touched.
 
 It exits with 1 if a case does not pass.`,
-		Example: `  iam-relay mapping test --url postgres://postgres@localhost/postgres cases/
-  iam-relay mapping test --url postgres://postgres@localhost/postgres --update cases/user.sql`,
+		Example: `  iam-relay mapping test --url postgres://localhost/postgres cases/
+  iam-relay mapping test --url postgres://localhost/postgres --update cases/user.sql`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if server == "" {
@@ -136,14 +136,7 @@ func testCase(ctx context.Context, file, server, mappingName string, update bool
 	if c.Mapping != "" {
 		mappingName = c.Mapping
 	}
-	if mappingName == "" {
-		return nil, errors.New("the case names no mapping; add a line such as -- mapping: mapping.toml, or name one with --mapping")
-	}
-	options := mapping.Options{File: mappingName}
-	if preset, ok := strings.CutPrefix(mappingName, presetPrefix); ok {
-		options = mapping.Options{Preset: preset}
-	}
-	rules, err := mapping.Load(options)
+	rules, err := loadCaseRules(mappingName)
 	if err != nil {
 		return nil, err
 	}
@@ -155,4 +148,15 @@ func testCase(ctx context.Context, file, server, mappingName string, update bool
 		return nil, c.Update(got)
 	}
 	return slices.Clip(c.Diff(got)), nil
+}
+
+// loadCaseRules loads the mapping of a case: a file, or preset:NAME.
+func loadCaseRules(name string) (*mapping.Rules, error) {
+	if name == "" {
+		return nil, errors.New("the case names no mapping; add a line such as -- mapping: mapping.toml, or name one on the command line")
+	}
+	if preset, ok := strings.CutPrefix(name, presetPrefix); ok {
+		return mapping.Load(mapping.Options{Preset: preset})
+	}
+	return mapping.Load(mapping.Options{File: name})
 }

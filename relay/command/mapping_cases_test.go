@@ -94,7 +94,7 @@ func TestMappingTest_Mistakes(t *testing.T) {
 	run(t, "mapping", "test", "--url", server, empty).fails(2, "there is no case in "+empty+"; a case is a .sql file with lines such as: -- transaction: a user is created")
 	for text, want := range map[string]string{
 		"SELECT 1;\n":                      "CASE has no transaction; begin each with a line such as: -- transaction: a user is created",
-		"-- transaction: one\nSELECT 1;\n": "the case names no mapping; add a line such as -- mapping: mapping.toml, or name one with --mapping",
+		"-- transaction: one\nSELECT 1;\n": "the case names no mapping; add a line such as -- mapping: mapping.toml, or name one on the command line",
 		"-- mapping: preset:ferriskey\n-- transaction: one\nSELECT 1;\n": "the database has no table public.credentials",
 	} {
 		path := write(text)

@@ -36,22 +36,14 @@ func dropDatabase(ctx context.Context, server, name string) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	// The walsender releases the slot shortly after its connection has ended.
-	for ctx.Err() == nil {
-		var left int
-		if _, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 AND NOT active`, name); err != nil {
-			return fmt.Errorf("drop the slot of the case: %w", err)
-		}
-		if err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1`, name).Scan(&left); err != nil {
-			return fmt.Errorf("drop the slot of the case: %w", err)
-		}
-		if left == 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
-		}
+	own, err := cdc.Connect(ctx, withDatabase(server, name)) // A slot is dropped in its database.
+	if err != nil {
+		return err
+	}
+	err = dropSlot(ctx, own, name)
+	own.Close(ctx)
+	if err != nil {
+		return err
 	}
 	if _, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)"); err != nil {
 		return fmt.Errorf("drop database %s of the case: %w", name, err)

@@ -16,27 +16,39 @@ import (
 
 // run is a case in its database.
 type run struct {
-	c       *Case
-	url     string
-	name    string // of the database, the slot and the publication
-	conn    *pgx.Conn
-	rules   *mapping.Rules
-	mapper  *mapping.Mapper
-	catalog *cdc.Catalog
-	mirror  mirror
-	ends    []cdc.LSN // the end of the WAL after each transaction of the case
-	got     [][]string
-	delayed map[string]string // names of delayed events, by what cancels them
+	c           *Case
+	url         string
+	name        string // of the slot
+	publication string
+	conn        *pgx.Conn
+	rules       *mapping.Rules
+	mapper      *mapping.Mapper
+	catalog     *cdc.Catalog
+	mirror      mirror
+	ends        []cdc.LSN // the end of the WAL after each transaction of the case
+	got         [][]string
+	delayed     map[string]string // names of delayed events, by what cancels them
+	explain     func(Explanation) // nil: nobody asks
 }
 
 // Run runs the case in a new database of the server, which it drops again, and returns the lines that each transaction made.
 func (c *Case) Run(ctx context.Context, server string, rules *mapping.Rules) (got [][]string, err error) {
+	return c.run(ctx, server, rules, nil)
+}
+
+// Explain runs the case as Run does, and explains each transaction that changed mapped tables.
+func (c *Case) Explain(ctx context.Context, server string, rules *mapping.Rules, each func(Explanation)) error {
+	_, err := c.run(ctx, server, rules, each)
+	return err
+}
+
+func (c *Case) run(ctx context.Context, server string, rules *mapping.Rules, explain func(Explanation)) (got [][]string, err error) {
 	url, name, drop, err := createDatabase(ctx, server)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
-	r := &run{c: c, url: url, name: name, rules: rules, mirror: mirror{}, got: make([][]string, len(c.Transactions)), delayed: map[string]string{}}
+	r := &run{c: c, url: url, name: name, publication: name, rules: rules, mirror: mirror{}, got: make([][]string, len(c.Transactions)), delayed: map[string]string{}, explain: explain}
 	if r.conn, err = connect(ctx, url); err != nil {
 		return nil, err
 	}
@@ -58,7 +70,7 @@ func (c *Case) Run(ctx context.Context, server string, rules *mapping.Rules) (go
 		}
 		r.ends = append(r.ends, server.Current)
 	}
-	if err := r.read(ctx, from); err != nil {
+	if err := r.read(ctx, from, r.consume); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Path, err)
 	}
 	return r.got, nil
@@ -92,7 +104,7 @@ func (r *run) prepare(ctx context.Context) (from cdc.LSN, err error) {
 	for _, p := range r.catalog.Problems() {
 		return 0, errors.New(p.String())
 	}
-	if _, err := cdc.EnsurePublication(ctx, conn, r.name, r.catalog.Usable(tables)); err != nil {
+	if _, err := cdc.EnsurePublication(ctx, conn, r.publication, r.catalog.Usable(tables)); err != nil {
 		return 0, err
 	}
 	snapshot, err := cdc.CreateSlot(ctx, r.url, r.name, false)
@@ -108,16 +120,16 @@ func (r *run) prepare(ctx context.Context) (from cdc.LSN, err error) {
 	return snapshot.LSN, nil
 }
 
-// read maps all transactions up to the last one of the case.
-func (r *run) read(ctx context.Context, from cdc.LSN) error {
+// read streams from the slot until consume returns.
+func (r *run) read(ctx context.Context, from cdc.LSN, consume func(*cdc.Source, <-chan cdc.Message) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	source := cdc.NewSource(cdc.SourceConfig{URL: r.url, Slot: r.name, Publication: r.name, Tables: r.rules.Tables(), Catalog: r.catalog})
+	source := cdc.NewSource(cdc.SourceConfig{URL: r.url, Slot: r.name, Publication: r.publication, Tables: r.rules.Tables(), Catalog: r.catalog})
 	messages, ended := make(chan cdc.Message), make(chan error, 1)
 	go func() {
 		ended <- source.Stream(ctx, from, messages)
 		close(messages)
 	}()
-	err := r.consume(source, messages)
+	err := consume(source, messages)
 	cancel()
 	for m := range messages { // Stream may wait for a reader.
 		if m.Transaction != nil {
@@ -130,6 +142,7 @@ func (r *run) read(ctx context.Context, from cdc.LSN) error {
 	return err
 }
 
+// consume maps all transactions up to the last one of the case.
 func (r *run) consume(source *cdc.Source, messages <-chan cdc.Message) error {
 	last := r.ends[len(r.ends)-1]
 	source.Ping()
@@ -141,7 +154,7 @@ func (r *run) consume(source *cdc.Source, messages <-chan cdc.Message) error {
 			source.Ping()
 			continue
 		}
-		err := r.transaction(m.Transaction)
+		err := r.note(m.Transaction)
 		if err = errors.Join(err, m.Transaction.Close()); err != nil {
 			return err
 		}
@@ -152,21 +165,34 @@ func (r *run) consume(source *cdc.Source, messages <-chan cdc.Message) error {
 	return nil // Stream returns the reason.
 }
 
-// transaction maps a transaction of the WAL and notes its events.
-func (r *run) transaction(tx *cdc.Transaction) error {
+// note maps a transaction of the WAL, and adds its events to those of the case's transaction.
+func (r *run) note(tx *cdc.Transaction) error {
 	step := slices.IndexFunc(r.ends, func(end cdc.LSN) bool { return tx.Commit < end })
 	if step < 0 {
 		return nil
 	}
+	lines, err := r.transaction(tx, r.c.Transactions[step].Title)
+	r.got[step] = append(r.got[step], lines...)
+	return err
+}
+
+// transaction maps a transaction of the WAL and returns what it made, as lines.
+func (r *run) transaction(tx *cdc.Transaction, title string) ([]string, error) {
 	changes, err := r.mirror.netChanges(tx)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	var why Explanation
+	if r.explain != nil {
+		why = r.explanationOf(tx, changes)
+		why.Title = title
+		r.mapper.OnDecision(why.add)
 	}
 	t := r.mapper.Begin(mapping.Commit{LSN: tx.Commit, Time: tx.Time}, r.mirror)
 	t.Observe(changes)
 	if t.Grouping() {
 		if err := t.Group(changes); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	var events []mapping.Event
@@ -174,22 +200,33 @@ func (r *run) transaction(tx *cdc.Transaction) error {
 		events = append(events, e)
 		return nil
 	}); err != nil {
-		return err
+		return nil, err
 	}
-	slices.SortFunc(events, func(a, b mapping.Event) int { return a.Index - b.Index })
-	for _, match := range t.Cancellations() {
+	lines := r.lines(events, t.Cancellations())
+	if r.explain != nil {
+		why.Events = lines
+		r.explain(why)
+	}
+	return lines, r.mirror.apply(changes)
+}
+
+// lines describes the events of a transaction, after the delayed ones of earlier transactions that it cancels.
+func (r *run) lines(events []mapping.Event, cancellations []string) []string {
+	lines := []string{}
+	for _, match := range cancellations {
 		if name, ok := r.delayed[match]; ok {
-			r.got[step] = append(r.got[step], "canceled: "+name)
+			lines = append(lines, "canceled: "+name)
 			delete(r.delayed, match)
 		}
 	}
+	slices.SortFunc(events, func(a, b mapping.Event) int { return a.Index - b.Index })
 	for _, e := range events {
-		r.got[step] = append(r.got[step], line(e))
+		lines = append(lines, line(e))
 		if e.Delay != nil {
 			r.delayed[e.Delay.Match] = e.Name
 		}
 	}
-	return r.mirror.apply(changes)
+	return lines
 }
 
 var timestamp = regexp.MustCompile(`^(\{"event":"[^"]*","timestamp":")[^"]*`)
