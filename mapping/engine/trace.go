@@ -15,7 +15,7 @@ const (
 	Canceled       Outcome = "canceled"        // by a change of the same transaction
 	Grouped        Outcome = "grouped"         // the row is part of an event of several rows
 	Replaced       Outcome = "replaced"        // a grouped event stands for it
-	Repeated       Outcome = "repeated"        // the transaction has the event for that parent already (once_per)
+	Repeated       Outcome = "repeated"        // the transaction already has the event for this value of once_per
 	TooFew         Outcome = "too few rows"    // for a grouped event
 	Unchanged      Outcome = "unchanged"       // no watched column changed
 	ParentLost     Outcome = "parent lost"     // only references to deleted rows were set to null
