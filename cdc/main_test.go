@@ -61,6 +61,7 @@ type source struct {
 	conn   *pgx.Conn
 	config cdc.SourceConfig
 	start  cdc.LSN
+	last   *running
 }
 
 func newSource(t *testing.T, ddl string, tables []*cdc.Table) *source {
@@ -153,17 +154,32 @@ type running struct {
 	t        *testing.T
 	messages chan cdc.Message
 	done     chan error
+	ctx      context.Context // done once the stream was stopped or has ended
 	cancel   context.CancelFunc
 }
 
 // stream starts a stream into a channel of the given size.
 func (s *source) stream(from cdc.LSN, size int) *running {
 	s.t.Helper()
+	s.awaitRelease()
 	ctx, cancel := context.WithCancel(s.t.Context())
-	r := &running{Source: cdc.NewSource(s.config), t: s.t, messages: make(chan cdc.Message, size), done: make(chan error, 1), cancel: cancel}
+	r := &running{Source: cdc.NewSource(s.config), t: s.t, messages: make(chan cdc.Message, size), done: make(chan error, 1), ctx: ctx, cancel: cancel}
 	go func() { r.done <- r.Stream(ctx, from, r.messages) }()
 	s.t.Cleanup(func() { r.stop() })
+	s.last = r
 	return r
+}
+
+// awaitRelease waits until the server has noticed that the last stream has ended: until then, the slot is in use. A server that is down has
+// released it.
+func (s *source) awaitRelease() {
+	if s.last == nil || s.last.ctx.Err() == nil {
+		return
+	}
+	until(s.t, "the slot is released", func() bool {
+		status, err := cdc.Slot(s.t.Context(), s.conn, s.config.Slot)
+		return err != nil || !status.Active
+	})
 }
 
 // stop ends the stream and returns its error; nil if stop ended it.
@@ -239,6 +255,7 @@ func (r *running) ended() error {
 	r.t.Helper()
 	select {
 	case err := <-r.done:
+		r.cancel()
 		close(r.done)
 		return err
 	case <-time.After(patience):
