@@ -11,7 +11,16 @@ const (
 
 // mayMakeAttempt reports whether the outcome of one more attempt can be expected to be recorded. If not, sending continues when the outbox
 // has recorded what is pending.
-func (d *Dispatcher) mayMakeAttempt() bool { return d.attemptsLeft() > 0 }
+func (d *Dispatcher) mayMakeAttempt() bool {
+	if d.attemptsLeft() > 0 {
+		return true
+	}
+	d.held = true
+	if d.recorder.unrecorded() > 0 { // else an attempt in flight must end first
+		d.recorder.wake()
+	}
+	return false
+}
 
 // attemptsLeft is how many more attempts may be made before others are recorded. Until the first is recorded, those in flight count, too,
 // except slow ones, so that endpoints that hang delay no others. d.mu is held.
@@ -20,16 +29,12 @@ func (d *Dispatcher) attemptsLeft() int {
 	if !d.proven {
 		left = maxUnproven - d.recorder.unrecorded() - d.scheduler.prompt() - d.retryScheduler.prompt()
 	}
-	if left <= 0 {
-		d.held = true
-		d.recorder.wake()
-	}
 	return left
 }
 
 // resume continues sending after outcomes were recorded, if it was held back. d.mu is held.
 func (d *Dispatcher) resume() {
-	if !d.held || !d.mayMakeAttempt() {
+	if !d.held || d.attemptsLeft() <= 0 {
 		return
 	}
 	d.held = false
