@@ -34,5 +34,5 @@ when  = "10 % row.failed_login_attempts == 1"
 	if n := strings.Count(printed, "a condition of the mapping cannot be computed"); n != 1 {
 		t.Errorf("it is logged %d times:\n%s", n, printed)
 	}
-	p.waitFor(within(t), `file=`+file+` line=7 table=users condition="10 % row.failed_login_attempts == 1" reason="division by zero`)
+	p.waitFor(within(t), `file=`+file+` line=5 table=users condition="10 % row.failed_login_attempts == 1" reason="division by zero`)
 }
