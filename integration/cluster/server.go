@@ -66,7 +66,7 @@ func (c *Cluster) Restart(ctx context.Context) error {
 }
 
 func (c *Cluster) startOnce(ctx context.Context) error {
-	logged := c.logSize()
+	logged := c.logFile().Size()
 	s, err := c.launch()
 	if err != nil {
 		return err
@@ -84,14 +84,14 @@ func (c *Cluster) startOnce(ctx context.Context) error {
 		if pause(ctx) != nil {
 			_ = s.Signal(syscall.SIGKILL) // It fails only where there is nothing left to kill.
 			<-s.Exited
-			return fmt.Errorf("start PostgreSQL in %s: it accepted no connection: %w; its log says:\n%s", c.dir, err, c.logTail(logged))
+			return fmt.Errorf("start PostgreSQL in %s: it accepted no connection: %w; its log says:\n%s", c.dir, err, c.logFile().Tail(logged))
 		}
 	}
 }
 
 // startFailure reads from the log why the server ended at once; LC_ALL=C has made that English.
 func (c *Cluster) startFailure(logged int64) error {
-	tail := c.logTail(logged)
+	tail := c.logFile().Tail(logged)
 	cause := errors.New("it ended at once")
 	switch {
 	case strings.Contains(tail, "could not create any TCP/IP sockets"), strings.Contains(tail, "Address already in use"):
@@ -155,19 +155,4 @@ func (c *Cluster) PID() int {
 // LogFile is the path of the server's log.
 func (c *Cluster) LogFile() string { return filepath.Join(c.dir, "log") }
 
-func (c *Cluster) logSize() int64 {
-	info, err := os.Stat(c.LogFile())
-	if err != nil {
-		return 0 // There is none before the first start.
-	}
-	return info.Size()
-}
-
-// logTail is what the server has logged since the log had the given size.
-func (c *Cluster) logTail(since int64) string {
-	log, err := os.ReadFile(c.LogFile())
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(string(log[min(since, int64(len(log))):]))
-}
+func (c *Cluster) logFile() subprocess.Log { return subprocess.Log(c.LogFile()) }

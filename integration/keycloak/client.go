@@ -163,7 +163,7 @@ func (a *Admin) Put(ctx context.Context, address string, representation any) err
 	return err
 }
 
-// PutText replaces what is a text of its own.
+// PutText replaces a value that is sent as plain text.
 func (a *Admin) PutText(ctx context.Context, address, text string) error {
 	if err := a.authorize(ctx); err != nil {
 		return err

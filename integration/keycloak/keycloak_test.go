@@ -45,7 +45,7 @@ func TestStory_Wanted(t *testing.T) {
 	}
 }
 
-// Every operation has a name of its own: the table and the list of known differences are by name.
+// The names of operations are unique: the table and the list of known differences use them.
 func TestStory_Operations(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

@@ -20,7 +20,7 @@ func (s *Story) clients() []Operation {
 	}
 }
 
-// clientParts are what belongs to clients and has a life of its own.
+// clientParts are the objects that belong to a client and are created and deleted separately.
 func (s *Story) clientParts() []Operation {
 	mapper := protocolMapper{Name: "department", Protocol: "openid-connect", Mapper: "oidc-usermodel-attribute-mapper", Config: map[string]string{"user.attribute": "dept", "claim.name": "dept"}}
 	return []Operation{

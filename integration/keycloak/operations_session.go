@@ -87,7 +87,7 @@ func (s *Story) failedLogins() []Operation {
 	}
 }
 
-// keycloakEvents are the operations in which Keycloak writes events of its own into its tables.
+// keycloakEvents are the operations in which Keycloak writes its own events into its tables.
 func (s *Story) keycloakEvents() []Operation {
 	events := change{"eventsEnabled": true, "adminEventsEnabled": true, "adminEventsDetailsEnabled": true, "enabledEventTypes": []string{"LOGIN", "LOGIN_ERROR", "LOGOUT"}}
 	return []Operation{

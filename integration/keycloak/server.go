@@ -20,8 +20,8 @@ import (
 	"github.com/iam-relay/iam-relay/integration/subprocess"
 )
 
-// The client of the realm master that Keycloak makes at its first start, for Admin. It logs in without a session, so driving
-// Keycloak leaves no traces of its own.
+// The client of the realm master that Keycloak makes at its first start, for Admin. It logs in without a session, so that
+// driving Keycloak writes no rows of sessions.
 const (
 	adminClient = "driver"
 	adminSecret = "driver-secret" //nolint:gosec // of a server that lives for a test
@@ -127,7 +127,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	if s.process != nil && s.process.Running() {
 		return fmt.Errorf("start Keycloak %s: it is running", s.Version)
 	}
-	logged := s.logSize()
+	logged := s.logFile().Size()
 	file, err := os.OpenFile(s.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("open Keycloak's log: %w", err)
@@ -175,11 +175,11 @@ func (s *Server) awaitReady(ctx context.Context, logged int64) error {
 		if ready, err := s.ready(ctx); ready {
 			return nil
 		} else if ctx.Err() != nil {
-			return fmt.Errorf("start Keycloak %s: not ready: %w; its log says:\n%s", s.Version, err, s.logTail(logged))
+			return fmt.Errorf("start Keycloak %s: not ready: %w; its log says:\n%s", s.Version, err, s.logFile().Tail(logged))
 		}
 		select {
 		case <-s.process.Exited:
-			cause, log := errors.New("it ended at once"), s.logTail(logged)
+			cause, log := errors.New("it ended at once"), s.logFile().Tail(logged)
 			if strings.Contains(log, "already bound") || strings.Contains(log, "Address already in use") {
 				cause = errPortTaken
 			}
@@ -238,18 +238,4 @@ func (s *Server) Kill() error {
 // LogFile is the path of the server's log.
 func (s *Server) LogFile() string { return filepath.Join(s.options.Dir, "keycloak-"+s.Version+".log") }
 
-func (s *Server) logSize() int64 {
-	info, err := os.Stat(s.LogFile())
-	if err != nil {
-		return 0 // There is none before the first start.
-	}
-	return info.Size()
-}
-
-func (s *Server) logTail(since int64) string {
-	log, err := os.ReadFile(s.LogFile())
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(string(log[min(since, int64(len(log))):]))
-}
+func (s *Server) logFile() subprocess.Log { return subprocess.Log(s.LogFile()) }

@@ -23,7 +23,7 @@ type Process struct {
 	process *os.Process
 }
 
-// Start starts a command in a process group of its own. On Linux, the child gets the signal when this process ends, whatever
+// Start starts a command in a new process group. On Linux, the child gets the signal when this process ends, whatever
 // ends it. The goroutine keeps the thread that made the child until the child has ended: the kernel sends the parent-death
 // signal when that THREAD ends, and Go ends threads as it likes unless they are locked.
 func Start(cmd *exec.Cmd, orphaned syscall.Signal) (*Process, error) {

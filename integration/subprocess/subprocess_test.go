@@ -13,7 +13,7 @@ import (
 	"github.com/iam-relay/iam-relay/integration/subprocess"
 )
 
-// script waits for a child of its own, as some servers' start scripts do, and hands on SIGTERM.
+// script waits for its own child process, as some servers' start scripts do, and hands on SIGTERM.
 const script = `trap 'kill -TERM $child; wait $child' TERM; sleep 1000 & child=$!; echo started; wait $child`
 
 // hangVariable makes this test binary a parent that starts the script and waits to be killed.

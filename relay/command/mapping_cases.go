@@ -30,7 +30,7 @@ func mappingTestCommand(env *environment) *cobra.Command {
 		Use:   "test --url URL [DIR | FILE]...",
 		Short: "Run the test cases of a mapping",
 		Long: `Run test cases: files of SQL with the events that each transaction must make. A directory stands for all .sql files in it that contain
-transactions. Each case gets a database of its own on the server, which is dropped afterwards; the role must be allowed to create databases and to replicate, and
+transactions. Each case gets a separate database on the server, which is dropped afterwards; the role must be allowed to create databases and to replicate, and
 wal_level must be logical. The other databases are not touched.
 
 It exits with 1 if a case does not pass.`,

@@ -24,7 +24,7 @@ absorbed by a parent, unchanged, or a condition that is false, with the values i
 With --follow, read the transactions of the IAM's database as they are committed, through a slot that is dropped at the end; all mapped rows are kept in memory.
 Without --publication, a publication is created and dropped as well, which takes the owner of the tables.
 
-With --sql, run a test case in a database of its own, as mapping test does.`,
+With --sql, run a test case in a separate database, as mapping test does.`,
 		Example: `  iam-relay mapping explain --follow --publication iam_relay
   iam-relay mapping explain --sql cases/user.sql --url postgres://localhost/postgres`,
 		Args: optionalArgument,

@@ -158,7 +158,7 @@ func TestWebhooks_NoCommandPrintsSecrets(t *testing.T) {
 
 var uuids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// A receiver that refuses unknown event names is tested with one that it knows, and with data of its own tenant only.
+// A receiver that refuses unknown event names is tested with one that it knows, and with data of the webhook's tenant only.
 func TestWebhooks_TestWithEventOfItsTenant(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, `["1h"]`)

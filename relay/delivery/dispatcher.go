@@ -2,7 +2,7 @@
 //
 // The leader's Dispatcher queues new events from memory (live endpoints). An endpoint whose queue is full, or that was paused, reads
 // the event log from its cursor instead (catching up), at whichever relay has leased it, until it has caught up. A delivery that fails
-// becomes a retry with a schedule of its own, which any relay may send. No endpoint waits for another, and ingestion for none.
+// becomes a retry with its own schedule, which any relay may send. No endpoint waits for another, and ingestion for none.
 //
 //	Dispatch ─▶ queue ─▶ scheduler ─▶ send ─▶ finishAttempt ─▶ recorder ─▶ outbox
 //	event log ─▶ catch-up reads ─▲              └─ breaker, congestion window, retry

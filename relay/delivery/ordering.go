@@ -12,7 +12,7 @@ import (
 // blockedKeys counts the retries that later events with the same order key must not pass.
 type blockedKeys struct {
 	count map[string]int
-	// changes tells a reader of the outbox whether what it has read was overtaken meanwhile.
+	// changes increases with every change, so that a reader of the outbox can see that what it has read is out of date.
 	changes int
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/iam-relay/iam-relay/relay/outbox"
 )
 
-// simState is the content of an outbox. A large transaction has one of its own until it commits.
+// simState is the content of an outbox. A large transaction works on a copy until it commits.
 type simState struct {
 	position outbox.Position
 	mirror   map[outbox.StoredKey]outbox.StoredRow

@@ -1,4 +1,4 @@
-// Package mappingcase tries a mapping out: it runs the SQL of a case in a database of its own, reads the WAL as the relay does, and
+// Package mappingcase tries a mapping out: it runs the SQL of a case in a separate database, reads the WAL as the relay does, and
 // returns the events. It needs no outbox.
 package mappingcase
 

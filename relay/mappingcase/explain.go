@@ -57,7 +57,7 @@ func (r *run) explanationOf(tx *cdc.Transaction, changes []cdc.Change) Explanati
 	return e
 }
 
-// add notes a decision about the row that it is about. A row whose children changed gets an entry of its own.
+// add notes a decision about the row that it is about. A row whose children changed gets a separate entry.
 func (e *Explanation) add(d mapping.Decision) {
 	table := d.Rule.Table
 	name := table.CDC.Schema + "." + table.CDC.Name

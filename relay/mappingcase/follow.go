@@ -14,7 +14,7 @@ import (
 	"github.com/iam-relay/iam-relay/mapping"
 )
 
-// Follow explains the transactions of a database as they are committed, until ctx ends. It reads them through a slot of its own,
+// Follow explains the transactions of a database as they are committed, until ctx ends. It reads them through a temporary slot,
 // which it drops, as it drops the publication if it has created it. The mapped rows are kept in memory. ready is called once
 // transactions are seen.
 func Follow(ctx context.Context, url, publication string, rules *mapping.Rules, ready func(), each func(Explanation)) (err error) {

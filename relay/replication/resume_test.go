@@ -122,7 +122,7 @@ func TestEndsSession(t *testing.T) {
 	}
 }
 
-// The temporary slot of a snapshot has a name of its own, which PostgreSQL does not cut off.
+// The temporary slot of a snapshot has another name, which PostgreSQL does not truncate.
 func TestCopySlot(t *testing.T) {
 	t.Parallel()
 	for slot, want := range map[string]string{
